@@ -1,0 +1,1 @@
+"""Trains object detectors with TensorFlow; knows nothing of Kubernetes but its contract."""

@@ -1,0 +1,65 @@
+"""The pydantic base of every message and document in the contract."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Contract(BaseModel):
+    """A camelCase document; unknown fields, NaN and infinity are errors."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+    )
+
+
+def dump(model: BaseModel) -> dict[str, Any]:
+    """Return `model` as JSON-ready data, leaving out what was not said."""
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def canonical_digest(value: Any) -> str:
+    """Return `sha256:<hex>` over the canonical JSON of `value`."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _whole_scheme(schemes: tuple[str, ...]) -> Callable[[str], str]:
+    def check(uri: str) -> str:
+        if not uri.startswith(schemes):
+            expected = ", ".join(schemes)
+            msg = f"expected a URI that starts with one of {expected}; received {uri!r}"
+            raise ValueError(msg)
+        return uri
+
+    return check
+
+
+STORAGE_SCHEMES = ("s3://", "gs://", "az://", "file:///")
+RESTORE_SCHEMES = (*STORAGE_SCHEMES, "keras://")
+
+StorageUri = Annotated[
+    str,
+    Field(min_length=6, max_length=1024, pattern=r"^(s3://|gs://|az://|file:///).+$"),
+    AfterValidator(_whole_scheme(STORAGE_SCHEMES)),
+]
+RestoreUri = Annotated[
+    str,
+    Field(min_length=9, max_length=1024, pattern=r"^(s3://|gs://|az://|file:///|keras://).+$"),
+    AfterValidator(_whole_scheme(RESTORE_SCHEMES)),
+]
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+ClassName = Annotated[str, Field(min_length=1, max_length=128)]
+Digest = Annotated[str, Field(max_length=80, pattern=r"^sha256:[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=1024)]
+Message = Annotated[str, Field(max_length=16384)]

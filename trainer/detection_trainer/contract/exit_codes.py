@@ -1,0 +1,66 @@
+"""How a trainer ends: the exit codes, and what each means for the next attempt.
+
+The operator builds its Job's `podFailurePolicy` and its reasons from this table;
+Kubernetes itself never gives a process these codes (137 is SIGKILL, 143 an unhandled SIGTERM).
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class Verdict(StrEnum):
+    """What an ended attempt means for the training."""
+
+    COMPLETE = "Complete"
+    SAVED = "Saved"
+    PERMANENT = "Permanent"
+    RETRYABLE = "Retryable"
+
+
+class ExitCode(IntEnum):
+    """A trainer's exit status; 50-69 must not be retried, 70-89 may."""
+
+    COMPLETED = 0
+    SAVED = 40
+    INVALID_CONFIG = 50
+    RESTORE_REFUSED = 51
+    DATA_INVALID = 52
+    NON_FINITE_LOSS = 53
+    STORAGE_IN_USE = 54
+    CHECKPOINT_MISSING = 55
+    NOT_FOUND = 56
+    ACCESS_DENIED = 57
+    UNEXPECTED = 70
+    STORAGE_UNAVAILABLE = 71
+    OUT_OF_MEMORY = 72
+    SUPERSEDED = 73
+    STORAGE_FULL = 74
+    CONFIG_CHANGED = 75
+
+    @property
+    def reason(self) -> str:
+        """The CamelCase reason that conditions and outcomes carry."""
+        return "".join(word.capitalize() for word in self.name.split("_"))
+
+    @property
+    def verdict(self) -> Verdict:
+        """What this code means for the next attempt."""
+        match self:
+            case ExitCode.COMPLETED:
+                return Verdict.COMPLETE
+            case ExitCode.SAVED:
+                return Verdict.SAVED
+            case _:
+                permanent = self in PERMANENT_CODES
+                return Verdict.PERMANENT if permanent else Verdict.RETRYABLE
+
+
+PERMANENT_CODES = range(50, 70)
+RETRYABLE_CODES = range(70, 90)
+
+
+def verdict_of(code: int) -> Verdict:
+    """Judge any process exit code; one that is not in the contract may be retried."""
+    try:
+        return ExitCode(code).verdict
+    except ValueError:
+        return Verdict.RETRYABLE

@@ -1,0 +1,105 @@
+"""What a trainer tells the operator: whole snapshots, so that a lost one costs nothing.
+
+Sent as JSON to `POST {report-url}`; the last one carries the outcome and must be acknowledged
+before the process exits. The outcome is also the container's termination message.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from detection_trainer.contract.base import ClassName, Contract, Digest, Message, RestoreUri, Text
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.schedule import Cycles
+from detection_trainer.contract.spec import RestoreMode
+
+MAX_CHECKPOINTS = 20
+MAX_DIFFERENCES = 50
+MAX_REPORT_BYTES = 256 * 1024
+MAX_TERMINATION_BYTES = 4096
+"""The kubelet cuts a termination message here."""
+
+Step = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Metrics = Annotated[dict[Annotated[str, Field(max_length=128)], float], Field(max_length=64)]
+
+
+class CheckpointRecord(Contract):
+    """A committed checkpoint, as its manifest says."""
+
+    step: Step
+    uri: RestoreUri
+    digest: Digest
+    saved_at: datetime
+    metrics: Metrics = {}
+
+
+class SkippedCheckpoint(Contract):
+    """A checkpoint that was found damaged, and so not used."""
+
+    step: Step
+    problem: Text
+
+
+class VariableCounts(Contract):
+    """How many variables a restore assigned, and how many it left fresh."""
+
+    restored: Annotated[int, Field(ge=0)]
+    fresh: Annotated[int, Field(ge=0)]
+
+
+class Restored(Contract):
+    """Where the run's first weights came from; kept in its own checkpoints."""
+
+    mode: RestoreMode | None = None
+    """Absent for `continueFrom`, which takes everything, optimizer and step included."""
+    uri: RestoreUri
+    step: Step | None = None
+    digest: Digest | None = None
+    variables: VariableCounts
+    groups: Annotated[dict[str, VariableCounts], Field(max_length=16)] = {}
+
+
+class Progress(Contract):
+    """How the running loop does; what is unknown or not finite is left out."""
+
+    loss: float | None = None
+    learning_rate: float | None = None
+    steps_per_second: float | None = None
+    data_wait_fraction: float | None = None
+    checkpoint_seconds: float | None = None
+    memory_bytes: int | None = None
+
+
+class Outcome(Contract):
+    """How an attempt ended, in the trainer's own words."""
+
+    exit_code: ExitCode
+    reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z]+$")]
+    message: Message
+    differences: Annotated[list[Text], Field(max_length=MAX_DIFFERENCES)] = []
+    """For a refused restore: the variables that do not fit, with both shapes."""
+
+
+class Report(Contract):
+    """A snapshot of one attempt."""
+
+    attempt: Annotated[int, Field(ge=1)]
+    sequence: Annotated[int, Field(ge=0)]
+    """Rises within the attempt; a report that comes late is not applied."""
+    time: datetime
+    step: Step
+    target_steps: Step
+    resumed_from_step: Step | None = None
+    """Where this attempt started: None until known."""
+    classes: Annotated[list[ClassName], Field(max_length=1000)] = []
+    cycles: Cycles | None = None
+    restored: Restored | None = None
+    checkpoints: Annotated[list[CheckpointRecord], Field(max_length=MAX_CHECKPOINTS)] = []
+    """Newest first, as storage holds them."""
+    checkpoint_count: Annotated[int, Field(ge=0)] = 0
+    best: CheckpointRecord | None = None
+    skipped: Annotated[list[SkippedCheckpoint], Field(max_length=MAX_CHECKPOINTS)] = []
+    metrics: Metrics = {}
+    progress: Progress = Progress()
+    outcome: Outcome | None = None

@@ -1,0 +1,25 @@
+"""What a trainer's surroundings tell it: environment variables, each also a command-line option.
+
+The spec comes in a file; these say only where and as whom it runs. The operator sets them, a
+person by hand needs none.
+"""
+
+PREFIX = "DETECTION_TRAINER_"
+
+ATTEMPT = PREFIX + "ATTEMPT"
+"""Number of this trainer start, from 1."""
+REPORT_URL = PREFIX + "REPORT_URL"
+"""Where reports are posted; absent: nowhere."""
+REPORT_TOKEN_FILE = PREFIX + "REPORT_TOKEN_FILE"
+"""A file with the bearer token, read again for each report since it rotates."""
+CHECKPOINT_URI = PREFIX + "CHECKPOINT_URI"
+"""Where `checkpoints.storage.volumeClaim` is mounted, as a file:// URI."""
+CREDENTIALS = PREFIX + "CREDENTIALS"
+"""JSON object: URI prefix -> directory with one file a key (a mounted Secret)."""
+CONFIG_DIGEST = PREFIX + "CONFIG_DIGEST"
+"""sha256 of the file's bytes; a file that differs is refused (CONFIG_CHANGED)."""
+TERMINATION_LOG = PREFIX + "TERMINATION_LOG"
+"""Where the outcome is written for the kubelet; absent: nowhere."""
+
+REPORT_AUDIENCE = "detectiontraining.dev/progress"
+REPORT_PATH = "/v1/namespaces/{namespace}/trainings/{name}/report"

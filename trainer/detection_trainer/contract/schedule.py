@@ -1,0 +1,73 @@
+"""The learning rate as a pure function of the step, and what raising `steps` does to it.
+
+A run's schedule is a list of cycles. The first begins at step 0; extending a run with
+`onExtend: Restart` adds another. Called by the trainer at every start and by the operator when
+`steps` is raised.
+"""
+
+import math
+from typing import Annotated
+
+from pydantic import Field
+
+from detection_trainer.contract.base import Contract
+from detection_trainer.contract.spec import Optimizer, Schedule
+
+
+class Cycle(Contract):
+    """One pass of the schedule, in absolute steps of the run."""
+
+    start: Annotated[int, Field(ge=0)]
+    decay_steps: Annotated[int, Field(ge=1)]
+
+    @property
+    def end(self) -> int:
+        """The step from which the final rate holds."""
+        return self.start + self.decay_steps
+
+
+Cycles = Annotated[list[Cycle], Field(min_length=1, max_length=64)]
+
+
+def first_cycles(schedule: Schedule, steps: int) -> list[Cycle]:
+    """Return the cycles of a new run of `steps`; they stay fixed when `steps` is raised."""
+    return [Cycle(start=0, decay_steps=schedule.decay_steps or steps)]
+
+
+def extend_cycles(cycles: list[Cycle], schedule: Schedule, steps: int) -> list[Cycle]:
+    """Return the cycles once `steps` is the target; unchanged unless `onExtend: Restart`."""
+    last = cycles[-1]
+    if schedule.on_extend == "Restart" and schedule.type == "cosine" and steps > last.end:
+        return [*cycles, Cycle(start=last.end, decay_steps=steps - last.end)]
+    return cycles
+
+
+def learning_rate(optimizer: Optimizer, cycles: list[Cycle], step: int) -> float:
+    """Return the rate applied by the update that leads from `step` to `step + 1`."""
+    schedule, peak = optimizer.schedule, optimizer.learning_rate
+    cycle = next(c for c in reversed(cycles) if c.start <= step)
+    position = step - cycle.start
+    if position < schedule.warmup_steps:
+        return peak * (position + 1) / schedule.warmup_steps
+    match schedule.type:
+        case "constant":
+            return peak
+        case "step":
+            return peak * schedule.factor ** sum(step >= b for b in schedule.boundaries)
+        case "cosine":
+            span = max(cycle.decay_steps - schedule.warmup_steps, 1)
+            done = min((position - schedule.warmup_steps) / span, 1.0)
+            cosine = 0.5 * (1.0 + math.cos(math.pi * done))
+            return peak * (schedule.final_fraction + (1.0 - schedule.final_fraction) * cosine)
+
+
+def zero_rate_from(optimizer: Optimizer, cycles: list[Cycle], steps: int) -> int | None:
+    """Return the step from which a run to `steps` would train at rate 0, or None.
+
+    The OD API trains on with rate 0 and says nothing; here such a run is refused.
+    """
+    extended = extend_cycles(cycles, optimizer.schedule, steps)
+    end = extended[-1].end
+    if steps <= end or learning_rate(optimizer, extended, end) > 0.0:
+        return None
+    return end

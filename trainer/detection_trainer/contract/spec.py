@@ -1,0 +1,412 @@
+"""The part of a DetectionTraining's spec that a trainer reads.
+
+The operator's API adds what only Kubernetes needs (`KUBERNETES_FIELDS`). Names and defaults are the
+TensorFlow Object Detection API's where it has the thing (protos/{ssd,anchor_generator,
+train}.proto).
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from detection_trainer.contract.base import (
+    ClassName,
+    Contract,
+    Name,
+    RestoreUri,
+    StorageUri,
+    canonical_digest,
+    dump,
+)
+from detection_trainer.contract.rules import exactly_one_of
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+PositiveFloat = Annotated[float, Field(gt=0.0, le=1e9)]
+
+KUBERNETES_FIELDS = frozenset({
+    "activeDeadlineSeconds", "image", "podTemplate", "preflight", "resources", "retryPolicy",
+    "suspend", "ttlSecondsAfterFinished",
+})  # fmt: skip
+"""Spec fields that say how pods run; `detection-trainer run` leaves them aside, by name."""
+
+
+class Backbone(StrEnum):
+    """`keras.applications` networks, and tiny residual ones for CPUs and tests."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    RESNET50 = "resnet50"
+    RESNET101 = "resnet101"
+    RESNET152 = "resnet152"
+    MOBILENET_V2 = "mobilenet_v2"
+    EFFICIENTNET_B0 = "efficientnet_b0"
+    EFFICIENTNET_B1 = "efficientnet_b1"
+    EFFICIENTNET_B2 = "efficientnet_b2"
+    EFFICIENTNET_B3 = "efficientnet_b3"
+    EFFICIENTNET_B4 = "efficientnet_b4"
+    VGG16 = "vgg16"
+
+
+class RestoreMode(StrEnum):
+    """`fine_tune_checkpoint_type` of the OD API (train.proto)."""
+
+    CLASSIFICATION = "classification"
+    DETECTION = "detection"
+    FULL = "full"
+
+
+class FeaturePyramid(Contract):
+    """The FPN: `fpn` of ssd.proto. Levels above 5 are the coarse ones (stride-2 convolutions)."""
+
+    min_level: Annotated[int, Field(ge=3, le=5)] = 3
+    max_level: Annotated[int, Field(ge=3, le=7)] = 7
+    additional_layer_depth: Annotated[int, Field(ge=8, le=1024)] = 256
+
+
+class BoxPredictor(Contract):
+    """The heads: `weight_shared_convolutional_box_predictor` of box_predictor.proto."""
+
+    depth: Annotated[int, Field(ge=8, le=1024)] = 256
+    num_layers_before_predictor: Annotated[int, Field(ge=0, le=8)] = 4
+    kernel_size: Literal[1, 3, 5] = 3
+    class_prior_probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+
+
+class AnchorGenerator(Contract):
+    """`multiscale_anchor_generator`: ratio outer, scale inner, at every cell of every level."""
+
+    anchor_scale: PositiveFloat = 4.0
+    aspect_ratios: Annotated[list[PositiveFloat], Field(min_length=1, max_length=16)] = [
+        1.0, 2.0, 0.5,
+    ]  # fmt: skip
+    scales_per_octave: Annotated[int, Field(ge=1, le=8)] = 2
+
+    @property
+    def per_cell(self) -> int:
+        """Anchors at one cell of one level."""
+        return len(self.aspect_ratios) * self.scales_per_octave
+
+
+class Matcher(Contract):
+    """`argmax_matcher`: IoU above which an anchor is an object, below which it is background."""
+
+    matched_threshold: Fraction = 0.5
+    unmatched_threshold: Fraction = 0.5
+
+
+class Loss(Contract):
+    """`sigmoid_focal` and `weighted_smooth_l1` of losses.proto."""
+
+    focal_alpha: Fraction = 0.25
+    focal_gamma: Annotated[float, Field(ge=0.0, le=10.0)] = 2.0
+    huber_delta: PositiveFloat = 1.0
+    localization_weight: PositiveFloat = 1.0
+    classification_weight: PositiveFloat = 1.0
+
+
+class PostProcessing(Contract):
+    """`batch_non_max_suppression` of post_processing.proto."""
+
+    score_threshold: Fraction = 0.01
+    iou_threshold: Fraction = 0.6
+    max_detections: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class Model(Contract):
+    """What is trained: `ssd` of model.proto with an FPN extractor."""
+
+    architecture: Literal["retinanet"] = "retinanet"
+    backbone: Backbone
+    image_size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] = 640
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    fpn: FeaturePyramid = FeaturePyramid()
+    box_predictor: BoxPredictor = BoxPredictor()
+    anchors: AnchorGenerator = AnchorGenerator()
+    matcher: Matcher = Matcher()
+    loss: Loss = Loss()
+    post_processing: PostProcessing = PostProcessing()
+
+
+class Place(Contract):
+    """Where data lies; the last path segment may hold `*` wildcards."""
+
+    uri: StorageUri
+
+
+class Dataset(Contract):
+    """TFRecords with the OD API's features, and the classes they hold."""
+
+    model_config = exactly_one_of("labelMap", "classes")
+
+    train: Place
+    validation: Place | None = None
+    label_map: Place | None = None
+    classes: Annotated[list[ClassName], Field(min_length=1, max_length=1000)] | None = None
+    max_bad_records: Annotated[int, Field(ge=0, le=10**9)] = 0
+
+    @model_validator(mode="after")
+    def _one_source_of_classes(self) -> Self:
+        _require_one(self, "dataset", "labelMap", "classes")
+        if self.classes is not None and len(set(self.classes)) != len(self.classes):
+            msg = f"dataset.classes must not repeat a name; received {self.classes}"
+            raise ValueError(msg)
+        return self
+
+
+class TrainingRef(Contract):
+    """Another DetectionTraining of the same namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    select: Literal["Latest", "Best"] = "Latest"
+    step: Annotated[int, Field(ge=0)] | None = None
+
+
+class RestoreSource(Contract):
+    """Exactly one place to take weights from."""
+
+    model_config = exactly_one_of("uri", "trainingRef")
+
+    uri: RestoreUri | None = None
+    training_ref: TrainingRef | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _require_one(self, "a restore source", "uri", "trainingRef")
+        return self
+
+
+class Restore(Contract):
+    """How a new training starts: step, optimizer and schedule begin at 0 in every mode."""
+
+    mode: RestoreMode
+    from_: Annotated[RestoreSource, Field(alias="from")]
+
+
+class ContinueSource(Contract):
+    """Exactly one run to go on from, with its step, optimizer, schedule and data position."""
+
+    model_config = exactly_one_of("uri", "trainingRef")
+
+    uri: StorageUri | None = None
+    training_ref: TrainingRef | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _require_one(self, "continueFrom", "uri", "trainingRef")
+        return self
+
+
+class Schedule(Contract):
+    """The learning rate as a pure function of the step (optimizer.proto)."""
+
+    type: Literal["constant", "cosine", "step"] = "cosine"
+    warmup_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    decay_steps: Positive | None = None
+    """Steps until the final rate; fixed at the first start to the first `steps` if absent."""
+    final_fraction: Fraction = 0.01
+    boundaries: Annotated[list[Positive], Field(max_length=16)] = []
+    """`step` only: where the rate is multiplied by `factor`."""
+    factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    on_extend: Literal["Hold", "Restart"] = "Hold"
+
+
+class Optimizer(Contract):
+    """How weights move."""
+
+    name: Literal["momentum", "adam", "adamw"] = "momentum"
+    learning_rate: Annotated[float, Field(gt=0.0, le=10.0)] = 0.04
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    gradient_clip_norm: PositiveFloat | None = 10.0
+    schedule: Schedule = Schedule()
+
+
+class RandomHorizontalFlip(Contract):
+    """`random_horizontal_flip` of preprocessor.proto."""
+
+    probability: Fraction = 0.5
+
+
+class RandomVerticalFlip(Contract):
+    """`random_vertical_flip`."""
+
+    probability: Fraction = 0.5
+
+
+class RandomRotation90(Contract):
+    """`random_rotation90`: a quarter turn, for images without an up (aerial ones)."""
+
+    probability: Fraction = 0.5
+
+
+class RandomScaleCrop(Contract):
+    """A square crop whose side is a random fraction of the image's, resized back."""
+
+    min_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+
+
+class RandomDistortColor(Contract):
+    """Brightness, contrast and saturation by up to these fractions."""
+
+    brightness: Fraction = 0.2
+    contrast: Fraction = 0.2
+    saturation: Fraction = 0.2
+
+
+class Augmentation(Contract):
+    """Exactly one step of augmentation."""
+
+    model_config = exactly_one_of(
+        "randomHorizontalFlip",
+        "randomVerticalFlip",
+        "randomRotation90",
+        "randomScaleCrop",
+        "randomDistortColor",
+    )
+
+    random_horizontal_flip: RandomHorizontalFlip | None = None
+    random_vertical_flip: RandomVerticalFlip | None = None
+    random_rotation90: Annotated[RandomRotation90 | None, Field(alias="randomRotation90")] = None
+    random_scale_crop: RandomScaleCrop | None = None
+    random_distort_color: RandomDistortColor | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        fields = type(self).model_fields
+        names = [field.alias or name for name, field in fields.items()]
+        _require_one(self, "an augmentation", *names)
+        return self
+
+
+class VolumeClaim(Contract):
+    """A PersistentVolumeClaim: an existing one by `claimName`, or a new one of `size`."""
+
+    model_config = exactly_one_of("claimName", "size")
+
+    claim_name: Name | None = None
+    size: (
+        Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$")]
+        | None
+    ) = None
+    storage_class_name: Name | None = None
+    access_modes: Annotated[
+        list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]],
+        Field(min_length=1, max_length=3),
+    ] = ["ReadWriteOnce"]
+    when_deleted: Literal["Retain", "Delete"] = "Retain"
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _require_one(self, "volumeClaim", "claimName", "size")
+        return self
+
+
+class Storage(Contract):
+    """Exactly one folder for this run's checkpoints."""
+
+    model_config = exactly_one_of("uri", "volumeClaim")
+
+    uri: StorageUri | None = None
+    volume_claim: VolumeClaim | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _require_one(self, "checkpoints.storage", "uri", "volumeClaim")
+        return self
+
+
+class Checkpoints(Contract):
+    """Where and how often progress is saved, and what is kept."""
+
+    storage: Storage
+    every_steps: Positive = 1000
+    keep_last: Annotated[int, Field(ge=1, le=1000)] = 5
+    keep_best: Annotated[int, Field(ge=0, le=1000)] = 1
+    keep_every_steps: Positive | None = None
+
+
+class SecretRef(Contract):
+    """A Secret of the same namespace."""
+
+    name: Name
+
+
+class Credentials(Contract):
+    """Which Secret serves which place; its keys are the usual names (AWS_ACCESS_KEY_ID, …)."""
+
+    uri_prefix: Annotated[str, Field(max_length=1024, pattern=r"^(s3|gs|az)://.*$")]
+    secret_ref: SecretRef
+
+
+class Evaluation(Contract):
+    """COCO metrics on the validation set; an evaluated step is always a checkpoint."""
+
+    every_steps: Positive | None = None
+    """Absent: at the end only."""
+
+
+Group = Literal["backbone", "feature_extractor"]
+
+
+class TrainingSpec(Contract):
+    """What is to be trained, on what, from where, for how long."""
+
+    model: Model
+    dataset: Dataset
+    restore: Restore | None = None
+    continue_from: ContinueSource | None = None
+    steps: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
+    optimizer: Optimizer = Optimizer()
+    augmentation: Annotated[list[Augmentation], Field(max_length=16)] = []
+    freeze: Annotated[list[Group], Field(max_length=2)] = []
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    deterministic: bool = False
+    checkpoints: Checkpoints
+    credentials: Annotated[list[Credentials], Field(max_length=16)] = []
+    evaluation: Evaluation = Evaluation()
+    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.restore is not None and self.continue_from is not None:
+            msg = "restore and continueFrom exclude each other: remove one"
+            raise ValueError(msg)
+        if self.batch_size % self.workers:
+            msg = f"batchSize {self.batch_size} must be divisible by workers {self.workers}"
+            raise ValueError(msg)
+        return self
+
+
+START_FIELDS = frozenset({"restore", "continueFrom"})
+"""Spec fields that say how the run begins; its first checkpoint records what came of them."""
+FREE_FIELDS = frozenset({"steps", "checkpoints", "credentials", "evaluation", "workers"})
+"""Spec fields that may change once the training has started."""
+
+
+def mathematics(spec: TrainingSpec) -> dict[str, Any]:
+    """Return what decides the run's numbers; it must not change once a checkpoint exists.
+
+    `optimizer.schedule.onExtend` is left out: it says what raised steps mean.
+    """
+    apart = FREE_FIELDS | START_FIELDS
+    fields = {key: value for key, value in dump(spec).items() if key not in apart}
+    schedule = {k: v for k, v in fields["optimizer"]["schedule"].items() if k != "onExtend"}
+    fields["optimizer"] = {**fields["optimizer"], "schedule": schedule}
+    return fields
+
+
+def config_digest(spec: TrainingSpec) -> str:
+    """Return the digest of the run's mathematics: the identity that owns a checkpoint folder."""
+    return canonical_digest(mathematics(spec))
+
+
+def _require_one(model: Contract, what: str, *names: str) -> None:
+    said = sorted(set(names) & dump(model).keys())
+    if len(said) != 1:
+        expected = ", ".join(names)
+        received = ", ".join(said) or "none"
+        msg = f"{what} takes exactly one of {expected}; received {received}"
+        raise ValueError(msg)
