@@ -1,0 +1,1 @@
+"""Watches DetectionTraining resources and keeps one training attempt going for each."""

@@ -1,0 +1,1 @@
+"""The DetectionTraining resource: its models, conditions and CustomResourceDefinition."""

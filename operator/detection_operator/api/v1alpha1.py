@@ -1,0 +1,230 @@
+"""The DetectionTraining resource, version v1alpha1: spec and status as pydantic models.
+
+`crd.py` turns them into the CustomResourceDefinition; gather and apply read and write them.
+Numbers that change with time are strings in the status, as the Kubernetes API conventions ask.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from detection_trainer.contract.base import Contract, Digest, Message, Name, Text
+from detection_trainer.contract.report import MAX_CHECKPOINTS, SkippedCheckpoint, VariableCounts
+from detection_trainer.contract.schedule import Cycles
+from detection_trainer.contract.spec import RestoreMode, TrainingSpec
+
+GROUP = "detectiontraining.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "DetectionTraining"
+PLURAL = "detectiontrainings"
+SINGULAR = "detectiontraining"
+SHORT_NAME = "dt"
+
+Decimal = Annotated[str, Field(max_length=32, pattern=r"^-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?$")]
+Metrics = Annotated[dict[str, Decimal], Field(max_length=64)]
+Object = dict[str, Any]
+"""A Kubernetes object that the API server itself validates once it is used."""
+Quantities = Annotated[dict[str, int | str], Field(max_length=32)]
+Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
+Step = Annotated[int, Field(ge=0)]
+Reason = Annotated[str, Field(max_length=64)]
+
+
+class ResourceRequirements(Contract):
+    """core/v1 ResourceRequirements of the trainer's container, each worker."""
+
+    limits: Quantities = {}
+    requests: Quantities = {}
+
+
+class PodTemplate(Contract):
+    """What may be said about the trainer's pods; maps merge with ours, lists append."""
+
+    labels: Labels = {}
+    annotations: Annotated[
+        dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)
+    ] = {}  # noqa: E501 - one type
+    node_selector: Labels = {}
+    tolerations: Annotated[list[Object], Field(max_length=32)] = []
+    affinity: Object = {}
+    service_account_name: Name | None = None
+    image_pull_secrets: Annotated[list[Object], Field(max_length=16)] = []
+    priority_class_name: Name | None = None
+    runtime_class_name: Name | None = None
+    scheduler_name: Name | None = None
+    env: Annotated[list[Object], Field(max_length=64)] = []
+    env_from: Annotated[list[Object], Field(max_length=16)] = []
+    volumes: Annotated[list[Object], Field(max_length=32)] = []
+    volume_mounts: Annotated[list[Object], Field(max_length=32)] = []
+    security_context: Object = {}
+
+
+class RetryPolicy(Contract):
+    """How often to try again; only attempts that made no new checkpoint count."""
+
+    max_retries: Annotated[int, Field(ge=0, le=1000)] = 6
+    node_lost_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = 300
+
+
+class Spec(TrainingSpec):
+    """A training, and how its pods run."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Absent: the operator's default; pinned in the status at the first attempt."""
+    resources: ResourceRequirements = ResourceRequirements()
+    pod_template: PodTemplate = PodTemplate()
+    preflight: Literal["Auto", "Always", "Never"] = "Auto"
+    suspend: bool = False
+    retry_policy: RetryPolicy = RetryPolicy()
+    active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+
+
+class Condition(Contract):
+    """metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=64)]
+    status: Literal["True", "False", "Unknown"]
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    last_transition_time: datetime
+    reason: Reason
+    message: Message
+
+
+class CheckpointStatus(Contract):
+    """A checkpoint that storage holds, committed and complete."""
+
+    step: Step
+    uri: Text
+    digest: Digest
+    saved_at: datetime
+    metrics: Metrics = {}
+
+
+class ProgressStatus(Contract):
+    """How the running attempt does, as it last reported."""
+
+    loss: Decimal | None = None
+    learning_rate: Decimal | None = None
+    steps_per_second: Decimal | None = None
+    data_wait_fraction: Decimal | None = None
+    checkpoint_seconds: Decimal | None = None
+    memory_bytes: Annotated[int, Field(ge=0)] | None = None
+    estimated_completion_time: datetime | None = None
+    reported_at: datetime | None = None
+
+
+class RestoredStatus(Contract):
+    """Where the first weights came from."""
+
+    mode: RestoreMode | None = None
+    uri: Text
+    step: Step | None = None
+    digest: Digest | None = None
+    variables: VariableCounts
+    groups: Annotated[dict[str, VariableCounts], Field(max_length=16)] = {}
+
+
+class OutcomeStatus(Contract):
+    """How an attempt ended."""
+
+    exit_code: int | None = None
+    reason: Reason
+    message: Message
+    differences: Annotated[list[Text], Field(max_length=50)] = []
+    finished_at: datetime | None = None
+
+
+class AttemptStatus(Contract):
+    """One run of the trainer's pods."""
+
+    number: Annotated[int, Field(ge=1)]
+    job_name: Name
+    image: Annotated[str, Field(max_length=512)]
+    created_at: datetime
+    """When the operator decided on it."""
+    started_at: datetime | None = None
+    """When its trainer first reported."""
+    start_step: Step | None = None
+    """The newest checkpoint when it was created: what it is to go on from."""
+    resumed_from_step: Step | None = None
+    """Where its trainer says that it went on."""
+    sequence: Annotated[int, Field(ge=0)] = 0
+    """The last report that was applied."""
+    last_step: Step = 0
+    generation: Annotated[int, Field(ge=0)] = 0
+    """The resource's generation that it was made from."""
+    target_steps: Annotated[int, Field(ge=0)] = 0
+    outcome: OutcomeStatus | None = None
+
+
+class Interruption(Contract):
+    """An attempt that ended before its target, and what that cost."""
+
+    attempt: Annotated[int, Field(ge=1)]
+    time: datetime
+    reason: Reason
+    message: Message = ""
+    last_reported_step: Step
+    resumed_from_step: Step | None = None
+    steps_lost: Annotated[int, Field(ge=0)] | None = None
+    """A lower bound after a hard kill: what was done since the last report is not known."""
+
+
+class PreflightStatus(Contract):
+    """The check before the first attempt."""
+
+    job_name: Name
+    created_at: datetime
+    generation: Annotated[int, Field(ge=0)] = 0
+    outcome: OutcomeStatus | None = None
+
+
+class ScheduleStatus(Contract):
+    """What the schedule's defaults became."""
+
+    decay_steps: Annotated[int, Field(ge=1)]
+    cycles: Cycles
+
+
+class RetryStatus(Contract):
+    """How many attempts in a row made no new checkpoint, and when the next one may start."""
+
+    count: Annotated[int, Field(ge=0)] = 0
+    not_before: datetime | None = None
+
+
+class Status(Contract):
+    """What was observed; written by the operator alone."""
+
+    observed_generation: int = -1
+    phase: Annotated[str, Field(max_length=32)] = "Pending"
+    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    classes: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=1000)] = []
+    step: Step = 0
+    target_steps: Step | None = None
+    progress: ProgressStatus | None = None
+    restored: RestoredStatus | None = None
+    checkpoints: Annotated[list[CheckpointStatus], Field(max_length=MAX_CHECKPOINTS)] = []
+    checkpoint_count: Annotated[int, Field(ge=0)] = 0
+    latest_checkpoint: CheckpointStatus | None = None
+    best_checkpoint: CheckpointStatus | None = None
+    skipped_checkpoints: Annotated[list[SkippedCheckpoint], Field(max_length=20)] = []
+    attempt_count: Annotated[int, Field(ge=0)] = 0
+    current_attempt: AttemptStatus | None = None
+    preflight: PreflightStatus | None = None
+    retries: RetryStatus = RetryStatus()
+    interruptions: Annotated[list[Interruption], Field(max_length=20)] = []
+    interruption_count: Annotated[int, Field(ge=0)] = 0
+    steps_lost: Annotated[int, Field(ge=0)] = 0
+    metrics: Metrics = {}
+    schedule: ScheduleStatus | None = None
+    pending_changes: Annotated[list[Name], Field(max_length=32)] = []
+    image: Annotated[str, Field(max_length=512)] | None = None
+    """The trainer image, pinned at the first attempt."""
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    active_seconds: Annotated[int, Field(ge=0)] = 0
+    """Time that ended attempts were active; what `activeDeadlineSeconds` bounds."""

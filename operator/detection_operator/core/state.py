@@ -1,0 +1,145 @@
+"""What `plan` is given: the training and everything observed of it, as frozen values.
+
+`cluster/gather.py` makes these from Kubernetes objects; the tests make them by hand.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from detection_operator.api.v1alpha1 import Spec, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which resource."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One DetectionTraining as last read."""
+
+    identity: Identity
+    generation: int
+    resource_version: str
+    created_at: datetime
+    deleting: bool
+    spec: Spec | None
+    """None where the stored spec does not hold for this version; `invalid` says why."""
+    status: Status
+    invalid: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class PodPhase(StrEnum):
+    """core/v1 PodPhase."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why the container has not started (container state `waiting`, or PodScheduled=False)."""
+
+    reason: str
+    message: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How the trainer's container ended."""
+
+    exit_code: int
+    reason: str
+    message: str
+    """The termination message: JSON of contract.report.Outcome where the trainer wrote it."""
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod of a Job of ours."""
+
+    name: str
+    uid: str
+    job_name: str
+    phase: PodPhase
+    node: str = ""
+    deleting_since: datetime | None = None
+    unschedulable: Waiting | None = None
+    waiting: Waiting | None = None
+    """The container's `waiting` state, also an init or pull error."""
+    disruption: Waiting | None = None
+    """The DisruptionTarget condition: preempted, drained, evicted, taint, node deleted."""
+    pod_reason: str = ""
+    """status.reason: Evicted, NodeLost, Preempting, …"""
+    pod_message: str = ""
+    running_since: datetime | None = None
+    termination: Termination | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One batch/v1 Job of ours, with the pods that the cache knows."""
+
+    name: str
+    uid: str
+    created_at: datetime
+    attempt: int | None
+    """None for a preflight Job."""
+    complete: bool = False
+    failed: bool = False
+    failure_reason: str = ""
+    failure_message: str = ""
+    suspended: bool = False
+    """Job.spec.suspend: Kueue's, never written by the operator after creation."""
+    deleting: bool = False
+    finished_at: datetime | None = None
+    rejected: str = ""
+    """The newest FailedCreate event where no pod could be made."""
+    pods: tuple[Pod, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The training that `restore` or `continueFrom` refers to."""
+
+    name: str
+    found: bool
+    spec: Spec | None = None
+    status: Status | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that one decision rests on."""
+
+    training: Training
+    jobs: tuple[Job, ...] = ()
+    source: Source | None = None
+    folder_owner: str | None = None
+    """`namespace/name` of an older training with the same checkpoint folder, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """What an administrator decides for all trainings."""
+
+    default_image: str
+    report_url: str
+    """Base URL of the progress endpoint as pods reach it."""
+    backoff_base_s: float = 10.0
+    backoff_cap_s: float = 300.0
+    termination_grace_s: int = 60
+    preflight_deadline_s: int = 600
+    image_pull_timeout_s: float = 600.0
+    """How long an image that cannot be pulled is waited for before the attempt is given up."""

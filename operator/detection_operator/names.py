@@ -1,0 +1,36 @@
+"""Every name, label and annotation key that the operator gives to its own objects."""
+
+from detection_operator.api.v1alpha1 import GROUP
+
+LABEL_TRAINING = f"{GROUP}/training"
+LABEL_TRAINING_UID = f"{GROUP}/training-uid"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_ROLE = f"{GROUP}/role"
+ROLE_TRAINER = "trainer"
+ROLE_PREFLIGHT = "preflight"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "detection-operator"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+CONTAINER = "trainer"
+
+
+def short_uid(uid: str) -> str:
+    """Return the first eight characters of a resource's uid: enough to tell two apart."""
+    return uid[:8]
+
+
+def attempt_name(training: str, uid: str, attempt: int) -> str:
+    """Return the name of the Job and the ConfigMap of one attempt: at most 63 characters."""
+    return f"{training}-{short_uid(uid)}-{attempt}"
+
+
+def preflight_name(training: str, uid: str, generation: int) -> str:
+    """Return the name of the Job that checks the spec of one generation."""
+    return f"{training}-{short_uid(uid)}-check-{generation}"
+
+
+def claim_name(training: str) -> str:
+    """Return the name of the claim for checkpoints: without the uid, so that a new resource of
+    the same name (a cluster rebuilt from Git) finds the old one's checkpoints.
+    """
+    return f"{training}-checkpoints"
