@@ -30,7 +30,9 @@ def preflight_name(training: str, uid: str, generation: int) -> str:
 
 
 def claim_name(training: str) -> str:
-    """Return the name of the claim for checkpoints: without the uid, so that a new resource of
-    the same name (a cluster rebuilt from Git) finds the old one's checkpoints.
+    """Return the name of the claim for checkpoints.
+
+    It lacks the uid, so that a new resource of the same name (a cluster rebuilt from Git) finds
+    the old one's checkpoints.
     """
     return f"{training}-checkpoints"

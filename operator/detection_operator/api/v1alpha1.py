@@ -45,7 +45,7 @@ class PodTemplate(Contract):
     labels: Labels = {}
     annotations: Annotated[
         dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)
-    ] = {}  # noqa: E501 - one type
+    ] = {}
     node_selector: Labels = {}
     tolerations: Annotated[list[Object], Field(max_length=32)] = []
     affinity: Object = {}

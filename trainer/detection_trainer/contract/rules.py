@@ -12,9 +12,13 @@ def cel(rule: str, message: str, **more: str) -> dict[str, str]:
     return {"rule": rule, "message": message, **more}
 
 
+def with_rules(*rules: dict[str, str]) -> ConfigDict:
+    """Return a model configuration whose schema carries `rules`."""
+    extra: dict[str, Any] = {CEL_KEY: list(rules)}
+    return ConfigDict(json_schema_extra=extra)
+
+
 def exactly_one_of(*names: str) -> ConfigDict:
     """Return a model configuration whose schema demands exactly one of the fields `names`."""
     count = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
-    message = f"exactly one of {', '.join(names)} must be set"
-    rules: dict[str, Any] = {CEL_KEY: [cel(f"{count} == 1", message)]}
-    return ConfigDict(json_schema_extra=rules)
+    return with_rules(cel(f"{count} == 1", f"exactly one of {', '.join(names)} must be set"))

@@ -19,7 +19,7 @@ from detection_trainer.contract.base import (
     canonical_digest,
     dump,
 )
-from detection_trainer.contract.rules import exactly_one_of
+from detection_trainer.contract.rules import cel, exactly_one_of, with_rules
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -60,6 +60,10 @@ class RestoreMode(StrEnum):
 class FeaturePyramid(Contract):
     """The FPN: `fpn` of ssd.proto. Levels above 5 are the coarse ones (stride-2 convolutions)."""
 
+    model_config = with_rules(
+        cel("self.minLevel <= self.maxLevel", "minLevel must not be above maxLevel"),
+    )
+
     min_level: Annotated[int, Field(ge=3, le=5)] = 3
     max_level: Annotated[int, Field(ge=3, le=7)] = 7
     additional_layer_depth: Annotated[int, Field(ge=8, le=1024)] = 256
@@ -91,6 +95,13 @@ class AnchorGenerator(Contract):
 
 class Matcher(Contract):
     """`argmax_matcher`: IoU above which an anchor is an object, below which it is background."""
+
+    model_config = with_rules(
+        cel(
+            "self.unmatchedThreshold <= self.matchedThreshold",
+            "unmatchedThreshold must not be above matchedThreshold",
+        ),
+    )
 
     matched_threshold: Fraction = 0.5
     unmatched_threshold: Fraction = 0.5
@@ -180,6 +191,14 @@ class RestoreSource(Contract):
 class Restore(Contract):
     """How a new training starts: step, optimizer and schedule begin at 0 in every mode."""
 
+    model_config = with_rules(
+        cel(
+            "!has(self.from.uri) || !self.from.uri.startsWith('keras://') "
+            "|| self.mode == 'classification'",
+            "a keras:// source is an image classifier: use mode classification",
+        ),
+    )
+
     mode: RestoreMode
     from_: Annotated[RestoreSource, Field(alias="from")]
 
@@ -200,6 +219,21 @@ class ContinueSource(Contract):
 
 class Schedule(Contract):
     """The learning rate as a pure function of the step (optimizer.proto)."""
+
+    model_config = with_rules(
+        cel(
+            "self.type == 'step' || !has(self.boundaries) || size(self.boundaries) == 0",
+            "boundaries belong to type step",
+        ),
+        cel(
+            "self.type != 'step' || size(self.boundaries) > 0",
+            "type step needs boundaries: the steps at which the rate is multiplied by factor",
+        ),
+        cel(
+            "!has(self.decaySteps) || self.warmupSteps < self.decaySteps",
+            "warmupSteps must be below decaySteps",
+        ),
+    )
 
     type: Literal["constant", "cosine", "step"] = "cosine"
     warmup_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
@@ -352,6 +386,32 @@ Group = Literal["backbone", "feature_extractor"]
 
 class TrainingSpec(Contract):
     """What is to be trained, on what, from where, for how long."""
+
+    model_config = with_rules(
+        cel(
+            "!(has(self.restore) && has(self.continueFrom))",
+            "restore and continueFrom exclude each other: restore begins at step 0, "
+            "continueFrom goes on at the source's step",
+        ),
+        cel(
+            "self.batchSize % self.workers == 0",
+            "batchSize counts all workers together: it must be divisible by workers",
+        ),
+        cel(
+            "self.workers == 1 || !has(self.checkpoints.storage.volumeClaim) || "
+            "self.checkpoints.storage.volumeClaim.accessModes.exists(m, m == 'ReadWriteMany')",
+            "several workers need storage that all can mount: a uri, or a claim ReadWriteMany",
+        ),
+        cel(
+            "!has(self.optimizer.schedule.decaySteps) || "
+            "self.optimizer.schedule.type != 'cosine' || "
+            "self.optimizer.schedule.onExtend != 'Hold' || "
+            "self.optimizer.schedule.finalFraction > 0.0 || "
+            "self.steps <= self.optimizer.schedule.decaySteps",
+            "the learning rate would be 0 after decaySteps and nothing would be learned: set "
+            "optimizer.schedule.finalFraction above 0, onExtend: Restart, or decaySteps to steps",
+        ),
+    )
 
     model: Model
     dataset: Dataset

@@ -1,0 +1,172 @@
+"""Generates the CustomResourceDefinition from the models: `python -m detection_operator.api.crd`.
+
+Pydantic's JSON schema becomes a structural schema (apiextensions/v1): references resolved, null
+alternatives dropped, every default an object's own. `make generate` writes it to crds/ and into the
+chart; `make verify` fails where they differ.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from detection_operator.api import v1alpha1
+from detection_operator.api.transitions import ROOT_RULES
+from detection_operator.api.v1alpha1 import Spec, Status
+from detection_trainer.contract.rules import CEL_KEY
+
+Schema = dict[str, Any]
+
+DROPPED = frozenset({"title", "propertyNames", "$defs", "description"})
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
+INT_OR_STRING = "x-kubernetes-int-or-string"
+
+COLUMNS = (
+    ("Phase", "string", ".status.phase", "What happens now"),
+    ("Step", "integer", ".status.step", "Steps trained"),
+    ("Of", "integer", ".spec.steps", "Steps asked for"),
+    ("Loss", "string", ".status.progress.loss", "Loss as last reported"),
+    ("mAP", "string", ".status.metrics.mAP", "COCO mAP of the last evaluation"),
+    ("Checkpoint", "integer", ".status.latestCheckpoint.step", "Step of the newest checkpoint"),
+    ("Age", "date", ".metadata.creationTimestamp", ""),
+)
+
+
+def build_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of DetectionTraining."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{v1alpha1.PLURAL}.{v1alpha1.GROUP}"},
+        "spec": {
+            "group": v1alpha1.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": v1alpha1.KIND,
+                "listKind": f"{v1alpha1.KIND}List",
+                "plural": v1alpha1.PLURAL,
+                "singular": v1alpha1.SINGULAR,
+                "shortNames": [v1alpha1.SHORT_NAME],
+                # Not `all`: `kubectl delete all --all` must not take trainings.
+                "categories": ["training"],
+            },
+            "versions": [_version()],
+        },
+    }
+
+
+def _version() -> dict[str, Any]:
+    return {
+        "name": v1alpha1.VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [_column(*column) for column in COLUMNS],
+        "schema": {"openAPIV3Schema": _root_schema()},
+    }
+
+
+def _column(name: str, kind: str, path: str, description: str) -> dict[str, str]:
+    column = {"name": name, "type": kind, "jsonPath": path}
+    return {**column, "description": description} if description else column
+
+
+def _root_schema() -> Schema:
+    status = structural(Status.model_json_schema(by_alias=True), keep_defaults=False)
+    # A resource that the operator has not seen is never "current" to kstatus.
+    status["properties"]["observedGeneration"]["default"] = -1
+    status["default"] = {"observedGeneration": -1}
+    status["properties"]["conditions"] |= {
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    }
+    return {
+        "description": "Trains an object detector; see the project's documentation.",
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(Spec.model_json_schema(by_alias=True)),
+            "status": status,
+        },
+        CEL_KEY: ROOT_RULES,
+    }
+
+
+def structural(schema: Schema, *, keep_defaults: bool = True) -> Schema:
+    """Return a pydantic JSON schema as a structural one."""
+    return _convert(schema, schema.get("$defs", {}), keep_defaults)
+
+
+def _convert(schema: Schema, definitions: dict[str, Schema], keep_defaults: bool) -> Schema:  # noqa: FBT001 - passed down
+    source = _resolved(schema, definitions)
+    result = {key: value for key, value in source.items() if key not in DROPPED}
+    if text := source.get("description"):
+        result = {"description": " ".join(text.split()), **result}
+    if "const" in result:
+        result["enum"] = [result.pop("const")]
+    if "exclusiveMinimum" in result:
+        result |= {"minimum": result["exclusiveMinimum"], "exclusiveMinimum": True}
+    if "exclusiveMaximum" in result:
+        result |= {"maximum": result["exclusiveMaximum"], "exclusiveMaximum": True}
+    if not keep_defaults or result.get("default", 0) is None:
+        result.pop("default", None)
+    if "items" in result:
+        result["items"] = _convert(result["items"], definitions, keep_defaults)
+    if result.get("type") == "object":
+        _convert_object(result, definitions, keep_defaults)
+    return result
+
+
+def _convert_object(result: Schema, definitions: dict[str, Schema], keep_defaults: bool) -> None:  # noqa: FBT001 - passed down
+    if "properties" in result:
+        properties = result["properties"].items()
+        result["properties"] = {
+            name: _convert(value, definitions, keep_defaults) for name, value in properties
+        }
+        result.pop("additionalProperties", None)
+        if result.get("default"):
+            # The properties carry their own defaults.
+            result["default"] = {}
+    elif result.get("additionalProperties") is True:
+        result.pop("additionalProperties")
+        result[PRESERVE] = True
+    else:
+        values = result["additionalProperties"]
+        result["additionalProperties"] = _convert(values, definitions, keep_defaults)
+
+
+def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
+    """Follow `$ref`, drop the null alternative, and name int-or-string."""
+    result = dict(schema)
+    if "$ref" in result:
+        name = result.pop("$ref").rsplit("/", 1)[-1]
+        return _resolved({**definitions[name], **result}, definitions)
+    if "anyOf" not in result:
+        return result
+    choices = [choice for choice in result.pop("anyOf") if choice.get("type") != "null"]
+    if len(choices) == 1:
+        return _resolved({**choices[0], **result}, definitions)
+    if sorted(choice.get("type", "") for choice in choices) == ["integer", "string"]:
+        return {**result, INT_OR_STRING: True}
+    msg = f"no structural schema for the alternatives {choices}"
+    raise TypeError(msg)
+
+
+def render() -> str:
+    """Return the CustomResourceDefinition as YAML."""
+    header = "# Generated from the models by `make generate`; do not edit.\n"
+    return header + yaml.safe_dump(build_crd(), sort_keys=False, width=100, allow_unicode=True)
+
+
+def main() -> None:
+    """Write the CustomResourceDefinition to each path given."""
+    for path in sys.argv[1:]:
+        Path(path).write_text(render())
+
+
+if __name__ == "__main__":
+    main()
