@@ -1,0 +1,97 @@
+# The front door: `make help` lists what there is. Nothing here needs to be installed beforehand but
+# make, Python 3.11 and, for the local cluster, Debian 12 and root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# local: a cluster of this project's own on this machine; current: your kubectl context.
+export CLUSTER ?= local
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+export PYTHONPATH := operator:trainer:.
+CRD := crds/detectiontrainings.yaml
+CHART_CRD := charts/detection-operator/files/detectiontrainings.yaml
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+$(VENV)/installed: requirements/uv.lock requirements/dev.lock
+	$(PYTHON) -m venv --clear $(VENV) || { apt-get update -q && apt-get install -qy python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.lock
+	$(BIN)/uv pip sync -q --require-hashes requirements/dev.lock
+	touch $@
+
+.PHONY: venv
+venv: $(VENV)/installed ## install the development environment into .venv
+
+.PHONY: demo
+demo: venv ## the whole story on real photographs and a real cluster (sets one up on this machine)
+	$(BIN)/python -m demo run
+
+.PHONY: demo-clean
+demo-clean: venv ## remove all that the demo made
+	$(BIN)/python -m demo clean
+
+.PHONY: test
+test: lint type verify test-fast test-e2e ## everything that CI checks
+
+.PHONY: test-unit
+test-unit: venv ## pure tests: no network, no cluster
+	$(BIN)/python -m pytest tests/unit
+
+.PHONY: test-fast
+test-fast: venv ## unit and integration tests (real API server), with their coverage
+	$(BIN)/python -m pytest tests/unit tests/integration --cov --cov-report=term --cov-fail-under=90
+
+.PHONY: test-e2e
+test-e2e: venv ## promises kept on a real kubelet with real TensorFlow pods
+	$(BIN)/python -m pytest tests/e2e
+
+.PHONY: lint
+lint: venv ## style, imports between layers, duplicate names
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+.PHONY: type
+type: venv ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: format
+format: venv ## let ruff format and mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: generate
+generate: venv ## write what is generated: the CRD, its copy in the chart, the reference
+	$(BIN)/python -m detection_operator.api.crd $(CRD) $(CHART_CRD)
+	$(BIN)/python -m detection_operator.api.reference docs/reference
+
+.PHONY: verify
+verify: generate ## fail where a generated file is not what the code says
+	@git diff --exit-code -- $(CRD) $(CHART_CRD) docs/reference || { echo "generated files differ: commit what 'make generate' wrote"; exit 1; }
+
+.PHONY: lock
+lock: venv ## resolve the locks again from pyproject.toml
+	compile() { $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml "$$@"; }; \
+	compile --extra operator -o requirements/operator.lock; \
+	compile --extra trainer --extra cpu -o requirements/trainer-cpu.lock; \
+	compile --extra trainer --extra cuda -o requirements/trainer-cuda.lock; \
+	compile --extra operator --extra trainer --extra cpu --extra dev -o requirements/dev.lock
+
+.PHONY: cluster-up
+cluster-up: ## start the local cluster and load this checkout's images
+	$(PYTHON) -m local_cluster up
+	$(PYTHON) -m local_cluster build-images
+
+.PHONY: cluster-down
+cluster-down: ## stop the local cluster; nothing stays but the cache
+	$(PYTHON) -m local_cluster down
+
+.PHONY: cluster-status
+cluster-status: ## what runs in the local cluster
+	$(PYTHON) -m local_cluster status

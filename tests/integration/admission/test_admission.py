@@ -1,0 +1,310 @@
+"""What the API server itself accepts and refuses: the generated schema and its CEL rules."""
+
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from detection_operator.api.crd import build_crd
+from detection_trainer.contract.rules import CEL_KEY
+from tests.support.kube import TRAININGS, ApiError, Kube, Object
+from tests.support.trainings import changed, training
+
+BASE = training()
+FROM_TRAINING = {"mode": "detection", "from": {"trainingRef": {"name": "coco"}}}
+CLAIM = {"volumeClaim": {"size": "1Gi"}}
+
+ACCEPTED: dict[str, Object] = {
+    "the smallest training": BASE,
+    "restore from another training": training(restore=FROM_TRAINING),
+    "restore from a URI": training(
+        restore={"mode": "full", "from": {"uri": "gs://models/coco/step-00100000"}}
+    ),
+    "an image classifier for classification": training(
+        restore={"mode": "classification", "from": {"uri": "keras://resnet50/imagenet"}}
+    ),
+    "continue from another training": training(continueFrom={"trainingRef": {"name": "coco"}}),
+    "a label map in place of classes": training(
+        dataset={"train": {"uri": "s3://d/*"}, "labelMap": {"uri": "s3://d/label_map.pbtxt"}}
+    ),
+    "a new claim": training(checkpoints={"storage": CLAIM}),
+    "an existing claim": training(checkpoints={"storage": {"volumeClaim": {"claimName": "x"}}}),
+    "several workers on a shared claim": training(
+        workers=2,
+        checkpoints={"storage": {"volumeClaim": {"size": "1Gi", "accessModes": ["ReadWriteMany"]}}},
+    ),
+    "several workers at a URI": training(workers=4),
+    "a name of 40 characters": training("a" * 40),
+    "rate 0 at the end, steps within decaySteps": training(
+        optimizer={"schedule": {"finalFraction": 0, "decaySteps": 100}}
+    ),
+    "a step schedule": training(optimizer={"schedule": {"type": "step", "boundaries": [10, 20]}}),
+    "GPUs, tolerations and a node selector": training(
+        resources={"limits": {"nvidia.com/gpu": 1, "memory": "32Gi"}, "requests": {"cpu": "8"}},
+        podTemplate={
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            "nodeSelector": {"accelerator": "a100"},
+            "affinity": {"nodeAffinity": {}},
+        },
+    ),
+    "every augmentation, in order": training(
+        augmentation=[
+            {"randomHorizontalFlip": {}},
+            {"randomVerticalFlip": {"probability": 0.3}},
+            {"randomRotation90": {}},
+            {"randomScaleCrop": {"minScale": 0.5}},
+            {"randomDistortColor": {}},
+        ]
+    ),
+}
+
+REFUSED: dict[str, tuple[Object, str]] = {
+    "an unknown field": (changed(BASE, "spec.stepps", 5), 'unknown field "spec.stepps"'),
+    "two places for checkpoints": (
+        training(checkpoints={"storage": {"uri": "s3://a/b", **CLAIM}}),
+        "exactly one of uri, volumeClaim must be set",
+    ),
+    "no place for checkpoints": (
+        training(checkpoints={"storage": {}}),
+        "exactly one of uri, volumeClaim must be set",
+    ),
+    "a claim both new and existing": (
+        training(checkpoints={"storage": {"volumeClaim": {"size": "1Gi", "claimName": "x"}}}),
+        "exactly one of claimName, size must be set",
+    ),
+    "two sources to restore from": (
+        training(
+            restore={"mode": "full", "from": {"uri": "s3://a/b", "trainingRef": {"name": "c"}}}
+        ),
+        "exactly one of uri, trainingRef must be set",
+    ),
+    "two sources to continue from": (
+        training(continueFrom={"uri": "s3://a/b", "trainingRef": {"name": "c"}}),
+        "exactly one of uri, trainingRef must be set",
+    ),
+    "restore beside continueFrom": (
+        training(restore=FROM_TRAINING, continueFrom={"uri": "s3://a/b"}),
+        "restore and continueFrom exclude each other",
+    ),
+    "a label map beside classes": (
+        changed(BASE, "spec.dataset.labelMap", {"uri": "s3://d/label_map.pbtxt"}),
+        "exactly one of labelMap, classes must be set",
+    ),
+    "neither label map nor classes": (
+        changed(BASE, "spec.dataset.classes", None),
+        "exactly one of labelMap, classes must be set",
+    ),
+    "an empty list of classes": (changed(BASE, "spec.dataset.classes", []), "at least 1 items"),
+    "negative steps": (training(steps=-1), "greater than or equal to 1"),
+    "no steps": (training(steps=None), "spec.steps: Required value"),
+    "batch size 0": (training(batchSize=0), "greater than or equal to 1"),
+    "an unknown backbone": (
+        changed(BASE, "spec.model.backbone", "resnet51"),
+        'Unsupported value: "resnet51": supported values: "tiny"',
+    ),
+    "an unknown restore mode": (
+        training(restore={**FROM_TRAINING, "mode": "everything"}),
+        'supported values: "classification", "detection", "full"',
+    ),
+    "an image size that is no multiple of 32": (
+        changed(BASE, "spec.model.imageSize", 100),
+        "should be a multiple of 32",
+    ),
+    "a URI without a scheme": (
+        changed(BASE, "spec.dataset.train.uri", "/data/x.tfrecord"),
+        "should match '^(s3://|gs://|az://|file:///).+$'",
+    ),
+    "a keras source in mode full": (
+        training(restore={"mode": "full", "from": {"uri": "keras://resnet50/imagenet"}}),
+        "a keras:// source is an image classifier: use mode classification",
+    ),
+    "itself as its source": (
+        training(restore={"mode": "full", "from": {"trainingRef": {"name": "trees"}}}),
+        "must name another training: this one resumes by itself",
+    ),
+    "to continue from itself": (
+        training(continueFrom={"trainingRef": {"name": "trees"}}),
+        "must name another training: this one goes on when steps rise",
+    ),
+    "a name of 41 characters": (training("a" * 41), "at most 40 characters"),
+    "a batch that workers cannot share": (
+        training(batchSize=4, workers=3),
+        "it must be divisible by workers",
+    ),
+    "several workers on a claim for one": (
+        training(workers=2, checkpoints={"storage": CLAIM}),
+        "several workers need storage that all can mount",
+    ),
+    "minimum level above the maximum": (
+        changed(BASE, "spec.model.fpn", {"minLevel": 5, "maxLevel": 4}),
+        "minLevel must not be above maxLevel",
+    ),
+    "matcher thresholds crossed": (
+        changed(BASE, "spec.model.matcher", {"matchedThreshold": 0.4, "unmatchedThreshold": 0.5}),
+        "unmatchedThreshold must not be above matchedThreshold",
+    ),
+    "boundaries in a cosine": (
+        training(optimizer={"schedule": {"boundaries": [10]}}),
+        "boundaries belong to type step",
+    ),
+    "a step schedule without boundaries": (
+        training(optimizer={"schedule": {"type": "step"}}),
+        "type step needs boundaries",
+    ),
+    "warm-up beyond the decay": (
+        training(optimizer={"schedule": {"warmupSteps": 50, "decaySteps": 50}}),
+        "warmupSteps must be below decaySteps",
+    ),
+    "a schedule that ends at rate 0 before the steps do": (
+        training(optimizer={"schedule": {"finalFraction": 0, "decaySteps": 50}}),
+        "the learning rate would be 0 after decaySteps",
+    ),
+    "two augmentations in one": (
+        training(augmentation=[{"randomHorizontalFlip": {}, "randomVerticalFlip": {}}]),
+        "exactly one of randomHorizontalFlip",
+    ),
+    "a pod template field outside the closed list": (
+        training(podTemplate={"hostNetwork": True}),
+        'unknown field "spec.podTemplate.hostNetwork"',
+    ),
+    "a learning rate of 0": (training(optimizer={"learningRate": 0}), "greater than 0"),
+}
+
+
+@pytest.mark.parametrize("document", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_accepts(kube: Kube, namespace: str, document: Object) -> None:
+    stored = kube.create(TRAININGS.format(namespace=namespace), document, dry_run=True)
+    assert stored["status"] == {"observedGeneration": -1}
+
+
+@pytest.mark.parametrize(("document", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_refuses(kube: Kube, namespace: str, document: Object, message: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        kube.create(TRAININGS.format(namespace=namespace), document, dry_run=True)
+    assert refused.value.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+    assert message in refused.value.message
+
+
+def test_an_unknown_field_is_dropped_where_the_client_asks_for_no_validation(
+    kube: Kube, namespace: str
+) -> None:
+    path = TRAININGS.format(namespace=namespace) + "?fieldValidation=Ignore&dryRun=All"
+    stored = kube.request("POST", path, changed(BASE, "spec.stepps", 5))
+    assert "stepps" not in stored["spec"]
+
+
+STARTED: Object = {
+    "observedGeneration": 1,
+    "latestCheckpoint": {
+        "step": 10,
+        "uri": "s3://runs/trees/step-00000010",
+        "digest": "sha256:" + "0" * 64,
+        "savedAt": "2026-01-01T00:00:00Z",
+    },
+    "schedule": {"decaySteps": 100, "cycles": [{"start": 0, "decaySteps": 100}]},
+}
+
+FIXED: dict[str, tuple[str, Any]] = {
+    "model": ("spec.model.imageSize", 96),
+    "dataset": ("spec.dataset.classes", ["tree", "car"]),
+    "restore added": ("spec.restore", FROM_TRAINING),
+    "continueFrom added": ("spec.continueFrom", {"uri": "s3://a/b"}),
+    "batch size": ("spec.batchSize", 8),
+    "seed": ("spec.seed", 7),
+    "deterministic": ("spec.deterministic", True),
+    "freeze": ("spec.freeze", ["backbone"]),
+    "augmentation": ("spec.augmentation", [{"randomVerticalFlip": {}}]),
+    "optimizer": ("spec.optimizer.learningRate", 0.5),
+    "clipping": ("spec.optimizer.gradientClipNorm", 3.0),
+    "schedule": ("spec.optimizer.schedule.warmupSteps", 3),
+    "schedule's decay": ("spec.optimizer.schedule.decaySteps", 50),
+    "storage": ("spec.checkpoints.storage.uri", "s3://runs/elsewhere"),
+}
+
+FREE: dict[str, tuple[str, Any]] = {
+    "steps": ("spec.steps", 500),
+    "suspend": ("spec.suspend", True),
+    "retention": ("spec.checkpoints.keepLast", 2),
+    "retries": ("spec.retryPolicy.maxRetries", 1),
+    "deadline": ("spec.activeDeadlineSeconds", 60),
+    "ttl": ("spec.ttlSecondsAfterFinished", 60),
+    "pod template": ("spec.podTemplate.nodeSelector", {"a": "b"}),
+    "resources": ("spec.resources.limits", {"cpu": "2"}),
+    "workers": ("spec.workers", 2),
+    "what raised steps mean": ("spec.optimizer.schedule.onExtend", "Restart"),
+}
+
+
+@pytest.fixture
+def started(kube: Kube, namespace: str) -> str:
+    """Return the path of a training that has a checkpoint."""
+    collection = TRAININGS.format(namespace=namespace)
+    kube.create(collection, training("started"))
+    path = f"{collection}/started"
+    kube.patch(path + "/status", {"status": STARTED})
+    return path
+
+
+@pytest.mark.parametrize(("field", "value"), FIXED.values(), ids=FIXED.keys())
+def test_a_started_training_keeps(kube: Kube, started: str, field: str, value: Any) -> None:
+    with pytest.raises(ApiError, match="cannot change once the training has a checkpoint") as error:
+        kube.patch(started, changed({}, field, value))
+    assert "restore.from.trainingRef" in error.value.message
+
+
+@pytest.mark.parametrize(("field", "value"), FREE.values(), ids=FREE.keys())
+def test_a_started_training_may_change(kube: Kube, started: str, field: str, value: Any) -> None:
+    kube.patch(started, changed({}, field, value))
+
+
+@pytest.mark.parametrize(("field", "value"), FIXED.values(), ids=FIXED.keys())
+def test_before_the_first_checkpoint_a_typo_can_be_mended(
+    kube: Kube, namespace: str, field: str, value: Any
+) -> None:
+    collection = TRAININGS.format(namespace=namespace)
+    kube.create(collection, training("fresh"))
+    kube.patch(f"{collection}/fresh/status", {"status": {"observedGeneration": 1}})
+    kube.patch(f"{collection}/fresh", changed({}, field, value))
+
+
+def test_steps_cannot_be_raised_where_the_rate_would_be_zero(kube: Kube, namespace: str) -> None:
+    collection = TRAININGS.format(namespace=namespace)
+    path = f"{collection}/cosine"
+    kube.create(collection, training("cosine", optimizer={"schedule": {"finalFraction": 0}}))
+    kube.patch(path + "/status", {"status": STARTED})
+    with pytest.raises(ApiError, match="learning rate would be 0 for the added steps"):
+        kube.patch(path, {"spec": {"steps": 200}})
+    extended = {"steps": 200, "optimizer": {"schedule": {"onExtend": "Restart"}}}
+    kube.patch(path, {"spec": extended})
+
+
+def test_the_status_of_a_started_training_can_always_be_written(kube: Kube, started: str) -> None:
+    stored = kube.patch(started + "/status", {"status": {"step": 20}})
+    assert stored["status"]["step"] == 20
+
+
+def _messages(schema: Any) -> set[str]:
+    if isinstance(schema, list):
+        return set().union(*map(_messages, schema)) if schema else set()
+    if not isinstance(schema, dict):
+        return set()
+    here = {rule["message"] for rule in schema.get(CEL_KEY, [])}
+    return here.union(*map(_messages, schema.values()))
+
+
+def test_every_rule_has_an_example_that_it_refuses() -> None:
+    shown = [message for _, message in REFUSED.values()]
+    shown += [f"spec.{field.removeprefix('spec.').split('.')[0]}" for field, _ in FIXED.values()]
+    shown.append("learning rate would be 0 for the added steps")
+    untested = [m for m in _messages(build_crd()) if not any(part in m for part in shown)]
+    assert untested == []
+
+
+def test_the_table_that_kubectl_prints(kube: Kube, started: str) -> None:
+    headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    kube.api.update_params_for_auth(headers, [], ["BearerToken"])
+    url = kube.api.configuration.host + started
+    table = kube.api.rest_client.pool_manager.request("GET", url, headers=headers).json()
+    names = [column["name"] for column in table["columnDefinitions"]]
+    assert names == ["Name", "Phase", "Step", "Of", "Loss", "mAP", "Checkpoint", "Age"]
+    assert table["rows"][0]["cells"][6] == 10

@@ -1,0 +1,87 @@
+"""Fixtures that need a cluster: the API server, a namespace, the CRD."""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from detection_operator.api.crd import build_crd
+from tests.support.kube import ApiError, Kube, Object
+
+CLUSTER_NAME = "test"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+NAMESPACES = "/api/v1/namespaces"
+
+
+def local_cluster(*arguments: str) -> str:
+    """Run the local cluster's driver for the tests' own cluster; return what it prints."""
+    command = [sys.executable, "-m", "local_cluster", *arguments, "--name", CLUSTER_NAME]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0, f"{' '.join(command)} failed with {done.returncode}"
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Path | None:
+    """Return the kubeconfig of the tests' cluster, which is started here if it does not run.
+
+    `CLUSTER=current`: None, which stands for the user's own context.
+    """
+    if os.environ.get("CLUSTER", "local") == "current":
+        return None
+    local_cluster("up")
+    return Path(local_cluster("kubeconfig"))
+
+
+@pytest.fixture(scope="session")
+def api(kubeconfig: Path | None) -> Kube:
+    """Return a client for the tests' cluster."""
+    return Kube.connect(kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def crd(api: Kube) -> None:
+    """Install the CustomResourceDefinition as the models say it."""
+    wanted = build_crd()
+    path = f"{CRDS}/{wanted['metadata']['name']}"
+    if found := api.find(path):
+        api.request("PUT", path, {**found, "spec": wanted["spec"]})
+    else:
+        api.create(CRDS, wanted)
+    api.wait(path, _is_established, what="the CustomResourceDefinition is established")
+
+
+def _is_established(found: Object | None) -> bool:
+    conditions = ((found or {}).get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+
+
+@pytest.fixture
+def kube(api: Kube, crd: None) -> Kube:
+    """Return a client for a cluster that knows DetectionTraining."""
+    del crd
+    return api
+
+
+@pytest.fixture
+def namespace(api: Kube) -> Iterator[str]:
+    """Make a namespace under the restricted Pod Security level; take it away afterwards."""
+    name = f"t-{secrets.token_hex(4)}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    api.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
+    api.wait(
+        f"{NAMESPACES}/{name}/serviceaccounts/default",
+        lambda found: found is not None,
+        what="the namespace's service account",
+    )
+    yield name
+    try:
+        api.delete(f"{NAMESPACES}/{name}")
+    except ApiError as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
