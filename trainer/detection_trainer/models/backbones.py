@@ -1,0 +1,173 @@
+"""The registry of backbones: networks that turn images into C3, C4 and C5.
+
+Those of `keras.applications` are built without weights, cut at the highest level wanted, and cloned
+layer by layer: the clone carries the dtype policy, the seeds and our batch normalisation, under the
+names that keras.applications gives. Their own input scaling is left out of the clone; every
+backbone's preprocessing is a `ChannelAffine` with the numbers its ImageNet weights expect.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from detection_trainer.contract.spec import Backbone
+from detection_trainer.models.layers import BatchNorm, ChannelAffine, LayerFactory, seed_for
+from detection_trainer.models.residual import residual_features
+
+Features = dict[int, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What a backbone's first layer does to RGB in 0..255."""
+
+    scale: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    to_bgr: bool = False
+
+
+CAFFE = Preprocessing((1.0, 1.0, 1.0), (-103.939, -116.779, -123.68), to_bgr=True)
+SYMMETRIC = Preprocessing((1 / 127.5,) * 3, (-1.0,) * 3)
+# mean and deviation of ImageNet in 0..1: (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225)
+TORCH = Preprocessing(
+    (1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225)),
+    (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A network of `keras.applications`, and where its levels lie."""
+
+    build: Callable[..., keras.Model]
+    preprocessing: Preprocessing
+    first_layer: str
+    """The first layer that is not input scaling."""
+    levels: Mapping[int, str]
+    """Level -> expression for the name of the last layer of that level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """An own residual network; see residual.py."""
+
+    widths: Sequence[int]
+    blocks: Sequence[int]
+    preprocessing: Preprocessing = SYMMETRIC
+
+
+def _resnet(build: Callable[..., keras.Model]) -> Application:
+    levels = {level: rf"conv{level}_block\d+_out" for level in (3, 4, 5)}
+    return Application(build, CAFFE, "conv1_pad", levels)
+
+
+def _efficientnet(build: Callable[..., keras.Model]) -> Application:
+    levels = {3: r"block3._(add|project_bn)", 4: r"block5._(add|project_bn)"}
+    levels[5] = r"block7._(add|project_bn)"
+    return Application(build, TORCH, "stem_conv_pad", levels)
+
+
+BACKBONES: Mapping[Backbone, Application | Residual] = {
+    Backbone.TINY: Residual((16, 32, 64, 96, 128), (1, 1, 1, 1)),
+    Backbone.SMALL: Residual((24, 48, 96, 160, 224), (1, 1, 2, 2)),
+    Backbone.RESNET50: _resnet(keras.applications.ResNet50),
+    Backbone.RESNET101: _resnet(keras.applications.ResNet101),
+    Backbone.RESNET152: _resnet(keras.applications.ResNet152),
+    # The OD API's ssd_mobilenet_v2_fpn_keras takes the same three.
+    Backbone.MOBILENET_V2: Application(
+        keras.applications.MobileNetV2,
+        SYMMETRIC,
+        "Conv1",
+        {3: "block_5_add", 4: "block_12_add", 5: "out_relu"},
+    ),
+    Backbone.EFFICIENTNET_B0: _efficientnet(keras.applications.EfficientNetB0),
+    Backbone.EFFICIENTNET_B1: _efficientnet(keras.applications.EfficientNetB1),
+    Backbone.EFFICIENTNET_B2: _efficientnet(keras.applications.EfficientNetB2),
+    Backbone.EFFICIENTNET_B3: _efficientnet(keras.applications.EfficientNetB3),
+    Backbone.EFFICIENTNET_B4: _efficientnet(keras.applications.EfficientNetB4),
+    Backbone.VGG16: Application(
+        keras.applications.VGG16,
+        CAFFE,
+        "block1_conv1",
+        {3: "block4_conv3", 4: "block5_conv3", 5: "block5_pool"},
+    ),
+}
+
+
+def backbone_features(
+    images: Any, make: LayerFactory, backbone: Backbone, top_level: int, *, training: bool | None
+) -> Features:
+    """Return C3 … C`top_level` of `images` [B,S,S,3], RGB in 0..255.
+
+    `training` False runs the whole backbone as at inference; None lets the caller decide.
+    """
+    entry = BACKBONES[backbone]
+    images = _preprocessed(images, make, entry.preprocessing)
+    match entry:
+        case Residual():
+            return residual_features(images, make, entry.widths, entry.blocks, top_level)
+        case Application():
+            network = _clone(_cut(entry, images.shape[1:], top_level), make)
+            features = network(images, training=training)
+            return dict(zip(range(3, top_level + 1), _as_list(features), strict=True))
+
+
+def imagenet_network(backbone: Backbone, image_size: int = 224) -> keras.Model:
+    """Return the network of `keras.applications` with its ImageNet weights, downloaded if need be.
+
+    Raises:
+        KeyError: there are none for `backbone`.
+    """
+    entry = BACKBONES[backbone]
+    if not isinstance(entry, Application):
+        raise KeyError(backbone)
+    return entry.build(
+        include_top=False, weights="imagenet", input_shape=(image_size, image_size, 3)
+    )
+
+
+def _preprocessed(images: Any, make: LayerFactory, spec: Preprocessing) -> Any:
+    name = f"{make.prefix}.preprocessing"
+    layer = ChannelAffine(spec.scale, spec.offset, to_bgr=spec.to_bgr, name=name, dtype="float32")
+    return layer(images)
+
+
+def _cut(entry: Application, input_shape: Sequence[int], top_level: int) -> keras.Model:
+    whole = entry.build(include_top=False, weights=None, input_shape=tuple(input_shape))
+    names = [layer.name for layer in whole.layers]
+    ends = [_last(names, entry.levels[level]) for level in range(3, top_level + 1)]
+    first = whole.get_layer(entry.first_layer).input
+    return keras.Model(first, [whole.get_layer(name).output for name in ends])
+
+
+def _last(names: Sequence[str], pattern: str) -> str:
+    return [name for name in names if re.fullmatch(pattern, name)][-1]
+
+
+def _clone(network: keras.Model, make: LayerFactory) -> keras.Model:
+    """Copy the structure with fresh weights; Keras offers a policy for one network only so."""
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = {**layer.get_config(), "dtype": make.policy}
+        seed = seed_for(make.seed, f"{make.prefix}/{layer.name}")
+        for key in ("kernel_initializer", "depthwise_initializer"):
+            if config.get(key):
+                config[key] = _seeded(config[key], seed)
+        if "seed" in config:
+            config["seed"] = seed
+        norm = isinstance(layer, keras.layers.BatchNormalization)
+        copy = (BatchNorm if norm else type(layer)).from_config(config)
+        return make.register(layer.name, copy)
+
+    return keras.models.clone_model(network, clone_function=clone)
+
+
+def _seeded(initializer: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    return {**initializer, "config": {**initializer["config"], "seed": seed}}
+
+
+def _as_list(features: Any) -> list[Any]:
+    return features if isinstance(features, list) else [features]

@@ -1,0 +1,50 @@
+"""Arithmetic of boxes: overlap, and the OD API's `faster_rcnn_box_coder`.
+
+A box is ymin, xmin, ymax, xmax in its last axis, in any unit both sides share.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+SCALES = (10.0, 10.0, 5.0, 5.0)
+"""`y_scale`, `x_scale`, `height_scale`, `width_scale` of faster_rcnn_box_coder.proto."""
+EPSILON = 1e-8
+
+
+def area(boxes: Any) -> Any:
+    """Return the area [...] of `boxes` [...,4]; 0 where a box is turned inside out."""
+    size = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
+    return size[..., 0] * size[..., 1]
+
+
+def intersection_over_union(boxes: Any, anchors: Any) -> Any:
+    """Return the IoU [...,N,A] of each of `boxes` [...,N,4] with each of `anchors` [A,4]."""
+    boxes = boxes[..., :, None, :]
+    low = tf.maximum(boxes[..., :2], anchors[:, :2])
+    high = tf.minimum(boxes[..., 2:], anchors[:, 2:])
+    common = area(tf.concat([low, high], axis=-1))
+    return tf.math.divide_no_nan(common, area(boxes) + area(anchors) - common)
+
+
+def encode(boxes: Any, anchors: Any) -> Any:
+    """Return `boxes` [...,A,4] relative to `anchors` [A,4]: scaled ty, tx, th, tw."""
+    center, size = _center_and_size(boxes)
+    anchor_center, anchor_size = _center_and_size(anchors)
+    size, anchor_size = size + EPSILON, anchor_size + EPSILON
+    shift = (center - anchor_center) / anchor_size
+    return tf.concat([shift, tf.math.log(size / anchor_size)], axis=-1) * tf.constant(SCALES)
+
+
+def decode(encodings: Any, anchors: Any) -> Any:
+    """Return the boxes [...,A,4] that `encodings` [...,A,4] mean relative to `anchors` [A,4]."""
+    anchor_center, anchor_size = _center_and_size(anchors)
+    scaled = encodings / tf.constant(SCALES)
+    center = scaled[..., :2] * anchor_size + anchor_center
+    half = tf.exp(scaled[..., 2:]) * anchor_size / 2.0
+    return tf.concat([center - half, center + half], axis=-1)
+
+
+def _center_and_size(boxes: Any) -> tuple[Any, Any]:
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return (low + high) / 2.0, high - low

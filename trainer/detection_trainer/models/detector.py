@@ -1,0 +1,87 @@
+"""A detector: a network whose every variable has a stable path and belongs to a group."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from detection_trainer.contract.spec import Model
+from detection_trainer.models.anchors import anchor_boxes
+
+GROUPS = ("backbone", "feature_extractor", "box_head", "class_head")
+"""The units of restoring and freezing; a variable's path begins with its group."""
+
+
+class Detector:
+    """What loop, restore, checkpoint and evaluation know of a model.
+
+    Attributes:
+        network: images float32 [B,S,S,3], RGB in 0..255, to `box_encodings` float32 [B,A,4] and
+            `class_logits` float32 [B,A,1+C], background first.
+        variables: every variable by path, batch-norm statistics and random state included.
+        anchors: float32 [A,4], ymin, xmin, ymax, xmax in pixels.
+    """
+
+    def __init__(
+        self,
+        spec: Model,
+        num_classes: int,
+        network: keras.Model,
+        layers: Mapping[str, keras.layers.Layer],
+        *,
+        freeze: Sequence[str] = (),
+    ) -> None:
+        """Name all variables of `network` by the paths of `layers`.
+
+        Raises:
+            ValueError: a variable has no path, or two.
+        """
+        self.spec, self.num_classes = spec, num_classes
+        self.network, self.frozen = network, frozenset(freeze)
+        self.anchors: npt.NDArray[np.float32] = anchor_boxes(spec)
+        self.variables = _variables_by_path(network, layers)
+
+    def __call__(self, images: Any, *, training: bool) -> dict[str, Any]:
+        """Run the network on `images` [B,S,S,3]."""
+        outputs: dict[str, Any] = self.network(images, training=training)
+        return outputs
+
+    @staticmethod
+    def group_of(path: str) -> str:
+        """Return the group of the variable at `path`."""
+        return path.partition("/")[0]
+
+    @property
+    def trainable(self) -> list[keras.Variable]:
+        """The variables that training moves, in the order of their paths' making."""
+        return list(self.trainable_by_path.values())
+
+    @property
+    def trainable_by_path(self) -> dict[str, keras.Variable]:
+        """The variables that training moves: no statistics, no random state, no frozen group."""
+        return {
+            path: variable
+            for path, variable in self.variables.items()
+            if variable.trainable and self.group_of(path) not in self.frozen
+        }
+
+
+def _variables_by_path(
+    network: keras.Model, layers: Mapping[str, keras.layers.Layer]
+) -> dict[str, keras.Variable]:
+    found = {
+        f"{path}/{variable.name}": variable
+        for path, layer in layers.items()
+        for variable in layer.variables
+    }
+    named = {id(variable) for variable in found.values()}
+    missing = [variable.path for variable in network.variables if id(variable) not in named]
+    if missing or len(named) != len(found) or len(found) != len(network.variables):
+        msg = (
+            f"expected one path for each of the network's {len(network.variables)} variables; "
+            f"received {len(found)} paths for {len(named)} variables, none for {missing[:5]}"
+        )
+        raise ValueError(msg)
+    return found

@@ -1,0 +1,150 @@
+"""The Keras layers a detector is made of, each under a stable path.
+
+Keras numbers layers and variables by process-wide counters; a checkpoint must not depend on how
+many models a process built before. So every layer is made by a `LayerFactory`, which knows its path
+(`box_head/tower/conv_0`), seeds its initial values by that path, and gives it the dtype policy.
+Nothing here touches Keras' global settings.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+BATCH_NORM_EPSILON = 1e-3
+"""`epsilon` of the OD API's `batch_norm` in hyperparams.proto's SSD configurations."""
+
+
+class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras ships no types
+    """Batch normalisation by TensorFlow's fused kernel, over channels-last images.
+
+    As the OD API's, it feeds the *unbiased* variance into the moving variance; Keras 3 feeds the
+    biased one, which differs by n / (n - 1) and so counts at coarse levels.
+    """
+
+    def call(
+        self,
+        inputs: Any,
+        training: bool | None = None,  # noqa: FBT001 - Keras' signature
+        mask: Any = None,
+    ) -> Any:
+        """Normalise `inputs` [B,H,W,C]; in training the moving statistics move too."""
+        if mask is not None:
+            msg = "BatchNorm takes no mask: images are dense"
+            raise ValueError(msg)
+        updates = bool(training and self.trainable)
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=None if updates else tf.convert_to_tensor(self.moving_mean),
+            variance=None if updates else tf.convert_to_tensor(self.moving_variance),
+            epsilon=self.epsilon,
+            is_training=updates,
+        )
+        if updates:
+            self._move(self.moving_mean, mean)
+            self._move(self.moving_variance, variance)
+        return outputs
+
+    def _move(self, statistic: keras.Variable, value: Any) -> None:
+        old = tf.convert_to_tensor(statistic)
+        statistic.assign(old * self.momentum + value * (1.0 - self.momentum))
+
+
+class ChannelAffine(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
+    """A backbone's preprocessing: RGB in 0..255 to what its weights were trained on."""
+
+    def __init__(
+        self, scale: Sequence[float], offset: Sequence[float], *, to_bgr: bool, **kwargs: Any
+    ) -> None:
+        """Apply `x * scale + offset` for each channel, after RGB became BGR if `to_bgr`."""
+        super().__init__(**kwargs)
+        self.scale, self.offset, self.to_bgr = tuple(scale), tuple(offset), to_bgr
+
+    def call(self, images: Any) -> Any:
+        """Return `images` [B,H,W,3], channel by channel."""
+        if self.to_bgr:
+            images = images[..., ::-1]
+        return images * tf.constant(self.scale) + tf.constant(self.offset)
+
+
+def seed_for(seed: int, path: str) -> int:
+    """Return the seed of the layer at `path`: unlike for each path, the same in every process."""
+    digest = hashlib.sha256(f"{seed}/{path}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+@dataclass
+class LayerFactory:
+    """Makes layers below `prefix` and remembers them by path in `layers`, in order."""
+
+    prefix: str
+    policy: keras.DTypePolicy
+    seed: int
+    batch_norm_momentum: float
+    trainable: bool = True
+    layers: dict[str, keras.layers.Layer] = field(default_factory=dict)
+
+    def below(self, name: str) -> "LayerFactory":
+        """Return a factory whose layers lie below `name`; it fills the same `layers`."""
+        return LayerFactory(
+            prefix=f"{self.prefix}/{name}",
+            policy=self.policy,
+            seed=self.seed,
+            batch_norm_momentum=self.batch_norm_momentum,
+            trainable=self.trainable,
+            layers=self.layers,
+        )
+
+    def convolution(
+        self,
+        name: str,
+        filters: int,
+        kernel_size: int,
+        initializer: type[keras.initializers.Initializer],
+        stddev: float | None = None,
+        **options: Any,
+    ) -> keras.layers.Conv2D:
+        """Return a convolution that pads 'same'; `stddev` is the initializer's, if it has one."""
+        spread = {} if stddev is None else {"stddev": stddev}
+        kernel = initializer(seed=seed_for(self.seed, f"{self.prefix}/{name}"), **spread)
+        return self.register(
+            name,
+            keras.layers.Conv2D(
+                filters,
+                kernel_size,
+                padding="same",
+                kernel_initializer=kernel,
+                **self._settings(name),
+                **options,
+            ),
+        )
+
+    def batch_norm(self, name: str) -> BatchNorm:
+        """Return a batch normalisation with the factory's momentum."""
+        layer = BatchNorm(
+            momentum=self.batch_norm_momentum, epsilon=BATCH_NORM_EPSILON, **self._settings(name)
+        )
+        self.register(name, layer)
+        return layer
+
+    def relu6(self, name: str) -> keras.layers.ReLU:
+        """Return the activation that the OD API's FPN and heads use."""
+        return keras.layers.ReLU(max_value=6.0, **self._settings(name))
+
+    def register(self, name: str, layer: Any) -> Any:
+        """Remember `layer`, which may hold variables, under its path."""
+        path = f"{self.prefix}/{name}"
+        if path in self.layers:
+            msg = f"two layers at the path {path!r}; a path names one layer"
+            raise ValueError(msg)
+        layer.trainable = self.trainable
+        self.layers[path] = layer
+        return layer
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        return {"name": f"{self.prefix}/{name}".replace("/", "."), "dtype": self.policy}

@@ -1,0 +1,64 @@
+"""The `retinanet` architecture: the OD API's SSD with an FPN, sized by the specification."""
+
+from collections.abc import Sequence
+
+import keras
+
+from detection_trainer.contract.spec import Backbone, Model
+from detection_trainer.models.backbones import backbone_features
+from detection_trainer.models.detector import GROUPS, Detector
+from detection_trainer.models.heads import box_encodings, class_logits
+from detection_trainer.models.layers import LayerFactory
+from detection_trainer.models.pyramid import FINEST_COARSE_LEVEL, pyramid_features
+
+BATCH_NORM_MOMENTUM = 0.997
+"""The OD API's; right for tens of thousands of steps."""
+FAST_BATCH_NORM_MOMENTUM = 0.9
+"""For the small backbones, whose runs may be a few hundred steps long."""
+
+
+def build_retinanet(
+    model: Model, num_classes: int, freeze: Sequence[str] = (), seed: int = 0
+) -> Detector:
+    """Build the network with fresh weights, the same for the same `seed` in every process."""
+    layers: dict[str, keras.layers.Layer] = {}
+    backbone_layers, pyramid_layers, box_layers, class_layers = (
+        _factory(model, group, freeze, seed, layers) for group in GROUPS
+    )
+    images = keras.Input((model.image_size, model.image_size, 3), dtype="float32", name="images")
+    features = pyramid_features(
+        backbone_features(
+            images,
+            backbone_layers,
+            model.backbone,
+            min(model.fpn.max_level, FINEST_COARSE_LEVEL - 1),
+            training=False if "backbone" in freeze else None,
+        ),
+        pyramid_layers,
+        model.fpn,
+    )
+    spec, per_cell = model.box_predictor, model.anchors.per_cell
+    outputs = {
+        "box_encodings": box_encodings(features, box_layers, spec, per_cell),
+        "class_logits": class_logits(features, class_layers, spec, per_cell, 1 + num_classes),
+    }
+    network = keras.Model(images, outputs, name=model.architecture)
+    return Detector(model, num_classes, network, layers, freeze=freeze)
+
+
+def _factory(
+    model: Model,
+    group: str,
+    freeze: Sequence[str],
+    seed: int,
+    layers: dict[str, keras.layers.Layer],
+) -> LayerFactory:
+    small = model.backbone in {Backbone.TINY, Backbone.SMALL}
+    return LayerFactory(
+        prefix=group,
+        policy=keras.DTypePolicy(model.precision),
+        seed=seed,
+        batch_norm_momentum=FAST_BATCH_NORM_MOMENTUM if small else BATCH_NORM_MOMENTUM,
+        trainable=group not in freeze,
+        layers=layers,
+    )
