@@ -63,6 +63,10 @@ class CheckpointMissingError(TrainerError):
     exit_code = ExitCode.CHECKPOINT_MISSING
 
 
+class DamagedCheckpointError(CheckpointMissingError):
+    """A committed checkpoint's bytes are not those of its manifest; an own one is skipped."""
+
+
 class NotFoundError(TrainerError):
     """A place that the training names does not exist."""
 

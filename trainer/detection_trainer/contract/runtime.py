@@ -18,6 +18,8 @@ CREDENTIALS = PREFIX + "CREDENTIALS"
 """JSON object: URI prefix -> directory with one file a key (a mounted Secret)."""
 CONFIG_DIGEST = PREFIX + "CONFIG_DIGEST"
 """sha256 of the file's bytes; a file that differs is refused (CONFIG_CHANGED)."""
+RECORDED_STEP = PREFIX + "RECORDED_STEP"
+"""Newest checkpoint that the status records; a folder without any is then an error, not step 0."""
 TERMINATION_LOG = PREFIX + "TERMINATION_LOG"
 """Where the outcome is written for the kubelet; absent: nowhere."""
 

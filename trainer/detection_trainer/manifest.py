@@ -1,0 +1,144 @@
+"""What a committed checkpoint says of itself: the content of its `manifest.json`.
+
+Written last, so that its presence commits the checkpoint. Reads without TensorFlow; preflight,
+`checkpoints ls` and every start rest on it.
+"""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from detection_trainer.contract.base import ClassName, Contract, Digest
+from detection_trainer.contract.report import Restored, Step
+from detection_trainer.contract.schedule import Cycles
+from detection_trainer.contract.spec import Model
+from detection_trainer.contract.training import Identity, explain
+from detection_trainer.errors import CheckpointMissingError, DamagedCheckpointError
+
+FORMAT_VERSION = 1
+"""Raised when an older reader would misread; fields may be added without."""
+MODEL_FILE = "model.safetensors"
+OPTIMIZER_FILE = "optimizer.safetensors"
+
+
+class Stored(Contract):
+    """A document in storage: fields that a later version added are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class FileRecord(Stored):
+    """One file of the checkpoint."""
+
+    sha256: Digest
+    size: Annotated[int, Field(ge=0)]
+    """Bytes."""
+
+
+class VariableRecord(Stored):
+    """One variable, by its stable path."""
+
+    group: str
+    """`backbone`, `feature_extractor`, `box_head`, `class_head`, or `optimizer`."""
+    file: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class DataPosition(Stored):
+    """Where in the data the run stands: the next batch is a pure function of these."""
+
+    seed: int
+    batch_size: int
+    next_batch: int
+    dataset_digest: str | None = None
+
+
+class Environment(Stored):
+    """What the bits of a run depend on beside its configuration."""
+
+    intra_op_threads: int
+    inter_op_threads: int
+    one_dnn: str
+    """`TF_ENABLE_ONEDNN_OPTS` as the process saw it, or `default`."""
+    deterministic: bool
+    devices: list[str] = []
+    world_size: int = 1
+    libraries: dict[str, str] = {}
+
+    def differences(self, other: "Environment") -> list[str]:
+        """Return what differs in `other`, one sentence each."""
+        mine, theirs = self.model_dump(), other.model_dump()
+        return [
+            f"{field.replace('_', ' ')} was {mine[field]}, now {theirs[field]}"
+            for field in mine
+            if mine[field] != theirs[field]
+        ]
+
+
+class Manifest(Stored):
+    """All that a later attempt, a restore or a person needs to know of a checkpoint."""
+
+    format_version: int
+    step: Step
+    saved_at: datetime
+    attempt: int
+    identity: Identity
+    config_digest: Digest
+    classes: list[ClassName]
+    model: Model
+    optimizer: str
+    cycles: Cycles
+    data: DataPosition
+    environment: Environment
+    restored: Restored | None = None
+    files: dict[str, FileRecord]
+    variables: dict[str, VariableRecord]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the model's variables: equal weights have equal digests."""
+        return self.files[MODEL_FILE].sha256
+
+    def shapes(self, file: str = MODEL_FILE) -> dict[str, tuple[int, ...]]:
+        """Return path -> shape of the variables in `file`."""
+        return {path: v.shape for path, v in self.variables.items() if v.file == file}
+
+
+def parse_manifest(data: bytes, place: str) -> Manifest:
+    """Read the manifest `data` that lies at `place`.
+
+    Raises:
+        CheckpointMissingError: it was written in a newer format, which is never passed over.
+        DamagedCheckpointError: it is no manifest.
+    """
+    document = _json_object(data, place)
+    version = document.get("formatVersion")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        msg = (
+            f"{place}: the checkpoint has format version {version}; this trainer reads up to "
+            f"{FORMAT_VERSION}: run it with the newer image that wrote it"
+        )
+        raise CheckpointMissingError(msg)
+    try:
+        manifest = Manifest.model_validate(document)
+    except ValidationError as error:
+        msg = f"{place}: the manifest does not hold: {explain(error)[:512]}"
+        raise DamagedCheckpointError(msg) from error
+    if MODEL_FILE not in manifest.files:
+        raise DamagedCheckpointError(f"{place}: the manifest names no {MODEL_FILE}")
+    return manifest
+
+
+def _json_object(data: bytes, place: str) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        msg = f"{place}: expected a JSON manifest; reading it failed: {error}"
+        raise DamagedCheckpointError(msg) from error
+    if not isinstance(document, dict):
+        msg = f"{place}: expected a JSON object; received {type(document).__name__}"
+        raise DamagedCheckpointError(msg)
+    return document

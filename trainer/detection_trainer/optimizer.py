@@ -1,0 +1,158 @@
+"""How weights move: momentum, Adam and AdamW over explicit slots, each with a stable path.
+
+The kernels are those that Keras' optimizers of TensorFlow 2 used, and so the OD API's
+(`SGD(momentum)`: velocity = momentum * velocity - rate * gradient; weight += velocity). Every slot
+is saved, so that a resumed run's next update is bit-identical.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from detection_trainer.contract.spec import Optimizer
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+"""Adam's, with Keras' epsilon."""
+INITIAL_LOSS_SCALE = 2.0**15
+LOSS_SCALE_GROWTH_STEPS = 2000
+ITERATION = "optimizer/iteration"
+LOSS_SCALE = "optimizer/loss_scale"
+GOOD_STEPS = "optimizer/good_steps"
+
+
+class SlotOptimizer:
+    """Clips, decays and applies gradients to the variables it was made for.
+
+    Attributes:
+        variables: every variable of the optimizer's own state by path: `optimizer/iteration`,
+            `optimizer/<slot>/<variable path>`, and for float16 the loss scale.
+    """
+
+    def __init__(
+        self, spec: Optimizer, trainable: Mapping[str, tf.Variable], *, scale_loss: bool = False
+    ) -> None:
+        """Make zeroed slots for `trainable`, path -> variable."""
+        self._spec = spec
+        self._trainable = dict(trainable)
+        slots = ("momentum",) if spec.name == "momentum" else ("m", "v")
+        self._slots = {
+            slot: [tf.Variable(tf.zeros_like(v), trainable=False) for v in trainable.values()]
+            for slot in slots
+        }
+        self._iteration = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._scale = _LossScale() if scale_loss else None
+        self.variables = self._named()
+
+    @property
+    def trainable(self) -> list[tf.Variable]:
+        """The variables that `apply` moves, in the order of its gradients."""
+        return list(self._trainable.values())
+
+    def scaled(self, loss: Any) -> Any:
+        """Return what to differentiate: the loss, times the loss scale for float16."""
+        return loss if self._scale is None else loss * self._scale.value
+
+    def apply(self, gradients: Sequence[Any], rate: Any) -> Any:
+        """Move the variables by one step and return the gradients' global norm, a scalar.
+
+        With a loss scale, gradients that overflowed move nothing and halve the scale.
+
+        Args:
+            gradients: of `scaled(loss)`, one a trainable variable.
+            rate: the learning rate, a float32 scalar tensor.
+
+        Raises:
+            ValueError: a trainable variable has no gradient (while tracing).
+        """
+        dense = [_dense(path, g) for path, g in zip(self._trainable, gradients, strict=True)]
+        if self._scale is None:
+            norm = tf.linalg.global_norm(dense)
+            self._move(dense, norm, rate)
+            return norm
+        dense = [g / self._scale.value for g in dense]
+        norm = tf.linalg.global_norm(dense)
+        finite = tf.math.is_finite(norm)
+        tf.cond(finite, lambda: self._move(dense, norm, rate), lambda: tf.constant(0))
+        self._scale.update(finite)
+        # An overflow here is the scale's business, not the run's.
+        return tf.where(finite, norm, 0.0)
+
+    def _move(self, gradients: Sequence[Any], norm: Any, rate: Any) -> Any:
+        clip = self._spec.gradient_clip_norm
+        if clip is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, clip, use_norm=norm)
+        step = tf.cast(self._iteration + 1, tf.float32)
+        for index, (variable, gradient) in enumerate(
+            zip(self._trainable.values(), gradients, strict=True)
+        ):
+            self._move_one(index, variable, self._decayed(variable, gradient, rate), rate, step)
+        self._iteration.assign_add(1)
+        return tf.constant(0)
+
+    def _decayed(self, variable: tf.Variable, gradient: Any, rate: Any) -> Any:
+        """Apply weight decay to kernels (rank 2 and more): decoupled for AdamW, else as L2."""
+        decay = self._spec.weight_decay
+        if decay == 0.0 or variable.shape.rank < 2:  # noqa: PLR2004 - biases, scales and offsets
+            return gradient
+        if self._spec.name == "adamw":
+            variable.assign_sub(variable * (rate * decay))
+            return gradient
+        return gradient + variable * decay
+
+    def _move_one(
+        self, index: int, variable: tf.Variable, gradient: Any, rate: Any, step: Any
+    ) -> None:
+        if self._spec.name == "momentum":
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=variable.handle,
+                accum=self._slots["momentum"][index].handle,
+                lr=rate,
+                grad=gradient,
+                momentum=self._spec.momentum,
+            )
+            return
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._slots["m"][index].handle,
+            v=self._slots["v"][index].handle,
+            beta1_power=tf.pow(BETA_1, step),
+            beta2_power=tf.pow(BETA_2, step),
+            lr=rate,
+            beta1=BETA_1,
+            beta2=BETA_2,
+            epsilon=EPSILON,
+            grad=gradient,
+        )
+
+    def _named(self) -> dict[str, tf.Variable]:
+        named = {ITERATION: self._iteration}
+        for slot, variables in self._slots.items():
+            for path, variable in zip(self._trainable, variables, strict=True):
+                named[f"optimizer/{slot}/{path}"] = variable
+        if self._scale is not None:
+            named |= {LOSS_SCALE: self._scale.value, GOOD_STEPS: self._scale.good_steps}
+        return named
+
+
+class _LossScale:
+    """The dynamic loss scale of mixed-precision training (Micikevicius et al. 2018, 3.2)."""
+
+    def __init__(self) -> None:
+        self.value = tf.Variable(INITIAL_LOSS_SCALE, dtype=tf.float32, trainable=False)
+        self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def update(self, finite: Any) -> None:
+        """Halve the scale after an overflow, double it after enough steps without one."""
+        good = tf.where(finite, self.good_steps + 1, 0)
+        grows = good >= LOSS_SCALE_GROWTH_STEPS
+        factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)
+        self.value.assign(tf.maximum(self.value * factor, 1.0))
+        self.good_steps.assign(tf.where(grows, tf.zeros_like(good), good))
+
+
+def _dense(path: str, gradient: Any) -> Any:
+    if gradient is None:
+        msg = f"no gradient reaches the trainable variable {path!r}: freeze or connect its group"
+        raise ValueError(msg)
+    return tf.convert_to_tensor(gradient)

@@ -1,0 +1,62 @@
+"""How a trainer is asked to stop: SIGTERM (Kubernetes) or SIGINT (Ctrl-C).
+
+Before the first step there is nothing to save, so the signal ends the start-up at once; from then
+on it only asks, and the loop answers between two steps. A second SIGINT ends a run by hand at once.
+"""
+
+import signal
+import threading
+from types import FrameType
+
+
+class StopRequested(BaseException):  # noqa: N818 - as KeyboardInterrupt: no error
+    """The process was asked to stop; derives as KeyboardInterrupt does, so that nothing eats it."""
+
+
+class StopSignal:
+    """Whether the process was asked to stop."""
+
+    def __init__(self) -> None:
+        """Begin in the start-up phase, unasked."""
+        self._requested = threading.Event()
+        self._interrupts = True
+
+    @property
+    def requested(self) -> bool:
+        """True once a signal came."""
+        return self._requested.is_set()
+
+    def install(self) -> None:
+        """Answer SIGTERM and SIGINT from now on; for the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def begin_running(self) -> None:
+        """From now on a signal only asks.
+
+        Raises:
+            StopRequested: one came before.
+        """
+        self._interrupts = False
+        self.raise_if_requested()
+
+    def end_running(self) -> None:
+        """The state is saved: a signal changes nothing any more."""
+        self._interrupts = False
+
+    def raise_if_requested(self) -> None:
+        """Raise StopRequested once a signal came."""
+        if self.requested:
+            raise StopRequested
+
+    def request(self) -> None:
+        """Ask, as a signal does once the loop runs."""
+        self._requested.set()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        again = self.requested
+        self._requested.set()
+        if again and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._interrupts:
+            raise StopRequested
