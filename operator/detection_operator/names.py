@@ -1,4 +1,4 @@
-"""Every name, label and annotation key that the operator gives to its own objects."""
+"""Every name, label, annotation key and mount path that the operator gives to its own objects."""
 
 from detection_operator.api.v1alpha1 import GROUP
 
@@ -12,6 +12,9 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "detection-operator"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 CONTAINER = "trainer"
+CHECKPOINTS_MOUNT = "/checkpoints"
+SOURCES_MOUNT = "/sources"
+"""Claims of other trainings, read-only, one folder each."""
 
 
 def short_uid(uid: str) -> str:

@@ -135,6 +135,7 @@ class OutcomeStatus(Contract):
     message: Message
     differences: Annotated[list[Text], Field(max_length=50)] = []
     finished_at: datetime | None = None
+    """When its pods had ended; absent: the trainer said its last word and has yet to exit."""
 
 
 class AttemptStatus(Contract):
@@ -146,17 +147,19 @@ class AttemptStatus(Contract):
     created_at: datetime
     """When the operator decided on it."""
     started_at: datetime | None = None
-    """When its trainer first reported."""
+    """When its trainer's container started."""
     start_step: Step | None = None
     """The newest checkpoint when it was created: what it is to go on from."""
     resumed_from_step: Step | None = None
     """Where its trainer says that it went on."""
-    sequence: Annotated[int, Field(ge=0)] = 0
-    """The last report that was applied."""
+    sequence: Annotated[int, Field(ge=0)] | None = None
+    """The last report that was applied; absent: none so far."""
     last_step: Step = 0
     generation: Annotated[int, Field(ge=0)] = 0
     """The resource's generation that it was made from."""
     target_steps: Annotated[int, Field(ge=0)] = 0
+    spec_digest: Digest | None = None
+    """Of the part of the spec that its pods were made from."""
     outcome: OutcomeStatus | None = None
 
 

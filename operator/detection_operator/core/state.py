@@ -52,6 +52,7 @@ class Waiting:
     reason: str
     message: str
     since: datetime | None = None
+    """When PodScheduled last changed: a container's `waiting` state has no time of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Pod:
     phase: PodPhase
     node: str = ""
     deleting_since: datetime | None = None
+    """metadata.deletionTimestamp: when its grace period ends."""
     unschedulable: Waiting | None = None
     waiting: Waiting | None = None
     """The container's `waiting` state, also an init or pull error."""
@@ -84,6 +86,7 @@ class Pod:
     """status.reason: Evicted, NodeLost, Preempting, …"""
     pod_message: str = ""
     running_since: datetime | None = None
+    """startedAt of the container, running or ended."""
     termination: Termination | None = None
 
 
@@ -125,6 +128,8 @@ class Observed:
 
     training: Training
     jobs: tuple[Job, ...] = ()
+    orphans: tuple[Pod, ...] = ()
+    """Pods of ours whose Job is gone: one deleted in the background is still saving."""
     source: Source | None = None
     folder_owner: str | None = None
     """`namespace/name` of an older training with the same checkpoint folder, if there is one."""
