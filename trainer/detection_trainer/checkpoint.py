@@ -65,6 +65,7 @@ class Checkpoint:
     folder: Folder
     manifest: Manifest
     metrics: Mapping[str, float] = field(default_factory=dict)
+    is_evaluated: bool = False
 
     @property
     def step(self) -> int:
@@ -84,7 +85,7 @@ class Checkpoint:
             uri=self.folder.uri.rstrip("/"),
             digest=self.manifest.digest,
             saved_at=self.manifest.saved_at,
-            metrics=reported_metrics(self.metrics),
+            metrics=reported_metrics({k: v for k, v in self.metrics.items() if "/" not in k}),
         )
 
     def load(self) -> tuple[Arrays, Arrays]:
@@ -156,8 +157,8 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
         CheckpointMissingError: the manifest is of a newer format.
         DamagedCheckpointError: the manifest does not hold.
     """
-    manifest = read_manifest(folder)
-    return Checkpoint(folder=folder, manifest=manifest, metrics=read_metrics(folder))
+    manifest, metrics = read_manifest(folder), read_metrics(folder)
+    return Checkpoint(folder, manifest, metrics or {}, is_evaluated=metrics is not None)
 
 
 def read_manifest(folder: Folder) -> Manifest:
@@ -165,14 +166,14 @@ def read_manifest(folder: Folder) -> Manifest:
     return parse_manifest(folder.read(MANIFEST_FILE), f"{folder.uri}/{MANIFEST_FILE}")
 
 
-def read_metrics(folder: Folder) -> dict[str, float]:
-    """Read the metrics beside a manifest; none where the step was not evaluated yet."""
+def read_metrics(folder: Folder) -> dict[str, float] | None:
+    """Read the metrics beside a manifest; None where the step was not evaluated yet."""
     try:
         document = json.loads(folder.read(METRICS_FILE))
         return {str(name): float(value) for name, value in document["metrics"].items()}
     except (NotFoundError, ValueError, KeyError, TypeError, AttributeError):
         # Whatever is no metrics file is evaluated again.
-        return {}
+        return None
 
 
 def write_metrics(folder: Folder, step: int, metrics: Mapping[str, float]) -> None:

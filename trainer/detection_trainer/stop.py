@@ -9,7 +9,7 @@ import threading
 from types import FrameType
 
 
-class StopRequested(BaseException):  # noqa: N818 - as KeyboardInterrupt: no error
+class StopRequested(BaseException):
     """The process was asked to stop; derives as KeyboardInterrupt does, so that nothing eats it."""
 
 
@@ -31,17 +31,8 @@ class StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
-    def begin_running(self) -> None:
-        """From now on a signal only asks.
-
-        Raises:
-            StopRequested: one came before.
-        """
-        self._interrupts = False
-        self.raise_if_requested()
-
-    def end_running(self) -> None:
-        """The state is saved: a signal changes nothing any more."""
+    def only_ask(self) -> None:
+        """From now on a signal interrupts nothing: the loop runs, or the end has begun."""
         self._interrupts = False
 
     def raise_if_requested(self) -> None:
@@ -58,5 +49,5 @@ class StopSignal:
         self._requested.set()
         if again and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if self._interrupts:
+        if self._interrupts and not again:
             raise StopRequested

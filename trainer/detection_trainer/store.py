@@ -23,6 +23,7 @@ from detection_trainer.errors import (
     DamagedCheckpointError,
     NonFiniteLossError,
     NotFoundError,
+    StorageUnavailableError,
 )
 from detection_trainer.manifest import FileRecord, Manifest, VariableRecord
 from detection_trainer.ownership import Fence
@@ -82,7 +83,7 @@ class CheckpointStore:
         return _until_valid(looked_at)
 
     def commit(self, snapshot: Snapshot, describe: Describe, fence: Fence) -> Checkpoint:
-        """Write and commit `snapshot`, then delete what the retention policy gives up.
+        """Write and commit `snapshot`.
 
         Raises:
             NonFiniteLossError: a weight is not finite; nothing is written.
@@ -100,7 +101,6 @@ class CheckpointStore:
             others = [c for c in self._checkpoints if c.step != snapshot.step]
             self._checkpoints = sorted([checkpoint, *others], key=lambda c: -c.step)
             self._damaged = [c for c in self._damaged if c.step != snapshot.step]
-        self.apply_retention()
         return checkpoint
 
     def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -109,22 +109,23 @@ class CheckpointStore:
             place = self.folder.child(checkpoint_name(step))
             write_metrics(place, step, metrics)
             self._checkpoints = [
-                replace(c, metrics=dict(metrics)) if c.step == step else c
+                replace(c, metrics=dict(metrics), is_evaluated=True) if c.step == step else c
                 for c in self._checkpoints
             ]
-        self.apply_retention()
 
     def apply_retention(self) -> None:
-        """Delete what the policy gives up, and damaged ones that a newer valid one replaces."""
+        """Delete what the policy gives up, and damaged ones that a newer valid one replaces.
+
+        What the storage does not delete now is tried again after the next commit.
+        """
         with self._lock:
             scored = [Scored(c.step, c.score) for c in self._checkpoints]
             newest = self._checkpoints[0].step if self._checkpoints else -1
             doomed = choose_deletions(scored, self._policy)
             damaged = [c.step for c in self._damaged if c.step < newest]
-            for step in [*doomed, *damaged]:
-                _delete(self.folder, step)
-            self._checkpoints = [c for c in self._checkpoints if c.step not in doomed]
-            self._damaged = [c for c in self._damaged if c.step not in damaged]
+            gone = {step for step in [*doomed, *damaged] if _delete(self.folder, step)}
+            self._checkpoints = [c for c in self._checkpoints if c.step not in gone]
+            self._damaged = [c for c in self._damaged if c.step not in gone]
 
 
 def _until_valid(newest_first: list[Candidate]) -> list[Candidate]:
@@ -134,11 +135,14 @@ def _until_valid(newest_first: list[Candidate]) -> list[Candidate]:
     return newest_first
 
 
-def _delete(folder: Folder, step: int) -> None:
+def _delete(folder: Folder, step: int) -> bool:
     try:
         delete_checkpoint(folder, step)
     except NotFoundError:
-        return  # Somebody was faster; gone is what was wanted.
+        return True  # Somebody was faster; gone is what was wanted.
+    except StorageUnavailableError:
+        return False
+    return True
 
 
 def _require_finite(snapshot: Snapshot) -> None:

@@ -1,0 +1,88 @@
+"""What a trainer's surroundings tell it beside the training: `contract.runtime` as a value."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detection_trainer.contract import runtime
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.errors import ConfigChangedError, InvalidConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where and as whom a trainer runs; by hand nothing of it is needed."""
+
+    attempt: int | None = None
+    report_url: str | None = None
+    report_token_file: Path | None = None
+    checkpoint_uri: str | None = None
+    credentials: Mapping[str, Path] = field(default_factory=dict)
+    config_digest: str | None = None
+    recorded_step: int | None = None
+    termination_log: Path | None = None
+    cache_dir: Path | None = None
+    report_period_s: float = 5.0
+
+    def checkpoint_folder(self, spec: TrainingSpec) -> str:
+        """Return the URI of the run's folder.
+
+        Raises:
+            InvalidConfigError: it is on a volume claim, and nobody says where that is mounted.
+        """
+        uri = self.checkpoint_uri or spec.checkpoints.storage.uri
+        if uri is None:
+            msg = (
+                "checkpoints.storage.volumeClaim exists only in a cluster: say where checkpoints "
+                "go here by --checkpoint-uri file:///path"
+            )
+            raise InvalidConfigError(msg)
+        return uri
+
+
+def parse_credentials(text: str) -> dict[str, Path]:
+    """Read the JSON object of URI prefix -> directory.
+
+    Raises:
+        InvalidConfigError: it is anything else.
+    """
+    try:
+        document = json.loads(text or "{}")
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
+        msg = (
+            f"{runtime.CREDENTIALS} (--credentials) takes a JSON object of URI prefix -> "
+            f"directory; received {text[:200]!r}"
+        )
+        raise InvalidConfigError(msg)
+    return {prefix: Path(directory) for prefix, directory in document.items()}
+
+
+def require_unchanged(file: Path, digest: str | None) -> None:
+    """Compare the file's bytes with what the operator wrote.
+
+    Raises:
+        ConfigChangedError: they differ, or the file cannot be read.
+    """
+    if digest is None:
+        return
+    try:
+        found = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigChangedError(f"{file}: expected the training; received {error}") from error
+    if found != digest:
+        msg = (
+            f"{file}: the configuration is not the one that the operator wrote (expected "
+            f"{digest}, received {found}): somebody edited its ConfigMap; the operator writes it "
+            "again for the next attempt"
+        )
+        raise ConfigChangedError(msg)
+
+
+def environment_value(name: str) -> str | None:
+    """Return the environment variable `name`; an empty one counts as absent."""
+    return os.environ.get(name) or None

@@ -1,0 +1,80 @@
+"""How an attempt ended, for the operator, for the kubelet and for a person's terminal."""
+
+import traceback
+from pathlib import Path
+
+from detection_trainer.contract.base import dump
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.report import (
+    MAX_DIFFERENCES,
+    MAX_TERMINATION_BYTES,
+    Outcome,
+)
+from detection_trainer.contract.training import InvalidTrainingError
+from detection_trainer.errors import RestoreRefusedError, TrainerError
+
+_MAX_MESSAGE = 16384
+_MAX_DIFFERENCE = 1024
+_OUT_OF_MEMORY = ("ResourceExhaustedError", "MemoryError")
+
+
+def outcome_of(code: ExitCode, message: str) -> Outcome:
+    """Return the outcome of an attempt that ended as planned."""
+    return Outcome(exit_code=code, reason=code.reason, message=message[:_MAX_MESSAGE])
+
+
+def outcome_of_error(error: BaseException) -> Outcome:
+    """Return the outcome of an attempt that `error` ended."""
+    code = exit_code_of(error)
+    differences = error.differences if isinstance(error, RestoreRefusedError) else ()
+    message = str(error)
+    if code is ExitCode.UNEXPECTED:
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        place = "".join(f" at {Path(f.filename).name}:{f.lineno}" for f in where)
+        message = f"{type(error).__name__}{place}: {message}"
+    return Outcome(
+        exit_code=code,
+        reason=code.reason,
+        message=message[:_MAX_MESSAGE],
+        differences=[d[:_MAX_DIFFERENCE] for d in differences[:MAX_DIFFERENCES]],
+    )
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """Return the exit code that the contract gives to `error`."""
+    if isinstance(error, TrainerError):
+        return error.exit_code
+    if isinstance(error, InvalidTrainingError):
+        return ExitCode.INVALID_CONFIG
+    # By name: TensorFlow may not be imported, and its class is no MemoryError.
+    if any(base.__name__ in _OUT_OF_MEMORY for base in type(error).__mro__):
+        return ExitCode.OUT_OF_MEMORY
+    return ExitCode.UNEXPECTED
+
+
+def termination_message(outcome: Outcome) -> str:
+    """Return `outcome` as JSON of at most 4096 bytes, where the kubelet would cut it.
+
+    Differences are dropped from the end, then the message is shortened.
+    """
+    while len(text := _json(outcome)) > MAX_TERMINATION_BYTES:
+        if outcome.differences:
+            outcome = outcome.model_copy(update={"differences": outcome.differences[:-1]})
+        else:
+            excess = len(text) - MAX_TERMINATION_BYTES
+            kept = max(len(outcome.message) - max(excess // 4, 1) - 1, 0)
+            outcome = outcome.model_copy(update={"message": outcome.message[:kept] + "…"})
+    return text.decode()
+
+
+def write_termination_message(path: Path, outcome: Outcome) -> None:
+    """Write the outcome where the kubelet reads it."""
+    path.write_text(termination_message(outcome))
+
+
+def _json(outcome: Outcome) -> bytes:
+    return (
+        Outcome.model_validate(dump(outcome))
+        .model_dump_json(by_alias=True, exclude_defaults=True)
+        .encode()
+    )

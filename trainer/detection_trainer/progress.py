@@ -1,0 +1,119 @@
+"""What the attempt has to tell, as whole snapshots: to the operator, and to the console.
+
+Nothing is told as saved before it is committed. May be called from the loop's and the saver's
+thread.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from detection_trainer.checkpoint import reported_metrics
+from detection_trainer.console import Console
+from detection_trainer.contract.report import (
+    MAX_CHECKPOINTS,
+    Outcome,
+    Progress,
+    Report,
+    SkippedCheckpoint,
+)
+from detection_trainer.report_client import ReportClient
+from detection_trainer.store import CheckpointStore
+
+FINAL_TIMEOUT_S = 10.0
+"""How long the end of an attempt waits for the operator's acknowledgement."""
+
+
+class Reporter:
+    """Holds the newest snapshot of the attempt and sends it on."""
+
+    def __init__(
+        self,
+        console: Console,
+        client: ReportClient | None,
+        target_steps: int,
+        clock: Callable[[], datetime],
+        attempt: int = 1,
+    ) -> None:
+        """Begin with nothing known but the target.
+
+        Args:
+            console: where people look.
+            client: sends to the operator; None: there is none.
+            target_steps: `spec.steps`.
+            clock: returns the time, with a zone.
+            attempt: the operator's number of this trainer start.
+        """
+        self.console = console
+        self._client, self._clock = client, clock
+        self._lock = threading.Lock()
+        now = clock()
+        self._report = Report(
+            attempt=attempt, sequence=0, time=now, step=0, target_steps=target_steps
+        )
+
+    @property
+    def report(self) -> Report:
+        """The newest snapshot."""
+        return self._report
+
+    def update(self, **fields: Any) -> Report:
+        """Change fields of the snapshot, by their names in `Report`, and send it on."""
+        with self._lock:
+            report = self._next(**fields)
+            if self._client is not None:
+                self._client.offer(report)
+        return report
+
+    def progress(self, step: int, **figures: float | None) -> None:
+        """Tell how the loop does; figures that are not finite are left out."""
+        finite = {k: v for k, v in figures.items() if v is not None and math.isfinite(v)}
+        known = self._report.progress.model_dump(exclude_none=True)
+        # A loss that stopped being finite must not stand there as the last good one.
+        kept = {k: v for k, v in known.items() if k not in figures}
+        progress = Progress(**kept, **finite)
+        self.console.progress(self.update(step=step, progress=progress))
+
+    def checkpoints(self, store: CheckpointStore, **fields: Any) -> None:
+        """Tell what the folder holds now."""
+        stored = store.checkpoints
+        best = store.best
+        self.update(
+            checkpoints=[c.record for c in stored[:MAX_CHECKPOINTS]],
+            checkpoint_count=len(stored),
+            best=None if best is None else best.record,
+            **fields,
+        )
+
+    def evaluated(self, step: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """Tell the metrics of the checkpoint of `step`, which are committed beside it."""
+        reported = reported_metrics(metrics)
+        self.update(metrics=reported)
+        overall = {name: value for name, value in reported.items() if "/" not in name}
+        message = f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in overall.items())
+        self.console.say("evaluated", message, step=step, seconds=seconds, metrics=reported)
+
+    def skipped(self, skipped: Sequence[SkippedCheckpoint]) -> None:
+        """Tell which damaged checkpoints were not used."""
+        self.update(skipped=list(skipped[:MAX_CHECKPOINTS]))
+        for checkpoint in skipped:
+            message = f"checkpoint of step {checkpoint.step} is damaged: {checkpoint.problem}"
+            self.console.say("checkpointSkipped", message, step=checkpoint.step)
+
+    def finish(self, outcome: Outcome) -> bool:
+        """Tell how the attempt ended; returns whether the operator acknowledged it in time."""
+        with self._lock:
+            report = self._next(outcome=outcome)
+        self.console.close()
+        self.console.say(
+            "ended", outcome.message, reason=outcome.reason, exitCode=int(outcome.exit_code)
+        )
+        return self._client is None or self._client.send_final(report, FINAL_TIMEOUT_S)
+
+    def _next(self, **fields: Any) -> Report:
+        fields |= {"sequence": self._report.sequence + 1, "time": self._clock()}
+        known = {name: getattr(self._report, name) for name in type(self._report).model_fields}
+        self._report = Report(**{**known, **fields})
+        return self._report
