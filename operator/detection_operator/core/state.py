@@ -88,6 +88,8 @@ class Pod:
     running_since: datetime | None = None
     """startedAt of the container, running or ended."""
     termination: Termination | None = None
+    gone: bool = False
+    """Deleted: this is its last state. Without a termination it was forced, with no grace."""
 
 
 @dataclass(frozen=True, slots=True)
