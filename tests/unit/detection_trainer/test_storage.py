@@ -1,0 +1,388 @@
+"""Folders: what every storage promises, and how each failure is named."""
+
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pytest
+from obstore import exceptions
+from obstore.store import MemoryStore
+
+from detection_trainer.errors import (
+    AccessDeniedError,
+    InvalidConfigError,
+    NotFoundError,
+    StorageFullError,
+    StorageUnavailableError,
+    TrainerError,
+)
+from detection_trainer.storage import Folder, open_folder, split_uri
+from detection_trainer.storage.local import LocalFiles
+from detection_trainer.storage.objects import ObjectStorage, explain_object_error
+from detection_trainer.storage.places import choose_credentials
+
+
+@pytest.fixture(params=["file", "object"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    if request.param == "file":
+        return open_folder((tmp_path / "runs/trees").as_uri())
+    storage = ObjectStorage(MemoryStore(), "memory://bucket")
+    return Folder(store=storage, uri="memory://bucket/runs/trees", key="runs/trees")
+
+
+def paths(folder: Folder, prefix: str = "", **options: bool) -> list[str]:
+    return [entry.path for entry in folder.list(prefix, **options)]
+
+
+def test_a_folder_that_nobody_has_written_to_is_empty(folder: Folder) -> None:
+    assert folder.list() == []
+    assert not folder.exists("owner.json")
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file", "path"])
+def test_what_is_written_is_read_back(folder: Folder, tmp_path: Path, kind: str) -> None:
+    content = b"weights" * 1000
+    source = tmp_path / "source"
+    source.write_bytes(content)
+    data: Any = {"bytes": content, "file": io.BytesIO(content), "path": source}[kind]
+    folder.write("step-1/model", data)
+    assert folder.read("step-1/model") == content
+    assert folder.child("step-1").read("model") == content
+    assert folder.head("step-1/model").size == len(content)
+
+
+def test_writing_again_replaces(folder: Folder) -> None:
+    folder.write("a", b"old")
+    folder.write("a", b"new")
+    assert folder.read("a") == b"new"
+
+
+def test_create_refuses_to_replace(folder: Folder) -> None:
+    folder.write("attempts/1", b"first", create=True)
+    with pytest.raises(FileExistsError):
+        folder.write("attempts/1", b"second", create=True)
+    assert folder.read("attempts/1") == b"first"
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "expected"),
+    [
+        pytest.param(2, 3, b"234", id="a piece from the middle"),
+        pytest.param(8, 5, b"89", id="fewer bytes at the end"),
+        pytest.param(10, 1, b"", id="nothing at the end"),
+        pytest.param(3, 0, b"", id="nothing where nothing is asked for"),
+    ],
+)
+def test_ranges(folder: Folder, start: int, length: int, expected: bytes) -> None:
+    folder.write("a", b"0123456789")
+    assert folder.read_range("a", start, length) == expected
+
+
+def test_listing_filters_by_the_beginning_of_the_path(folder: Folder) -> None:
+    for path in ("step-1/model", "step-1/deep/er", "step-2/model", "owner.json"):
+        folder.write(path, b"x")
+    assert paths(folder) == ["owner.json", "step-1/deep/er", "step-1/model", "step-2/model"]
+    assert paths(folder, "step-") == ["step-1/deep/er", "step-1/model", "step-2/model"]
+    assert paths(folder, "step-1/") == ["step-1/deep/er", "step-1/model"]
+    assert paths(folder, "step-1/m") == ["step-1/model"]
+    assert paths(folder.child("step-1")) == ["deep/er", "model"]
+    assert paths(folder, recursive=False) == ["owner.json"]
+    assert paths(folder.child("step-1"), recursive=False) == ["model"]
+
+
+def test_entries_tell_size_time_and_a_tag_that_changes(folder: Folder) -> None:
+    folder.write("a", b"12")
+    (before,) = folder.list()
+    folder.write("a", b"123")
+    (after,) = folder.list()
+    assert (before.size, after.size) == (2, 3)
+    assert before.etag != after.etag
+    assert after.modified.tzinfo is not None
+
+
+def test_deleted_is_gone(folder: Folder) -> None:
+    folder.write("step-1/model", b"x")
+    folder.delete("step-1/model")
+    assert not folder.exists("step-1/model")
+    assert folder.list() == []
+
+
+def test_a_download_is_a_local_copy(folder: Folder, tmp_path: Path) -> None:
+    folder.write("a", b"x" * 100)
+    folder.download("a", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"x" * 100
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        pytest.param(lambda folder: folder.read("none"), id="read"),
+        pytest.param(lambda folder: folder.read_range("none", 0, 4), id="read a range"),
+        pytest.param(lambda folder: folder.head("none"), id="head"),
+        pytest.param(lambda folder: folder.download("none", Path(os.devnull)), id="download"),
+    ],
+)
+def test_a_missing_file_is_named(folder: Folder, access: Callable[[Folder], object]) -> None:
+    with pytest.raises(NotFoundError, match=r"runs/trees/none"):
+        access(folder)
+
+
+# Files
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = open_folder(tmp_path.as_uri())
+    folder.write("a", b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFullError, match="No space left"):
+        folder.write("a", b"new")
+    assert folder.read("a") == b"old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        pytest.param(errno.ENOSPC, StorageFullError, id="a full disk"),
+        pytest.param(errno.EDQUOT, StorageFullError, id="a used-up quota"),
+        pytest.param(errno.EROFS, AccessDeniedError, id="a read-only mount"),
+        pytest.param(errno.EACCES, AccessDeniedError, id="a folder of another user"),
+        pytest.param(errno.EPERM, AccessDeniedError, id="a forbidden operation"),
+        pytest.param(errno.ENOENT, NotFoundError, id="a vanished mount"),
+        pytest.param(errno.EIO, StorageUnavailableError, id="a failing disk"),
+        pytest.param(errno.ESTALE, StorageUnavailableError, id="a stale network mount"),
+    ],
+)
+def test_codes_of_the_operating_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, expected: type[TrainerError]
+) -> None:
+    folder = open_folder(tmp_path.as_uri())
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(expected, match=str(tmp_path)):
+        folder.write("a", b"x")
+    with pytest.raises(expected):
+        folder.read_range("a", 0, 1)
+
+
+def test_what_a_killed_write_left_is_not_listed_and_goes_with_the_file(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path.as_uri())
+    folder.write("step-1/model[1]", b"x")
+    (tmp_path / "step-1/.model[1].0123456789ab.partial").write_bytes(b"half")
+    assert paths(folder) == ["step-1/model[1]"]
+    folder.delete("step-1/model[1]")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_deleting_a_missing_local_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        open_folder(tmp_path.as_uri()).delete("none")
+
+
+def test_create_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "no hard links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    folder = open_folder(tmp_path.as_uri())
+    folder.write("a", b"first", create=True)
+    with pytest.raises(FileExistsError):
+        folder.write("a", b"second", create=True)
+    assert folder.read("a") == b"first"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_a_file_where_a_folder_is_needed_is_said(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_bytes(b"")
+    folder = open_folder((tmp_path / "runs").as_uri())
+    with pytest.raises(NotFoundError, match="a file stands where a folder was expected"):
+        folder.write("a", b"x")
+    assert folder.list() == []
+
+
+def test_linked_files_are_listed_as_mounted_config_maps_have_them(tmp_path: Path) -> None:
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "..data/labels").write_bytes(b"12345")
+    (tmp_path / "labels").symlink_to("..data/labels")
+    (entry,) = open_folder(tmp_path.as_uri()).list("labels")
+    assert entry.size == 5
+
+
+def test_spaces_in_file_uris(tmp_path: Path) -> None:
+    place = tmp_path / "my data"
+    folder = open_folder(place.as_uri())
+    folder.write("a", b"x")
+    assert (place / "a").read_bytes() == b"x"
+    assert folder.local_path("a") == place / "a"
+
+
+# Addresses and credentials
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("s3://bucket/a/b/", ("s3", "bucket", "a/b")),
+        ("gs://bucket", ("gs", "bucket", "")),
+        ("az://container/x", ("az", "container", "x")),
+        ("file:///tmp/x", ("file", "", "tmp/x")),
+    ],
+)
+def test_addresses(uri: str, expected: tuple[str, str, str]) -> None:
+    assert split_uri(uri) == expected
+
+
+@pytest.mark.parametrize("uri", ["", "/data/x", "http://x/y", "s3:///x", "file://host/x", "s3:/b"])
+def test_other_addresses_are_refused(uri: str) -> None:
+    with pytest.raises(InvalidConfigError, match="received"):
+        split_uri(uri)
+
+
+def test_the_longest_prefix_of_whole_segments_wins() -> None:
+    places = {"s3://": Path("any"), "s3://b": Path("bucket"), "s3://b/deep/": Path("deep")}
+    assert choose_credentials("s3://b/deep/x", places) == Path("deep")
+    assert choose_credentials("s3://b/other", places) == Path("bucket")
+    assert choose_credentials("s3://bb/x", places) == Path("any")
+    assert choose_credentials("gs://b", places) is None
+
+
+def secret(directory: Path, **keys: str) -> dict[str, Path]:
+    directory.mkdir()
+    for name, value in keys.items():
+        (directory / name).write_text(value + "\n")
+    return {"s3://b": directory, "gs://b": directory, "az://b": directory}
+
+
+def config(folder: Folder) -> Any:
+    assert isinstance(folder.store, ObjectStorage)
+    return folder.store.store.config
+
+
+def test_keys_are_read_from_the_mounted_secret(tmp_path: Path) -> None:
+    places = secret(
+        tmp_path / "keys",
+        AWS_ACCESS_KEY_ID="me",
+        AWS_SECRET_ACCESS_KEY="hush",
+        AWS_ENDPOINT_URL="http://storage:7070",
+        username="ignored",
+    )
+    folder = open_folder("s3://b/runs/", places)
+    assert (folder.uri, folder.key) == ("s3://b/runs", "runs")
+    assert config(folder)["access_key_id"] == "me"
+    assert config(folder)["secret_access_key"] == "hush"
+    assert folder.store.store.client_options["allow_http"]  # type: ignore[attr-defined]
+
+
+def test_azure_containers_take_the_account_from_the_secret(tmp_path: Path) -> None:
+    places = secret(
+        tmp_path / "keys", AZURE_STORAGE_ACCOUNT_NAME="me", AZURE_STORAGE_ACCOUNT_KEY="a2V5"
+    )
+    assert config(open_folder("az://b/runs", places))["account_name"] == "me"
+
+
+def test_an_unknown_key_is_named(tmp_path: Path) -> None:
+    places = secret(tmp_path / "keys", AWS_ACCES_KEY_ID="me")
+    with pytest.raises(InvalidConfigError, match=r"(?i)aws_acces_key_id"):
+        open_folder("s3://b/runs", places)
+
+
+def test_a_secret_without_the_usual_keys_is_said(tmp_path: Path) -> None:
+    with pytest.raises(AccessDeniedError, match="AWS_ACCESS_KEY_ID"):
+        open_folder("s3://b/runs", secret(tmp_path / "keys", user="me"))
+
+
+def test_a_missing_mount_of_the_secret_is_said(tmp_path: Path) -> None:
+    with pytest.raises(AccessDeniedError, match="check the Secret's mount"):
+        open_folder("s3://b/runs", {"s3://b": tmp_path / "none"})
+
+
+def test_google_needs_a_service_account_that_can_be_read(tmp_path: Path) -> None:
+    places = secret(tmp_path / "keys", GOOGLE_APPLICATION_CREDENTIALS="{}")
+    with pytest.raises(InvalidConfigError, match="GOOGLE_"):
+        open_folder("gs://b/runs", places)
+
+
+def test_an_authority_of_the_environment_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    with pytest.raises(InvalidConfigError, match=r"none\.pem"):
+        open_folder("s3://b/runs")
+
+
+# Objects
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(
+            exceptions.PermissionDeniedError("403"), AccessDeniedError, id="a forbidden object"
+        ),
+        pytest.param(exceptions.UnauthenticatedError("401"), AccessDeniedError, id="a wrong key"),
+        pytest.param(
+            exceptions.GenericError("PUT http://169.254.169.254/latest/api/token"),
+            AccessDeniedError,
+            id="no credentials at all",
+        ),
+        pytest.param(
+            exceptions.GenericError("XMinioStorageFull: no space"), StorageFullError, id="full"
+        ),
+        pytest.param(
+            exceptions.GenericError("error sending request"),
+            StorageUnavailableError,
+            id="no answer",
+        ),
+        pytest.param(ValueError('illegal ".."'), InvalidConfigError, id="no path"),
+    ],
+)
+def test_errors_of_object_storage(error: Exception, expected: type[TrainerError]) -> None:
+    explained = explain_object_error(error, "s3://b/x", "writing")
+    assert type(explained) is expected
+    assert "writing s3://b/x failed" in str(explained)
+
+
+def test_the_dump_behind_a_message_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise exceptions.GenericError("no\nanswer\n\nDebug source:\nGeneric {")
+
+    monkeypatch.setattr(obstore, "get", fail)
+    folder = Folder(store=ObjectStorage(MemoryStore(), "s3://b"), uri="s3://b")
+    with pytest.raises(StorageUnavailableError, match=r"reading s3://b/x failed: no answer: it"):
+        folder.read("x")
+
+
+def test_a_path_that_leaves_the_bucket_is_refused() -> None:
+    folder = Folder(store=ObjectStorage(MemoryStore(), "s3://b"), uri="s3://b")
+    with pytest.raises(InvalidConfigError, match="check the address"):
+        folder.write("../x", b"")
+
+
+def test_a_download_to_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = Folder(store=ObjectStorage(MemoryStore(), "s3://b"), uri="s3://b")
+    folder.write("x", b"1")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(StorageFullError, match="copy"):
+        folder.download("x", tmp_path / "copy")
+
+
+def test_local_files_are_the_only_ones_on_this_machine(tmp_path: Path) -> None:
+    assert LocalFiles(tmp_path).local_path("a") == tmp_path / "a"
+    assert Folder(ObjectStorage(MemoryStore(), "s3://b"), "s3://b").local_path("a") is None

@@ -1,0 +1,10 @@
+"""Places named by URI: checkpoints are written to them, datasets read from them.
+
+`open_folder` takes `s3://`, `gs://`, `az://` and `file:///` URIs. Every failure is one of
+`errors.py`, and its message names the place. Imports no TensorFlow.
+"""
+
+from detection_trainer.storage.folder import Entry, Folder, Source, Store
+from detection_trainer.storage.places import open_folder, split_uri
+
+__all__ = ["Entry", "Folder", "Source", "Store", "open_folder", "split_uri"]

@@ -1,0 +1,137 @@
+"""A folder in some storage, and what a storage must be able to do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from detection_trainer.errors import NotFoundError
+
+Source = bytes | BinaryIO | Path
+"""What can be written: bytes, a file opened for reading, or a local file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file in a folder."""
+
+    path: str
+    """Relative to the folder it was listed in."""
+    size: int
+    """Bytes."""
+    etag: str
+    """Changes with the content; empty where the storage has none."""
+    modified: datetime
+
+
+class Store(Protocol):
+    """A storage that holds files by key; keys have `/` between segments and none at the ends."""
+
+    def read(self, key: str) -> bytes:
+        """Return the whole file."""
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return at most `length` bytes from byte `start`."""
+
+    def write(self, key: str, data: Source, *, create: bool) -> None:
+        """Write the whole file at once; `create` refuses to replace one (FileExistsError)."""
+
+    def list(self, directory: str, name: str, *, recursive: bool) -> Iterator[Entry]:
+        """Yield the files whose key below `directory` begins with `name`; paths are keys."""
+
+    def head(self, key: str) -> Entry | None:
+        """Describe one file, or return None if there is none."""
+
+    def delete(self, key: str) -> None:
+        """Delete one file; NotFoundError if the storage says that there is none."""
+
+    def download(self, key: str, target: Path) -> None:
+        """Copy the file to the local `target`, which is replaced."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Return where the file lies on this machine, or None if it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder; it need not exist before the first write."""
+
+    store: Store
+    uri: str
+    """Without a slash at the end."""
+    key: str = ""
+    """The folder's own key in the store; empty for its root."""
+
+    def child(self, path: str) -> "Folder":
+        """Return the folder `path` inside this one."""
+        return replace(self, uri=self.uri_of(path), key=self._key(path))
+
+    def uri_of(self, path: str) -> str:
+        """Return the URI of `path` in this folder."""
+        clean = path.strip("/")
+        return f"{self.uri}/{clean}" if clean else self.uri
+
+    def read(self, path: str) -> bytes:
+        """Return the whole file at `path`.
+
+        Raises:
+            NotFoundError: there is none.
+            AccessDeniedError: the storage refuses.
+            StorageUnavailableError: it did not answer, also after retries.
+        """
+        return self.store.read(self._key(path))
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """Return `length` bytes of the file at `path` from byte `start`, fewer at its end."""
+        return self.store.read_range(self._key(path), start, length)
+
+    def write(self, path: str, data: Source, *, create: bool = False) -> None:
+        """Write the file at `path`: readers see the old content or the new, never a part.
+
+        Raises:
+            FileExistsError: `create` was asked for and there is a file already.
+            AccessDeniedError: the place is read-only, or the credentials do not allow it.
+            StorageFullError: no space is left.
+            StorageUnavailableError: it did not answer, also after retries.
+        """
+        self.store.write(self._key(path), data, create=create)
+
+    def list(self, prefix: str = "", *, recursive: bool = True) -> list[Entry]:
+        """Return the files whose path begins with `prefix`, sorted; none if there is no folder."""
+        directory, _, name = prefix.rpartition("/")
+        below = self._key(directory)
+        own = f"{self.key}/" if self.key else ""
+        found = self.store.list(below, name, recursive=recursive)
+        entries = (replace(entry, path=entry.path.removeprefix(own)) for entry in found)
+        return sorted(entries, key=lambda entry: entry.path)
+
+    def head(self, path: str) -> Entry:
+        """Describe the file at `path`.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        entry = self.store.head(self._key(path))
+        if entry is None:
+            raise NotFoundError(f"{self.uri_of(path)} does not exist: check the address")
+        return replace(entry, path=path)
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is a file at `path`."""
+        return self.store.head(self._key(path)) is not None
+
+    def delete(self, path: str) -> None:
+        """Delete the file at `path`; NotFoundError where the storage tells that there is none."""
+        self.store.delete(self._key(path))
+
+    def download(self, path: str, target: Path) -> None:
+        """Copy the file at `path` to `target` on this machine."""
+        self.store.download(self._key(path), target)
+
+    def local_path(self, path: str) -> Path | None:
+        """Return where `path` lies on this machine, or None for object storage."""
+        return self.store.local_path(self._key(path))
+
+    def _key(self, path: str) -> str:
+        return "/".join(part for part in (self.key, path.strip("/")) if part)

@@ -1,0 +1,162 @@
+"""Objects in a bucket, by obstore: S3 and what speaks its protocol, Google, Azure.
+
+obstore retries failed requests by itself, within the bounds that `places` sets; what arrives here
+is final.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore import exceptions
+
+from detection_trainer.errors import (
+    AccessDeniedError,
+    InvalidConfigError,
+    NotFoundError,
+    StorageFullError,
+    StorageUnavailableError,
+    TrainerError,
+)
+from detection_trainer.storage.folder import Entry, Source
+from detection_trainer.storage.local import explain_os_error
+
+_PART_BYTES = 16 * 1024 * 1024
+_PARALLEL_PARTS = 4
+_FULL_WORDS = ("507", "storagefull", "insufficient storage", "quotaexceeded", "insufficientspace")
+_CREDENTIAL_WORDS = (
+    "169.254.169.254", "metadata.google.internal", "invalidaccesskeyid", "signaturedoesnotmatch",
+    "expiredtoken",
+)  # fmt: skip
+_MESSAGE_LIMIT = 600
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStorage:
+    """The objects of one bucket or container."""
+
+    store: Any
+    """An obstore store."""
+    root: str
+    """The bucket's URI, for messages."""
+
+    def read(self, key: str) -> bytes:
+        """Return the whole object."""
+        with self._explained(key, "reading"):
+            return bytes(obstore.get(self.store, key).bytes())
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return at most `length` bytes from byte `start`."""
+        with self._explained(key, "reading"):
+            # The protocol knows no empty range, and none that begins at the end.
+            length = min(length, obstore.head(self.store, key)["size"] - start)
+            if length <= 0:
+                return b""
+            return bytes(obstore.get_range(self.store, key, start=start, length=length))
+
+    def write(self, key: str, data: Source, *, create: bool) -> None:
+        """Write the object at once; `create` is a conditional put."""
+        with self._explained(key, "writing"):
+            obstore.put(
+                self.store,
+                key,
+                data,
+                mode="create" if create else "overwrite",
+                chunk_size=_PART_BYTES,
+                max_concurrency=_PARALLEL_PARTS,
+            )
+
+    def list(self, directory: str, name: str, *, recursive: bool) -> Iterator[Entry]:
+        """Yield the objects whose key below `directory` begins with `name`."""
+        beginning = f"{directory}/{name}" if directory else name
+        with self._explained(directory, "listing"):
+            for meta in self._metas(directory, recursive=recursive):
+                if meta["path"].startswith(beginning):
+                    yield _entry(meta)
+
+    def head(self, key: str) -> Entry | None:
+        """Describe one object, or return None if there is none."""
+        with self._explained(key, "looking up"):
+            try:
+                return _entry(obstore.head(self.store, key))
+            except FileNotFoundError:
+                return None
+
+    def delete(self, key: str) -> None:
+        """Delete one object; S3 is silent about one that does not exist."""
+        with self._explained(key, "deleting"):
+            obstore.delete(self.store, key)
+
+    def download(self, key: str, target: Path) -> None:
+        """Copy the object to `target` in pieces."""
+        with self._explained(key, "reading"):
+            stream = obstore.get(self.store, key).stream(min_chunk_size=_PART_BYTES)
+            try:
+                with target.open("wb") as file:
+                    for piece in stream:
+                        file.write(piece)
+            except OSError as error:
+                raise explain_os_error(error, target, "writing") from error
+
+    def local_path(self, key: str) -> None:
+        """Objects do not lie on this machine."""
+        del key
+
+    def _metas(self, directory: str, *, recursive: bool) -> Iterator[Any]:
+        prefix = directory or None
+        if recursive:
+            for metas in obstore.list(self.store, prefix, chunk_size=1000):
+                yield from metas
+        else:
+            yield from obstore.list_with_delimiter(self.store, prefix)["objects"]
+
+    @contextmanager
+    def _explained(self, key: str, doing: str) -> Iterator[None]:
+        place = f"{self.root}/{key}" if key else self.root
+        try:
+            yield
+        except exceptions.AlreadyExistsError as error:
+            raise FileExistsError(f"{place} exists already") from error
+        except FileNotFoundError as error:
+            msg = f"{doing} {place} failed: there is no such object or bucket: check the address"
+            raise NotFoundError(msg) from error
+        except (exceptions.BaseError, ValueError) as error:
+            raise explain_object_error(error, place, doing) from error
+
+
+def explain_object_error(error: Exception, place: str, doing: str) -> TrainerError:
+    """Return the trainer's error for what obstore says about `place`."""
+    said = obstore_text(error)
+    what = f"{doing} {place} failed: {said}"
+    lower = said.lower()
+    if isinstance(error, exceptions.InvalidPathError | exceptions.NotSupportedError | ValueError):
+        return InvalidConfigError(f"{what}: check the address")
+    denied = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+    if isinstance(error, denied) or any(word in lower for word in _CREDENTIAL_WORDS):
+        return AccessDeniedError(
+            f"{what}: give credentials that may read and write there (spec.credentials with the "
+            "keys of the Secret, or the usual environment variables)"
+        )
+    if any(word in lower for word in _FULL_WORDS):
+        return StorageFullError(
+            f"{what}: raise the quota, keep fewer checkpoints (checkpoints.keepLast, keepBest, "
+            "keepEverySteps), or delete what is not needed"
+        )
+    return StorageUnavailableError(f"{what}: it did not answer as expected, also after retries")
+
+
+def obstore_text(error: Exception) -> str:
+    """Return obstore's message on one line, without the dump that follows it."""
+    return " ".join(str(error).partition("Debug source:")[0].split())[:_MESSAGE_LIMIT]
+
+
+def _entry(meta: Any) -> Entry:
+    return Entry(
+        path=meta["path"],
+        size=meta["size"],
+        etag=meta["e_tag"] or "",
+        modified=meta["last_modified"],
+    )

@@ -1,0 +1,156 @@
+"""From a URI and mounted Secrets to a folder.
+
+    file:///path                 percent-encoded as `Path.as_uri()` does
+    s3://bucket/path             keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+                                 AWS_ENDPOINT_URL, AWS_REGION, AWS_CA_BUNDLE, …
+    gs://bucket/path             key GOOGLE_APPLICATION_CREDENTIALS (a service account's JSON)
+    az://container/path          keys AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY,
+                                 AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_ID, …
+
+A key is a file in the directory of the longest URI prefix that fits; what no file says is taken
+from the environment variables of the same names.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from detection_trainer.errors import AccessDeniedError, InvalidConfigError
+from detection_trainer.storage.folder import Folder
+from detection_trainer.storage.local import LocalFiles
+from detection_trainer.storage.objects import ObjectStorage, obstore_text
+
+_CA_BUNDLE = "AWS_CA_BUNDLE"
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+_GOOGLE_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
+_STORES: Mapping[str, tuple[Callable[..., Any], str]] = {
+    "s3": (S3Store, "AWS_"),
+    "gs": (GCSStore, "GOOGLE_"),
+    "az": (AzureStore, "AZURE_"),
+}
+_RETRIES = {
+    "max_retries": 6,
+    "retry_timeout": timedelta(seconds=90),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=200),
+        "max_backoff": timedelta(seconds=10),
+        "base": 2,
+    },
+}
+_TIMEOUTS = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "15 min"}
+
+
+def open_folder(uri: str, credentials: Mapping[str, Path] | None = None) -> Folder:
+    """Open the folder at `uri`; asks the storage nothing yet.
+
+    Args:
+        uri: an address as above; it need not exist.
+        credentials: URI prefix -> directory with one file a key.
+
+    Raises:
+        InvalidConfigError: the address is none, or a key is unknown to the storage.
+        AccessDeniedError: the keys cannot be read.
+    """
+    scheme, bucket, key = split_uri(uri)
+    if scheme == "file":
+        path = "/" + unquote(key)
+        return Folder(store=LocalFiles(Path(path)), uri=uri.rstrip("/") or "file:///")
+    kind, prefix = _STORES[scheme]
+    keys = _read_keys(choose_credentials(uri, credentials or {}), prefix)
+    try:
+        store = kind(
+            bucket,
+            config=_store_config(keys),
+            client_options=_client_options(keys),
+            retry_config=_RETRIES,
+        )
+    except (exceptions.BaseError, ValueError) as error:
+        msg = (
+            f"{uri}: the storage's settings do not hold: {obstore_text(error)}: check the keys "
+            f"{prefix}* of its Secret or environment"
+        )
+        raise InvalidConfigError(msg) from error
+    return Folder(store=ObjectStorage(store, f"{scheme}://{bucket}"), uri=uri.rstrip("/"), key=key)
+
+
+def split_uri(uri: str) -> tuple[str, str, str]:
+    """Return scheme, bucket (empty for files) and key of `uri`.
+
+    Raises:
+        InvalidConfigError: the scheme is unknown or the bucket is missing.
+    """
+    scheme, mark, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if not mark or scheme not in {*_STORES, "file"} or bool(bucket) == (scheme == "file"):
+        msg = (
+            f"expected s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH or file:///PATH; "
+            f"received {uri!r}"
+        )
+        raise InvalidConfigError(msg)
+    return scheme, bucket, key.strip("/")
+
+
+def choose_credentials(uri: str, credentials: Mapping[str, Path]) -> Path | None:
+    """Return the directory of the longest prefix that `uri` has, on a whole path segment."""
+    fitting = [prefix for prefix in credentials if _has_prefix(uri, prefix)]
+    return credentials[max(fitting, key=len)] if fitting else None
+
+
+def _has_prefix(uri: str, prefix: str) -> bool:
+    return uri == prefix or uri.startswith(prefix if prefix.endswith("/") else prefix + "/")
+
+
+def _read_keys(directory: Path | None, prefix: str) -> dict[str, str]:
+    """Return the keys of a mounted Secret that begin with `prefix`, file name -> content."""
+    if directory is None:
+        return {}
+    try:
+        keys = {
+            item.name: str(item) if item.name == _GOOGLE_FILE else item.read_text().strip()
+            for item in sorted(directory.iterdir())
+            if item.name.startswith(prefix) and item.is_file()
+        }
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"reading the credentials in {directory} failed: {error}: check the Secret's mount"
+        raise AccessDeniedError(msg) from error
+    if not keys:
+        msg = (
+            f"{directory} holds no key {prefix}*: the Secret needs the usual names, such as "
+            "AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS or AZURE_STORAGE_ACCOUNT_KEY"
+        )
+        raise AccessDeniedError(msg)
+    return keys
+
+
+def _store_config(keys: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in keys.items() if name != _CA_BUNDLE}
+
+
+def _client_options(keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return timeouts, plain HTTP where the endpoint says so, and a private root certificate."""
+    options: dict[str, Any] = dict(_TIMEOUTS)
+    endpoint = next((e for e in map(keys.get, _ENDPOINTS) if e), None)
+    endpoint = endpoint or next((e for e in map(os.environ.get, _ENDPOINTS) if e), "")
+    if endpoint.startswith("http://"):
+        options["allow_http"] = True
+    if certificate := keys.get(_CA_BUNDLE) or _certificate_of_environment():
+        options["root_certificate"] = certificate
+    return options
+
+
+def _certificate_of_environment() -> str | None:
+    """Return the content of the file that AWS_CA_BUNDLE names in the environment."""
+    name = os.environ.get(_CA_BUNDLE)
+    if not name:
+        return None
+    try:
+        return Path(name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{_CA_BUNDLE} names {name}, which cannot be read: {error}: correct or unset it"
+        raise InvalidConfigError(msg) from error
