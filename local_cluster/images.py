@@ -1,0 +1,183 @@
+"""The images that pods run: built by buildah without a daemon, pushed to the registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_cluster import (
+    base_image,
+    binaries,
+    dockerfile,
+    machine,
+    pip_settings,
+    progress,
+    registry,
+)
+from local_cluster.cache import cache_directory, hash_inputs, locked, replaced_whole
+from local_cluster.errors import BuildError
+
+SOURCE_ROOT = Path(__file__).parent.parent
+BUILD_NEEDS_BYTES = 12 * machine.GIB
+TARGETS = ("operator", "trainer")
+CPU_TENSORFLOW = "tensorflow-cpu"
+PAUSE_DOCKERFILE = """\
+FROM scratch
+COPY pause /pause
+USER 65535:65535
+ENTRYPOINT ["/pause"]
+"""
+S3_DOCKERFILE = """\
+FROM scratch
+COPY versitygw /versitygw
+USER 65532:65532
+EXPOSE 7070
+ENTRYPOINT ["/versitygw"]
+"""
+POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One run of buildah: a Dockerfile's target in a context, and the name of what comes out."""
+
+    name: str
+    tag: str
+    dockerfile: Path
+    context: Path
+    target: str | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """What a pod calls it."""
+        return registry.build_reference(self.name, self.tag)
+
+
+def ensure_pause_image() -> str:
+    """Bring the image that holds a pod's namespaces into the registry; return its reference."""
+    return _ensure_program_image("pause", binaries.PAUSE, PAUSE_DOCKERFILE)
+
+
+def ensure_s3_image() -> str:
+    """Bring the S3 server's image into the registry; return its reference."""
+    return _ensure_program_image("s3", binaries.S3_SERVER, S3_DOCKERFILE)
+
+
+def pause_reference() -> str:
+    """Return the reference of the pause image for the present inputs."""
+    return registry.build_reference("pause", _program_tag(binaries.PAUSE, PAUSE_DOCKERFILE))
+
+
+def _program_tag(binary: binaries.Binary, text: str) -> str:
+    return hash_inputs(SOURCE_ROOT, [], binaries.binary_path(binary).parent.name, text)
+
+
+def _ensure_program_image(name: str, binary: binaries.Binary, text: str) -> str:
+    tag = _program_tag(binary, text)
+    if registry.has_image(name, tag):
+        return registry.build_reference(name, tag)
+    program = binaries.ensure_binary(binary)
+    context = cache_directory() / "contexts" / f"{name}-{tag}"
+    if not context.exists():
+        with replaced_whole(context) as building:
+            (building / "Dockerfile").write_text(text)
+            os.link(program, building / program.name)
+    return build_and_push(Build(name, tag, context / "Dockerfile", context))
+
+
+def plan_project_build(target: str, tensorflow: str, base: str) -> Build:
+    """Return how to build `target` of the project's Dockerfile; its tag tells its inputs."""
+    path = SOURCE_ROOT / "Dockerfile"
+    if not path.exists():
+        raise BuildError(
+            f"{path} is missing", expected="it", remedy="run this in a complete checkout"
+        )
+    try:
+        instructions, sources = dockerfile.choose_inputs(path.read_text(), target)
+    except KeyError as error:
+        raise BuildError(
+            f"{path} has the stages {error.args[0]}",
+            expected=f"a stage {target!r}",
+            remedy=f"write `FROM … AS {target}`",
+        ) from error
+    arguments = (f"BASE_IMAGE={base}", f"TENSORFLOW={tensorflow}")
+    paths = [found for source in sources for found in sorted(SOURCE_ROOT.glob(source))]
+    tag = hash_inputs(SOURCE_ROOT, paths, *instructions, *arguments)
+    return Build(f"detection-{target}", tag, path, SOURCE_ROOT, target, arguments)
+
+
+def ensure_project_image(target: str, tensorflow: str = CPU_TENSORFLOW) -> str:
+    """Bring `target` of the project's Dockerfile into the registry; return its reference."""
+    base = f"localhost/{base_image.NAME}:{base_image.compute_tag()}"
+    build = plan_project_build(target, tensorflow, base)
+    if registry.has_image(build.name, build.tag):
+        return build.reference
+    ensure_base_image()
+    return build_and_push(build)
+
+
+def ensure_base_image() -> str:
+    """Bring the base image into buildah's store and the registry; return its reference."""
+    tag = base_image.compute_tag()
+    if not (registry.has_image(base_image.NAME, tag) and _is_stored(base_image.NAME, tag)):
+        context = base_image.ensure_context()
+        build_and_push(Build(base_image.NAME, tag, context / "Dockerfile", context))
+    return registry.build_reference(base_image.NAME, tag)
+
+
+def build_and_push(build: Build) -> str:
+    """Build one image, push what the registry lacks of it, and return its reference."""
+    machine.check_disk(
+        machine.free_bytes(cache_directory()), BUILD_NEEDS_BYTES, cache_directory()
+    )
+    machine.ensure_packages(machine.IMAGE_PACKAGES)
+    local = f"localhost/{build.name}:{build.tag}"
+    with locked(cache_directory() / "locks" / "images"), pip_settings.mounted() as volumes:
+        progress.run(
+            buildah(
+                *("bud", "--isolation", "chroot", "--layers", "--network", "host"),
+                *("--format", "oci", "--pull-never", "--tag", local, *volumes),
+                *(("--target", build.target) if build.target else ()),
+                *(part for argument in build.arguments for part in ("--build-arg", argument)),
+                *("--file", build.dockerfile, build.context),
+            ),
+            label=f"build image {build.name}:{build.tag}",
+            remedy="correct the instruction that failed; for a download that failed, "
+            "check that the package registry can be reached (`pip download`)",
+        )
+        with registry.served() as address:
+            progress.run(
+                buildah(
+                    *("push", "--tls-verify=false", "--disable-compression"),
+                    *(local, f"docker://{address}/{build.name}:{build.tag}"),
+                ),
+                label=f"push image {build.name}:{build.tag}",
+                remedy="see whether the disk is full (`df -h`), then run this again",
+            )
+    return build.reference
+
+
+def buildah(command: str, *arguments: str | Path) -> list[str | Path]:
+    """Return a buildah command on a store of our own, its mounts kept from the host."""
+    store = cache_directory() / "buildah"
+    policy = store / "policy.json"
+    if not policy.exists():
+        store.mkdir(parents=True, exist_ok=True)
+        policy.write_text(json.dumps(POLICY))
+    takes_policy = command in ("bud", "push", "pull")
+    return [
+        *("unshare", "--mount", "--propagation", "private", "buildah"),
+        *("--root", store / "store", "--runroot", store / "run", "--storage-driver", "overlay"),
+        command,
+        *(("--signature-policy", policy) if takes_policy else ()),
+        *arguments,
+    ]
+
+
+def _is_stored(name: str, tag: str) -> bool:
+    command = [str(part) for part in buildah("images", "--quiet", f"localhost/{name}:{tag}")]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -1,0 +1,228 @@
+"""Bringing a cluster up, adding and killing nodes, and taking it all down."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from local_cluster import api, configuration, files, images, machine, namespaces, progress
+from local_cluster.binaries import COMPONENTS, ensure_binary
+from local_cluster.cache import cache_directory, locked
+from local_cluster.errors import ClusterStateError, NetworkError
+from local_cluster.namespaces import ProcessIdentity
+from local_cluster.plan import build_plan
+from local_cluster.topology import (
+    Cluster,
+    Node,
+    check_name,
+    choose_subnet_index,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+UP_NEEDS_BYTES = 4 * machine.GIB
+API_TIMEOUT_S = 120.0
+NODE_TIMEOUT_S = 120.0
+
+
+@dataclass(slots=True)
+class Running:
+    """A cluster's record on disk: its subnet, and process 1 of each of its nodes."""
+
+    cluster: Cluster
+    nodes: dict[int, ProcessIdentity] = field(default_factory=dict)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the first node, and so the control plane, runs."""
+        return namespaces.is_alive(self.nodes.get(1))
+
+    def save(self) -> None:
+        """Write the record whole."""
+        path = self.cluster.state / "cluster.json"
+        content = {
+            "subnet_index": self.cluster.subnet_index,
+            "nodes": {str(index): asdict(process) for index, process in self.nodes.items()},
+        }
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(configuration.to_json(content))
+        temporary.replace(path)
+
+
+def load(name: str) -> Running | None:
+    """Return the record of cluster `name`; None where there is none."""
+    check_name(name)
+    cache = cache_directory()
+    path = cache / "clusters" / name / "cluster.json"
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    nodes = {int(index): ProcessIdentity(**entry) for index, entry in content["nodes"].items()}
+    return Running(Cluster(name, content["subnet_index"], cache), nodes)
+
+
+def load_up(name: str) -> Running:
+    """Return the record of cluster `name`, which must be up."""
+    running = load(name)
+    if running is None or not running.is_up:
+        raise ClusterStateError(
+            f"the cluster {name!r} is not up",
+            expected="it up",
+            remedy=f"`python3 -m local_cluster up --name {name}`",
+        )
+    return running
+
+
+def list_names() -> list[str]:
+    """Return the names of all clusters that have a record, up or not."""
+    return sorted(path.parent.name for path in cache_directory().glob("clusters/*/cluster.json"))
+
+
+@contextlib.contextmanager
+def held(name: str) -> Iterator[None]:
+    """Let no other command change cluster `name` meanwhile."""
+    with locked(cache_directory() / "locks" / f"cluster-{name}"):
+        yield
+
+
+def prepare() -> Path:
+    """Bring what `up` needs: packages, programs, the pause image; return the programs' path."""
+    machine.check_machine(cache_directory(), UP_NEEDS_BYTES)
+    machine.ensure_packages(machine.RUNTIME_PACKAGES)
+    components = ensure_binary(COMPONENTS)
+    images.ensure_pause_image()
+    return components
+
+
+def up(name: str, node_count: int = 1, subnet_index: int | None = None) -> Running:
+    """Bring cluster `name` up with at least `node_count` nodes; what is up stays as it is."""
+    check_name(name)
+    components = prepare()
+    with held(name):
+        running = load(name)
+        if running is None or not running.is_up:
+            if running is not None:
+                _remove(running)
+            running = _start(name, subnet_index, components)
+        for index in range(2, node_count + 1):
+            if not namespaces.is_alive(running.nodes.get(index)):
+                _start_node(running, Node(index), components)
+        _wait_for_nodes(running)
+        return running
+
+
+def _start(name: str, subnet_index: int | None, components: Path) -> Running:
+    """Start the first node of a new cluster and fill its API server."""
+    with locked(cache_directory() / "locks" / "subnets"):
+        routes = machine.read_routes()
+        if subnet_index is None:
+            subnet_index = choose_subnet_index(routes)
+        cluster = Cluster(name, subnet_index, cache_directory())
+        machine.check_subnet_free(cluster.subnet, routes)
+        running = Running(cluster)
+        files.write_cluster_files(cluster)
+        running.save()
+        _start_node(running, Node(1), components)
+    with progress.step("wait for the API server"):
+        api.wait_until(
+            "the API server ready",
+            lambda: api.is_ready(cluster),
+            timeout_s=API_TIMEOUT_S,
+            remedy=f"read the logs in {cluster.node_state(Node(1)) / 'logs'}",
+        )
+    for path, content in configuration.build_bootstrap_objects():
+        api.apply(cluster, path, content)
+    return running
+
+
+def _start_node(running: Running, node: Node, components: Path) -> None:
+    """Start `node` in namespaces of its own and link it to the others."""
+    cluster = running.cluster
+    state = cluster.node_state(node)
+    log = state / "logs" / "init.log"
+    with progress.step(f"start {node.name}"):
+        files.write_node_files(cluster, node, build_plan(cluster, node, components))
+        files.make_cgroups(cluster, node)
+        first = None if node.is_control_plane else running.nodes[1]
+        launcher = namespaces.launch(state / "plan.json", log, first)
+        process = namespaces.find_init(launcher, log)
+        running.nodes[node.index] = process
+        running.save()
+        for command in namespaces.build_link_commands(cluster, node, process.pid):
+            _run_link_command(command, first)
+        assert launcher.stdin is not None
+        launcher.stdin.write(b"linked\n")
+        launcher.stdin.close()
+
+
+def _run_link_command(command: list[str], inside: ProcessIdentity | None) -> None:
+    """Run one `ip` command on the host, or in the network namespace of process `inside`."""
+    if inside:
+        done = namespaces.run_inside(inside, command, net_only=True)
+    else:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise NetworkError(
+            f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()}",
+            expected="a kernel with veth interfaces, and the name and address free",
+            remedy="`ip link` and `ip route` show what is there; `modprobe veth` loads the driver",
+        )
+
+
+def _wait_for_nodes(running: Running) -> None:
+    """Return when every node that runs is Ready."""
+    names = {Node(index).name for index, p in running.nodes.items() if namespaces.is_alive(p)}
+
+    def are_ready() -> bool:
+        conditions = api.read_node_conditions(running.cluster)
+        return all(conditions.get(name) == "True" for name in names)
+
+    with progress.step(f"wait for {', '.join(sorted(names))} to be Ready"):
+        api.wait_until(
+            f"{', '.join(sorted(names))} Ready",
+            are_ready,
+            timeout_s=NODE_TIMEOUT_S,
+            remedy=f"read the logs in {running.cluster.state / 'nodes'}",
+        )
+
+
+def kill_node(name: str, node_name: str) -> None:
+    """Kill a node as a power failure would: every process of it at once, no goodbye."""
+    with held(name):
+        running = load_up(name)
+        for index, process in running.nodes.items():
+            if Node(index).name == node_name and index != 1:
+                namespaces.kill(process)
+                return
+        raise ClusterStateError(
+            f"the node {node_name!r} of cluster {name!r}",
+            expected="a node other than node-1, whose end would be the cluster's: one of "
+            + ", ".join(Node(index).name for index in running.nodes if index != 1),
+            remedy="`python3 -m local_cluster status` shows the nodes; `up --nodes 2` adds one",
+        )
+
+
+def down(name: str) -> bool:
+    """Kill cluster `name` and remove its state; return whether there was one."""
+    with held(name):
+        running = load(name)
+        if running is None:
+            return False
+        with progress.step(f"take {name} down"):
+            _remove(running)
+        return True
+
+
+def _remove(running: Running) -> None:
+    """Kill the first node, with it all others, and remove what they leave: files and cgroups."""
+    first = running.nodes.get(1)
+    if first:
+        namespaces.kill(first)
+    files.remove_cgroups(running.cluster)
+    files.remove_state(running.cluster)

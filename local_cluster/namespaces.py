@@ -1,0 +1,174 @@
+"""Nodes as processes of the host: starting, finding and killing their process 1.
+
+A node is one process tree in namespaces of its own. Later nodes begin inside the first
+one's PID namespace, so that killing its process 1 ends the whole cluster at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_cluster.errors import ComponentError, MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from local_cluster.topology import Cluster, Node
+
+NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts")
+START_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 30.0
+POLL_S = 0.02
+SOURCE_ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process that cannot be mistaken for a later one with the same number."""
+
+    pid: int
+    started: int
+
+
+def read_start_time(pid: int) -> int | None:
+    """Return when process `pid` started, in clock ticks since boot; None where there is none."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def is_alive(process: ProcessIdentity | None) -> bool:
+    """Return whether exactly this process still runs."""
+    return process is not None and read_start_time(process.pid) == process.started
+
+
+def build_launch(plan: Path, parent: ProcessIdentity | None) -> list[str]:
+    """Return the command that starts a node's process 1 below `parent`, or below the host."""
+    inside = ["nsenter", "--target", str(parent.pid), "--net", "--pid"] if parent else []
+    return [
+        *inside,
+        *("unshare", *NAMESPACES, "--fork", "--mount-proc", "--"),
+        *(sys.executable, "-m", "local_cluster.node_init", str(plan)),
+    ]
+
+
+def launch(plan: Path, log: Path, parent: ProcessIdentity | None) -> subprocess.Popen[bytes]:
+    """Start a node; it waits for one line on its standard input before it does anything."""
+    environment = {"PATH": os.environ["PATH"], "HOME": "/root", "PYTHONUNBUFFERED": "1"}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            build_launch(plan, parent),
+            cwd=SOURCE_ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def find_init(launcher: subprocess.Popen[bytes], log: Path) -> ProcessIdentity:
+    """Return the process 1 that `launcher` leads to: its last descendant, running Python."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and launcher.poll() is None:
+        pid = launcher.pid
+        while children := read_children(pid):
+            pid = children[0]
+        if b"local_cluster.node_init" in read_command(pid) and is_namespace_init(pid):
+            started = read_start_time(pid)
+            if started is not None:
+                return ProcessIdentity(pid, started)
+        time.sleep(POLL_S)
+    raise MachineError(
+        f"the node's namespaces did not come up: {log.read_text()[-2000:].strip()}",
+        expected="a kernel with mount, network, PID, IPC and UTS namespaces, "
+        "and the right to make them",
+        remedy="run on a machine or in a container that allows `unshare "
+        f"{' '.join(NAMESPACES)}` for root",
+    )
+
+
+def read_children(pid: int) -> list[int]:
+    """Return the children of `pid` in the order of their start."""
+    try:
+        text = Path("/proc", str(pid), "task", str(pid), "children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(child) for child in text.split()]
+
+
+def read_command(pid: int) -> bytes:
+    """Return the command line of `pid`."""
+    try:
+        return Path("/proc", str(pid), "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def is_namespace_init(pid: int) -> bool:
+    """Return whether `pid` is process 1 of its PID namespace."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path("/proc", str(pid), "status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return line.split()[-1] == "1"
+    return False
+
+
+def kill(process: ProcessIdentity) -> None:
+    """Kill a node's process 1, and return when its whole tree is gone."""
+    if not is_alive(process):
+        return
+    os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + END_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if not is_alive(process):
+            return
+        time.sleep(POLL_S)
+    raise ComponentError(
+        f"process {process.pid} is still there {END_TIMEOUT_S:.0f} s after SIGKILL",
+        expected="its namespaces to be torn down",
+        remedy="look for processes in state D (`ps axo pid,stat,wchan:30,cmd`)",
+    )
+
+
+def run_inside(
+    process: ProcessIdentity, command: Sequence[str], *, net_only: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run `command` in the namespaces of a node, or in its network namespace alone."""
+    kinds = ["--net"] if net_only else ["--mount", "--net", "--pid", "--ipc", "--uts"]
+    return subprocess.run(
+        ["nsenter", "--target", str(process.pid), *kinds, "--", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def build_link_commands(cluster: Cluster, node: Node, init_pid: int) -> list[list[str]]:
+    """Return what joins `node` to the host, or to the first node whose namespace runs this."""
+    name = cluster.host_link if node.is_control_plane else node.name
+    peer = ["peer", "name", "eth0", "netns", str(init_pid)]
+    commands = [
+        ["ip", "link", "add", name, "type", "veth", *peer],
+        ["ip", "link", "set", name, "up"],
+    ]
+    if node.is_control_plane:
+        prefix = cluster.subnet.prefixlen
+        return [*commands, ["ip", "address", "add", f"{cluster.host_address}/{prefix}", "dev", name]]
+    address = cluster.node_address(node)
+    return [
+        *commands,
+        ["ip", "route", "add", address, "dev", name],
+        ["ip", "route", "add", str(node.pods_range), "via", address, "dev", name, "onlink"],
+    ]

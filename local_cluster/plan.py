@@ -1,0 +1,55 @@
+"""What a node's process 1 does: the mounts, addresses and programs, as data. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from local_cluster.processes import build_processes
+from local_cluster.topology import PODS_RANGE, Cluster, Node
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HIDDEN_DIRECTORIES = ("/run", "/var/log")
+# Proxy ARP answers the host for the nodes behind this one.
+FORWARDING = ("ip_forward", "conf/eth0/proxy_arp")
+
+
+def build_plan(cluster: Cluster, node: Node, components: Path) -> dict[str, Any]:
+    """Return the plan that node_init.py reads."""
+    state = cluster.node_state(node)
+    return {
+        "setup": build_mounts(state) + build_addresses(cluster, node) + [["hostname", node.name]],
+        "logs": str(state / "logs"),
+        "stopped": str(state / "stopped"),
+        "api_url": cluster.api_url,
+        "processes": [asdict(process) for process in build_processes(cluster, node, components)],
+    }
+
+
+def build_mounts(state: Path) -> list[list[str]]:
+    """Return the mounts that keep the node's traces out of the host's folders."""
+    return [
+        # Kubelet and containerd need mounts to propagate between them and their pods.
+        ["mount", "--make-rshared", "/"],
+        *(["mount", "-t", "tmpfs", "tmpfs", directory] for directory in HIDDEN_DIRECTORIES),
+        ["mkdir", "-p", "/run/lock"],
+        ["mount", "--bind", str(state / "var-lib"), "/var/lib"],
+    ]
+
+
+def build_addresses(cluster: Cluster, node: Node) -> list[list[str]]:
+    """Return the commands that give the node its addresses and routes."""
+    address = cluster.node_address(node)
+    prefix = cluster.subnet.prefixlen if node.is_control_plane else 32
+    gateway = cluster.host_address if node.is_control_plane else cluster.api_address
+    outside = ["-s", str(PODS_RANGE), "!", "-d", str(PODS_RANGE)]
+    return [
+        ["ip", "link", "set", "lo", "up"],
+        ["ip", "address", "add", f"{address}/{prefix}", "dev", "eth0"],
+        ["ip", "link", "set", "eth0", "up"],
+        ["ip", "route", "add", "default", "via", gateway, "dev", "eth0", "onlink"],
+        *(["sh", "-c", f"echo 1 > /proc/sys/net/ipv4/{name}"] for name in FORWARDING),
+        ["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *outside, "-j", "MASQUERADE"],
+    ]

@@ -1,0 +1,94 @@
+"""What a person sees while things take time: one line a step, the log where it fails."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from local_cluster.errors import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+REFRESH_S = 1.0
+KEPT_OUTPUT_LINES = 60
+
+
+def say(text: str) -> None:
+    """Write one line for a person; results for programs go to standard output instead."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def step(label: str) -> Iterator[None]:
+    """Show `label` with its elapsed seconds, running on a terminal, once elsewhere."""
+    started = time.monotonic()
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(REFRESH_S):
+            sys.stderr.write(f"\r  … {label} {time.monotonic() - started:.0f} s ")
+            sys.stderr.flush()
+
+    ticker = threading.Thread(target=tick, daemon=True) if sys.stderr.isatty() else None
+    if ticker:
+        ticker.start()
+    mark = "✗"
+    try:
+        yield
+        mark = "✓"
+    finally:
+        ended.set()
+        if ticker:
+            ticker.join()
+            sys.stderr.write("\r")
+        say(f"  {mark} {label} {time.monotonic() - started:.1f} s   ")
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    label: str,
+    remedy: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Run `command` as a step and return its output.
+
+    Raises:
+        BuildError: it ended non-zero; the last lines of its output are in the message.
+    """
+    arguments = [str(part) for part in command]
+    kept: collections.deque[str] = collections.deque(maxlen=KEPT_OUTPUT_LINES)
+    with step(label):
+        process = subprocess.Popen(
+            arguments,
+            cwd=cwd,
+            env=dict(env) if env is not None else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        assert process.stdout is not None
+        output = []
+        for line in process.stdout:
+            kept.append(line)
+            output.append(line)
+        code = process.wait()
+        if code != 0:
+            raise BuildError(
+                f"{label}: {arguments[0]} ended with {code}; its last output was:\n"
+                + "".join(f"    {line}" for line in kept),
+                expected="exit code 0",
+                remedy=remedy,
+            )
+    return "".join(output)

@@ -1,0 +1,147 @@
+"""Names, addresses and paths of a cluster: pure, so that every module agrees on them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_cluster.errors import ClusterStateError, NetworkError
+
+DEFAULT_NAME = "detection-training"
+CLUSTER_RANGE = ipaddress.IPv4Network("10.89.0.0/16")
+PODS_RANGE = ipaddress.IPv4Network("10.200.0.0/16")
+SERVICES_RANGE = ipaddress.IPv4Network("10.96.0.0/16")
+API_PORT = 6443
+REGISTRY_PORT = 5000
+REGISTRY_NAME = "detection-training.local"
+LARGEST_NODE_INDEX = 200
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the cluster; the first also runs the control plane."""
+
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Its name in Kubernetes, and its host name."""
+        return f"node-{self.index}"
+
+    @property
+    def is_control_plane(self) -> bool:
+        """Whether etcd, the API server and their kind run here."""
+        return self.index == 1
+
+    @property
+    def pods_range(self) -> ipaddress.IPv4Network:
+        """The addresses of its pods."""
+        return ipaddress.IPv4Network((int(PODS_RANGE.network_address) + (self.index << 8), 24))
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster by name, its subnet's third octet, and where its state is kept."""
+
+    name: str
+    subnet_index: int
+    cache: Path
+
+    @property
+    def state(self) -> Path:
+        """What ends with the cluster: certificates, etcd, logs, volumes, kubelet state."""
+        return self.cache / "clusters" / self.name
+
+    @property
+    def kubeconfig(self) -> Path:
+        """How a person reaches the API as its administrator."""
+        return self.state / "kubeconfig"
+
+    @property
+    def certificates(self) -> Path:
+        """The certificate authority and everything that it signed."""
+        return self.state / "certificates"
+
+    @property
+    def volumes(self) -> Path:
+        """The folders behind dynamically provisioned volumes."""
+        return self.state / "volumes"
+
+    @property
+    def registry(self) -> Path:
+        """The image registry's folder, shared by all clusters of the machine."""
+        return self.cache / "registry"
+
+    @property
+    def subnet(self) -> ipaddress.IPv4Network:
+        """The addresses of the nodes, and of the host as they see it."""
+        return choose_subnet(self.subnet_index)
+
+    @property
+    def host_address(self) -> str:
+        """The host's end of the link to the first node."""
+        return str(self.subnet[1])
+
+    @property
+    def api_address(self) -> str:
+        """Where API server, DNS and registry listen."""
+        return self.node_address(Node(1))
+
+    @property
+    def api_url(self) -> str:
+        """The API server's address for the host and for the nodes."""
+        return f"https://{self.api_address}:{API_PORT}"
+
+    @property
+    def host_link(self) -> str:
+        """The network interface that the host has while the cluster runs."""
+        return f"dtcluster{self.subnet_index}"
+
+    @property
+    def cgroup(self) -> str:
+        """The control group that holds the pods of all its nodes."""
+        return f"detection-training-cluster-{self.name}"
+
+    def node_address(self, node: Node) -> str:
+        """Return the address of `node`."""
+        return str(self.subnet[node.index + 1])
+
+    def node_state(self, node: Node) -> Path:
+        """Return where `node` keeps its configuration and logs."""
+        return self.state / "nodes" / node.name
+
+    def image_store(self, node: Node) -> Path:
+        """Return containerd's folder of `node`, which outlives the cluster."""
+        return self.cache / "image-stores" / self.name / node.name
+
+
+def choose_subnet(index: int) -> ipaddress.IPv4Network:
+    """Return the `index`-th node network."""
+    base = int(CLUSTER_RANGE.network_address)
+    return ipaddress.IPv4Network((base + (index << 8), 24))
+
+
+def choose_subnet_index(taken: list[ipaddress.IPv4Network]) -> int:
+    """Return the first index whose network overlaps none of `taken`."""
+    for index in range(256):
+        if not any(choose_subnet(index).overlaps(network) for network in taken):
+            return index
+    raise NetworkError(
+        f"every /24 network of {CLUSTER_RANGE} overlaps a route of this machine",
+        expected="one free network for the cluster's nodes",
+        remedy="end clusters that are no longer needed (`python3 -m local_cluster list`)",
+    )
+
+
+def check_name(name: str) -> None:
+    """Refuse a cluster name that could not be a folder and a control group."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise ClusterStateError(
+            f"the cluster name {name!r}",
+            expected="at most 40 lower-case letters, digits and dashes, "
+            "beginning and ending with a letter or digit",
+            remedy="give another --name",
+        )
