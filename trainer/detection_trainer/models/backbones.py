@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from detection_trainer.contract.backbone_shapes import RESIDUAL
 from detection_trainer.contract.spec import Backbone
 from detection_trainer.models.layers import BatchNorm, ChannelAffine, LayerFactory, seed_for
 from detection_trainer.models.residual import residual_features
@@ -71,8 +72,8 @@ def _efficientnet(build: Callable[..., keras.Model]) -> Application:
 
 
 BACKBONES: Mapping[Backbone, Application | Residual] = {
-    Backbone.TINY: Residual((16, 32, 64, 96, 128), (1, 1, 1, 1)),
-    Backbone.SMALL: Residual((24, 48, 96, 160, 224), (1, 1, 2, 2)),
+    Backbone.TINY: Residual(*RESIDUAL[Backbone.TINY]),
+    Backbone.SMALL: Residual(*RESIDUAL[Backbone.SMALL]),
     Backbone.RESNET50: _resnet(keras.applications.ResNet50),
     Backbone.RESNET101: _resnet(keras.applications.ResNet101),
     Backbone.RESNET152: _resnet(keras.applications.ResNet152),

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
-import numpy.typing as npt
 
 from detection_trainer.contract.spec import Model
 from detection_trainer.models.anchors import anchor_boxes
@@ -40,7 +38,7 @@ class Detector:
         """
         self.spec, self.num_classes = spec, num_classes
         self.network, self.frozen = network, frozenset(freeze)
-        self.anchors: npt.NDArray[np.float32] = anchor_boxes(spec)
+        self.anchors = anchor_boxes(spec)
         self.variables = _variables_by_path(network, layers)
 
     def __call__(self, images: Any, *, training: bool) -> dict[str, Any]:

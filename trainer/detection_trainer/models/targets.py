@@ -110,9 +110,19 @@ class _Matcher:
 
     def _forced(self, match: Any, overlap: Any) -> Any:
         """A box that touches no anchor at all is left out: there is nothing to learn from it."""
-        count = len(self.anchors)
+        nobody = tf.shape(overlap)[-2]
         touched = tf.reduce_max(overlap, axis=-1) > 0.0
         choice = tf.argmax(overlap, axis=-1, output_type=tf.int32)
-        chosen = tf.one_hot(tf.where(touched, choice, -1), count, dtype=tf.int32)
-        first = tf.argmax(chosen, axis=-2, output_type=tf.int32)
-        return tf.where(tf.reduce_max(chosen, axis=-2) > 0, first, match)
+        claim = tf.where(touched, tf.range(nobody), nobody)
+        first = self._first_claims(choice, claim, tf.fill(tf.shape(match), nobody))
+        return tf.where(first < nobody, first, match)
+
+    def _first_claims(self, anchors: Any, claims: Any, unclaimed: Any) -> Any:
+        """Return the smallest of `claims` [...,N] on `anchors` [...,N] for each anchor [...,A]."""
+        count = len(self.anchors)
+        images = tf.range(tf.size(anchors) // tf.shape(anchors)[-1])
+        rows = tf.reshape(anchors, (tf.size(images), -1)) + images[:, None] * count
+        lowest = tf.tensor_scatter_nd_min(
+            tf.reshape(unclaimed, (-1,)), tf.reshape(rows, (-1, 1)), tf.reshape(claims, (-1,))
+        )
+        return tf.reshape(lowest, tf.shape(unclaimed))
