@@ -44,6 +44,11 @@ class Kube:
         configuration.retries = urllib3.Retry(total=0)
         return cls(client.ApiClient(configuration))
 
+    def credentials(self) -> dict[str, str]:
+        """Return the header of a kubeconfig with a token; a certificate is the pool's own."""
+        authorization = self.api.configuration.get_api_key_with_prefix("authorization")
+        return {"Authorization": authorization} if authorization else {}
+
     def request(
         self, method: str, path: str, body: Any = None, content_type: str = "application/json"
     ) -> Object:
@@ -55,9 +60,7 @@ class Kube:
     def _send(
         self, method: str, path: str, body: Any, content_type: str, *, timeout: float, **more: Any
     ) -> urllib3.BaseHTTPResponse:
-        headers = {"Content-Type": content_type, "Accept": "application/json"}
-        # The client's own hook fills in the credentials of the kubeconfig.
-        self.api.update_params_for_auth(headers, [], ["BearerToken"])
+        headers = {"Content-Type": content_type, "Accept": "application/json", **self.credentials()}
         pool = self.api.rest_client.pool_manager
         url = self.api.configuration.host + path
         data = None if body is None else json.dumps(body)

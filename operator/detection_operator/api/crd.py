@@ -128,15 +128,21 @@ def _convert_object(result: Schema, definitions: dict[str, Schema], keep_default
             name: _convert(value, definitions, keep_defaults) for name, value in properties
         }
         result.pop("additionalProperties", None)
-        if result.get("default"):
-            # The properties carry their own defaults.
-            result["default"] = {}
+        if "default" in result:
+            # Whole, since the API server checks the rules against the default as it stands.
+            result["default"] = _without_null(result["default"])
     elif result.get("additionalProperties") is True:
         result.pop("additionalProperties")
         result[PRESERVE] = True
     else:
         values = result["additionalProperties"]
         result["additionalProperties"] = _convert(values, definitions, keep_defaults)
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:

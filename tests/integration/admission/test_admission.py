@@ -301,8 +301,7 @@ def test_every_rule_has_an_example_that_it_refuses() -> None:
 
 
 def test_the_table_that_kubectl_prints(kube: Kube, started: str) -> None:
-    headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
-    kube.api.update_params_for_auth(headers, [], ["BearerToken"])
+    headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io", **kube.credentials()}
     url = kube.api.configuration.host + started
     table = kube.api.rest_client.pool_manager.request("GET", url, headers=headers).json()
     names = [column["name"] for column in table["columnDefinitions"]]
