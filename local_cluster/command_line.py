@@ -14,12 +14,14 @@ from local_cluster.topology import DEFAULT_NAME, LARGEST_NODE_INDEX, Node
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Command = "Callable[[argparse.Namespace], int]"
+PASSED_THROUGH = ("kubectl", "helm")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code."""
-    options = build_parser().parse_args(arguments)
+    own, others = split_arguments(arguments)
+    options = build_parser().parse_args(own)
+    options.arguments = others
     try:
         return int(options.run(options))
     except LocalClusterError as error:
@@ -28,6 +30,17 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         progress.say("interrupted")
         return 130
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return this program's arguments, and those that kubectl or helm gets unchanged.
+
+    `kubectl --name other get pods`: only a --name right after the command is ours.
+    """
+    if not arguments or arguments[0] not in PASSED_THROUGH:
+        return list(arguments), []
+    count = 3 if arguments[1:2] == ["--name"] else 1
+    return list(arguments[:count]), list(arguments[count:])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,10 +63,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("list", run_list, "print the names of all clusters of this machine")
     add("prepare", run_prepare, "install packages and build programs, start nothing")
     add("node-kill", run_node_kill, "kill a node at once, as a power failure would").add_argument("node")
-    kubectl = add("kubectl", run_kubectl, "run kubectl as the administrator")
-    kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
-    helm = add("helm", run_helm, "run helm as the administrator")
-    helm.add_argument("arguments", nargs=argparse.REMAINDER)
+    build = add("build-images", run_build_images, "build what pods run; prints NAME=REFERENCE lines")
+    build.add_argument("images", nargs="*", default=list(images.TARGETS), metavar="IMAGE",
+        help=f"one of {', '.join(images.NAMES)} (operator and trainer where none is named)")
+    build.add_argument("--accelerator", default="cpu", choices=("cpu", "cuda"),
+        help="which TensorFlow the trainer gets (%(default)s)")
+    add("kubectl", run_kubectl, "run kubectl as the administrator; all that follows goes to it")
+    add("helm", run_helm, "run helm as the administrator; all that follows goes to it")
     return parser
 
 
@@ -101,6 +117,14 @@ def run_prepare(_options: argparse.Namespace) -> int:
     lifecycle.prepare()
     ensure_binary(HELM)
     images.ensure_base_image()
+    return 0
+
+
+def run_build_images(options: argparse.Namespace) -> int:
+    """Build images, all of them before any is printed."""
+    references = {name: images.ensure_image(name, options.accelerator) for name in options.images}
+    for name, reference in references.items():
+        print(f"{name}={reference}")
     return 0
 
 

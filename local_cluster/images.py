@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import string
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from local_cluster.errors import BuildError
 SOURCE_ROOT = Path(__file__).parent.parent
 BUILD_NEEDS_BYTES = 12 * machine.GIB
 TARGETS = ("operator", "trainer")
-CPU_TENSORFLOW = "tensorflow-cpu"
+NAMES = (*TARGETS, "python", "s3", "pause")
 PAUSE_DOCKERFILE = """\
 FROM scratch
 COPY pause /pause
@@ -55,6 +56,22 @@ class Build:
     def reference(self) -> str:
         """What a pod calls it."""
         return registry.build_reference(self.name, self.tag)
+
+
+def ensure_image(name: str, accelerator: str = "cpu") -> str:
+    """Bring one of NAMES into the registry where it is missing; return its reference."""
+    match name:
+        case "pause":
+            return ensure_pause_image()
+        case "s3":
+            return ensure_s3_image()
+        case "python":
+            return ensure_base_image()
+        case _ if name in TARGETS:
+            return ensure_project_image(name, accelerator)
+    raise BuildError(
+        f"the image name {name!r}", expected=f"one of {', '.join(NAMES)}", remedy="name one of them"
+    )
 
 
 def ensure_pause_image() -> str:
@@ -89,7 +106,7 @@ def _ensure_program_image(name: str, binary: binaries.Binary, text: str) -> str:
     return build_and_push(Build(name, tag, context / "Dockerfile", context))
 
 
-def plan_project_build(target: str, tensorflow: str, base: str) -> Build:
+def plan_project_build(target: str, accelerator: str, base: str) -> Build:
     """Return how to build `target` of the project's Dockerfile; its tag tells its inputs."""
     path = SOURCE_ROOT / "Dockerfile"
     if not path.exists():
@@ -104,16 +121,19 @@ def plan_project_build(target: str, tensorflow: str, base: str) -> Build:
             expected=f"a stage {target!r}",
             remedy=f"write `FROM … AS {target}`",
         ) from error
-    arguments = (f"BASE_IMAGE={base}", f"TENSORFLOW={tensorflow}")
+    arguments = {"BASE_IMAGE": base, "ACCELERATOR": accelerator}
+    used = {name: value for name, value in arguments.items() if f"ARG {name}" in str(instructions)}
+    sources = [string.Template(source).safe_substitute(used) for source in sources]
     paths = [found for source in sources for found in sorted(SOURCE_ROOT.glob(source))]
-    tag = hash_inputs(SOURCE_ROOT, paths, *instructions, *arguments)
-    return Build(f"detection-{target}", tag, path, SOURCE_ROOT, target, arguments)
+    options = tuple(f"{name}={value}" for name, value in used.items())
+    tag = hash_inputs(SOURCE_ROOT, paths, *instructions, *options)
+    return Build(f"detection-{target}", tag, path, SOURCE_ROOT, target, options)
 
 
-def ensure_project_image(target: str, tensorflow: str = CPU_TENSORFLOW) -> str:
+def ensure_project_image(target: str, accelerator: str = "cpu") -> str:
     """Bring `target` of the project's Dockerfile into the registry; return its reference."""
     base = f"localhost/{base_image.NAME}:{base_image.compute_tag()}"
-    build = plan_project_build(target, tensorflow, base)
+    build = plan_project_build(target, accelerator, base)
     if registry.has_image(build.name, build.tag):
         return build.reference
     ensure_base_image()
@@ -152,7 +172,8 @@ def build_and_push(build: Build) -> str:
         with registry.served() as address:
             progress.run(
                 buildah(
-                    *("push", "--tls-verify=false", "--disable-compression"),
+                    *("push", "--tls-verify=false"),
+                    *("--compression-format", "zstd", "--compression-level", "1"),
                     *(local, f"docker://{address}/{build.name}:{build.tag}"),
                 ),
                 label=f"push image {build.name}:{build.tag}",
