@@ -149,6 +149,13 @@ def committed_steps(folder: Folder) -> list[int]:
     return sorted(int(m[1]) for m in matches if m and m[2] == MANIFEST_FILE)
 
 
+def uncommitted_steps(folder: Folder) -> list[int]:
+    """Return the steps whose directories hold files and no manifest: what killed saves left."""
+    matches = (_DIRECTORY.match(entry.path) for entry in folder.list("step-"))
+    started = {int(match[1]) for match in matches if match}
+    return sorted(started - set(committed_steps(folder)))
+
+
 def open_checkpoint(folder: Folder) -> Checkpoint:
     """Open the checkpoint whose directory is `folder`; reads manifest and metrics only.
 

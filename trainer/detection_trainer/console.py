@@ -60,8 +60,8 @@ class JsonLines:
 class ProgressBar:
     """A bar at the bottom of the terminal."""
 
-    def __init__(self, target_steps: int) -> None:
-        """Show the bar."""
+    def __init__(self) -> None:
+        """Prepare the bar; it shows with the first progress."""
         self._terminal = RichTerminal()
         self._bar = Progress(
             TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
@@ -71,7 +71,6 @@ class ProgressBar:
             console=self._terminal,
         )
         self._task: TaskID | None = None
-        self._target_steps = target_steps
 
     def say(self, event: str, message: str, **_fields: Any) -> None:
         """Print the message above the bar."""
@@ -90,10 +89,10 @@ class ProgressBar:
             self._bar.stop()
 
 
-def open_console(target_steps: int, clock: Callable[[], datetime]) -> Console:
+def open_console(clock: Callable[[], datetime]) -> Console:
     """Return the console that fits standard output."""
     if sys.stdout.isatty():
-        return ProgressBar(target_steps)
+        return ProgressBar()
     return JsonLines(sys.stdout, clock)
 
 

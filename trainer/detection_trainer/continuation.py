@@ -10,9 +10,7 @@ from detection_trainer.errors import InvalidConfigError, RestoreRefusedError
 from detection_trainer.manifest import MODEL_FILE, Manifest
 
 
-def require_continuable(
-    source: Manifest, uri: str, spec: TrainingSpec, classes: list[str]
-) -> None:
+def require_continuable(source: Manifest, uri: str, spec: TrainingSpec, classes: list[str]) -> None:
     """Compare the source's classes, model and optimizer with the new run's.
 
     Raises:
@@ -47,9 +45,7 @@ def compare_for_continue(source: Manifest, spec: TrainingSpec, classes: list[str
         if theirs.get(field) != mine.get(field)
     ]
     if source.optimizer != spec.optimizer.name:
-        differences.append(
-            f"optimizer.name: there {source.optimizer}, here {spec.optimizer.name}"
-        )
+        differences.append(f"optimizer.name: there {source.optimizer}, here {spec.optimizer.name}")
     return differences
 
 

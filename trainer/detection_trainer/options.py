@@ -23,7 +23,6 @@ class Options:
     credentials: Mapping[str, Path] = field(default_factory=dict)
     config_digest: str | None = None
     recorded_step: int | None = None
-    termination_log: Path | None = None
     cache_dir: Path | None = None
     report_period_s: float = 5.0
 

@@ -72,6 +72,11 @@ def write_termination_message(path: Path, outcome: Outcome) -> None:
     path.write_text(termination_message(outcome))
 
 
+def error_line(reason: str, message: str) -> str:
+    """Return what a person reads of an error: one line."""
+    return f"detection-trainer: {reason}: {' '.join(message.split())}"
+
+
 def _json(outcome: Outcome) -> bytes:
     return (
         Outcome.model_validate(dump(outcome))

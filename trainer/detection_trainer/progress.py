@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from detection_trainer.checkpoint import reported_metrics
+from detection_trainer.checkpoint import Checkpoint, reported_metrics
 from detection_trainer.console import Console
 from detection_trainer.contract.report import (
     MAX_CHECKPOINTS,
@@ -29,30 +29,21 @@ FINAL_TIMEOUT_S = 10.0
 class Reporter:
     """Holds the newest snapshot of the attempt and sends it on."""
 
-    def __init__(
-        self,
-        console: Console,
-        client: ReportClient | None,
-        target_steps: int,
-        clock: Callable[[], datetime],
-        attempt: int = 1,
-    ) -> None:
-        """Begin with nothing known but the target.
+    def __init__(self, console: Console, clock: Callable[[], datetime]) -> None:
+        """Begin with nothing known, and no operator to tell.
 
         Args:
             console: where people look.
-            client: sends to the operator; None: there is none.
-            target_steps: `spec.steps`.
             clock: returns the time, with a zone.
-            attempt: the operator's number of this trainer start.
         """
-        self.console = console
-        self._client, self._clock = client, clock
-        self._lock = threading.Lock()
-        now = clock()
-        self._report = Report(
-            attempt=attempt, sequence=0, time=now, step=0, target_steps=target_steps
-        )
+        self.console, self.clock = console, clock
+        self._client: ReportClient | None = None
+        self._lock = threading.RLock()
+        self._report = Report(attempt=1, sequence=0, time=clock(), step=0, target_steps=0)
+
+    def connect(self, client: ReportClient) -> None:
+        """Send every later snapshot to the operator, too."""
+        self._client = client
 
     @property
     def report(self) -> Report:
@@ -70,11 +61,12 @@ class Reporter:
     def progress(self, step: int, **figures: float | None) -> None:
         """Tell how the loop does; figures that are not finite are left out."""
         finite = {k: v for k, v in figures.items() if v is not None and math.isfinite(v)}
-        known = self._report.progress.model_dump(exclude_none=True)
-        # A loss that stopped being finite must not stand there as the last good one.
-        kept = {k: v for k, v in known.items() if k not in figures}
-        progress = Progress(**kept, **finite)
-        self.console.progress(self.update(step=step, progress=progress))
+        with self._lock:
+            known = self._report.progress.model_dump(exclude_none=True)
+            # A loss that stopped being finite must not stand there as the last good one.
+            kept = {k: v for k, v in known.items() if k not in figures}
+            report = self.update(step=step, progress=Progress(**kept, **finite))
+        self.console.progress(report)
 
     def checkpoints(self, store: CheckpointStore, **fields: Any) -> None:
         """Tell what the folder holds now."""
@@ -85,6 +77,17 @@ class Reporter:
             checkpoint_count=len(stored),
             best=None if best is None else best.record,
             **fields,
+        )
+
+    def saved(self, checkpoint: Checkpoint, seconds: float) -> None:
+        """Tell that a checkpoint is committed, and how long that took."""
+        with self._lock:
+            known = self._report.progress
+            self.update(progress=known.model_copy(update={"checkpoint_seconds": seconds}))
+        message = f"checkpoint of step {checkpoint.step} is committed"
+        digest = checkpoint.manifest.digest
+        self.console.say(
+            "saved", message, step=checkpoint.step, digest=digest, seconds=round(seconds, 3)
         )
 
     def evaluated(self, step: int, metrics: Mapping[str, float], seconds: float) -> None:
@@ -113,7 +116,7 @@ class Reporter:
         return self._client is None or self._client.send_final(report, FINAL_TIMEOUT_S)
 
     def _next(self, **fields: Any) -> Report:
-        fields |= {"sequence": self._report.sequence + 1, "time": self._clock()}
+        fields |= {"sequence": self._report.sequence + 1, "time": self.clock()}
         known = {name: getattr(self._report, name) for name in type(self._report).model_fields}
         self._report = Report(**{**known, **fields})
         return self._report

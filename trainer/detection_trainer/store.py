@@ -15,6 +15,7 @@ from detection_trainer.checkpoint import (
     checkpoint_name,
     delete_checkpoint,
     list_checkpoints,
+    uncommitted_steps,
     write_checkpoint,
     write_metrics,
 )
@@ -81,6 +82,11 @@ class CheckpointStore:
                     break
         looked_at.sort(key=lambda candidate: candidate.step, reverse=True)
         return _until_valid(looked_at)
+
+    def sweep(self) -> None:
+        """Delete what killed saves left; for a trainer that has raised its fence."""
+        for step in uncommitted_steps(self.folder):
+            _delete(self.folder, step)
 
     def commit(self, snapshot: Snapshot, describe: Describe, fence: Fence) -> Checkpoint:
         """Write and commit `snapshot`.

@@ -1,0 +1,58 @@
+from typing import Any
+
+import pytest
+
+from detection_trainer.contract.schedule import Cycle, learning_rate
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.cycles import choose_cycles, describe_extension
+from detection_trainer.errors import InvalidConfigError
+from tests.support.runs import parsed
+
+
+def spec(steps: int, **schedule: Any) -> TrainingSpec:
+    return parsed(
+        steps=steps, optimizer={"learningRate": 0.1, "schedule": {"warmupSteps": 0, **schedule}}
+    ).spec
+
+
+def test_a_new_run_decays_over_its_first_steps() -> None:
+    assert choose_cycles(spec(100), None) == [Cycle(start=0, decay_steps=100)]
+    assert choose_cycles(spec(100, decaySteps=60), None) == [Cycle(start=0, decay_steps=60)]
+
+
+def test_raised_steps_hold_the_final_rate_as_a_run_planned_so_would() -> None:
+    before = choose_cycles(spec(100), None)
+    raised = spec(150)
+    after = choose_cycles(raised, before)
+    planned = spec(150, decaySteps=100)
+    assert after == choose_cycles(planned, None)
+    for step in (0, 50, 99, 100, 149):
+        assert learning_rate(raised.optimizer, after, step) == learning_rate(
+            planned.optimizer, choose_cycles(planned, None), step
+        )
+    said = describe_extension(raised, before, after, 100)
+    assert said is not None
+    assert "holds the final rate from step 100" in said
+
+
+def test_restart_begins_a_new_cycle_over_the_added_steps() -> None:
+    before = choose_cycles(spec(100), None)
+    raised = spec(150, onExtend="Restart")
+    after = choose_cycles(raised, before)
+    assert after[-1] == Cycle(start=100, decay_steps=50)
+    assert learning_rate(raised.optimizer, after, 100) == 0.1
+    said = describe_extension(raised, before, after, 100)
+    assert said is not None
+    assert "new cycle over steps 100 to 150" in said
+
+
+def test_raised_steps_at_rate_0_are_refused_with_the_choices() -> None:
+    before = choose_cycles(spec(100, finalFraction=0), None)
+    with pytest.raises(InvalidConfigError, match=r"rate 0 from step 100.*Restart.*finalFraction"):
+        choose_cycles(spec(150, finalFraction=0), before)
+    choose_cycles(spec(150, finalFraction=0, onExtend="Restart"), before)
+
+
+def test_a_resumed_run_says_nothing_of_its_schedule() -> None:
+    cycles = choose_cycles(spec(100), None)
+    assert describe_extension(spec(100), cycles, cycles, 50) is None

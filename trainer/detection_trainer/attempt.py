@@ -1,0 +1,148 @@
+"""One attempt of a training: who may write, where to begin, and whether anything is left to do.
+
+Decides all that without TensorFlow; what has to be computed is `session`'s.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.report import Outcome
+from detection_trainer.contract.spec import TrainingSpec, config_digest
+from detection_trainer.contract.training import Training
+from detection_trainer.cycles import choose_cycles
+from detection_trainer.errors import InvalidConfigError
+from detection_trainer.options import Options
+from detection_trainer.outcome import outcome_of
+from detection_trainer.ownership import Fence, claim_folder, raise_fence
+from detection_trainer.progress import Reporter
+from detection_trainer.start import Resume, Start, choose_start
+from detection_trainer.stop import StopSignal
+from detection_trainer.storage import open_folder
+from detection_trainer.store import CheckpointStore
+
+
+class Clock(Protocol):
+    """Tells the time, with a zone."""
+
+    def __call__(self) -> datetime:
+        """Return now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one trainer start works with."""
+
+    training: Training
+    options: Options
+    reporter: Reporter
+    stop: StopSignal
+    clock: Clock
+
+    @property
+    def spec(self) -> TrainingSpec:
+        """What is to be trained."""
+        return self.training.spec
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The run's folder, this trainer's right to write there, and where it begins."""
+
+    store: CheckpointStore
+    fence: Fence
+    start: Start
+
+
+def run_attempt(attempt: Attempt) -> Outcome:
+    """Train until the target is reached; returns the outcome of that.
+
+    Raises:
+        TrainerError: the attempt fails; its class says how.
+        StopRequested: asked to stop; what was trained is committed.
+    """
+    refuse_unsupported(attempt.spec)
+    beginning = begin(attempt)
+    reached = step_reached(attempt.spec, beginning)
+    if reached is not None:
+        return _report_reached(attempt, beginning, reached)
+    # TensorFlow takes seconds to import; nothing above needs it.
+    from detection_trainer.session import run_session  # noqa: PLC0415
+
+    step = run_session(attempt, beginning)
+    return outcome_of(ExitCode.COMPLETED, f"reached step {step} of {attempt.spec.steps}")
+
+
+def begin(attempt: Attempt) -> Beginning:
+    """Claim the run's folder, look at its checkpoints and choose where to begin.
+
+    Raises:
+        StorageInUseError: the folder belongs to another run.
+        SupersededError: a later attempt has started.
+        CheckpointMissingError: there is nothing valid where something was.
+    """
+    spec, options = attempt.spec, attempt.options
+    folder = open_folder(options.checkpoint_folder(spec), options.credentials)
+    store = CheckpointStore(folder, spec.checkpoints)
+    claim_folder(
+        folder,
+        attempt.training.identity,
+        config_digest(spec),
+        has_checkpoint=lambda: bool(store.checkpoints),
+    )
+    fence = raise_fence(folder, options.attempt, attempt.clock())
+    store.sweep()
+    attempt.reporter.update(attempt=fence.attempt)
+    start = choose_start(store.candidates(), spec, options.recorded_step)
+    if isinstance(start, Resume):
+        attempt.reporter.skipped(start.skipped)
+    return Beginning(store=store, fence=fence, start=start)
+
+
+def refuse_unsupported(spec: TrainingSpec) -> None:
+    """Refuse what this version does not do.
+
+    Raises:
+        InvalidConfigError: more than one worker is asked for.
+    """
+    if spec.workers > 1:
+        msg = (
+            f"workers {spec.workers}: this version trains with one worker; set workers to 1 (the "
+            "batch size is that of all workers together, so the result stays the same)"
+        )
+        raise InvalidConfigError(msg)
+
+
+def step_reached(spec: TrainingSpec, beginning: Beginning) -> int | None:
+    """Return the step of the own checkpoint if nothing is left to compute, else None.
+
+    A last step that was to be evaluated and was not still has that to do.
+    """
+    if not isinstance(beginning.start, Resume) or beginning.start.step < spec.steps:
+        return None
+    checkpoint = beginning.store.at(beginning.start.step)
+    if checkpoint is None or (spec.dataset.validation is not None and not checkpoint.is_evaluated):
+        return None
+    return checkpoint.step
+
+
+def _report_reached(attempt: Attempt, beginning: Beginning, step: int) -> Outcome:
+    checkpoint = beginning.store.at(step)
+    if checkpoint is not None:
+        manifest = checkpoint.manifest
+        attempt.reporter.update(
+            step=step,
+            resumed_from_step=step,
+            classes=manifest.classes,
+            cycles=choose_cycles(attempt.spec, manifest.cycles),
+            restored=manifest.restored,
+            metrics=checkpoint.record.metrics,
+        )
+    attempt.reporter.checkpoints(beginning.store)
+    target = attempt.spec.steps
+    if step == target:
+        message = f"step {target} was reached already; nothing is left to do"
+    else:
+        message = f"step {step} lies beyond steps {target}; the run completes where it is"
+    return outcome_of(ExitCode.COMPLETED, message)

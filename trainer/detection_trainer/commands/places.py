@@ -1,0 +1,29 @@
+"""Places as people type them on a command line: URIs, and paths on this machine."""
+
+import argparse
+from pathlib import Path
+
+from detection_trainer.contract import runtime
+from detection_trainer.options import environment_value, parse_credentials
+from detection_trainer.storage import Folder, open_folder
+
+
+def add_credentials(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which directory holds the keys to which place."""
+    parser.add_argument(
+        "--credentials",
+        default=environment_value(runtime.CREDENTIALS) or "{}",
+        metavar="JSON",
+        help="JSON object of URI prefix -> directory with one file a key; default: the usual "
+        "environment variables of each storage",
+    )
+
+
+def place_uri(text: str) -> str:
+    """Return `text` if it is a URI, else the file:// URI of that path."""
+    return text.rstrip("/") if "://" in text else Path(text).absolute().as_uri()
+
+
+def open_place(text: str, credentials: str) -> Folder:
+    """Open the folder that `text`, a URI or a path, names."""
+    return open_folder(place_uri(text), parse_credentials(credentials))

@@ -1,0 +1,148 @@
+"""`detection-trainer run FILE`: train, or go on training, until the target is reached."""
+
+import argparse
+import os
+import sys
+import traceback
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from detection_trainer.attempt import Attempt, run_attempt
+from detection_trainer.commands.places import add_credentials, place_uri
+from detection_trainer.console import Console, open_console
+from detection_trainer.contract import runtime
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.report import Outcome, Report
+from detection_trainer.contract.training import read_training
+from detection_trainer.errors import InvalidConfigError
+from detection_trainer.options import (
+    Options,
+    environment_value,
+    parse_credentials,
+    require_unchanged,
+)
+from detection_trainer.outcome import (
+    error_line,
+    outcome_of,
+    outcome_of_error,
+    write_termination_message,
+)
+from detection_trainer.progress import Reporter
+from detection_trainer.report_client import ReportClient
+from detection_trainer.stop import StopRequested, StopSignal
+
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended at once."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add FILE and one option for each variable of `contract.runtime`."""
+    parser.add_argument("file", type=Path, help="a DetectionTraining, as kubectl apply takes it")
+    options = {
+        "--attempt": (runtime.ATTEMPT, "number of this start; default: the next one"),
+        "--report-url": (runtime.REPORT_URL, "where reports are posted; default: nowhere"),
+        "--report-token-file": (runtime.REPORT_TOKEN_FILE, "file with the bearer token"),
+        "--checkpoint-uri": (
+            runtime.CHECKPOINT_URI,
+            "checkpoint folder; needed for a volumeClaim, else in place of storage.uri",
+        ),
+        "--config-digest": (runtime.CONFIG_DIGEST, "sha256:<hex> that FILE's bytes must have"),
+        "--recorded-step": (runtime.RECORDED_STEP, "a checkpoint that must be in the folder"),
+        "--termination-log": (runtime.TERMINATION_LOG, "file for the outcome as JSON"),
+    }
+    for option, (variable, text) in options.items():
+        default = environment_value(variable)
+        parser.add_argument(option, default=default, help=f"{text} (${variable})")
+    parser.add_argument("--cache-dir", type=Path, help="where remote datasets are copied to")
+    parser.add_argument(
+        "--report-period", type=float, default=5.0, metavar="SECONDS", help="between progress lines"
+    )
+    add_credentials(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one attempt and return its exit code."""
+    # TensorFlow's own log lines would drown what is said here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    stop, clock = StopSignal(), partial(datetime.now, UTC)
+    stop.install()
+    reporter = Reporter(open_console(clock), clock)
+    try:
+        outcome = _train(arguments, reporter, stop)
+    except StopRequested:
+        outcome = outcome_of(ExitCode.SAVED, _stopped_message(reporter.report))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - whatever ends an attempt becomes its outcome
+        outcome = outcome_of_error(error)
+        _explain(outcome, error)
+    stop.only_ask()
+    reporter.finish(outcome)
+    if arguments.termination_log:
+        write_termination_message(Path(arguments.termination_log), outcome)
+    return int(outcome.exit_code)
+
+
+def parse_options(arguments: argparse.Namespace) -> Options:
+    """Return the options that the command line or the environment gives.
+
+    Raises:
+        InvalidConfigError: a number or the credentials are none.
+    """
+    url = arguments.report_url
+    if url and not url.startswith(("http://", "https://")):
+        raise InvalidConfigError(f"--report-url takes an http(s) URL; received {url!r}")
+    token_file = arguments.report_token_file
+    return Options(
+        attempt=_number(arguments.attempt, "--attempt"),
+        report_url=url,
+        report_token_file=Path(token_file) if token_file else None,
+        checkpoint_uri=place_uri(arguments.checkpoint_uri) if arguments.checkpoint_uri else None,
+        credentials=parse_credentials(arguments.credentials),
+        config_digest=arguments.config_digest,
+        recorded_step=_number(arguments.recorded_step, "--recorded-step"),
+        cache_dir=arguments.cache_dir,
+        report_period_s=arguments.report_period,
+    )
+
+
+def _train(arguments: argparse.Namespace, reporter: Reporter, stop: StopSignal) -> Outcome:
+    options = parse_options(arguments)
+    if options.report_url is not None:
+        tell = partial(_tell_connection, reporter.console)
+        reporter.connect(ReportClient(options.report_url, options.report_token_file, tell))
+    require_unchanged(arguments.file, options.config_digest)
+    training = read_training(arguments.file)
+    reporter.update(target_steps=training.spec.steps, attempt=options.attempt or 1)
+    if training.set_aside and options.report_url is None:
+        fields = ", ".join(training.set_aside)
+        reporter.console.say("setAside", f"only Kubernetes reads these fields of spec: {fields}")
+    return run_attempt(Attempt(training, options, reporter, stop, reporter.clock))
+
+
+def _number(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    if not text.isdigit():
+        raise InvalidConfigError(f"{option} takes a whole number; received {text!r}")
+    return int(text)
+
+
+def _tell_connection(console: Console, problem: str | None) -> None:
+    if problem is None:
+        console.say("reportsAnswered", "the operator takes reports again")
+    else:
+        message = f"the operator takes no report, training goes on: {problem}"
+        console.say("reportsUnanswered", message)
+
+
+def _stopped_message(report: Report) -> str:
+    newest = f"step {report.checkpoints[0].step}" if report.checkpoints else "none yet"
+    return f"asked to stop; the newest committed checkpoint is of {newest}: start again to go on"
+
+
+def _explain(outcome: Outcome, error: Exception) -> None:
+    if outcome.exit_code is ExitCode.UNEXPECTED:
+        traceback.print_exception(error)
+    sys.stderr.write(error_line(outcome.reason, outcome.message) + "\n")

@@ -1,0 +1,58 @@
+"""Which learning-rate cycles an attempt trains by: pure.
+
+They are fixed at the first start and lie in every manifest, so that raising `steps` changes the
+rate only in the way that `onExtend` says.
+"""
+
+from collections.abc import Sequence
+
+from detection_trainer.contract.schedule import (
+    Cycle,
+    extend_cycles,
+    first_cycles,
+    learning_rate,
+    zero_rate_from,
+)
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.errors import InvalidConfigError
+
+
+def choose_cycles(spec: TrainingSpec, carried: Sequence[Cycle] | None) -> list[Cycle]:
+    """Return the cycles for a run to `spec.steps`.
+
+    Args:
+        spec: the training.
+        carried: those of the checkpoint that the attempt goes on from; None for a new run.
+
+    Raises:
+        InvalidConfigError: the run would train at rate 0.
+    """
+    schedule = spec.optimizer.schedule
+    cycles = list(carried) if carried else first_cycles(schedule, spec.steps)
+    zero_from = zero_rate_from(spec.optimizer, cycles, spec.steps)
+    if zero_from is not None:
+        msg = (
+            f"steps {spec.steps} would train at learning rate 0 from step {zero_from}: set "
+            "optimizer.schedule.onExtend to Restart, which begins a new cycle over the added "
+            "steps, or optimizer.schedule.finalFraction above 0 (once the run has checkpoints: "
+            "in a new training with continueFrom)"
+        )
+        raise InvalidConfigError(msg)
+    return extend_cycles(cycles, schedule, spec.steps)
+
+
+def describe_extension(
+    spec: TrainingSpec, before: Sequence[Cycle], after: Sequence[Cycle], step: int
+) -> str | None:
+    """Return what raising `steps` does to the learning rate at `step`; None if nothing new."""
+    end = before[-1].end
+    rate = learning_rate(spec.optimizer, list(after), step)
+    if len(after) > len(before):
+        added = after[-1]
+        return (
+            f"steps {spec.steps} begins a new cycle over steps {added.start} to {added.end}; the "
+            f"rate at step {step} is {rate:.3g}"
+        )
+    if spec.steps > end and spec.optimizer.schedule.type == "cosine":
+        return f"steps {spec.steps} holds the final rate from step {end}: {rate:.3g} at step {step}"
+    return None

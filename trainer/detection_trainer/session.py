@@ -1,0 +1,189 @@
+"""The part of an attempt that needs TensorFlow: dataset, detector, weights, loop, evaluation.
+
+`attempt` imports this only once it is clear that there is something to compute.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from detection_trainer.attempt import Attempt, Beginning
+from detection_trainer.checkpoint import Snapshot
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.cycles import describe_extension
+from detection_trainer.data.dataset import Dataset, open_dataset
+from detection_trainer.data.label_map import load_classes
+from detection_trainer.data.pipeline import training_batches, validation_batches
+from detection_trainer.describe import RunDescription
+from detection_trainer.environment import prepare_tensorflow
+from detection_trainer.evaluation import evaluate_detector
+from detection_trainer.fence_watch import FenceWatch
+from detection_trainer.loop import Surroundings, TrainingLoop
+from detection_trainer.manifest import Environment, Manifest
+from detection_trainer.models import build_detector
+from detection_trainer.origin import Origin, take_origin
+from detection_trainer.saver import Saver
+from detection_trainer.training_step import TrainingStep
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The classes and the validated records of a run."""
+
+    classes: list[str]
+    train: Dataset
+    validation: Dataset | None
+
+
+def run_session(attempt: Attempt, beginning: Beginning) -> int:
+    """Train to the target, evaluate and save; returns the step reached.
+
+    Raises:
+        StopRequested: asked to stop; what was trained is committed.
+        TrainerError: the attempt fails.
+    """
+    spec = attempt.spec
+    environment = prepare_tensorflow(spec)
+    data = open_data(attempt)
+    update = build_update(spec, len(data.classes))
+    credentials = attempt.options.credentials
+    origin = take_origin(beginning, spec, data.classes, update, credentials)
+    session = _Session(attempt, beginning, data, update, origin, environment)
+    session.tell_origin()
+    if origin.resumed is None:
+        # From here on every attempt is alike, and the source may vanish.
+        session.commit(update.snapshot(origin.step))
+    attempt.stop.only_ask()
+    return session.train()
+
+
+def open_data(attempt: Attempt) -> Data:
+    """Open and validate label map, training and validation set."""
+    spec, options = attempt.spec, attempt.options
+    credentials = options.credentials
+    classes = load_classes(spec.dataset, credentials)
+    cache_dir = options.cache_dir or Path(tempfile.gettempdir()) / "detection-trainer"
+
+    def opened(uri: str) -> Dataset:
+        attempt.stop.raise_if_requested()
+        return open_dataset(uri, classes, credentials, cache_dir, spec.dataset.max_bad_records)
+
+    validation = spec.dataset.validation
+    return Data(
+        classes=classes,
+        train=opened(spec.dataset.train.uri),
+        validation=None if validation is None else opened(validation.uri),
+    )
+
+
+def build_update(spec: TrainingSpec, num_classes: int) -> TrainingStep:
+    """Build detector and optimizer; fresh weights are a pure function of the seed."""
+    keras.utils.set_random_seed(spec.seed)
+    return TrainingStep(build_detector(spec.model, num_classes, freeze=spec.freeze), spec)
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A run whose state is in place."""
+
+    attempt: Attempt
+    beginning: Beginning
+    data: Data
+    update: TrainingStep
+    origin: Origin
+    environment: Environment
+
+    def train(self) -> int:
+        spec = self.attempt.spec
+        saver = Saver(self.commit, self.tell_delay)
+        watch = FenceWatch(self.beginning.fence)
+        surroundings = Surroundings(
+            saver=saver,
+            store=self.beginning.store,
+            reporter=self.attempt.reporter,
+            stop=self.attempt.stop,
+            watch=watch,
+            report_period_s=self.attempt.options.report_period_s,
+        )
+        evaluate = None if self.data.validation is None else self.evaluate
+        loop = TrainingLoop(self.update, spec, self.origin.cycles, surroundings, evaluate)
+        step = self.origin.step
+        try:
+            return loop.run(step, training_batches(self.data.train, spec, step))
+        finally:
+            watch.close()
+            saver.close()
+
+    def evaluate(self) -> dict[str, float]:
+        """Return the metrics of the current weights on the validation set."""
+        batches = validation_batches(self.data.validation, self.attempt.spec)
+        check = self.attempt.stop.raise_if_requested
+        return evaluate_detector(self.update.detector, batches, self.data.classes, check)
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """Commit a snapshot and tell of it; in the saver's thread or the loop's."""
+        store, reporter = self.beginning.store, self.attempt.reporter
+        began = self.attempt.clock()
+        checkpoint = store.commit(snapshot, self.description().manifest, self.beginning.fence)
+        reporter.saved(checkpoint, (self.attempt.clock() - began).total_seconds())
+        store.apply_retention()
+        reporter.checkpoints(store)
+
+    def tell_delay(self, snapshot: Snapshot, error: Exception) -> None:
+        """Tell of a save that failed and that a later one makes up for."""
+        message = f"saving step {snapshot.step} failed, training goes on: {error}"
+        self.attempt.reporter.console.say("saveDelayed", message, step=snapshot.step)
+
+    def description(self) -> RunDescription:
+        """Return what all checkpoints of this attempt say alike."""
+        return RunDescription(
+            identity=self.attempt.training.identity,
+            spec=self.attempt.spec,
+            attempt=self.beginning.fence.attempt,
+            classes=self.data.classes,
+            cycles=self.origin.cycles,
+            environment=self.environment,
+            dataset_digest=self.data.train.digest,
+            restored=self.origin.restored,
+            clock=self.attempt.clock,
+        )
+
+    def tell_origin(self) -> None:
+        """Tell where the attempt begins, and what differs from before."""
+        reporter, origin = self.attempt.reporter, self.origin
+        reporter.update(
+            step=origin.step,
+            resumed_from_step=origin.step,
+            classes=self.data.classes,
+            cycles=origin.cycles,
+            restored=origin.restored,
+            metrics={} if origin.resumed is None else origin.resumed.record.metrics,
+        )
+        reporter.checkpoints(self.beginning.store)
+        reporter.console.say("started", _origin_message(origin), step=origin.step)
+        if origin.came_from is not None:
+            self._tell_changes(origin.came_from.manifest)
+
+    def _tell_changes(self, before: Manifest) -> None:
+        console, origin = self.attempt.reporter.console, self.origin
+        extension = describe_extension(self.attempt.spec, before.cycles, origin.cycles, origin.step)
+        if extension is not None:
+            console.say("extended", extension, step=origin.step)
+        changed = before.environment.differences(self.environment)
+        if changed:
+            message = f"the bits may differ from an uninterrupted run: {'; '.join(changed)}"
+            console.say("environmentChanged", message)
+
+
+def _origin_message(origin: Origin) -> str:
+    if origin.resumed is not None:
+        return f"resumes from its own checkpoint of step {origin.step}"
+    restored = origin.restored
+    if restored is None:
+        return "begins from scratch at step 0"
+    counts = f"{restored.variables.restored} variables taken over, {restored.variables.fresh} fresh"
+    if restored.mode is None:
+        return f"continues {restored.uri} at step {origin.step}: {counts}"
+    return f"begins at step 0, restored by mode {restored.mode} from {restored.uri}: {counts}"
