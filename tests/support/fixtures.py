@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from detection_operator.api.crd import build_crd
-from tests.support.kube import ApiError, Kube, Object
+from sandbox.kube import ApiError, Kube, Object
 
 CLUSTER_NAME = "test"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

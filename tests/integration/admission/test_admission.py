@@ -7,7 +7,7 @@ import pytest
 
 from detection_operator.api.crd import build_crd
 from detection_trainer.contract.rules import CEL_KEY
-from tests.support.kube import TRAININGS, ApiError, Kube, Object
+from sandbox.kube import TRAININGS, ApiError, Kube, Object
 from tests.support.trainings import changed, training
 
 BASE = training()

@@ -1,4 +1,7 @@
-"""A small synchronous Kubernetes client for tests: raw paths, plain dicts, waits by watch."""
+"""A small synchronous Kubernetes client: raw paths, plain dicts, waits by watch.
+
+For the demo and the tests; the operator has its own, asynchronous one.
+"""
 
 import json
 import time
@@ -20,6 +23,7 @@ class ApiError(Exception):
     """The API server refused; `status` is its HTTP code, the message its own."""
 
     def __init__(self, status: int, message: str) -> None:
+        """Keep the HTTP code beside the message."""
         super().__init__(f"{status}: {message}")
         self.status = status
         self.message = message
@@ -76,6 +80,7 @@ class Kube:
         return answer
 
     def get(self, path: str) -> Object:
+        """Return the object or the list at `path`."""
         return self.request("GET", path)
 
     def find(self, path: str) -> Object | None:
@@ -88,17 +93,21 @@ class Kube:
             raise
 
     def items(self, path: str) -> list[Object]:
+        """Return the items of the list at `path`."""
         found: list[Object] = self.get(path)["items"]
         return found
 
     def create(self, path: str, body: Object, *, dry_run: bool = False) -> Object:
+        """Create an object, as strictly validated as kubectl does."""
         query = "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
         return self.request("POST", path + query, body)
 
     def patch(self, path: str, body: Object) -> Object:
+        """Merge `body` into an object."""
         return self.request("PATCH", path + "?fieldValidation=Strict", body, MERGE)
 
     def delete(self, path: str, *, grace_s: int | None = None) -> None:
+        """Delete an object and, in the background, what it owns; one not there is no error."""
         options: Object = {"propagationPolicy": "Background"}
         if grace_s is not None:
             options["gracePeriodSeconds"] = grace_s

@@ -1,0 +1,38 @@
+"""Installs the operator by its chart, as the README does, and takes it away again."""
+
+from pathlib import Path
+
+from sandbox.kube import Kube
+from sandbox.tools import Tools, run
+
+CHART = Path(__file__).parents[1] / "charts" / "detection-operator"
+NAMESPACE = "detection-system"
+RELEASE = "detection-operator"
+
+
+def install(tools: Tools, *values: str) -> None:
+    """Install or upgrade the operator and wait until it is ready.
+
+    Args:
+        tools: The cluster and its images.
+        values: More of the chart's values, each `key=value`.
+    """
+    operator, _, tag = tools.images["operator"].rpartition(":")
+    said = [
+        f"image.repository={operator}",
+        f"image.tag={tag}",
+        f"trainer.image={tools.images['trainer']}",
+        *values,
+    ]
+    settings = [part for value in said for part in ("--set-string", value)]
+    run([
+        *tools.helm, "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE,
+        "--create-namespace", "--wait", "--timeout", "3m", *settings,
+    ])  # fmt: skip
+
+
+def uninstall(tools: Tools, kube: Kube) -> None:
+    """Take the operator away; the CustomResourceDefinition, and so every training, stays."""
+    if kube.find(f"/api/v1/namespaces/{NAMESPACE}"):
+        run([*tools.helm, "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found"])
+        kube.delete(f"/api/v1/namespaces/{NAMESPACE}")

@@ -1,0 +1,143 @@
+"""An S3 server inside the cluster (versitygw), its Secret, and a way to it from here."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from detection_trainer.storage import Folder, open_folder
+from sandbox.kube import ApiError, Kube, Object
+from sandbox.tools import SandboxError, Tools
+
+NAME = "s3"
+SECRET = "s3"  # noqa: S105 - a name
+PORT = 7070
+ACCESS_KEY = "detection"
+SECRET_KEY = "detection-training"  # noqa: S105 - a server for trying things out
+BUCKETS = ("data", "runs")
+_FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
+
+
+def endpoint(namespace: str) -> str:
+    """Return the server's URL as pods reach it."""
+    return f"http://{NAME}.{namespace}.svc:{PORT}"
+
+
+def deploy(kube: Kube, namespace: str, image: str) -> None:
+    """Start the server in `namespace` and write the Secret that trainings refer to."""
+    base = f"/api/v1/namespaces/{namespace}"
+    keys = {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ENDPOINT_URL": endpoint(namespace),
+        "AWS_REGION": "us-east-1",
+    }
+    _ensure(kube, f"{base}/secrets", {"metadata": {"name": SECRET}, "stringData": keys})
+    _ensure(kube, f"{base}/services", _service())
+    deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    _ensure(kube, deployments, _deployment(image))
+    kube.wait(f"{deployments}/{NAME}", _is_available, what="the S3 server", timeout_s=120)
+
+
+def _ensure(kube: Kube, collection: str, document: Object) -> None:
+    try:
+        kube.create(collection, document)
+    except ApiError as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+
+
+def _is_available(found: Object | None) -> bool:
+    return bool(((found or {}).get("status") or {}).get("availableReplicas"))
+
+
+def _service() -> Object:
+    spec = {"selector": {"app": NAME}, "ports": [{"port": PORT}]}
+    return {"metadata": {"name": NAME}, "spec": spec}
+
+
+def _deployment(image: str) -> Object:
+    return {
+        "metadata": {"name": NAME},
+        "spec": {
+            "selector": {"matchLabels": {"app": NAME}},
+            "template": {"metadata": {"labels": {"app": NAME}}, "spec": _pod(image)},
+        },
+    }
+
+
+def _pod(image: str) -> Object:
+    # Its buckets are directories; they live as long as the pod does.
+    make = " ".join(f"/data/{bucket}" for bucket in BUCKETS)
+    serve = f"exec versitygw --port :{PORT} --access {ACCESS_KEY} --secret {SECRET_KEY} posix /data"
+    probe: dict[str, Any] = {"tcpSocket": {"port": PORT}, "periodSeconds": 1}
+    return {
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "automountServiceAccountToken": False,
+        "containers": [
+            {
+                "name": NAME,
+                "image": image,
+                "command": ["sh", "-c", f"mkdir -p {make} && {serve}"],
+                "readinessProbe": probe,
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            }
+        ],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    }
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """The server as reached from this machine."""
+
+    credentials: dict[str, Path]
+
+    def folder(self, uri: str) -> Folder:
+        """Return the folder at an s3:// URI."""
+        return open_folder(uri, self.credentials)
+
+
+@contextmanager
+def reach(tools: Tools, namespace: str) -> Iterator[ObjectStore]:
+    """Open a way to the server by port-forward for as long as the context lasts."""
+    command = [
+        *tools.kubectl, "port-forward", "--namespace", namespace, f"service/{NAME}", f":{PORT}",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:  # noqa: S603 - kubectl
+        try:
+            line = forward.stdout.readline() if forward.stdout else ""
+            found = _FORWARDING.search(line)
+            if found is None:
+                raise SandboxError(f"{' '.join(command)} did not forward: {line!r}")
+            with tempfile.TemporaryDirectory() as keys:
+                yield ObjectStore({"s3://": _write_keys(Path(keys), int(found.group(1)))})
+        finally:
+            forward.terminate()
+
+
+def _write_keys(directory: Path, port: int) -> Path:
+    keys = {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_REGION": "us-east-1",
+    }
+    for name, value in keys.items():
+        (directory / name).write_text(value)
+    return directory
