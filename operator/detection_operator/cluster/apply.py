@@ -1,0 +1,184 @@
+"""Carries a plan's actions out, in order, each of which may have been carried out before.
+
+The status is written first (cluster/status.py), so that an attempt is on record before its Job can
+be. A name that is taken by an object of our own is success; one taken by a stranger is an error
+that the training's owner is told of.
+"""
+
+import logging
+from typing import Protocol, assert_never
+
+from detection_operator import names
+from detection_operator.api.conditions import Reason
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.client import Client
+from detection_operator.cluster.events import EventPoster
+from detection_operator.cluster.resources import (
+    CLAIMS,
+    CONFIG_MAPS,
+    JOBS,
+    PODS,
+    Object,
+    Resource,
+    controller_of,
+)
+from detection_operator.core.actions import (
+    Action,
+    DeleteJob,
+    EnsureClaim,
+    Event,
+    ForceDeletePod,
+    Plan,
+    StartAttempt,
+    StartPreflight,
+)
+from detection_operator.core.state import Training
+from detection_operator.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ForbiddenError,
+    ForeignObjectError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
+from detection_operator.logs import about
+
+logger = logging.getLogger(__name__)
+
+
+class Manifests(Protocol):
+    """Builds the objects that an action creates; pure."""
+
+    def claim(self, training: Training, action: EnsureClaim) -> Object:
+        """Return the PersistentVolumeClaim for checkpoints."""
+
+    def config_map(self, training: Training, action: StartAttempt | StartPreflight) -> Object:
+        """Return the ConfigMap that the pods of the Job mount."""
+
+    def job(self, training: Training, action: StartAttempt | StartPreflight) -> Object:
+        """Return the Job."""
+
+
+class Applier:
+    """Writes to the cluster what a plan asks for."""
+
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        events: EventPoster,
+        manifests: Manifests,
+    ) -> None:
+        """Build objects with `manifests`; let `cache` have what the API answers."""
+        self._client, self._cache = client, cache
+        self._events, self._manifests = events, manifests
+
+    async def apply(self, training: Training, plan: Plan) -> None:
+        """Carry out the actions, then tell the events.
+
+        Raises:
+            ClusterError: the API did not let us; the plan may be carried out again.
+            ForeignObjectError: a name of ours is taken by another's object.
+        """
+        try:
+            for action in plan.actions:
+                await self._act(training, action)
+        except (ForbiddenError, InvalidError, ForeignObjectError) as error:
+            # A quota, an admission plugin or a taken name: only a person can mend it.
+            obstacle = Event("Warning", Reason.POD_REJECTED, str(error))
+            await self._events.tell(training.identity, obstacle, once=True)
+            raise
+        finally:
+            for event in plan.events:
+                await self._events.tell(training.identity, event)
+
+    async def _act(self, training: Training, action: Action) -> None:
+        match action:
+            case EnsureClaim():
+                await self._ensure_claim(training, action)
+            case StartAttempt() | StartPreflight():
+                await self._start(training, action)
+            case DeleteJob():
+                await self._delete(training, JOBS, action.name, action.uid)
+                logger.info("deleted Job %s: %s", action.name, action.why, extra=_about(training))
+            case ForceDeletePod():
+                await self._delete(training, PODS, action.name, action.uid, grace_s=0)
+                logger.warning("forced pod %s to end", action.name, extra=_about(training))
+            case _:
+                assert_never(action)
+
+    async def _ensure_claim(self, training: Training, action: EnsureClaim) -> None:
+        namespace = training.identity.namespace
+        try:
+            await self._client.create(CLAIMS, namespace, self._manifests.claim(training, action))
+        except AlreadyExistsError:
+            found = await self._client.get(CLAIMS, namespace, action.name)
+            labels = found["metadata"].get("labels") or {}
+            # Its name lacks the uid: a training made anew finds the old one's checkpoints.
+            if labels.get(names.LABEL_TRAINING) != training.identity.name:
+                raise _foreign(CLAIMS, training, found) from None
+        else:
+            logger.info("created claim %s", action.name, extra=_about(training))
+
+    async def _start(self, training: Training, action: StartAttempt | StartPreflight) -> None:
+        config_map = self._manifests.config_map(training, action)
+        await self._ensure_config_map(training, config_map)
+        job = self._manifests.job(training, action)
+        found = await self._ensure(JOBS, training, job)
+        if "deletionTimestamp" in found["metadata"]:
+            msg = "the one of before is still being deleted"
+            raise UnavailableError(f"creating Job {action.job_name}", 409, msg)
+        self._cache.apply(JOBS, found)
+
+    async def _ensure_config_map(self, training: Training, wanted: Object) -> None:
+        """Have the ConfigMap as built: one that says otherwise was made by hand."""
+        found = await self._ensure(CONFIG_MAPS, training, wanted)
+        if found.get("data") == wanted.get("data"):
+            return
+        name, namespace = wanted["metadata"]["name"], training.identity.namespace
+        logger.warning("ConfigMap %s was edited; making it again", name, extra=_about(training))
+        uid = found["metadata"]["uid"]
+        await self._client.delete(CONFIG_MAPS, namespace, name, uid=uid)
+        await self._client.create(CONFIG_MAPS, namespace, wanted)
+
+    async def _ensure(self, resource: Resource, training: Training, wanted: Object) -> Object:
+        """Create an object of the training's; return it, or the one of ours that is there."""
+        namespace, name = training.identity.namespace, wanted["metadata"]["name"]
+        try:
+            made = await self._client.create(resource, namespace, wanted)
+        except AlreadyExistsError:
+            found = await self._client.get(resource, namespace, name)
+            if controller_of(found).get("uid") != training.identity.uid:
+                raise _foreign(resource, training, found) from None
+            return found
+        logger.info("created %s %s", resource.kind, name, extra=_about(training))
+        return made
+
+    async def _delete(
+        self,
+        training: Training,
+        resource: Resource,
+        name: str,
+        uid: str,
+        *,
+        grace_s: int | None = None,
+    ) -> None:
+        namespace = training.identity.namespace
+        try:
+            await self._client.delete(resource, namespace, name, uid=uid, grace_s=grace_s)
+        except (NotFoundError, ConflictError):
+            # Gone already, or another one by now: the watch will tell.
+            logger.debug("%s %s is gone", resource.kind, name, extra=_about(training))
+
+
+def _foreign(resource: Resource, training: Training, found: Object) -> ForeignObjectError:
+    owner = controller_of(found)
+    whose = f"{owner['kind']} {owner['name']}" if owner else ""
+    name = found["metadata"]["name"]
+    return ForeignObjectError(resource.kind, training.identity.namespace, name, whose)
+
+
+def _about(training: Training) -> dict[str, object]:
+    attempt = training.status.current_attempt
+    return about(training.identity, attempt=attempt.number if attempt else None)

@@ -1,0 +1,133 @@
+"""Gathers what one decision rests on: from the cache, and where absence decides, from the API.
+
+A watch may lag behind. An attempt's Job or pods that are merely not known yet must not be taken for
+deleted, so that a missing Job and a Job that ended without a pod's word are looked up once more.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from detection_operator import names
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.client import Client
+from detection_operator.cluster.parse import parse_time
+from detection_operator.cluster.records import JobRecord, PodRecord, TrainingRecord
+from detection_operator.cluster.resources import EVENTS, JOBS, PODS, Key, Object
+from detection_operator.core.state import Job, Observed, Source, Training
+from detection_operator.errors import NotFoundError
+
+POD_EXPECTED_AFTER = timedelta(seconds=3)
+"""The Job controller makes a pod within a second; where none comes, its events say why."""
+REJECTED_RECHECK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was observed, and what to do once the decision has been written."""
+
+    observed: Observed
+    orphan_uids: tuple[str, ...] = ()
+    recheck_after_s: float | None = None
+    """A Job has no pod yet: no event will tell why."""
+
+
+class Gatherer:
+    """Reads for the reconciler."""
+
+    def __init__(self, client: Client, cache: Cache) -> None:
+        """Read from `cache` first."""
+        self._client, self._cache = client, cache
+
+    async def gather(self, key: Key, now: datetime) -> Gathered | None:
+        """Return what is known of a training; None where it is gone.
+
+        Raises:
+            ClusterError: the API could not be asked where it had to be.
+        """
+        record = self._cache.training(key)
+        if record is None:
+            return None
+        training = record.parse()
+        await self._confirm_absences(training)
+        jobs = [await self._job(job, now) for job in self._cache.jobs(training.identity.uid)]
+        orphans = self._orphans(training)
+        podless = any(_lacks_pod(job) for job in jobs)
+        return Gathered(
+            observed=Observed(
+                training=training,
+                jobs=tuple(jobs),
+                orphans=tuple(orphan.pod for orphan in orphans),
+                source=self._source(record),
+                folder_owner=self._folder_owner(record),
+            ),
+            orphan_uids=tuple(orphan.version.uid for orphan in orphans),
+            recheck_after_s=REJECTED_RECHECK_S if podless else None,
+        )
+
+    async def _confirm_absences(self, training: Training) -> None:
+        attempt = training.status.current_attempt
+        if attempt is None or (attempt.outcome and attempt.outcome.finished_at):
+            return
+        namespace, uid = training.identity.namespace, training.identity.uid
+        job = next((r for r in self._cache.jobs(uid) if r.job.name == attempt.job_name), None)
+        if job is None:
+            await self._look_up_job(namespace, attempt.job_name)
+        elif (job.job.failed or job.job.complete) and not self._pods_of(job):
+            labels = f"{names.LABEL_TRAINING_UID}={uid},{names.LABEL_ATTEMPT}={attempt.number}"
+            async for pod in self._client.items(PODS, namespace, labels=labels):
+                self._cache.apply(PODS, pod)
+
+    async def _look_up_job(self, namespace: str, name: str) -> None:
+        try:
+            body = await self._client.get(JOBS, namespace, name)
+        except NotFoundError:
+            return
+        self._cache.apply(JOBS, body)
+
+    async def _job(self, record: JobRecord, now: datetime) -> Job:
+        job = replace(record.job, pods=tuple(pod.pod for pod in self._pods_of(record)))
+        if not _lacks_pod(job) or now - job.created_at < POD_EXPECTED_AFTER:
+            return job
+        return replace(job, rejected=await self._rejection(record))
+
+    def _pods_of(self, record: JobRecord) -> list[PodRecord]:
+        pods = self._cache.pods(record.training_uid)
+        return [pod for pod in pods if pod.job_uid == record.version.uid]
+
+    async def _rejection(self, record: JobRecord) -> str:
+        """Return the message of the Job's newest FailedCreate event; empty where there is none."""
+        fields = f"involvedObject.uid={record.version.uid},reason=FailedCreate"
+        found = self._client.items(EVENTS, record.namespace, fields=fields)
+        events = [event async for event in found]
+        newest = max(events, key=_event_time, default=None)
+        return "" if newest is None else str(newest.get("message", ""))
+
+    def _orphans(self, training: Training) -> list[PodRecord]:
+        pods = self._cache.pods(training.identity.uid)
+        return [pod for pod in pods if self._cache.job(pod.job_uid) is None]
+
+    def _source(self, record: TrainingRecord) -> Source | None:
+        if record.source is None:
+            return None
+        source = self._cache.training(record.source)
+        if source is None:
+            return Source(record.source.name, found=False)
+        parsed = source.parse()
+        return Source(record.source.name, found=True, spec=parsed.spec, status=parsed.status)
+
+    def _folder_owner(self, record: TrainingRecord) -> str | None:
+        """Return the oldest other training with the same folder, if it is older than this one."""
+        if not record.folder:
+            return None
+        oldest = self._cache.sharing(record.folder)[0]
+        return None if oldest.key == record.key else str(oldest.key)
+
+
+def _lacks_pod(job: Job) -> bool:
+    ended = job.complete or job.failed
+    return not (job.pods or ended or job.suspended or job.deleting)
+
+
+def _event_time(event: Object) -> datetime:
+    text = event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp")
+    return parse_time(text) or datetime.min.replace(tzinfo=UTC)

@@ -1,0 +1,198 @@
+"""Pure functions from Kubernetes objects to what `plan` is given (core/state.py)."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from detection_operator import names
+from detection_operator.api.v1alpha1 import GROUP, KIND, Spec, Status
+from detection_operator.cluster.resources import Key, Object, controller_of
+from detection_operator.core.state import (
+    Identity,
+    Job,
+    Pod,
+    PodPhase,
+    Termination,
+    Training,
+    Waiting,
+)
+from detection_trainer.contract.base import dump
+from detection_trainer.contract.training import explain
+
+MAX_REMOVALS = 100
+BORN = datetime.min.replace(tzinfo=UTC)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return metav1.Time or MicroTime as an aware datetime."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def key_of(body: Object) -> Key:
+    """Return the key of a DetectionTraining."""
+    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def parse_training(body: Object) -> Training:
+    """Return a DetectionTraining; a spec that does not hold becomes `invalid`, never an error."""
+    metadata = body["metadata"]
+    spec, invalid = parse_spec(body.get("spec") or {})
+    return Training(
+        identity=Identity(metadata["namespace"], metadata["name"], metadata["uid"]),
+        generation=metadata.get("generation", 0),
+        resource_version=metadata["resourceVersion"],
+        created_at=parse_time(metadata.get("creationTimestamp")) or BORN,
+        deleting="deletionTimestamp" in metadata,
+        spec=spec,
+        status=parse_status(body.get("status") or {}),
+        invalid=invalid,
+        labels=dict(metadata.get("labels") or {}),
+    )
+
+
+def parse_spec(spec: Object) -> tuple[Spec | None, str]:
+    """Return the spec, or None and what is wrong with it."""
+    try:
+        return Spec.model_validate(spec), ""
+    except ValidationError as error:
+        return None, explain(error)
+
+
+def parse_status(status: Object) -> Status:
+    """Return the status, without what this version does not know (a newer one wrote it).
+
+    Raises:
+        pydantic.ValidationError: a field that is known does not hold.
+    """
+    try:
+        return Status.model_validate(status)
+    except ValidationError as error:
+        unknown = [p["loc"] for p in error.errors() if p["type"] == "extra_forbidden"]
+        if not unknown or len(unknown) < error.error_count():
+            raise
+        return Status.model_validate(_without(status, unknown[:MAX_REMOVALS]))
+
+
+def _without(document: Object, paths: list[tuple[int | str, ...]]) -> Object:
+    result: Object = json.loads(json.dumps(document))
+    for *parents, last in paths:
+        place: Any = result
+        for parent in parents:
+            place = place[parent]
+        place.pop(last, None)
+    return result
+
+
+def render_status(status: Status) -> Object:
+    """Return the status as it is written: without what is empty or not known."""
+    rendered: Object = _prune(dump(status))
+    return rendered
+
+
+def _prune(value: Any) -> Any:
+    if isinstance(value, dict):
+        pruned = {key: _prune(item) for key, item in value.items()}
+        return {key: item for key, item in pruned.items() if item not in ({}, [], None)}
+    if isinstance(value, list):
+        return [_prune(item) for item in value]
+    return value
+
+
+def training_uid_of_job(body: Object) -> str:
+    """Return the uid of the DetectionTraining that controls a Job; empty where none does."""
+    owner = controller_of(body)
+    ours = owner.get("kind") == KIND and owner.get("apiVersion", "").startswith(f"{GROUP}/")
+    return str(owner["uid"]) if ours else ""
+
+
+def parse_job(body: Object) -> Job:
+    """Return a Job, without its pods."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or [] if c["status"] == "True"}
+    failure = conditions.get("Failed") or {}
+    ended = failure or conditions.get("Complete") or {}
+    return Job(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created_at=parse_time(metadata.get("creationTimestamp")) or BORN,
+        attempt=parse_attempt(metadata.get("labels") or {}),
+        complete="Complete" in conditions,
+        failed="Failed" in conditions,
+        failure_reason=failure.get("reason", ""),
+        failure_message=failure.get("message", ""),
+        suspended=bool(body.get("spec", {}).get("suspend")),
+        deleting="deletionTimestamp" in metadata,
+        finished_at=parse_time(ended.get("lastTransitionTime")),
+    )
+
+
+def parse_attempt(labels: Object) -> int | None:
+    """Return the attempt's number from an object's labels; None on a preflight's."""
+    text = str(labels.get(names.LABEL_ATTEMPT, ""))
+    return int(text) if text.isdigit() else None
+
+
+def parse_pod(body: Object) -> Pod:
+    """Return a pod as its status tells of it."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or []}
+    state = _container_state(status)
+    ended = state.get("terminated") or {}
+    started = (state.get("running") or ended).get("startedAt")
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        job_name=controller_of(body).get("name", ""),
+        phase=PodPhase(status.get("phase") or "Pending"),
+        node=(body.get("spec") or {}).get("nodeName", ""),
+        deleting_since=parse_time(metadata.get("deletionTimestamp")),
+        unschedulable=_condition(conditions.get("PodScheduled"), "False"),
+        waiting=_waiting(status, state),
+        disruption=_condition(conditions.get("DisruptionTarget"), "True"),
+        pod_reason=status.get("reason", ""),
+        pod_message=status.get("message", ""),
+        running_since=parse_time(started),
+        termination=_termination(ended),
+    )
+
+
+def _container_state(status: Object) -> Object:
+    """Return the state of the trainer's container."""
+    for container in status.get("containerStatuses") or []:
+        if container.get("name") == names.CONTAINER:
+            return container.get("state") or {}
+    return {}
+
+
+def _waiting(status: Object, state: Object) -> Waiting | None:
+    """Return why a container waits: an init container's reason stands for the trainer's."""
+    waits = [
+        (container.get("state") or {}).get("waiting")
+        for container in status.get("initContainerStatuses") or []
+    ]
+    waits.append(state.get("waiting"))
+    for waiting in waits:
+        # These two say only that another step is not done yet.
+        if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
+            return Waiting(waiting.get("reason", ""), waiting.get("message", ""))
+    return None
+
+
+def _condition(condition: Object | None, status: str) -> Waiting | None:
+    if condition is None or condition.get("status") != status:
+        return None
+    since = parse_time(condition.get("lastTransitionTime"))
+    return Waiting(condition.get("reason", ""), condition.get("message", ""), since)
+
+
+def _termination(terminated: Object) -> Termination | None:
+    if not terminated:
+        return None
+    return Termination(
+        exit_code=int(terminated.get("exitCode", 0)),
+        reason=terminated.get("reason", ""),
+        message=terminated.get("message", ""),
+        finished_at=parse_time(terminated.get("finishedAt")),
+    )

@@ -1,0 +1,118 @@
+"""The queue of keys: each at most once, one worker a key at a time, first come first served.
+
+Level-triggered: a key says only "look at this training". Used from one event loop.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from detection_operator.cluster.resources import Key
+
+BACKOFF_BASE_S = 0.5
+BACKOFF_CAP_S = 60.0
+MAX_DOUBLINGS = 16
+JITTER = 0.2
+
+
+class Timer(Protocol):
+    """A call that is due later; asyncio.TimerHandle is one."""
+
+    def cancel(self) -> None:
+        """Do not make the call."""
+
+
+CallLater = Callable[[float, Callable[[], None]], Timer]
+
+
+def call_later(delay_s: float, call: Callable[[], None]) -> Timer:
+    """Let the running loop make `call` in `delay_s` seconds."""
+    return asyncio.get_running_loop().call_later(delay_s, call)
+
+
+class KeyQueue:
+    """Keys to look at now, keys being looked at, and keys to look at later."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        later: CallLater = call_later,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Take the time from `clock` and delays from `later`; `jitter` answers in [0, 1)."""
+        self._clock, self._later, self._jitter = clock, later, jitter
+        self._ready: dict[Key, float] = {}
+        self._in_hand: set[Key] = set()
+        self._again: dict[Key, float] = {}
+        self._timers: dict[Key, Timer] = {}
+        self._failures: dict[Key, int] = {}
+        self._some = asyncio.Event()
+
+    def add(self, key: Key) -> None:
+        """Have `key` looked at; while a worker holds it, once more after that."""
+        waiting = self._again if key in self._in_hand else self._ready
+        waiting.setdefault(key, self._clock())
+        if waiting is self._ready:
+            self._some.set()
+
+    def schedule(self, key: Key, delay_s: float) -> None:
+        """Have `key` looked at in `delay_s`; replaces what was scheduled for it before."""
+        self._unschedule(key)
+        if delay_s <= 0:
+            self.add(key)
+            return
+        self._timers[key] = self._later(delay_s, lambda: self._fire(key))
+
+    def retry(self, key: Key) -> float:
+        """Schedule `key` after a failure; return the delay, which doubles with each in a row."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay_s: float = min(BACKOFF_BASE_S * 2 ** min(failures, MAX_DOUBLINGS), BACKOFF_CAP_S)
+        delay_s *= 1 + JITTER * self._jitter()
+        self.schedule(key, delay_s)
+        return delay_s
+
+    def settle(self, key: Key, recheck_after_s: float | None) -> None:
+        """End a success: forget failures, and look again only when asked to."""
+        self._failures.pop(key, None)
+        if recheck_after_s is None:
+            self._unschedule(key)
+        else:
+            self.schedule(key, recheck_after_s)
+
+    async def get(self) -> Key:
+        """Return the key that waited longest; the caller must call `done` with it."""
+        while not self._ready:
+            self._some.clear()
+            await self._some.wait()
+        key = next(iter(self._ready))
+        del self._ready[key]
+        self._in_hand.add(key)
+        return key
+
+    def done(self, key: Key) -> None:
+        """Let others have `key`; if it was added meanwhile, it waits at the end of the line."""
+        self._in_hand.discard(key)
+        if key in self._again:
+            self._ready[key] = self._again.pop(key)
+            self._some.set()
+
+    def depth(self) -> int:
+        """How many keys wait."""
+        return len(self._ready) + len(self._again)
+
+    def oldest_age_s(self) -> float:
+        """How long the key that waits longest has waited; 0 where none does."""
+        since = min((*self._ready.values(), *self._again.values()), default=None)
+        return 0.0 if since is None else max(self._clock() - since, 0.0)
+
+    def _fire(self, key: Key) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    def _unschedule(self, key: Key) -> None:
+        if timer := self._timers.pop(key, None):
+            timer.cancel()

@@ -1,0 +1,140 @@
+"""The loop of a worker: take a key, gather, plan, write the status, act, tell; look again later."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from detection_operator.api.v1alpha1 import Status
+from detection_operator.cluster.apply import Applier
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.gather import Gathered, Gatherer
+from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.reports import ReportWriter
+from detection_operator.cluster.resources import Key
+from detection_operator.cluster.status import StatusWriter
+from detection_operator.cluster.telemetry import Telemetry
+from detection_operator.core.actions import Plan
+from detection_operator.core.state import Observed, PolicySettings
+from detection_operator.errors import (
+    ConflictError,
+    NotFoundError,
+    OperatorError,
+    UnavailableError,
+)
+from detection_operator.logs import about
+
+logger = logging.getLogger(__name__)
+
+MAX_CONFLICTS = 5
+
+MakePlan = Callable[[Observed, PolicySettings, datetime], Plan]
+
+
+def utc_now() -> datetime:
+    """Return the time now."""
+    return datetime.now(UTC)
+
+
+class Reconciler:
+    """Brings one training after the other nearer to what its spec says."""
+
+    def __init__(  # noqa: PLR0913 - the parts it puts together
+        self,
+        *,
+        cache: Cache,
+        queue: KeyQueue,
+        gatherer: Gatherer,
+        writer: StatusWriter,
+        applier: Applier,
+        reports: ReportWriter,
+        plan: MakePlan,
+        settings: PolicySettings,
+        telemetry: Telemetry,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Decide with `plan`, at the time that `now` tells."""
+        self._cache, self._queue = cache, queue
+        self._gatherer, self._writer, self._applier = gatherer, writer, applier
+        self._reports, self._plan, self._settings = reports, plan, settings
+        self._telemetry, self._now = telemetry, now
+
+    async def work(self) -> None:
+        """Take keys from the queue until cancelled; no failure ends it."""
+        while True:
+            key = await self._queue.get()
+            try:
+                await self._attend(key)
+            finally:
+                self._queue.done(key)
+
+    async def _attend(self, key: Key) -> None:
+        started = time.monotonic()
+        error = ""
+        try:
+            recheck_after_s = await self.reconcile(key)
+        except asyncio.CancelledError:
+            raise
+        except (OperatorError, ExceptionGroup) as problem:
+            error = getattr(problem, "reason", type(problem).__name__)
+            delay_s = self._queue.retry(key)
+            logger.warning("%s; trying again in %.1f s", problem, delay_s, extra=about(key))
+        except Exception as problem:
+            # A mistake of ours in one training must not stop the others.
+            error = type(problem).__name__
+            delay_s = self._queue.retry(key)
+            logger.exception(
+                "reconciling failed; trying again in %.1f s", delay_s, extra=about(key)
+            )
+        else:
+            self._queue.settle(key, recheck_after_s)
+        self._telemetry.reconciled(time.monotonic() - started, error)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Do what is to be done for one training; return when to look again, in seconds.
+
+        Raises:
+            ClusterError: the API did not let us; all of it may be done again.
+            ForeignObjectError: a name of ours is taken.
+        """
+        for _ in range(MAX_CONFLICTS):
+            gathered = await self._gatherer.gather(key, self._now())
+            if gathered is None or gathered.observed.training.deleting:
+                # Jobs and ConfigMaps go by their owner references.
+                self._reports.forget(key)
+                return None
+            training = gathered.observed.training
+            known = replace(gathered.observed, training=self._reports.overlay(training))
+            plan = self._plan(known, self._settings, self._now())
+            try:
+                wrote = await self._writer.write(training, plan.status)
+            except ConflictError:
+                await self._writer.refresh(key)
+                continue
+            except NotFoundError:
+                await self._writer.refresh(key)
+                return None
+            if wrote:
+                _log_change(key, training.status, plan.status)
+            await self._applier.apply(training, plan)
+            return self._recheck(key, gathered, plan)
+        msg = f"the status changed under each of {MAX_CONFLICTS} decisions"
+        raise UnavailableError(f"reconciling {key}", 409, msg)
+
+    def _recheck(self, key: Key, gathered: Gathered, plan: Plan) -> float | None:
+        if self._cache.drop_ended_orphans(gathered.orphan_uids):
+            self._queue.add(key)
+        wanted = (plan.recheck_after_s, gathered.recheck_after_s)
+        return min((delay for delay in wanted if delay is not None), default=None)
+
+
+def _log_change(key: Key, old: Status, new: Status) -> None:
+    ready = next((c for c in new.conditions if c.type == "Ready"), None)
+    attempt = new.current_attempt.number if new.current_attempt else None
+    what = f"{ready.reason}: {ready.message}" if ready else ""
+    if old.phase != new.phase:
+        logger.info("%s -> %s; %s", old.phase, new.phase, what, extra=about(key, attempt=attempt))
+    else:
+        logger.debug("status written; %s", what, extra=about(key, attempt=attempt))

@@ -1,0 +1,197 @@
+"""Slim records of watched objects: what the cache keeps of each.
+
+A training is kept as JSON text, a fifth of what its decoded form takes; Jobs and pods as the
+frozen values that `plan` is given.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from detection_operator import names
+from detection_operator.cluster.parse import (
+    key_of,
+    parse_attempt,
+    parse_job,
+    parse_pod,
+    parse_time,
+    parse_training,
+    training_uid_of_job,
+)
+from detection_operator.cluster.resources import Key, Object, controller_of
+from detection_operator.core.state import Job, Pod, Training
+
+KEPT_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "generation",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "labels",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which state of which object.
+
+    Later states have higher resource versions, also after an object of this name was made again.
+    """
+
+    uid: str
+    resource_version: str
+
+    def is_before(self, other: "Version") -> bool:
+        """Whether `other` is a later state."""
+        mine, its = self.resource_version, other.resource_version
+        if mine.isdigit() and its.isdigit():
+            return int(mine) < int(its)
+        return mine != its
+
+
+def version_of(body: Object) -> Version:
+    """Return the version of an object, or of its metadata alone."""
+    return Version(body["metadata"]["uid"], body["metadata"].get("resourceVersion", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What `/metrics` tells of one training."""
+
+    step: int
+    target_steps: int
+    attempts: int
+    steps_lost: int
+    phase: str
+    loss: float | None = None
+    checkpoint_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """One DetectionTraining."""
+
+    key: Key
+    version: Version
+    created_at: str
+    folder: str
+    """The checkpoint folder, comparable between trainings of the cluster; empty: unknown."""
+    source: Key | None
+    """The training that this one's `restore` or `continueFrom` refers to."""
+    measures: Measures
+    text: bytes
+
+    def parse(self) -> Training:
+        """Return what `plan` is given."""
+        return parse_training(json.loads(self.text))
+
+
+def training_record(body: Object) -> TrainingRecord:
+    """Return the record of a DetectionTraining, whose spec and status may be anything."""
+    metadata = body["metadata"]
+    kept = {
+        "metadata": {name: metadata[name] for name in KEPT_METADATA if name in metadata},
+        "spec": body.get("spec") or {},
+        "status": body.get("status") or {},
+    }
+    key = key_of(body)
+    return TrainingRecord(
+        key=key,
+        version=version_of(body),
+        created_at=metadata.get("creationTimestamp", ""),
+        folder=folder_of(key, kept["spec"]),
+        source=source_of(key, kept["spec"]),
+        measures=measures_of(kept["spec"], kept["status"]),
+        text=json.dumps(kept, separators=(",", ":")).encode(),
+    )
+
+
+def folder_of(key: Key, spec: Object) -> str:
+    """Return where the checkpoints go: the URI, or the claim with its namespace."""
+    storage = (spec.get("checkpoints") or {}).get("storage") or {}
+    if uri := storage.get("uri"):
+        return str(uri).rstrip("/")
+    claim = storage.get("volumeClaim")
+    if claim is None:
+        return ""
+    name = claim.get("claimName") or names.claim_name(key.name)
+    return f"claim://{key.namespace}/{name}"
+
+
+def source_of(key: Key, spec: Object) -> Key | None:
+    """Return the training that the spec refers to."""
+    place = spec.get("continueFrom") or (spec.get("restore") or {}).get("from") or {}
+    name = (place.get("trainingRef") or {}).get("name")
+    return Key(key.namespace, name) if name else None
+
+
+def measures_of(spec: Object, status: Object) -> Measures:
+    """Return what `/metrics` tells, from what the status says."""
+    progress = status.get("progress") or {}
+    checkpoint = status.get("latestCheckpoint") or {}
+    loss = progress.get("loss")
+    return Measures(
+        step=status.get("step", 0),
+        target_steps=spec.get("steps", 0),
+        attempts=status.get("attemptCount", 0),
+        steps_lost=status.get("stepsLost", 0),
+        phase=status.get("phase", "Pending"),
+        loss=None if loss is None else float(loss),
+        checkpoint_at=parse_time(checkpoint.get("savedAt")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One Job of ours."""
+
+    namespace: str
+    version: Version
+    training_uid: str
+    training: Key
+    job: Job
+
+
+def job_record(body: Object) -> JobRecord | None:
+    """Return the record of a Job; None where no DetectionTraining controls it."""
+    uid = training_uid_of_job(body)
+    if not uid:
+        return None
+    namespace = body["metadata"]["namespace"]
+    owner = Key(namespace, controller_of(body)["name"])
+    return JobRecord(namespace, version_of(body), uid, owner, parse_job(body))
+
+
+@dataclass(frozen=True, slots=True)
+class PodRecord:
+    """One pod that a Job of ours made."""
+
+    namespace: str
+    version: Version
+    training_uid: str
+    training: Key
+    job_uid: str
+    attempt: int | None
+    pod: Pod
+    gone: bool = False
+    """It is deleted; kept for its last word, which a Job does not tell."""
+
+
+def pod_record(body: Object) -> PodRecord | None:
+    """Return the record of a pod; None where no Job controls it, or it names no training."""
+    metadata, owner = body["metadata"], controller_of(body)
+    labels = metadata.get("labels") or {}
+    training, uid = labels.get(names.LABEL_TRAINING), labels.get(names.LABEL_TRAINING_UID)
+    if owner.get("kind") != "Job" or not training or not uid:
+        return None
+    return PodRecord(
+        namespace=metadata["namespace"],
+        version=version_of(body),
+        training_uid=uid,
+        training=Key(metadata["namespace"], training),
+        job_uid=owner["uid"],
+        attempt=parse_attempt(labels),
+        pod=parse_pod(body),
+    )

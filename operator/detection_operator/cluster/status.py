@@ -1,0 +1,44 @@
+"""Writes a training's status: only where it differs, and only onto the state it was made from."""
+
+from detection_operator.api.v1alpha1 import Status
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.client import Client
+from detection_operator.cluster.parse import render_status
+from detection_operator.cluster.resources import TRAININGS, Key
+from detection_operator.core.state import Training
+from detection_operator.errors import NotFoundError
+
+
+class StatusWriter:
+    """The one place where statuses are written."""
+
+    def __init__(self, client: Client, cache: Cache) -> None:
+        """Let `cache` have what the API answers, so that the next look sees it at once."""
+        self._client, self._cache = client, cache
+
+    async def write(self, training: Training, status: Status) -> bool:
+        """Write `status` if it says other than `training.status`; return whether it did.
+
+        Raises:
+            ConflictError: the training is no longer in the state that was read.
+            NotFoundError: it is gone.
+        """
+        rendered = render_status(status)
+        if rendered == render_status(training.status):
+            return False
+        who = training.identity
+        body = await self._client.replace_status(
+            TRAININGS, who.namespace, who.name, training.resource_version, rendered
+        )
+        self._cache.apply(TRAININGS, body)
+        return True
+
+    async def refresh(self, key: Key) -> None:
+        """Read a training again, since another wrote to it."""
+        try:
+            body = await self._client.get(TRAININGS, key.namespace, key.name)
+        except NotFoundError:
+            if record := self._cache.training(key):
+                self._cache.forget(TRAININGS, record.version.uid)
+        else:
+            self._cache.apply(TRAININGS, body)

@@ -1,0 +1,137 @@
+"""Every error that the operator raises on purpose.
+
+OperatorError
+├── ConfigurationError          a setting, or what the cluster must offer, is missing
+├── ClusterError                the Kubernetes API answered otherwise than hoped
+│   ├── ConflictError           another wrote in between (resourceVersion or uid precondition)
+│   ├── AlreadyExistsError
+│   ├── NotFoundError
+│   ├── GoneError               a continue token or resourceVersion is too old
+│   ├── UnauthorizedError       our credentials are not accepted
+│   ├── ForbiddenError          RBAC, a quota, or an admission plugin says no
+│   ├── InvalidError            the object does not hold
+│   └── UnavailableError        no answer, or an answer that says "later"
+├── ForeignObjectError          an object with a name of ours belongs to another
+└── RefusedError                a report is not taken; carries the HTTP status
+"""
+
+from http import HTTPStatus
+
+
+class OperatorError(Exception):
+    """The root of this tree."""
+
+
+class ConfigurationError(OperatorError):
+    """The operator cannot run as it is set up."""
+
+
+class ClusterError(OperatorError):
+    """The Kubernetes API refused or did not answer."""
+
+    reason = "ClusterError"
+
+    def __init__(self, request: str, status: int, message: str) -> None:
+        """Say which request met what; `status` 0 means that no answer came."""
+        answer = f"answered {status}" if status else "did not answer"
+        super().__init__(f"{request}: the API server {answer}: {message}")
+        self.status = status
+        self.message = message
+
+
+class ConflictError(ClusterError):
+    """A precondition did not hold: read again and decide again."""
+
+    reason = "Conflict"
+
+
+class AlreadyExistsError(ClusterError):
+    """An object of this name is there."""
+
+    reason = "AlreadyExists"
+
+
+class NotFoundError(ClusterError):
+    """There is no such object, or no such kind of object."""
+
+    reason = "NotFound"
+
+
+class GoneError(ClusterError):
+    """What a list was to go on from is no longer kept."""
+
+    reason = "Gone"
+
+
+class UnauthorizedError(ClusterError):
+    """Our credentials were not accepted."""
+
+    reason = "Unauthorized"
+
+
+class ForbiddenError(ClusterError):
+    """Missing rights, an exhausted quota, or an admission plugin's no."""
+
+    reason = "Forbidden"
+
+
+class InvalidError(ClusterError):
+    """The API server found the object or the request not valid."""
+
+    reason = "Invalid"
+
+
+class UnavailableError(ClusterError):
+    """No answer in time, or one that says to come again."""
+
+    reason = "Unavailable"
+
+
+class ForeignObjectError(OperatorError):
+    """An object that bears a name of ours is not ours."""
+
+    reason = "ForeignObject"
+
+    def __init__(self, kind: str, namespace: str, name: str, owner: str) -> None:
+        """Say whose it is and what a person can do."""
+        super().__init__(
+            f"{kind} {namespace}/{name} exists and belongs to {owner or 'nobody'}, not to this "
+            f"training: delete or rename it, then the training goes on by itself"
+        )
+
+
+class RefusedError(OperatorError):
+    """A report that is not taken."""
+
+    def __init__(self, status: HTTPStatus, reason: str, message: str) -> None:
+        """Carry the HTTP status, a word for the metric, and what to say to the sender."""
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+def cluster_error(request: str, status: int, reason: str, message: str) -> ClusterError:
+    """Return the error for an answer of `status`; `reason` is metav1.Status's."""
+    return _class_of(status, reason)(request, status, message)
+
+
+def _class_of(status: int, reason: str) -> type[ClusterError]:
+    if status == HTTPStatus.CONFLICT and reason == "AlreadyExists":
+        return AlreadyExistsError
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return UnavailableError
+    return _BY_STATUS.get(status, ClusterError)
+
+
+_BY_STATUS: dict[int, type[ClusterError]] = {
+    0: UnavailableError,
+    HTTPStatus.BAD_REQUEST: InvalidError,
+    HTTPStatus.UNAUTHORIZED: UnauthorizedError,
+    HTTPStatus.FORBIDDEN: ForbiddenError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
+    HTTPStatus.REQUEST_TIMEOUT: UnavailableError,
+    HTTPStatus.CONFLICT: ConflictError,
+    HTTPStatus.GONE: GoneError,
+    HTTPStatus.UNPROCESSABLE_ENTITY: InvalidError,
+    HTTPStatus.TOO_MANY_REQUESTS: UnavailableError,
+}

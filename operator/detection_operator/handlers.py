@@ -1,0 +1,101 @@
+"""Kopf, and nothing but Kopf: it watches, and each event goes to the cache and the queue.
+
+Its `on.event` handlers are not retried, so that these only take the event in; they are coroutines,
+since Kopf would call plain functions in other threads. Kopf writes nothing:
+no annotation, no finalizer, no Event; what it would write through `patch` is never touched.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import aiohttp
+import kopf
+
+from detection_operator.api.v1alpha1 import GROUP, PLURAL, VERSION
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, Resource
+from detection_operator.names import LABEL_TRAINING_UID
+
+LIST_CHUNK = 500
+IDLE_S = 0.2
+REQUEST_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 5.0
+EXITING_TIMEOUT_S = 20.0
+"""Below the pod's grace period."""
+
+
+class EndlessBackoffs(Iterable[float]):
+    """Delays that never run out: Kopf ends the process when they do."""
+
+    def __iter__(self) -> Iterator[float]:
+        """Rise to a second and stay there."""
+        yield from (0.1, 0.2, 0.4, 0.8)
+        while True:
+            yield 1.0
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps no essence of objects: there are no handlers that compare."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Build nothing, which saves a deep copy of each event's object."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        """Know nothing."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Write nothing into the user's resource."""
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """Return Kopf's settings, most of them measured (see docs/architecture.md)."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.queueing.idle_timeout = IDLE_S
+    settings.watching.chunk_size = LIST_CHUNK
+    settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_TRAINING_UID
+    settings.watching.label_selectors["", "v1", "pods"] = LABEL_TRAINING_UID
+    settings.networking.request_timeout = REQUEST_TIMEOUT_S
+    settings.networking.connect_timeout = CONNECT_TIMEOUT_S
+    settings.networking.error_backoffs = EndlessBackoffs()
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.process.ultimate_exiting_timeout = EXITING_TIMEOUT_S
+    return settings
+
+
+def build_registry(
+    cache: Cache, queue: KeyQueue, open_session: Callable[[], aiohttp.ClientSession], server: str
+) -> kopf.OperatorRegistry:
+    """Return the handlers: three watches and a login whose session is ours."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=server, aiohttp_session=open_session())
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def training_changed(event: kopf.RawEvent, **_: Any) -> None:
+        take_in(cache, queue, TRAININGS, event)
+
+    @kopf.on.event("batch", "v1", "jobs", registry=registry)
+    async def job_changed(event: kopf.RawEvent, **_: Any) -> None:
+        take_in(cache, queue, JOBS, event)
+
+    @kopf.on.event("", "v1", "pods", registry=registry)
+    async def pod_changed(event: kopf.RawEvent, **_: Any) -> None:
+        take_in(cache, queue, PODS, event)
+
+    return registry
+
+
+def take_in(cache: Cache, queue: KeyQueue, resource: Resource, event: kopf.RawEvent) -> None:
+    """Bring one event into the cache and queue the trainings that it concerns."""
+    body: dict[str, Any] = dict(event["object"])
+    change = cache.delete if event["type"] == "DELETED" else cache.apply
+    for key in change(resource, body):
+        queue.add(key)

@@ -1,0 +1,78 @@
+"""Logs as JSON lines (or text), each with the training that it is about."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+
+class Named(Protocol):
+    """What identifies a training: a Key or an Identity."""
+
+    @property
+    def namespace(self) -> str:
+        """metadata.namespace."""
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+
+
+def about(training: Named, *, attempt: int | None = None) -> dict[str, Any]:
+    """Return the `extra` of a log call: which training, and which attempt of it."""
+    said = {
+        "namespace": training.namespace,
+        "name": training.name,
+        "uid": getattr(training, "uid", None),
+        "attempt": attempt,
+    }
+    return {"about": {key: value for key, value in said.items() if value is not None}}
+
+
+def about_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return which training a record is about; Kopf says it in its own way."""
+    ours: dict[str, Any] = getattr(record, "about", {})
+    reference = getattr(record, "k8s_ref", None) or {}
+    theirs = {key: reference[key] for key in ("namespace", "name", "uid") if reference.get(key)}
+    return ours or theirs
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **about_of(record),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """One line for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line."""
+        when = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        who = about_of(record)
+        place = f" {who['namespace']}/{who['name']}" if {"namespace", "name"} <= who.keys() else ""
+        number = f"#{who['attempt']}" if "attempt" in who else ""
+        text = f"{when} {record.levelname:<7}{place}{number} {record.getMessage()}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def configure(log_format: str, level: int = logging.INFO) -> None:
+    """Send all logs to standard error, as `json` or `text`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Each request of an endless retry; the state of the watches is logged once, by ourselves.
+    logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

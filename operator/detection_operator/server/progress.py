@@ -1,0 +1,171 @@
+"""The endpoint that trainers post their reports to: who is it, what do they say, write it down.
+
+Answers: 200 taken; 400-413 and 422 say what is wrong with the request; 401 who are you; 403 not
+yours to say; 404 and 409 there is nobody to report to any more: stop; 503 come again.
+"""
+
+import asyncio
+import logging
+from http import HTTPStatus
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.client import Client
+from detection_operator.cluster.records import PodRecord, pod_record
+from detection_operator.cluster.reports import ReportWriter
+from detection_operator.cluster.resources import JOBS, PODS, Key
+from detection_operator.cluster.telemetry import Telemetry
+from detection_operator.errors import ClusterError, NotFoundError, RefusedError
+from detection_operator.logs import about
+from detection_operator.server.tokens import Bearer, TokenVerifier
+from detection_trainer.contract.report import MAX_REPORT_BYTES, Report
+from detection_trainer.contract.runtime import REPORT_PATH
+from detection_trainer.contract.training import explain
+
+logger = logging.getLogger(__name__)
+
+READ_TIMEOUT_S = 15.0
+RETRY_AFTER_S = "2"
+
+
+class ProgressEndpoint:
+    """Handles `POST` of one report."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        cache: Cache,
+        verifier: TokenVerifier,
+        reports: ReportWriter,
+        telemetry: Telemetry,
+    ) -> None:
+        """Trust the tokens that `verifier` does, and pods that `cache` or the API knows."""
+        self._client, self._cache, self._verifier = client, cache, verifier
+        self._reports, self._telemetry = reports, telemetry
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return what the server is to serve."""
+        return [web.post(REPORT_PATH, self.handle)]
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one request; each refusal is counted by its reason and explained."""
+        key = Key(request.match_info["namespace"], request.match_info["name"])
+        try:
+            pod = await self._authorize(request, key)
+            report = await _read_report(request)
+            _check_attempt(pod, report)
+            written = await self._reports.take(key, pod.training_uid, report)
+        except RefusedError as refusal:
+            return self._refuse(key, refusal)
+        except ClusterError as error:
+            return self._unavailable(key, error)
+        self._telemetry.report_handled("written" if written else "deferred")
+        return web.json_response({"acknowledged": True, "written": written})
+
+    async def _authorize(self, request: web.Request, key: Key) -> PodRecord:
+        bearer = await self._verifier.verify(_token(request))
+        if bearer.namespace != key.namespace:
+            msg = f"the token is of namespace {bearer.namespace}, the training of {key.namespace}"
+            raise RefusedError(HTTPStatus.FORBIDDEN, "other_namespace", msg)
+        record = await self._live_pod(bearer)
+        training = self._cache.training(key)
+        if record is None or training is None or not self._belongs(record, key):
+            msg = f"pod {bearer.pod_name} is none of the training {key}"
+            raise RefusedError(HTTPStatus.FORBIDDEN, "other_training", msg)
+        return record
+
+    async def _live_pod(self, bearer: Bearer) -> PodRecord | None:
+        """Return the record of the token's pod; None where it is no trainer's.
+
+        Raises:
+            RefusedError: the pod is gone, whatever the token's expiry says.
+        """
+        record = self._cache.pod(bearer.pod_uid)
+        if record is not None and not record.gone:
+            return record
+        gone = RefusedError(
+            HTTPStatus.FORBIDDEN, "pod_gone", f"pod {bearer.pod_name} of this token is gone"
+        )
+        if record is not None:
+            raise gone
+        # The watch may lag behind a pod that has just been made.
+        try:
+            body = await self._client.get(PODS, bearer.namespace, bearer.pod_name)
+        except NotFoundError:
+            raise gone from None
+        if body["metadata"]["uid"] != bearer.pod_uid:
+            raise gone
+        self._cache.apply(PODS, body)
+        found = pod_record(body)
+        if found is not None and self._cache.job(found.job_uid) is None:
+            await self._look_up_job(found)
+        return found
+
+    async def _look_up_job(self, pod: PodRecord) -> None:
+        try:
+            job = await self._client.get(JOBS, pod.namespace, pod.pod.job_name)
+        except NotFoundError:
+            return
+        self._cache.apply(JOBS, job)
+
+    def _belongs(self, pod: PodRecord, key: Key) -> bool:
+        """Whether the pod is one of the training's: its Job's owner says, or else its label.
+
+        A Job that is deleted in the background goes before its pod has saved and reported.
+        """
+        training, job = self._cache.training(key), self._cache.job(pod.job_uid)
+        if training is None or pod.training != key or pod.training_uid != training.version.uid:
+            return False
+        return job is None or job.training_uid == pod.training_uid
+
+    def _refuse(self, key: Key, refusal: RefusedError) -> web.Response:
+        self._telemetry.report_handled(refusal.reason)
+        logger.warning("report refused (%s): %s", refusal.reason, refusal, extra=about(key))
+        return _answer(refusal.status, refusal.reason, str(refusal))
+
+    def _unavailable(self, key: Key, error: ClusterError) -> web.Response:
+        self._telemetry.report_handled("unavailable")
+        logger.warning("report not written: %s", error, extra=about(key))
+        answer = _answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
+        answer.headers["Retry-After"] = RETRY_AFTER_S
+        return answer
+
+
+def _answer(status: HTTPStatus, reason: str, message: str) -> web.Response:
+    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    body = {"acknowledged": False, "reason": reason, "message": message}
+    return web.json_response(body, status=status, headers=headers)
+
+
+def _token(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        msg = "expected a header `Authorization: Bearer <token>` with the pod's projected token"
+        raise RefusedError(HTTPStatus.UNAUTHORIZED, "no_token", msg)
+    return token.strip()
+
+
+def _check_attempt(pod: PodRecord, report: Report) -> None:
+    if report.attempt != pod.attempt:
+        msg = f"this pod is of attempt {pod.attempt}, the report of {report.attempt}"
+        raise RefusedError(HTTPStatus.FORBIDDEN, "other_attempt", msg)
+
+
+async def _read_report(request: web.Request) -> Report:
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            body = await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        msg = f"a report has at most {MAX_REPORT_BYTES} bytes"
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", msg) from error
+    except TimeoutError as error:
+        msg = f"the report did not arrive within {READ_TIMEOUT_S:.0f} s"
+        raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "too_slow", msg) from error
+    try:
+        return Report.model_validate_json(body)
+    except ValidationError as error:
+        msg = f"the report does not hold: {explain(error)}"
+        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", msg) from error

@@ -1,0 +1,135 @@
+"""Verifies the tokens of trainers' pods against the cluster's own keys, without an API call each.
+
+A projected service-account token is a JWT; the API server publishes issuer and public keys
+(https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/
+#service-account-issuer-discovery). Whether the pod it is bound to lives is for the caller to judge.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import jwt
+
+from detection_operator.errors import ClusterError, RefusedError
+
+JWKS_PATH = "/openid/v1/jwks"
+DISCOVERY_PATH = "/.well-known/openid-configuration"
+REFRESH_S = 300.0
+"""How long a key that the cluster withdrew may be taken for good."""
+MIN_REFRESH_S = 10.0
+"""Unknown key ids must not let a stranger send us to the API server at will."""
+LEEWAY_S = 5
+ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
+
+FetchDocument = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """The pod that a token is bound to."""
+
+    namespace: str
+    pod_name: str
+    pod_uid: str
+
+
+class TokenVerifier:
+    """Judges tokens for one audience."""
+
+    def __init__(
+        self,
+        fetch: FetchDocument,
+        audience: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read the cluster's documents with `fetch`, when they are first needed."""
+        self._fetch, self._audience, self._clock = fetch, audience, clock
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._issuer = ""
+        self._read_at: float | None = None
+
+    async def verify(self, token: str) -> Bearer:
+        """Return whose token it is.
+
+        Raises:
+            RefusedError: 401, with why: malformed, unknown_key, signature, audience, issuer,
+                expired, not_bound.
+            ClusterError: the keys could not be read, and there are none yet.
+        """
+        key = await self._key(_key_id(token))
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=LEEWAY_S,
+                options={"require": ["exp", "iat", "iss", "aud"]},
+            )
+        except jwt.PyJWTError as error:
+            raise _refusal(error) from error
+        return _bearer(claims)
+
+    async def _key(self, key_id: str) -> jwt.PyJWK:
+        if self._age() >= REFRESH_S or (key_id not in self._keys and self._age() >= MIN_REFRESH_S):
+            await self._refresh()
+        key = self._keys.get(key_id)
+        if key is None or key.algorithm_name not in ALGORITHMS:
+            raise _refused("unknown_key", "it is not signed by this cluster")
+        return key
+
+    def _age(self) -> float:
+        return float("inf") if self._read_at is None else self._clock() - self._read_at
+
+    async def _refresh(self) -> None:
+        try:
+            discovery = await self._fetch(DISCOVERY_PATH)
+            keys = await self._fetch(JWKS_PATH)
+        except ClusterError:
+            if not self._keys:
+                raise
+            # Those known are good still; ask again in a while.
+            self._read_at = self._clock() - REFRESH_S + MIN_REFRESH_S
+            return
+        self._issuer = str(discovery["issuer"])
+        self._keys = {str(jwk["kid"]): jwt.PyJWK(jwk) for jwk in keys["keys"] if "kid" in jwk}
+        self._read_at = self._clock()
+
+
+def _key_id(token: str) -> str:
+    try:
+        return str(jwt.get_unverified_header(token).get("kid", ""))
+    except jwt.PyJWTError as error:
+        raise _refused("malformed", f"it is no JSON Web Token ({error})") from error
+
+
+def _refusal(error: jwt.PyJWTError) -> RefusedError:
+    match error:
+        case jwt.ExpiredSignatureError():
+            return _refused("expired", "it has expired: read the token file again")
+        case jwt.InvalidAudienceError():
+            return _refused("audience", "it is meant for another audience")
+        case jwt.InvalidIssuerError():
+            return _refused("issuer", "it was issued elsewhere")
+        case jwt.InvalidSignatureError():
+            return _refused("signature", "its signature does not hold")
+        case _:
+            return _refused("malformed", str(error))
+
+
+def _refused(reason: str, what: str) -> RefusedError:
+    message = f"the bearer token was not accepted: {what}"
+    return RefusedError(HTTPStatus.UNAUTHORIZED, reason, message)
+
+
+def _bearer(claims: dict[str, Any]) -> Bearer:
+    bound = claims.get("kubernetes.io")
+    pod = bound.get("pod") if isinstance(bound, dict) else None
+    if not isinstance(bound, dict) or not isinstance(pod, dict) or not pod.get("uid"):
+        raise _refused("not_bound", "it is not bound to a pod: mount a projected token")
+    return Bearer(str(bound.get("namespace", "")), str(pod.get("name", "")), str(pod["uid"]))
