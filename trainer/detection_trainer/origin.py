@@ -58,7 +58,7 @@ def take_origin(
             return _go_on(checkpoint, spec, update, provenance, None)
         case Restore(mode=mode, uri=uri):
             cycles = choose_cycles(spec, None)
-            restored = restore(update.detector, mode, open_weights(uri, credentials))
+            restored = restore(update.detector, mode, open_weights(uri, credentials), classes)
             return Origin(0, cycles, restored, None, None)
         case Scratch():
             return Origin(0, choose_cycles(spec, None), None, None, None)

@@ -1,0 +1,156 @@
+"""Whether a source's variables fit a model, by mode: decided from names and shapes alone.
+
+Called by the operator before any pod, by the preflight, and by the trainer before it assigns
+anything. The modes are the OD API's `fine_tune_checkpoint_type` (train.proto).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from detection_trainer.contract.backbone_shapes import RANDOM_STATE, Shape
+from detection_trainer.contract.spec import Model, RestoreMode
+
+_NAMES_SHOWN = 10
+_DIFFERENCES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """What a restore would do; nothing may be assigned if `differences` is not empty."""
+
+    mode: RestoreMode
+    assign: list[str]
+    """Paths to take from the source, in the model's order."""
+    fresh: list[str]
+    """Paths that keep their fresh values."""
+    differences: list[str]
+    """One sentence for each variable that does not fit, with both shapes."""
+    fitting: list[RestoreMode]
+    """The modes that the source does fit."""
+
+    @property
+    def advice(self) -> str:
+        """What to do about a refusal."""
+        match self.fitting:
+            case []:
+                return "no mode fits: choose another source, or another model"
+            case [*modes]:
+                return f"set restore.mode to {' or '.join(modes)}, which this source fits"
+
+    def refusal(self, uri: str) -> str:
+        """Return why the source at `uri` is refused, and which mode fits."""
+        count = len(self.differences)
+        shown = "; ".join(self.differences[:_DIFFERENCES_SHOWN])
+        more = f"; and {count - _DIFFERENCES_SHOWN} more" if count > _DIFFERENCES_SHOWN else ""
+        return (
+            f"restore mode {self.mode} does not fit {uri}, and nothing was assigned: "
+            f"{shown}{more}. To go on: {self.advice}"
+        )
+
+
+def restored_groups(mode: RestoreMode) -> tuple[str, ...]:
+    """Return the groups whose variables `mode` takes from the source."""
+    match mode:
+        case RestoreMode.CLASSIFICATION:
+            return ("backbone",)
+        case RestoreMode.DETECTION:
+            return ("backbone", "feature_extractor")
+        case RestoreMode.FULL:
+            return ("backbone", "feature_extractor", "box_head", "class_head")
+        case _:
+            assert_never(mode)
+
+
+def compare_for_restore(  # noqa: PLR0913 - both sides of a comparison, and the mode
+    mode: RestoreMode,
+    source_shapes: Mapping[str, Shape],
+    target_shapes: Mapping[str, Shape],
+    source_classes: Sequence[str] | None,
+    target_classes: Sequence[str] | None,
+    *,
+    source_model: Model | None = None,
+    target_model: Model | None = None,
+) -> RestorePlan:
+    """Compare every variable that `mode` restores; assigns nothing.
+
+    Classes and models are compared where both sides know them: `full` wants the same classes in
+    the same order and the same anchors, every mode the same backbone. A dropout layer's random
+    state is restored if the source has it.
+    """
+    source = _Side(source_shapes, source_classes, source_model)
+    target = _Side(target_shapes, target_classes, target_model)
+    groups = restored_groups(mode)
+    wanted = [path for path in target.shapes if _group(path) in groups]
+    assign = [path for path in wanted if path in source.shapes or not _may_lack(path)]
+    taken = set(assign)
+    return RestorePlan(
+        mode=mode,
+        assign=assign,
+        fresh=[path for path in target.shapes if path not in taken],
+        differences=list(_differences(mode, source, target)),
+        fitting=[m for m in RestoreMode if next(_differences(m, source, target), None) is None],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    shapes: Mapping[str, Shape]
+    classes: Sequence[str] | None
+    model: Model | None
+
+
+def _differences(mode: RestoreMode, source: _Side, target: _Side) -> Iterator[str]:
+    yield from _model_differences(mode, source, target)
+    groups = restored_groups(mode)
+    for path in dict.fromkeys((*target.shapes, *source.shapes)):
+        if _group(path) not in groups:
+            continue
+        found, expected = source.shapes.get(path), target.shapes.get(path)
+        if found is None and expected is not None:
+            if not _may_lack(path):
+                yield f"{path}: the source lacks it, the model expects shape {expected}"
+        elif expected is None:
+            if not _is_higher_level(path, source, target):
+                yield f"{path}: the source has it with shape {found}, the model does not"
+        elif found is not None and tuple(found) != tuple(expected):
+            yield f"{path}: the source has shape {tuple(found)}, the model expects {expected}"
+
+
+def _model_differences(mode: RestoreMode, source: _Side, target: _Side) -> Iterator[str]:
+    full = mode == RestoreMode.FULL
+    if full and source.classes is not None and target.classes is not None:
+        mine, theirs = list(target.classes), list(source.classes)
+        if mine != theirs:
+            yield f"classes: the source has {_names(theirs)}, the model {_names(mine)}"
+    if source.model is None or target.model is None:
+        return
+    if source.model.backbone != target.model.backbone:
+        theirs, mine = [source.model.backbone], [target.model.backbone]
+        yield f"backbone: the source has {_names(theirs)}, the model {_names(mine)}"
+    if full and source.model.anchors != target.model.anchors:
+        yield (
+            f"anchors: the source has {source.model.anchors!r}, the model {target.model.anchors!r}"
+        )
+
+
+def _is_higher_level(path: str, source: _Side, target: _Side) -> bool:
+    """Whether the variable belongs to a stage of the same backbone that the model does not use."""
+    if _group(path) != "backbone" or source.model is None or target.model is None:
+        return False
+    same = source.model.backbone == target.model.backbone
+    return same and target.model.fpn.max_level < source.model.fpn.max_level
+
+
+def _may_lack(path: str) -> bool:
+    return path.endswith(f"/{RANDOM_STATE}")
+
+
+def _group(path: str) -> str:
+    return path.partition("/")[0]
+
+
+def _names(classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[:_NAMES_SHOWN])
+    more = f", … ({len(classes)} in all)" if len(classes) > _NAMES_SHOWN else ""
+    return f"[{shown}{more}]"

@@ -1,0 +1,81 @@
+"""ImageNet weights of `keras.applications` as a source for `classification`.
+
+`keras://resnet50/imagenet`. What they hold is known without a download; the file is fetched when
+first read and cached by Keras (`KERAS_HOME`, else ~/.keras). No model configuration is
+deserialised: only weights are read, into a network that this package builds.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detection_trainer.contract.backbone_shapes import RANDOM_STATE, RESIDUAL, backbone_shapes
+from detection_trainer.contract.spec import Backbone, Model
+from detection_trainer.errors import RestoreRefusedError, StorageUnavailableError
+from detection_trainer.models.backbones import imagenet_network
+
+_URI = re.compile(r"^keras://([^/]+)/imagenet/?$")
+
+
+class KerasWeights:
+    """A backbone's ImageNet weights, under the detector's paths."""
+
+    classes: list[str] | None = None
+    step: int | None = None
+    digest: str | None = None
+
+    def __init__(self, uri: str) -> None:
+        """Say what lies at `uri`; downloads nothing.
+
+        Raises:
+            RestoreRefusedError: there are no such weights.
+        """
+        self.uri = uri
+        self._backbone = _backbone(uri)
+        self.model: Model | None = Model(backbone=self._backbone)
+        self.shapes: Mapping[str, tuple[int, ...]] = {
+            f"backbone/{path}": shape
+            for path, shape in backbone_shapes(self._backbone, top_level=5).items()
+            if not path.endswith(f"/{RANDOM_STATE}")
+        }
+
+    def read(self, paths: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+        """Return the weights at `paths`.
+
+        Raises:
+            StorageUnavailableError: the download failed, or its cache cannot be written.
+        """
+        found = self._download()
+        return {path: found[path] for path in paths}
+
+    def _download(self) -> dict[str, npt.NDArray[Any]]:
+        try:
+            network = imagenet_network(self._backbone)
+        except Exception as error:
+            # Keras wraps whatever urllib, ssl, h5py and the file system raise in `Exception`.
+            msg = (
+                f"{self.uri}: expected to download the weights from Keras' public storage, or to "
+                f"find them in its cache; received {error!r}: allow the download, or put the file "
+                "into KERAS_HOME/models, or restore from a checkpoint"
+            )
+            raise StorageUnavailableError(msg) from error
+        return {
+            f"backbone/{layer.name}/{variable.name}": np.array(variable.numpy())
+            for layer in network.layers
+            for variable in layer.variables
+        }
+
+
+def _backbone(uri: str) -> Backbone:
+    match = _URI.match(uri)
+    known = [backbone.value for backbone in Backbone if backbone not in RESIDUAL]
+    if match is None or match[1] not in known:
+        msg = (
+            f"expected keras://<backbone>/imagenet with a backbone of {', '.join(known)}; "
+            f"received {uri!r}"
+        )
+        raise RestoreRefusedError(msg)
+    return Backbone(match[1])
