@@ -1,4 +1,4 @@
-"""Condition types and their reasons: the enum that the reference documents.
+"""Condition types, phases and reasons: the enums that the reference documents.
 
 Ready, Reconciling and Stalled follow kstatus; Complete, Failed, Suspended and Restored are ours.
 """
@@ -22,11 +22,11 @@ class Phase(StrEnum):
     """One word for people; machines read conditions."""
 
     PENDING = "Pending"
-    """Seen, not started: it waits for another training, or its pods are not made yet."""
+    """Seen, not started: it waits for another training."""
     PREFLIGHT = "Preflight"
     """A CPU pod checks data, restore source and folder before a GPU is taken."""
     QUEUED = "Queued"
-    """The attempt's pods exist and wait for a node, an image or a volume."""
+    """The attempt is made, and its pod waits for a node, an image or a volume."""
     STARTING = "Starting"
     """The trainer runs and has not reported a step."""
     RUNNING = "Running"
@@ -41,7 +41,7 @@ class Phase(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition is as it is."""
+    """Why a condition is as it is, or what an event tells."""
 
     # Under way
     ACCEPTED = "Accepted"
@@ -57,6 +57,9 @@ class Reason(StrEnum):
     BACKING_OFF = "BackingOff"
     NODE_LOST = "NodeLost"
     SAVING = "Saving"
+    RESUMED = "Resumed"
+    FIRST_CHECKPOINT = "FirstCheckpoint"
+    CHECKPOINT_SKIPPED = "CheckpointSkipped"
     # Ended well
     TARGET_REACHED = "TargetReached"
     SUSPENDED_BY_USER = "SuspendedByUser"
@@ -88,10 +91,11 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     # Why an attempt was interrupted
     SUSPENDED = "Suspended"
+    STEPS_LOWERED = "StepsLowered"
     SAVED = "Saved"
     PREEMPTED = "Preempted"
     EVICTED = "Evicted"
-    DELETED = "PodDeleted"
+    POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
     KILLED = "Killed"
     OUT_OF_MEMORY = "OutOfMemory"
@@ -100,4 +104,100 @@ class Reason(StrEnum):
     SUPERSEDED = "Superseded"
     CONFIG_CHANGED = "ConfigChanged"
     START_FAILED = "StartFailed"
+    REPORT_MISSING = "ReportMissing"
     UNEXPECTED = "Unexpected"
+
+
+REASON_HELP: dict[Reason, str] = {
+    Reason.ACCEPTED: "The spec holds; the training is under way or settled.",
+    Reason.WAITING_FOR_SOURCE: "Wait until the training that it starts from has the checkpoint "
+    "asked for, or name a step that it already has (trainingRef.step).",
+    Reason.PREFLIGHT_RUNNING: "Wait: a CPU pod checks data, restore source and checkpoint folder.",
+    Reason.ATTEMPT_CREATED: "The Job of an attempt is being made.",
+    Reason.UNSCHEDULABLE: "No node fits the pod: compare spec.resources and podTemplate with the "
+    "nodes, or wait for one to become free.",
+    Reason.IMAGE_PULL_FAILED: "The trainer image cannot be pulled: correct spec.image or "
+    "podTemplate.imagePullSecrets.",
+    Reason.POD_REJECTED: "The cluster refuses the pod (pod security, quota): the message says "
+    "which rule; change the namespace or spec.podTemplate.",
+    Reason.QUEUED: "Wait: the pod waits for a node, an image, a volume or a queue.",
+    Reason.STARTING: "Wait: the trainer loads data and weights before its first report.",
+    Reason.TRAINING: "Nothing to do: status.step and status.progress show how far it is.",
+    Reason.BACKING_OFF: "The last attempt made no new checkpoint; another follows by itself. If "
+    "the same cause repeats, look at status.interruptions and at the Job's pod log.",
+    Reason.NODE_LOST: "The node does not answer: after retryPolicy.nodeLostTimeoutSeconds the "
+    "attempt is given up, and another goes on from the newest checkpoint.",
+    Reason.SAVING: "Wait: the trainer saves and stops.",
+    Reason.RESUMED: "A new attempt went on from the newest checkpoint; the message says what was "
+    "lost.",
+    Reason.FIRST_CHECKPOINT: "From here on the training resumes from its own checkpoints, and what "
+    "decides its numbers cannot change.",
+    Reason.CHECKPOINT_SKIPPED: "A checkpoint is damaged and the one before it was used: check the "
+    "storage.",
+    Reason.TARGET_REACHED: "Nothing to do; raise spec.steps to train on.",
+    Reason.SUSPENDED_BY_USER: "Set spec.suspend: false to go on.",
+    Reason.NOT_SUSPENDED: "Nothing to do: spec.suspend is not set.",
+    Reason.IN_PROGRESS: "Wait: the target has not been reached.",
+    Reason.NOT_FAILED: "Nothing to do.",
+    Reason.NOT_STALLED: "Nothing to do.",
+    Reason.RESTORED_FROM_SOURCE: "The first weights came from spec.restore; status.restored says "
+    "which.",
+    Reason.CONTINUED_FROM_SOURCE: "The training went on from spec.continueFrom, step and optimizer "
+    "included; status.restored says from where.",
+    Reason.FROM_SCRATCH: "Neither spec.restore nor spec.continueFrom is set.",
+    Reason.RESTORE_PENDING: "Wait: the trainer has not reported what it restored.",
+    Reason.INVALID_SPEC: "Correct the fields that the message names.",
+    Reason.RESTORE_REFUSED: "The source does not fit: the message names the variables that differ "
+    "and the restore mode that fits.",
+    Reason.SOURCE_NOT_FOUND: "Create the training that trainingRef names, or correct the name; "
+    "this one goes on by itself once it is there.",
+    Reason.SOURCE_HAS_NO_CHECKPOINT: "The training that trainingRef names ended without the "
+    "checkpoint asked for: name another, or another step.",
+    Reason.LEARNING_RATE_ZERO: "Steps beyond the schedule would learn nothing: set "
+    "optimizer.schedule.onExtend: Restart, or a finalFraction above 0.",
+    Reason.STORAGE_IN_USE: "The checkpoint folder belongs to another training: choose another in "
+    "spec.checkpoints.storage.",
+    Reason.NOT_SUPPORTED: "This version cannot do what the spec asks for: the message says what.",
+    Reason.INVALID_CONFIG: "The trainer cannot run this spec: correct the fields that the message "
+    "names.",
+    Reason.DATA_INVALID: "Correct the files that the message names, or raise "
+    "dataset.maxBadRecords.",
+    Reason.NON_FINITE_LOSS: "The loss became NaN or infinite: lower optimizer.learningRate or set "
+    "gradientClipNorm, in a new training.",
+    Reason.CHECKPOINT_MISSING: "Storage no longer holds a recorded checkpoint: put it back, or "
+    "make a new training; it never restarts from zero by itself.",
+    Reason.NOT_FOUND: "A place that the spec names does not exist: correct its URI.",
+    Reason.ACCESS_DENIED: "A place refuses the credentials: correct the Secret in "
+    "spec.credentials, or its rights.",
+    Reason.RETRIES_EXHAUSTED: "Too many attempts in a row made no checkpoint: mend the cause that "
+    "the message names; any change of the spec tries again.",
+    Reason.DEADLINE_EXCEEDED: "It was active for activeDeadlineSeconds: raise that to go on from "
+    "the newest checkpoint.",
+    Reason.SUSPENDED: "spec.suspend stopped the attempt, and it did not save in time: raise the "
+    "operator's terminationGraceSeconds.",
+    Reason.STEPS_LOWERED: "spec.steps was lowered below what the attempt had reached, so it was "
+    "stopped.",
+    Reason.SAVED: "The trainer was asked to stop and saved; another attempt goes on from there.",
+    Reason.PREEMPTED: "A pod of higher priority took the place; another attempt goes on by itself.",
+    Reason.EVICTED: "The node was drained, tainted or short of a resource; another attempt goes on "
+    "by itself.",
+    Reason.POD_DELETED: "Somebody deleted the pod; another attempt goes on by itself. Use "
+    "spec.suspend to stop a training.",
+    Reason.JOB_DELETED: "Somebody deleted the Job; another is made. Use spec.suspend to stop a "
+    "training.",
+    Reason.KILLED: "The trainer was killed with SIGKILL: look at the node.",
+    Reason.OUT_OF_MEMORY: "Memory did not suffice: raise spec.resources.limits.memory, or choose a "
+    "GPU with more, or a smaller batchSize.",
+    Reason.STORAGE_UNAVAILABLE: "The storage did not answer: check its address and its health.",
+    Reason.STORAGE_FULL: "The storage is full: make room, or lower checkpoints.keepLast.",
+    Reason.SUPERSEDED: "A later attempt owned the folder already; the next one takes over.",
+    Reason.CONFIG_CHANGED: "The attempt's ConfigMap was edited by hand; the next attempt gets its "
+    "own.",
+    Reason.START_FAILED: "The container could not be started: the message names the Secret, "
+    "volume or command at fault.",
+    Reason.REPORT_MISSING: "The trainer finished, and its last report never came: check that pods "
+    "reach the operator's Service (NetworkPolicies).",
+    Reason.UNEXPECTED: "The trainer failed in a way that has no reason of its own: look at the "
+    "Job's pod log.",
+}
+"""What each reason tells the user to do; the reference is generated from it."""

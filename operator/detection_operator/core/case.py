@@ -1,0 +1,105 @@
+"""What one plan is made from, and what a policy answers: values that the policies pass on."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from detection_operator import names
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import AttemptStatus, Spec, Status
+from detection_operator.core.actions import Action
+from detection_operator.core.state import Identity, Job, Observed, Pod, PodPhase, PolicySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One training whose spec holds, at one moment, with its status as amended so far."""
+
+    observed: Observed
+    spec: Spec
+    status: Status
+    settings: PolicySettings
+    now: datetime
+
+    @property
+    def identity(self) -> Identity:
+        """Which training."""
+        return self.observed.training.identity
+
+    @property
+    def generation(self) -> int:
+        """The generation of the spec."""
+        return self.observed.training.generation
+
+    @property
+    def attempt(self) -> AttemptStatus | None:
+        """The newest attempt, ended or not."""
+        return self.status.current_attempt
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether an attempt was made whose end has not been recorded."""
+        return self.attempt is not None and not is_settled(self.attempt)
+
+    @property
+    def stamp(self) -> datetime:
+        """Now, in the precision that the API keeps."""
+        return self.now.replace(microsecond=0)
+
+    @property
+    def image(self) -> str:
+        """The trainer image of the next pod."""
+        return self.spec.image or self.status.image or self.settings.default_image
+
+    def job(self, name: str) -> Job | None:
+        """Return the Job of this name, if the cluster has it."""
+        return next((job for job in self.observed.jobs if job.name == name), None)
+
+    def pods(self, name: str) -> tuple[Pod, ...]:
+        """Return the pods of the Job of this name, those that outlive it included."""
+        job = self.job(name)
+        own = job.pods if job is not None else ()
+        return (*own, *(pod for pod in self.observed.orphans if pod.job_name == name))
+
+    def amended(self, **changes: Any) -> "Case":
+        """Return this case with fields of its status changed."""
+        return replace(self, status=self.status.model_copy(update=changes))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a training stands, why, and what follows."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+    actions: tuple[Action, ...] = ()
+    recheck_after_s: float | None = None
+    changes: tuple[tuple[str, Any], ...] = ()
+    """Fields of the status to set, beside phase and conditions."""
+
+
+def is_settled(attempt: AttemptStatus) -> bool:
+    """Tell whether the end of `attempt` was recorded: its pods had ended, and what it cost."""
+    return attempt.outcome is not None and attempt.outcome.finished_at is not None
+
+
+def has_ended(pod: Pod) -> bool:
+    """Tell whether the trainer's container will not run again."""
+    return pod.termination is not None or pod.phase in {PodPhase.SUCCEEDED, PodPhase.FAILED}
+
+
+def checkpoint_claim(training: str, spec: Spec) -> str | None:
+    """Return the name of the claim that holds the checkpoints; None where they lie at a URI."""
+    claim = spec.checkpoints.storage.volume_claim
+    return None if claim is None else claim.claim_name or names.claim_name(training)
+
+
+def newest_step(status: Status) -> int | None:
+    """Return the step of the newest checkpoint; None before the first."""
+    return status.latest_checkpoint.step if status.latest_checkpoint else None
+
+
+def clip(text: str, limit: int) -> str:
+    """Return `text`, cut at `limit` characters with an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

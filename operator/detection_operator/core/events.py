@@ -1,0 +1,94 @@
+"""The Kubernetes Events that a change of the status is worth: told once, on the transition.
+
+`plan` calls this for its own changes and the progress server for those that a report brought.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from detection_operator.api.conditions import ConditionType, Phase, Reason
+from detection_operator.api.v1alpha1 import Status
+from detection_operator.core.actions import Event
+from detection_operator.core.outcomes import reason_of
+
+
+def events_between(before: Status, after: Status) -> tuple[Event, ...]:
+    """Return the events that tell how `before` became `after`."""
+    return (
+        *_attempts(before, after),
+        *_restores(before, after),
+        *_checkpoints(before, after),
+        *_interruptions(before, after),
+        *_phases(before, after),
+    )
+
+
+def _attempts(before: Status, after: Status) -> Iterator[Event]:
+    attempt = after.current_attempt
+    if attempt is not None and after.attempt_count > before.attempt_count:
+        begins = "" if attempt.start_step is None else f", from step {attempt.start_step}"
+        message = f"Attempt {attempt.number} is made{begins}, to step {attempt.target_steps}."
+        yield Event("Normal", Reason.ATTEMPT_CREATED, message)
+
+
+def _restores(before: Status, after: Status) -> Iterator[Event]:
+    restored = after.restored
+    if restored is None or before.restored is not None:
+        return
+    reason = Reason.RESTORED_FROM_SOURCE if restored.mode else Reason.CONTINUED_FROM_SOURCE
+    mode = f" (mode {restored.mode})" if restored.mode else ""
+    counts = restored.variables
+    message = (
+        f"{counts.restored} variables came from {restored.uri}{mode}; {counts.fresh} began fresh."
+    )
+    yield Event("Normal", reason, message)
+
+
+def _checkpoints(before: Status, after: Status) -> Iterator[Event]:
+    latest = after.latest_checkpoint
+    if latest is not None and before.latest_checkpoint is None:
+        message = f"The first checkpoint is committed: step {latest.step} at {latest.uri}."
+        yield Event("Normal", Reason.FIRST_CHECKPOINT, message)
+    known = {skipped.step for skipped in before.skipped_checkpoints}
+    for skipped in after.skipped_checkpoints:
+        if skipped.step not in known:
+            message = f"The checkpoint of step {skipped.step} is not used: {skipped.problem}"
+            yield Event("Warning", Reason.CHECKPOINT_SKIPPED, message)
+
+
+def _interruptions(before: Status, after: Status) -> Iterator[Event]:
+    newest = after.interruptions[0] if after.interruptions else None
+    if newest is None:
+        return
+    if after.interruption_count > before.interruption_count:
+        message = (
+            f"Attempt {newest.attempt} was interrupted at step {newest.last_reported_step}: "
+            f"{newest.message}"
+        )
+        yield Event("Warning", reason_of(newest.reason), message)
+    old = before.interruptions[0] if before.interruptions else None
+    resumed = newest.resumed_from_step
+    if resumed is not None and (old is None or old.resumed_from_step is None):
+        message = f"Went on from step {resumed}; steps lost: {newest.steps_lost}."
+        yield Event("Normal", Reason.RESUMED, message)
+
+
+_TOLD_PHASES: dict[str, Literal["Normal", "Warning"]] = {
+    Phase.SUSPENDED: "Normal",
+    Phase.COMPLETE: "Normal",
+    Phase.REFUSED: "Warning",
+    Phase.FAILED: "Warning",
+}
+
+
+def _phases(before: Status, after: Status) -> Iterator[Event]:
+    kind = _TOLD_PHASES.get(after.phase)
+    told, ready = _ready(before), _ready(after)
+    if kind is None or ready is None or (before.phase == after.phase and told == ready):
+        return
+    yield Event(kind, reason_of(ready[0]), ready[1])
+
+
+def _ready(status: Status) -> tuple[str, str] | None:
+    ready = [c for c in status.conditions if c.type == ConditionType.READY]
+    return (ready[0].reason, ready[0].message) if ready else None

@@ -1,0 +1,173 @@
+"""Reads how a pod or a Job ended: blame is read from the pod, since Jobs give one reason for all.
+
+A Job says `BackoffLimitExceeded` for a crash, a SIGKILL, an OOM kill and a plain `kubectl delete
+pod` alike. Called by the policies that judge attempts and preflights.
+"""
+
+import json
+import re
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from detection_operator.api.conditions import Reason
+from detection_operator.api.v1alpha1 import OutcomeStatus
+from detection_operator.core.case import clip
+from detection_operator.core.state import Job, Pod, Termination
+from detection_trainer.contract.exit_codes import ExitCode, Verdict, verdict_of
+from detection_trainer.contract.report import Outcome
+
+SIGKILL, SIGTERM = 137, 143
+START_CODES = frozenset({125, 126, 127, 128})
+"""Exit codes that container runtimes give where the command could not be started."""
+MAX_MESSAGE = 16384
+
+_DISRUPTIONS = {
+    "PreemptionByScheduler": Reason.PREEMPTED,
+    "EvictionByEvictionAPI": Reason.EVICTED,
+    "DeletionByTaintManager": Reason.EVICTED,
+    "TerminationByKubelet": Reason.EVICTED,
+    "DeletionByPodGC": Reason.NODE_LOST,
+}
+_POD_REASONS = {
+    "Evicted": Reason.EVICTED,
+    "Preempting": Reason.PREEMPTED,
+    "NodeLost": Reason.NODE_LOST,
+    "NodeShutdown": Reason.EVICTED,
+    "Terminated": Reason.EVICTED,
+}
+_EXIT_CODE = re.compile(r"exit code (\d{1,3})\b")
+
+
+def reason_of(text: str) -> Reason:
+    """Return the reason that a trainer names, or Unexpected where it is none of ours."""
+    try:
+        return Reason(text)
+    except ValueError:
+        return Reason.UNEXPECTED
+
+
+def verdict(outcome: OutcomeStatus) -> Verdict:
+    """Return what an end means for the next attempt; one without an exit code may be retried."""
+    if outcome.reason == Reason.IMAGE_PULL_FAILED:
+        return Verdict.PERMANENT
+    return Verdict.RETRYABLE if outcome.exit_code is None else verdict_of(outcome.exit_code)
+
+
+def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
+    """Return how the trainer in an ended pod ended: its own words, else what Kubernetes saw."""
+    termination = pod.termination
+    if termination is None:
+        reason = disruption_of(pod) or Reason.UNEXPECTED
+        said = pod.pod_message or f"The pod ended without its container having run ({reason})."
+        return OutcomeStatus(reason=reason, message=clip(said, MAX_MESSAGE), finished_at=now)
+    finished_at = termination.finished_at or now
+    said_by_trainer = parse_termination(termination.message)
+    if said_by_trainer is not None:
+        return said_by_trainer.model_copy(update={"finished_at": finished_at})
+    reason, message = _explain(pod, termination)
+    return OutcomeStatus(
+        exit_code=termination.exit_code,
+        reason=reason,
+        message=clip(message, MAX_MESSAGE),
+        finished_at=finished_at,
+    )
+
+
+def outcome_of_job(job: Job, now: datetime) -> OutcomeStatus:
+    """Return how a Job ended whose pod is gone: the exit code that its condition quotes, if any."""
+    finished_at = job.finished_at or now
+    if job.complete:
+        code: int | None = ExitCode.COMPLETED.value
+        reason, message = Reason.REPORT_MISSING, _REPORT_MISSING
+    else:
+        quoted = _EXIT_CODE.search(job.failure_message)
+        code = int(quoted.group(1)) if quoted else None
+        reason = _reason_of_code(code) if code is not None else _reason_of_failure(job)
+        message = f"The pod is gone; its Job says: {job.failure_reason}: {job.failure_message}"
+    return OutcomeStatus(
+        exit_code=code,
+        reason=reason,
+        message=clip(message, MAX_MESSAGE),
+        finished_at=finished_at,
+    )
+
+
+def disruption_of(pod: Pod) -> Reason | None:
+    """Return what took the pod away, where the cluster and not the trainer ended it."""
+    if pod.disruption is not None:
+        return _DISRUPTIONS.get(pod.disruption.reason, Reason.EVICTED)
+    return _POD_REASONS.get(pod.pod_reason)
+
+
+def parse_termination(message: str) -> OutcomeStatus | None:
+    """Return the outcome in a termination message; None where the trainer did not write it."""
+    try:
+        outcome = Outcome.model_validate(json.loads(message))
+    except (ValueError, RecursionError, ValidationError):
+        return None
+    return outcome_status(outcome)
+
+
+def outcome_status(outcome: Outcome) -> OutcomeStatus:
+    """Return a trainer's outcome as the status keeps it."""
+    return OutcomeStatus(
+        exit_code=outcome.exit_code.value,
+        reason=outcome.reason,
+        message=outcome.message,
+        differences=outcome.differences,
+    )
+
+
+def _explain(pod: Pod, termination: Termination) -> tuple[Reason, str]:
+    code = termination.exit_code
+    if termination.reason == "OOMKilled":
+        return Reason.OUT_OF_MEMORY, (
+            "The container used more than spec.resources.limits.memory and was killed."
+        )
+    if code == ExitCode.COMPLETED:
+        return Reason.REPORT_MISSING, _REPORT_MISSING
+    if (disruption := disruption_of(pod)) is not None and verdict_of(code) is Verdict.RETRYABLE:
+        said = pod.disruption.message if pod.disruption else pod.pod_message
+        return disruption, said or f"The cluster took the pod away ({disruption})."
+    if code in START_CODES or termination.reason in {"StartError", "ContainerCannotRun"}:
+        return Reason.START_FAILED, termination.message or "The container could not be started."
+    if code in {SIGKILL, SIGTERM}:
+        return _explain_signal(pod, code)
+    reason = _reason_of_code(code)
+    said = termination.message or "it left no message; see the pod's log"
+    return reason, f"The trainer ended with exit code {code}: {said}"
+
+
+def _explain_signal(pod: Pod, code: int) -> tuple[Reason, str]:
+    if pod.deleting_since is not None:
+        return Reason.POD_DELETED, f"The pod was deleted; the trainer ended with exit code {code}."
+    return Reason.KILLED, f"The trainer was killed from outside (exit code {code})."
+
+
+def _reason_of_code(code: int) -> Reason:
+    try:
+        return reason_of(ExitCode(code).reason)
+    except ValueError:
+        return Reason.UNEXPECTED
+
+
+def _reason_of_failure(job: Job) -> Reason:
+    if "DisruptionTarget" in job.failure_message:
+        return Reason.EVICTED
+    if job.failure_reason == "DeadlineExceeded":
+        return Reason.DEADLINE_EXCEEDED
+    # A pod that ended by itself can be read; this one is gone, so somebody deleted it.
+    return Reason.POD_DELETED
+
+
+_REPORT_MISSING = (
+    "The trainer exited with 0, and its last report never came: check that its pod reaches the "
+    "operator's Service."
+)
+
+
+def explain(outcome: OutcomeStatus, advice: str) -> str:
+    """Return an outcome as a condition's message: what differs, and what to do."""
+    parts = [outcome.message, advice, *outcome.differences]
+    return clip(" ".join(part.strip() for part in parts if part.strip()), MAX_MESSAGE)

@@ -1,0 +1,129 @@
+"""Which conditions belong to which phase: the table that the documentation shows.
+
+kstatus (Flux, Argo CD, kubectl wait) reads Ready, Reconciling and Stalled: a training that is
+queued, runs, is suspended or complete is Ready, since nobody should wait for days on it; one that
+still checks or waits for its source is Reconciling; one that needs a person is Stalled.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from detection_operator.api.conditions import ConditionType, Phase, Reason
+from detection_operator.api.v1alpha1 import Condition, Spec, Status
+from detection_operator.core.case import Standing, clip
+
+MAX_MESSAGE = 16384
+
+Truth = Literal["True", "False"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The kstatus conditions of one phase."""
+
+    ready: Truth
+    reconciling: Truth
+    stalled: Truth
+
+
+_IN_PROGRESS = Row("False", "True", "False")
+_SETTLED = Row("True", "False", "False")
+_STALLED = Row("False", "False", "True")
+
+TABLE = {
+    Phase.PENDING: _IN_PROGRESS,
+    Phase.PREFLIGHT: _IN_PROGRESS,
+    Phase.QUEUED: _SETTLED,
+    Phase.STARTING: _SETTLED,
+    Phase.RUNNING: _SETTLED,
+    Phase.RETRYING: _SETTLED,
+    Phase.SUSPENDING: _SETTLED,
+    Phase.SUSPENDED: _SETTLED,
+    Phase.COMPLETE: _SETTLED,
+    Phase.REFUSED: _STALLED,
+    Phase.FAILED: _STALLED,
+}
+
+Said = tuple[ConditionType, Truth, Reason, str]
+
+
+def conditions_of(
+    standing: Standing, status: Status, spec: Spec | None, generation: int, now: datetime
+) -> list[Condition]:
+    """Return the conditions of a training that stands so; times stay where nothing turned."""
+    before = {condition.type: condition for condition in status.conditions}
+    said = [*_kstatus(standing), *_own(standing), *_restored(status, spec)]
+    return [_condition(entry, before, generation, now) for entry in said]
+
+
+def _kstatus(standing: Standing) -> list[Said]:
+    row, reason, message = TABLE[standing.phase], standing.reason, standing.message
+    accepted = (Reason.ACCEPTED, "Nothing is awaited: the spec is accepted.")
+    if row.stalled == "True":
+        accepted = (reason, "Nothing goes on by itself; see Stalled.")
+    reconciling = (reason, message) if row.reconciling == "True" else accepted
+    stalled = (reason, message) if row.stalled == "True" else (Reason.NOT_STALLED, "It goes on.")
+    return [
+        (ConditionType.READY, row.ready, reason, message),
+        (ConditionType.RECONCILING, row.reconciling, *reconciling),
+        (ConditionType.STALLED, row.stalled, *stalled),
+    ]
+
+
+def _own(standing: Standing) -> list[Said]:
+    phase, why = standing.phase, (standing.reason, standing.message)
+    unfinished = (Reason.IN_PROGRESS, "The target has not been reached.")
+    sound = (Reason.NOT_FAILED, "It has not failed.")
+    awake = (Reason.NOT_SUSPENDED, "spec.suspend is not set.")
+    if phase is Phase.SUSPENDING:
+        awake = why
+    return [
+        _when(ConditionType.COMPLETE, why, unfinished, holds=phase is Phase.COMPLETE),
+        _when(ConditionType.FAILED, why, sound, holds=phase is Phase.FAILED),
+        _when(ConditionType.SUSPENDED, why, awake, holds=phase is Phase.SUSPENDED),
+    ]
+
+
+def _when(
+    about: ConditionType,
+    yes: tuple[Reason, str],
+    no: tuple[Reason, str],
+    *,
+    holds: bool,
+) -> Said:
+    reason, message = yes if holds else no
+    return (about, "True" if holds else "False", reason, message)
+
+
+def _restored(status: Status, spec: Spec | None) -> list[Said]:
+    restored, about = status.restored, ConditionType.RESTORED
+    if restored is not None:
+        counts = restored.variables
+        what = f"{counts.restored} variables came from {restored.uri}"
+        if restored.mode is None:
+            reason, rest = Reason.CONTINUED_FROM_SOURCE, "with step and optimizer"
+        else:
+            reason, rest = Reason.RESTORED_FROM_SOURCE, f"{counts.fresh} began fresh"
+        mode = f" (mode {restored.mode})" if restored.mode is not None else ""
+        return [(about, "True", reason, f"{what}{mode}; {rest}.")]
+    if spec is not None and (spec.restore is not None or spec.continue_from is not None):
+        message = "The trainer has not reported a restore."
+        return [(about, "False", Reason.RESTORE_PENDING, message)]
+    return [(about, "False", Reason.FROM_SCRATCH, "Training begins with fresh weights.")]
+
+
+def _condition(
+    said: Said, before: dict[str, Condition], generation: int, now: datetime
+) -> Condition:
+    about, truth, reason, message = said
+    last = before.get(about)
+    changed = last is None or last.status != truth
+    return Condition(
+        type=about,
+        status=truth,
+        observed_generation=generation,
+        last_transition_time=now if last is None or changed else last.last_transition_time,
+        reason=reason,
+        message=clip(message, MAX_MESSAGE),
+    )

@@ -1,0 +1,111 @@
+"""The decision: what a training's status is to be, and what to do to the cluster.
+
+Pure and total. First what is seen is recorded (an attempt's end), then the policies are asked in
+order and the first that has something to say decides, then conditions and events follow.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.core.actions import Plan
+from detection_operator.core.case import Case, Standing
+from detection_operator.core.events import events_between
+from detection_operator.core.phases import conditions_of
+from detection_operator.core.policies import attempt, cleanup, preflight, restore, retry
+from detection_operator.core.policies.attempt_end import record_attempt
+from detection_operator.core.policies.completion import complete
+from detection_operator.core.policies.deadline import fail_over_deadline
+from detection_operator.core.policies.refusal import (
+    refuse_shared_folder,
+    refuse_unsupported,
+    refuse_zero_rate,
+)
+from detection_operator.core.policies.stop import stop
+from detection_operator.core.policies.suspend import suspend
+from detection_operator.core.policies.verdict import fail_for_good
+from detection_operator.core.state import Observed, PolicySettings, Training
+
+Policy = Callable[[Case], Standing | None]
+
+GATES: tuple[Policy, ...] = (
+    complete,
+    suspend,
+    fail_for_good,
+    fail_over_deadline,
+    retry.give_up,
+    refuse_unsupported,
+    refuse_zero_rate,
+    refuse_shared_folder,
+)
+"""Asked in this order before anything is started."""
+
+
+def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
+    """Return what is to be done about one training.
+
+    A status that needs no change is returned equal to the one observed, without events.
+    """
+    training = observed.training
+    if training.deleting:
+        # Owner references take Jobs and ConfigMaps along.
+        return Plan(training.status)
+    if training.spec is None:
+        return _refuse_invalid(training, now)
+    case = Case(observed, training.spec, training.status, settings, now)
+    case = retry.forgive_edited(preflight.record_preflight(record_attempt(case)))
+    return _finish(case, choose_standing(case))
+
+
+def choose_standing(case: Case) -> Standing:
+    """Return where the training stands, given all that was recorded."""
+    if case.attempt is not None and case.is_under_way:
+        return stop(case) or attempt.describe(case, case.attempt)
+    for policy in GATES:
+        if (standing := policy(case)) is not None:
+            return standing
+    source = restore.resolve(case)
+    if isinstance(source, Standing):
+        return source
+    return preflight.check(case, source) or retry.back_off(case) or attempt.start(case, source)
+
+
+def _finish(case: Case, standing: Standing) -> Plan:
+    changes = dict(standing.changes)
+    if standing.phase is not Phase.COMPLETE:
+        changes["completion_time"] = None
+    case = case.amended(**changes)
+    classes = case.spec.dataset.classes
+    running = case.attempt if case.is_under_way else None
+    case = case.amended(
+        observed_generation=case.generation,
+        phase=standing.phase.value,
+        classes=case.status.classes if classes is None else list(classes),
+        target_steps=running.target_steps if running else case.spec.steps,
+        pending_changes=attempt.pending_changes(case),
+        conditions=conditions_of(standing, case.status, case.spec, case.generation, case.stamp),
+    )
+    waits = [standing.recheck_after_s, cleanup.recheck_after_s(case)]
+    return Plan(
+        status=case.status,
+        actions=(*cleanup.clean_up(case), *standing.actions),
+        events=events_between(case.observed.training.status, case.status),
+        recheck_after_s=min((wait for wait in waits if wait is not None), default=None),
+    )
+
+
+def _refuse_invalid(training: Training, now: datetime) -> Plan:
+    """Refuse a stored spec that this version cannot read; what runs is left alone."""
+    message = f"The spec does not hold: {training.invalid} Correct the fields named."
+    standing = Standing(Phase.REFUSED, Reason.INVALID_SPEC, message)
+    stamp = now.replace(microsecond=0)
+    status = training.status.model_copy(
+        update={
+            "observed_generation": training.generation,
+            "phase": standing.phase.value,
+            "conditions": conditions_of(
+                standing, training.status, None, training.generation, stamp
+            ),
+        }
+    )
+    return Plan(status, events=events_between(training.status, status))

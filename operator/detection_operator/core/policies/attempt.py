@@ -1,0 +1,161 @@
+"""The attempt under way, and the next one.
+
+`currentAttempt` is written to the status before its Job is made, so that an operator that stops in
+between makes the same Job again.
+"""
+
+from detection_operator import names
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import AttemptStatus, Spec
+from detection_operator.core.actions import (
+    Action,
+    DeleteJob,
+    EnsureClaim,
+    RestoreFrom,
+    StartAttempt,
+)
+from detection_operator.core.case import Case, Standing, newest_step
+from detection_operator.core.policies import deadline, pods, restore
+from detection_operator.core.state import Job, Pod
+from detection_trainer.contract.base import Digest, canonical_digest, dump
+
+IMMEDIATE_FIELDS = frozenset({
+    "steps", "suspend", "retryPolicy", "activeDeadlineSeconds", "ttlSecondsAfterFinished",
+    "preflight",
+})  # fmt: skip
+"""Spec fields that apply without new pods, and steps, which are compared apart."""
+
+
+def spec_digest(spec: Spec) -> Digest:
+    """Return the digest of what an attempt's pods are made from."""
+    return canonical_digest({k: v for k, v in dump(spec).items() if k not in IMMEDIATE_FIELDS})
+
+
+def pending_changes(case: Case) -> list[str]:
+    """Return which changes wait for the next attempt."""
+    attempt = case.attempt
+    if attempt is None or not case.is_under_way:
+        return []
+    pending = ["steps"] if attempt.target_steps != case.spec.steps else []
+    if attempt.spec_digest is not None and attempt.spec_digest != spec_digest(case.spec):
+        pending.append("spec")
+    return pending
+
+
+def start(case: Case, source: RestoreFrom | None) -> Standing:
+    """Start the next attempt."""
+    previous = case.attempt.number if case.attempt is not None else 0
+    number = max(previous, case.status.attempt_count) + 1
+    name, uid = case.identity.name, case.identity.uid
+    attempt = AttemptStatus(
+        number=number,
+        job_name=names.attempt_name(name, uid, number),
+        image=case.image,
+        created_at=case.stamp,
+        start_step=newest_step(case.status),
+        generation=case.generation,
+        target_steps=case.spec.steps,
+        spec_digest=spec_digest(case.spec),
+    )
+    changes = (
+        ("attempt_count", number),
+        ("start_time", case.status.start_time or case.stamp),
+        ("image", case.image),
+        ("completion_time", None),
+    )
+    return _made(case, attempt, source, changes)
+
+
+def describe(case: Case, attempt: AttemptStatus) -> Standing:
+    """Say how the attempt under way does; make its Job where it is not there."""
+    job, pod = case.job(attempt.job_name), pods.first_alive(case.pods(attempt.job_name))
+    if job is None and pod is None:
+        return _make_again(case, attempt)
+    standing: Standing | None = _stop_hung(case, attempt, job) or _describe_stopping(case, job, pod)
+    if standing is not None or job is None:
+        return standing or _make_again(case, attempt)
+    if pod is None and attempt.started_at is not None:
+        message = "The trainer's pod is gone; its Job is about to end."
+        return Standing(Phase.RETRYING, Reason.POD_DELETED, message)
+    wait = pods.wait_of(case, job, pod)
+    if wait is not None:
+        return Standing(Phase.QUEUED, wait.reason, wait.message, (), wait.recheck_after_s)
+    return _describe_running(case, attempt)
+
+
+def _describe_running(case: Case, attempt: AttemptStatus) -> Standing:
+    left = deadline.seconds_left(case)
+    if attempt.resumed_from_step is None:
+        message = f"The trainer of attempt {attempt.number} runs and has not reported a step yet."
+        return Standing(Phase.STARTING, Reason.STARTING, message, (), left)
+    message = f"Attempt {attempt.number} trains, to step {attempt.target_steps}."
+    return Standing(Phase.RUNNING, Reason.TRAINING, message, (), left)
+
+
+def _describe_stopping(case: Case, job: Job | None, pod: Pod | None) -> Standing | None:
+    wait = pods.stopping(case, pod) if pod is not None else None
+    if wait is not None:
+        return Standing(Phase.RUNNING, wait.reason, wait.message, (), wait.recheck_after_s)
+    if job is None or job.deleting:
+        return Standing(Phase.RUNNING, Reason.SAVING, _JOB_GONE)
+    return None
+
+
+def _make_again(case: Case, attempt: AttemptStatus) -> Standing:
+    source = restore.resolve(case)
+    if isinstance(source, Standing):
+        return source
+    renewed = attempt.model_copy(
+        update={
+            "image": case.image,
+            "generation": case.generation,
+            "target_steps": case.spec.steps,
+            "spec_digest": spec_digest(case.spec),
+        }
+    )
+    return _made(case, renewed, source, (("image", case.image),))
+
+
+def _made(
+    case: Case,
+    attempt: AttemptStatus,
+    source: RestoreFrom | None,
+    changes: tuple[tuple[str, object], ...],
+) -> Standing:
+    step = attempt.start_step
+    begins = "from the start" if step is None else f"from step {step}"
+    message = f"Attempt {attempt.number} is made, {begins} to step {attempt.target_steps}."
+    make = StartAttempt(attempt.number, attempt.job_name, attempt.image, source)
+    return Standing(
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+        message,
+        (*_claim(case), make),
+        changes=(*changes, ("current_attempt", attempt)),
+    )
+
+
+_JOB_GONE = "Its Job is gone or going: the trainer saves and stops."
+
+
+def _claim(case: Case) -> tuple[Action, ...]:
+    claim = case.spec.checkpoints.storage.volume_claim
+    if claim is None or claim.size is None:
+        return ()
+    return (EnsureClaim(names.claim_name(case.identity.name)),)
+
+
+def _stop_hung(case: Case, attempt: AttemptStatus, job: Job | None) -> Standing | None:
+    """End a trainer that said its last word and does not exit."""
+    progress = case.status.progress
+    if attempt.outcome is None or progress is None or progress.reported_at is None:
+        return None
+    silent_s = (case.now - progress.reported_at).total_seconds()
+    left = case.settings.termination_grace_s - silent_s
+    message = "The trainer sent its last report; its pod is ending."
+    if left > 0:
+        return Standing(Phase.RUNNING, Reason.SAVING, message, (), left)
+    actions: tuple[Action, ...] = ()
+    if job is not None and not job.deleting:
+        actions = (DeleteJob(job.name, job.uid, "It sent its last report and did not exit."),)
+    return Standing(Phase.RUNNING, Reason.SAVING, message, actions)

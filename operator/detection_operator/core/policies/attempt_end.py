@@ -1,0 +1,212 @@
+"""Whether the attempt under way has ended, how, and what that means for the record.
+
+Recorded once: an attempt is settled when its outcome has a `finishedAt`.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from detection_operator.api.conditions import Reason
+from detection_operator.api.v1alpha1 import AttemptStatus, Interruption, OutcomeStatus, Status
+from detection_operator.core import outcomes
+from detection_operator.core.case import Case, has_ended, newest_step
+from detection_operator.core.policies import deadline, image_pull, retry
+from detection_operator.core.policies.stop import Stop, stop_of
+from detection_operator.core.state import Job, Pod
+from detection_trainer.contract.exit_codes import Verdict
+
+MAX_INTERRUPTIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An attempt's end, and what was seen of it."""
+
+    outcome: OutcomeStatus
+    """The trainer's own words where they came, else what Kubernetes saw."""
+    seen: Reason
+    """What Kubernetes saw."""
+    job: Job | None = None
+    pod: Pod | None = None
+
+
+def record_attempt(case: Case) -> Case:
+    """Return `case` with what its cluster objects show of the attempt under way."""
+    if not case.is_under_way:
+        return case
+    case = _record_start(case)
+    attempt = case.attempt
+    end = _end_of(case, attempt) if attempt is not None else None
+    return case if attempt is None or end is None else _settle(case, attempt, end)
+
+
+def made_checkpoint(attempt: AttemptStatus, status: Status) -> bool:
+    """Tell whether `attempt` committed a checkpoint beyond where it began."""
+    newest = newest_step(status)
+    start = -1 if attempt.start_step is None else attempt.start_step
+    return newest is not None and newest > start
+
+
+def _record_start(case: Case) -> Case:
+    attempt = case.attempt
+    if attempt is None or attempt.started_at is not None:
+        return case
+    starts = [pod.running_since for pod in case.pods(attempt.job_name) if pod.running_since]
+    if not starts:
+        return case
+    started = attempt.model_copy(update={"started_at": min(starts).replace(microsecond=0)})
+    return case.amended(current_attempt=started)
+
+
+def _end_of(case: Case, attempt: AttemptStatus) -> End | None:
+    """Return how the attempt ended; None while its trainer may still run or be made."""
+    job, pods = case.job(attempt.job_name), case.pods(attempt.job_name)
+    alive = [pod for pod in pods if not has_ended(pod)]
+    if lost := [pod for pod in alive if is_lost(case, pod)]:
+        return _lost(case, lost[0])
+    if alive:
+        return _unpullable(case, attempt, alive[0])
+    if pods:
+        return _ended_pod(case, attempt, job, pods[0])
+    if job is not None:
+        return _ended_job(case, attempt, job)
+    return _without_job(case, attempt)
+
+
+def is_lost(case: Case, pod: Pod) -> bool:
+    """Tell whether a pod outlived its deletion by so much that its node must be gone."""
+    if pod.deleting_since is None or has_ended(pod):
+        return False
+    timeout = timedelta(seconds=case.spec.retry_policy.node_lost_timeout_seconds)
+    return case.now - pod.deleting_since >= timeout
+
+
+def _lost(case: Case, pod: Pod) -> End:
+    timeout = case.spec.retry_policy.node_lost_timeout_seconds
+    message = (
+        f"Node {pod.node or 'unknown'} did not end the pod within nodeLostTimeoutSeconds "
+        f"({timeout} s); it is forced to end."
+    )
+    return End(_own(case, Reason.NODE_LOST, message), Reason.NODE_LOST)
+
+
+def _unpullable(case: Case, attempt: AttemptStatus, pod: Pod) -> End | None:
+    if attempt.started_at is not None:
+        return None
+    problem = image_pull.give_up(pod, attempt.image, case.settings, case.now)
+    if problem is None:
+        return None
+    return End(_own(case, Reason.IMAGE_PULL_FAILED, problem), Reason.IMAGE_PULL_FAILED)
+
+
+def _ended_pod(case: Case, attempt: AttemptStatus, job: Job | None, pod: Pod) -> End:
+    seen = outcomes.outcome_of_pod(pod, case.stamp)
+    return End(_told(attempt, case.status, seen), outcomes.reason_of(seen.reason), job, pod)
+
+
+def _ended_job(case: Case, attempt: AttemptStatus, job: Job) -> End | None:
+    if job.complete or job.failed:
+        seen = outcomes.outcome_of_job(job, case.stamp)
+    elif job.suspended and not job.deleting and attempt.started_at is not None:
+        seen = _own(case, Reason.PREEMPTED, "The queue took the Job's place back.")
+    else:
+        return None
+    return End(_told(attempt, case.status, seen), outcomes.reason_of(seen.reason), job)
+
+
+def _without_job(case: Case, attempt: AttemptStatus) -> End | None:
+    if attempt.outcome is None and attempt.started_at is None:
+        # Its Job was never made, or was deleted while it waited: made again unless unwanted.
+        stop = stop_of(case)
+        if stop is None:
+            return None
+        return End(_own(case, stop.reason, "It was stopped before it started."), stop.reason)
+    seen = _own(case, Reason.JOB_DELETED, "The Job is gone, and no last report came.")
+    return End(_told(attempt, case.status, seen), Reason.JOB_DELETED)
+
+
+def _own(case: Case, reason: Reason, message: str) -> OutcomeStatus:
+    return OutcomeStatus(reason=reason, message=message, finished_at=case.stamp)
+
+
+def _told(attempt: AttemptStatus, status: Status, seen: OutcomeStatus) -> OutcomeStatus:
+    """Return the trainer's last word where it was reported, else what was seen.
+
+    A completion that was seen and not reported says nothing of the steps: another attempt asks
+    the storage and reports.
+    """
+    finished_at = seen.finished_at.replace(microsecond=0) if seen.finished_at else None
+    if attempt.outcome is not None:
+        return attempt.outcome.model_copy(update={"finished_at": finished_at})
+    seen = seen.model_copy(update={"finished_at": finished_at})
+    if outcomes.verdict(seen) is not Verdict.COMPLETE or status.step >= attempt.target_steps:
+        return seen
+    message = (
+        f"The trainer finished, but the last report that came was of step {status.step} of "
+        f"{attempt.target_steps}: check that its pod reaches the operator's Service."
+    )
+    unknown = {"exit_code": None, "reason": Reason.REPORT_MISSING.value, "message": message}
+    return seen.model_copy(update=unknown)
+
+
+def _cause(end: End, stop: Stop | None) -> Reason:
+    """Return what ended the attempt: a trainer says Saved for a drain and a deletion alike."""
+    if stop is not None:
+        return stop.reason
+    said = outcomes.reason_of(end.outcome.reason)
+    if said not in {Reason.SAVED, Reason.POD_DELETED, Reason.KILLED}:
+        return said
+    if end.pod is None:
+        return end.seen
+    if (disruption := outcomes.disruption_of(end.pod)) is not None:
+        return disruption
+    if end.job is None or end.job.deleting:
+        return Reason.JOB_DELETED
+    return Reason.POD_DELETED if end.pod.deleting_since is not None else said
+
+
+def _settle(case: Case, attempt: AttemptStatus, end: End) -> Case:
+    """Record the end: time, retries, and what was interrupted."""
+    ended = attempt.model_copy(update={"outcome": end.outcome})
+    case = case.amended(
+        current_attempt=ended,
+        active_seconds=case.status.active_seconds + deadline.seconds_of(ended),
+    )
+    verdict, stop = outcomes.verdict(end.outcome), stop_of(case)
+    made = made_checkpoint(ended, case.status)
+    if verdict in {Verdict.RETRYABLE, Verdict.SAVED} and stop is None:
+        case = case.amended(retries=retry.after_end(case, made=made))
+    elif made or verdict is Verdict.COMPLETE:
+        case = case.amended(retries=retry.NONE)
+    if not _is_interruption(ended, verdict, stopped=stop is not None):
+        return case
+    return _interrupted(case, ended, _cause(end, stop))
+
+
+def _is_interruption(attempt: AttemptStatus, verdict: Verdict, *, stopped: bool) -> bool:
+    ran = attempt.resumed_from_step is not None
+    match verdict:
+        case Verdict.COMPLETE:
+            return False
+        case Verdict.SAVED:
+            return not stopped
+        case Verdict.PERMANENT:
+            return ran
+        case Verdict.RETRYABLE:
+            return ran or not stopped
+
+
+def _interrupted(case: Case, attempt: AttemptStatus, cause: Reason) -> Case:
+    status, outcome = case.status, attempt.outcome
+    reported = attempt.sequence is not None
+    entry = Interruption(
+        attempt=attempt.number,
+        time=outcome.finished_at if outcome and outcome.finished_at else case.stamp,
+        reason=cause,
+        message=outcome.message if outcome else "",
+        last_reported_step=attempt.last_step if reported else attempt.start_step or 0,
+    )
+    return case.amended(
+        interruptions=[entry, *status.interruptions][:MAX_INTERRUPTIONS],
+        interruption_count=status.interruption_count + 1,
+    )

@@ -1,0 +1,92 @@
+"""Which Jobs and pods go: those past their time, left over, or on a lost node."""
+
+from datetime import datetime, timedelta
+
+from detection_operator.api.conditions import ConditionType, Phase
+from detection_operator.api.v1alpha1 import Status
+from detection_operator.core.actions import Action, DeleteJob, ForceDeletePod
+from detection_operator.core.case import Case, has_ended
+from detection_operator.core.policies.attempt_end import is_lost
+from detection_operator.core.state import Job, Pod
+
+KEPT_JOBS = 3
+"""Ended attempts whose pods can still be read (`kubectl logs`); older ones go."""
+
+_FINISHED: dict[str, ConditionType] = {
+    Phase.COMPLETE: ConditionType.COMPLETE,
+    Phase.FAILED: ConditionType.FAILED,
+    Phase.REFUSED: ConditionType.STALLED,
+}
+
+
+def clean_up(case: Case) -> tuple[Action, ...]:
+    """Return what to remove, given the status to be; never the resource or a checkpoint."""
+    expired = seconds_to_live(case) == 0.0
+    jobs = [job for job in case.observed.jobs if not job.deleting]
+    old = _old(case)
+    deletions = [
+        DeleteJob(job.name, job.uid, why)
+        for job in jobs
+        if (why := _why_delete(case, job, expired=expired, old=job.name in old))
+    ]
+    forced = [ForceDeletePod(pod.name, pod.uid) for pod in _pods(case) if is_lost(case, pod)]
+    return (*forced, *deletions)
+
+
+def recheck_after_s(case: Case) -> float | None:
+    """Return when there will be something to remove that no event will tell of."""
+    left = seconds_to_live(case)
+    waits = [] if not left or not case.observed.jobs else [left]
+    timeout = case.spec.retry_policy.node_lost_timeout_seconds
+    for pod in _pods(case):
+        if pod.deleting_since is not None and not has_ended(pod):
+            overdue = (case.now - pod.deleting_since).total_seconds()
+            waits.append(max(timeout - overdue, 0.0))
+    return min(waits, default=None)
+
+
+def seconds_to_live(case: Case) -> float | None:
+    """Return when `ttlSecondsAfterFinished` is over; None where nothing expires."""
+    ttl, since = case.spec.ttl_seconds_after_finished, _finished_since(case.status)
+    if ttl is None or since is None:
+        return None
+    # Compared as seconds: a time to live may lie beyond the calendar.
+    return max(ttl - (case.now - since) / timedelta(seconds=1), 0.0)
+
+
+def _pods(case: Case) -> list[Pod]:
+    return [pod for job in case.observed.jobs for pod in job.pods] + list(case.observed.orphans)
+
+
+def _finished_since(status: Status) -> datetime | None:
+    about = _FINISHED.get(status.phase)
+    since = [c.last_transition_time for c in status.conditions if c.type == about]
+    return since[0] if since else None
+
+
+def _why_delete(case: Case, job: Job, *, expired: bool, old: bool) -> str:
+    if expired:
+        return "ttlSecondsAfterFinished is over."
+    if old:
+        return f"Only the newest {KEPT_JOBS} ended attempts are kept."
+    return "It is left over." if _is_stray(case, job) else ""
+
+
+def _is_stray(case: Case, job: Job) -> bool:
+    """Tell whether `job` may still run pods that nothing waits for."""
+    if job.complete or job.failed or (job.pods and all(has_ended(pod) for pod in job.pods)):
+        return False
+    attempt, preflight = case.attempt, case.status.preflight
+    if job.attempt is not None:
+        current = attempt is not None and attempt.job_name == job.name and case.is_under_way
+        return not current
+    checking = case.status.phase == Phase.PREFLIGHT
+    return not (checking and preflight is not None and preflight.job_name == job.name)
+
+
+def _old(case: Case) -> frozenset[str]:
+    attempt = case.attempt
+    current = attempt.job_name if attempt is not None else ""
+    ended = [job for job in case.observed.jobs if job.attempt is not None and job.name != current]
+    ended.sort(key=lambda job: job.attempt or 0, reverse=True)
+    return frozenset(job.name for job in ended[KEPT_JOBS:])

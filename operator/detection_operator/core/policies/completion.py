@@ -1,0 +1,41 @@
+"""When a training is complete, and when raised steps make it go on."""
+
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.core import outcomes
+from detection_operator.core.case import Case, Standing, is_settled, newest_step
+from detection_operator.core.policies import retry
+from detection_trainer.contract.exit_codes import Verdict
+
+
+def complete(case: Case) -> Standing | None:
+    """Say that the training is complete, where nothing is left to do."""
+    attempt = case.attempt
+    if attempt is None or attempt.outcome is None or not is_settled(attempt):
+        return None
+    finished = outcomes.verdict(attempt.outcome) is Verdict.COMPLETE
+    steps, reached = case.spec.steps, newest_step(case.status) or 0
+    if finished and steps <= attempt.target_steps:
+        return _completed(case, reached)
+    # Only lowered steps: at an attempt's own target, evaluation and the last word may be missing.
+    if steps < attempt.target_steps and steps <= reached:
+        return _completed(case, reached)
+    return None
+
+
+def _completed(case: Case, reached: int) -> Standing:
+    steps = case.spec.steps
+    trained = max(reached, case.status.step)
+    if steps < trained:
+        message = (
+            f"spec.steps is {steps}, below the {trained} that were trained: it is complete where "
+            "it is. Raise steps to train on."
+        )
+    elif trained < steps:
+        message = f"Training ended at step {trained} of {steps}. Raise steps to train on."
+    else:
+        message = f"All {steps} steps are trained. Raise steps to train on."
+    attempt, completed_at = case.attempt, case.status.completion_time
+    if completed_at is None and attempt is not None and attempt.outcome is not None:
+        completed_at = attempt.outcome.finished_at
+    changes = (("completion_time", completed_at or case.stamp), ("retries", retry.NONE))
+    return Standing(Phase.COMPLETE, Reason.TARGET_REACHED, message, changes=changes)

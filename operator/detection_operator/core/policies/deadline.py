@@ -1,0 +1,52 @@
+"""`activeDeadlineSeconds`: the sum of active time over attempts; waiting does not count."""
+
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import AttemptStatus
+from detection_operator.core.case import Case, Standing, newest_step
+
+
+def active_seconds(case: Case) -> float:
+    """Return how long trainers have run, the one under way included."""
+    attempt = case.attempt
+    running = 0.0
+    if case.is_under_way and attempt is not None and attempt.started_at is not None:
+        running = max((case.now - attempt.started_at).total_seconds(), 0.0)
+    return case.status.active_seconds + running
+
+
+def seconds_of(attempt: AttemptStatus) -> int:
+    """Return how long an ended attempt was active."""
+    outcome = attempt.outcome
+    if outcome is None or outcome.finished_at is None or attempt.started_at is None:
+        return 0
+    return max(int((outcome.finished_at - attempt.started_at).total_seconds()), 0)
+
+
+def is_over(case: Case) -> bool:
+    """Tell whether no active time is left."""
+    limit = case.spec.active_deadline_seconds
+    return limit is not None and active_seconds(case) >= limit
+
+
+def seconds_left(case: Case) -> float | None:
+    """Return the active time that is left; None without a deadline or while none is spent."""
+    limit, attempt = case.spec.active_deadline_seconds, case.attempt
+    if limit is None or not case.is_under_way or attempt is None or attempt.started_at is None:
+        return None
+    return max(limit - active_seconds(case), 0.0)
+
+
+def fail_over_deadline(case: Case) -> Standing | None:
+    """Fail a training whose active time is spent; a raised deadline lets it go on."""
+    if not is_over(case):
+        return None
+    step = newest_step(case.status)
+    saved = "No checkpoint was made." if step is None else f"The newest checkpoint is step {step}."
+    message = f"{explain(case)} {saved} Raise activeDeadlineSeconds to go on."
+    return Standing(Phase.FAILED, Reason.DEADLINE_EXCEEDED, message)
+
+
+def explain(case: Case) -> str:
+    """Return the sentence that says which limit was reached."""
+    limit = case.spec.active_deadline_seconds
+    return f"Its attempts were active for activeDeadlineSeconds ({limit} s)."

@@ -1,0 +1,39 @@
+"""How long an image that cannot be pulled is waited for: a Job never fails by itself for it."""
+
+from datetime import datetime
+
+from detection_operator.core.state import Pod, PolicySettings, Waiting
+
+PULL_REASONS = frozenset({
+    "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName",
+    "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed",
+})  # fmt: skip
+HOPELESS_REASONS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+
+
+def pull_problem(pod: Pod) -> Waiting | None:
+    """Return why the pod's image cannot be pulled; None where that is not what it waits for."""
+    waiting = pod.waiting
+    return waiting if waiting is not None and waiting.reason in PULL_REASONS else None
+
+
+def seconds_left(pod: Pod, settings: PolicySettings, now: datetime) -> float | None:
+    """Return how long the image is still waited for; None where no pull fails."""
+    waiting = pull_problem(pod)
+    if waiting is None:
+        return None
+    if waiting.reason in HOPELESS_REASONS:
+        return 0.0
+    waited = (now - waiting.since).total_seconds() if waiting.since else 0.0
+    return max(settings.image_pull_timeout_s - waited, 0.0)
+
+
+def give_up(pod: Pod, image: str, settings: PolicySettings, now: datetime) -> str | None:
+    """Return why the pod is given up; None while it may still start."""
+    waiting, left = pull_problem(pod), seconds_left(pod, settings, now)
+    if waiting is None or left is None or left > 0:
+        return None
+    return (
+        f"The image {image} could not be pulled: {waiting.reason}: {waiting.message} "
+        "Correct spec.image or spec.podTemplate.imagePullSecrets."
+    )

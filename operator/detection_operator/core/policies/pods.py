@@ -1,0 +1,71 @@
+"""What a pod of an attempt or a preflight waits for, in words."""
+
+from dataclasses import dataclass
+
+from detection_operator.api.conditions import Reason
+from detection_operator.core.case import Case, has_ended
+from detection_operator.core.policies import image_pull
+from detection_operator.core.state import Job, Pod, Waiting
+
+STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What holds a Job's pod up."""
+
+    reason: Reason
+    message: str
+    recheck_after_s: float | None = None
+
+
+def first_alive(pods: tuple[Pod, ...]) -> Pod | None:
+    """Return the pod whose container may still run; one that is not being deleted comes first."""
+    alive = [pod for pod in pods if not has_ended(pod)]
+    return min(alive, key=lambda pod: pod.deleting_since is not None, default=None)
+
+
+def wait_of(case: Case, job: Job, pod: Pod | None) -> Wait | None:
+    """Return what the Job's pod waits for; None once its container runs."""
+    if pod is None:
+        return _wait_for_pod(job)
+    if pod.running_since is not None:
+        return None
+    if pod.unschedulable is not None:
+        return Wait(Reason.UNSCHEDULABLE, f"No node takes the pod: {pod.unschedulable.message}")
+    if (problem := image_pull.pull_problem(pod)) is not None:
+        left = image_pull.seconds_left(pod, case.settings, case.now)
+        message = f"The image cannot be pulled: {problem.reason}: {problem.message}"
+        return Wait(Reason.IMAGE_PULL_FAILED, message, left)
+    if pod.waiting is not None and pod.waiting.reason not in STARTING_REASONS:
+        return _wait_for_container(pod.waiting)
+    return Wait(Reason.QUEUED, "The pod waits for a node, a volume or its image.")
+
+
+def stopping(case: Case, pod: Pod) -> Wait | None:
+    """Return how the pod ends that is being deleted; None for one that is not."""
+    if pod.deleting_since is None:
+        return None
+    timeout = case.spec.retry_policy.node_lost_timeout_seconds
+    overdue = (case.now - pod.deleting_since).total_seconds()
+    left = max(timeout - overdue, 0.0)
+    if overdue > 0:
+        message = (
+            f"Node {pod.node or 'unknown'} has not ended the pod within its grace period; it is "
+            f"forced to end {timeout} s after it (retryPolicy.nodeLostTimeoutSeconds)."
+        )
+        return Wait(Reason.NODE_LOST, message, left)
+    return Wait(Reason.SAVING, "The pod is being stopped: the trainer saves.", left)
+
+
+def _wait_for_pod(job: Job) -> Wait:
+    if job.suspended:
+        return Wait(Reason.QUEUED, "The Job waits in its queue: its spec.suspend is the queue's.")
+    if job.rejected:
+        return Wait(Reason.POD_REJECTED, f"The cluster refuses the pod: {job.rejected}")
+    return Wait(Reason.QUEUED, "The Job has no pod yet.")
+
+
+def _wait_for_container(waiting: Waiting) -> Wait:
+    message = f"The container cannot start: {waiting.reason}: {waiting.message}"
+    return Wait(Reason.START_FAILED, message)

@@ -1,0 +1,139 @@
+"""The check before the first attempt: CPU only, no TensorFlow, so that no GPU is taken in vain."""
+
+from dataclasses import replace
+
+from detection_operator import names
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import OutcomeStatus, PreflightStatus, Spec
+from detection_operator.core import outcomes
+from detection_operator.core.actions import Action, DeleteJob, RestoreFrom, StartPreflight
+from detection_operator.core.case import Case, Standing, newest_step
+from detection_operator.core.policies import image_pull, pods, retry
+from detection_operator.core.policies.attempt_end import is_lost
+from detection_operator.core.state import Pod
+from detection_trainer.contract.exit_codes import Verdict
+
+
+def is_wanted(case: Case) -> bool:
+    """Tell whether this spec is to be checked before an attempt starts."""
+    if newest_step(case.status) is not None or case.spec.preflight == "Never":
+        return False
+    return case.spec.preflight == "Always" or asks_for_device(case.spec) or restores_uri(case.spec)
+
+
+def asks_for_device(spec: Spec) -> bool:
+    """Tell whether an extended resource is asked for: its name has a domain, as nvidia.com/gpu."""
+    resources = spec.resources
+    asked = {**resources.requests, **resources.limits}
+    return any("/" in name and str(quantity) != "0" for name, quantity in asked.items())
+
+
+def restores_uri(spec: Spec) -> bool:
+    """Tell whether weights come from a place that only storage knows."""
+    source = spec.restore.from_ if spec.restore is not None else spec.continue_from
+    return source is not None and source.uri is not None
+
+
+def record_preflight(case: Case) -> Case:
+    """Return `case` with the preflight's outcome, once its pod ended."""
+    preflight = case.status.preflight
+    if preflight is None or preflight.outcome is not None:
+        return case
+    outcome = _outcome_of(case, preflight)
+    if outcome is None:
+        return case
+    finished_at = (outcome.finished_at or case.stamp).replace(microsecond=0)
+    outcome = outcome.model_copy(update={"finished_at": finished_at})
+    again = outcomes.verdict(outcome) in {Verdict.RETRYABLE, Verdict.SAVED}
+    return case.amended(
+        preflight=preflight.model_copy(update={"outcome": outcome}),
+        retries=retry.after_end(case, made=False) if again else retry.NONE,
+    )
+
+
+def check(case: Case, source: RestoreFrom | None) -> Standing | None:
+    """Run the check, wait for it or refuse what it found; None once it passed or is not wanted."""
+    if not is_wanted(case):
+        return None
+    preflight = case.status.preflight
+    if preflight is None or preflight.generation != case.generation:
+        return _start(case, source)
+    if preflight.outcome is None:
+        return _describe(case, preflight, source)
+    match outcomes.verdict(preflight.outcome):
+        case Verdict.COMPLETE:
+            return None
+        case Verdict.PERMANENT:
+            return refuse(preflight.outcome)
+        case Verdict.RETRYABLE | Verdict.SAVED:
+            return _try_again(case, preflight, source)
+
+
+def refuse(outcome: OutcomeStatus) -> Standing:
+    """Refuse the spec for what the check found, until it changes."""
+    message = outcomes.explain(outcome, "It is checked again once the spec changes.")
+    return Standing(Phase.REFUSED, outcomes.reason_of(outcome.reason), message)
+
+
+def _outcome_of(case: Case, preflight: PreflightStatus) -> OutcomeStatus | None:
+    job, its_pods = case.job(preflight.job_name), case.pods(preflight.job_name)
+    alive = pods.first_alive(its_pods)
+    if alive is not None:
+        return _given_up(case, alive)
+    if its_pods:
+        return outcomes.outcome_of_pod(its_pods[0], case.stamp)
+    if job is not None and (job.complete or job.failed):
+        return outcomes.outcome_of_job(job, case.stamp)
+    return None
+
+
+def _given_up(case: Case, pod: Pod) -> OutcomeStatus | None:
+    if is_lost(case, pod):
+        message = f"Node {pod.node or 'unknown'} was lost while the check ran."
+        return OutcomeStatus(reason=Reason.NODE_LOST, message=message, finished_at=case.stamp)
+    problem = image_pull.give_up(pod, case.image, case.settings, case.now)
+    if problem is None:
+        return None
+    return OutcomeStatus(reason=Reason.IMAGE_PULL_FAILED, message=problem, finished_at=case.stamp)
+
+
+def _start(case: Case, source: RestoreFrom | None) -> Standing:
+    name = names.preflight_name(case.identity.name, case.identity.uid, case.generation)
+    preflight = PreflightStatus(job_name=name, created_at=case.stamp, generation=case.generation)
+    return _made(case, preflight, source)
+
+
+def _made(case: Case, preflight: PreflightStatus, source: RestoreFrom | None) -> Standing:
+    make = StartPreflight(preflight.job_name, case.image, source)
+    return Standing(
+        Phase.PREFLIGHT,
+        Reason.PREFLIGHT_RUNNING,
+        _RUNNING,
+        (make,),
+        changes=(("preflight", preflight),),
+    )
+
+
+def _describe(case: Case, preflight: PreflightStatus, source: RestoreFrom | None) -> Standing:
+    job, its_pods = case.job(preflight.job_name), case.pods(preflight.job_name)
+    if job is None:
+        return _made(case, preflight, source)
+    wait = pods.wait_of(case, job, pods.first_alive(its_pods))
+    if wait is None:
+        return Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _RUNNING)
+    return Standing(Phase.PREFLIGHT, wait.reason, wait.message, (), wait.recheck_after_s)
+
+
+def _try_again(case: Case, preflight: PreflightStatus, source: RestoreFrom | None) -> Standing:
+    """Wait for the back-off; the name is the generation's, so the old Job must go first."""
+    job, waiting = case.job(preflight.job_name), retry.back_off(case)
+    if job is not None:
+        actions: tuple[Action, ...] = ()
+        if not job.deleting:
+            actions = (DeleteJob(job.name, job.uid, "The check is made again."),)
+        standing = waiting or Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _RUNNING)
+        return replace(standing, actions=actions)
+    return waiting or _start(case, source)
+
+
+_RUNNING = "A CPU pod checks data, restore source and checkpoint folder before a GPU is taken."

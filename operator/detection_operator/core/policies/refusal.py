@@ -1,0 +1,43 @@
+"""What the operator refuses without a pod, before an attempt starts."""
+
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.core.case import Case, Standing, newest_step
+from detection_trainer.contract.schedule import first_cycles, zero_rate_from
+
+
+def refuse_unsupported(case: Case) -> Standing | None:
+    """Refuse what this version cannot do."""
+    if case.spec.workers == 1:
+        return None
+    message = (
+        f"spec.workers is {case.spec.workers}; this version trains with one worker: set workers: 1 "
+        "(it may have several GPUs)."
+    )
+    return Standing(Phase.REFUSED, Reason.NOT_SUPPORTED, message)
+
+
+def refuse_zero_rate(case: Case) -> Standing | None:
+    """Refuse steps that would train at a learning rate of 0."""
+    spec, schedule = case.spec, case.status.schedule
+    cycles = schedule.cycles if schedule else first_cycles(spec.optimizer.schedule, spec.steps)
+    start = zero_rate_from(spec.optimizer, cycles, spec.steps)
+    if start is None:
+        return None
+    message = (
+        f"From step {start} to {spec.steps} the learning rate would be 0 and nothing would be "
+        "learned: set optimizer.schedule.onExtend: Restart for a new cycle over the added steps, "
+        f"or steps: {start}."
+    )
+    return Standing(Phase.REFUSED, Reason.LEARNING_RATE_ZERO, message)
+
+
+def refuse_shared_folder(case: Case) -> Standing | None:
+    """Refuse a folder that an older training writes to."""
+    owner = case.observed.folder_owner
+    if owner is None or newest_step(case.status) is not None:
+        return None
+    message = (
+        f"Its checkpoint folder is that of training {owner}, which is older: a folder belongs to "
+        "one run; choose another in spec.checkpoints.storage."
+    )
+    return Standing(Phase.REFUSED, Reason.STORAGE_IN_USE, message)

@@ -1,0 +1,112 @@
+"""Where the first weights come from: the training that `restore` or `continueFrom` refers to.
+
+Judged until the first checkpoint is committed; from then on the source may be gone.
+"""
+
+from datetime import timedelta
+
+from detection_operator import names
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import CheckpointStatus, Spec, Status
+from detection_operator.core.actions import RestoreFrom
+from detection_operator.core.case import Case, Standing, checkpoint_claim, newest_step
+from detection_operator.core.policies import fit
+from detection_trainer.contract.spec import RestoreMode, TrainingRef
+
+SOURCE_GRACE_S = 30.0
+"""A manifest may hold both trainings: the one referred to is a moment late, not missing."""
+FINISHED_PHASES = frozenset({Phase.COMPLETE, Phase.FAILED, Phase.REFUSED})
+
+
+def reference_of(spec: Spec) -> TrainingRef | None:
+    """Return the training that `spec` starts from, if it refers to one."""
+    if spec.restore is not None:
+        return spec.restore.from_.training_ref
+    return spec.continue_from.training_ref if spec.continue_from is not None else None
+
+
+def mode_of(spec: Spec) -> RestoreMode | None:
+    """Return the restore mode; None for `continueFrom`, which takes everything."""
+    return spec.restore.mode if spec.restore is not None else None
+
+
+def resolve(case: Case) -> Standing | RestoreFrom | None:
+    """Return the checkpoint to start from, or why there is none yet; None where none is asked."""
+    reference = reference_of(case.spec)
+    if reference is None or newest_step(case.status) is not None:
+        return None
+    if reference.name == case.identity.name:
+        message = (
+            f"trainingRef names this training itself ({reference.name!r}): it resumes and goes on "
+            "by itself when steps rise; name another one."
+        )
+        return Standing(Phase.REFUSED, Reason.SOURCE_NOT_FOUND, message)
+    source = case.observed.source
+    if source is None or not source.found or source.name != reference.name:
+        return _missing(case, reference)
+    if source.spec is None or source.status is None:
+        message = f"Training {reference.name!r} has a spec that does not hold: mend that one first."
+        return Standing(Phase.REFUSED, Reason.SOURCE_HAS_NO_CHECKPOINT, message)
+    misfit = fit.refuse_misfit(case.spec, source.name, source.spec, source.status)
+    return misfit or _checkpoint(reference, source.spec, source.status)
+
+
+def _missing(case: Case, reference: TrainingRef) -> Standing:
+    appears = case.observed.training.created_at + timedelta(seconds=SOURCE_GRACE_S)
+    message = (
+        f"No DetectionTraining {reference.name!r} in namespace {case.identity.namespace!r}: create "
+        "it, or correct trainingRef.name; this one goes on by itself once it is there."
+    )
+    if case.now < appears:
+        wait = (appears - case.now).total_seconds()
+        return Standing(Phase.PENDING, Reason.WAITING_FOR_SOURCE, message, recheck_after_s=wait)
+    return Standing(Phase.REFUSED, Reason.SOURCE_NOT_FOUND, message)
+
+
+def _checkpoint(reference: TrainingRef, spec: Spec, status: Status) -> Standing | RestoreFrom:
+    name, finished = reference.name, status.phase in FINISHED_PHASES
+    chosen = _choose(reference, status)
+    if chosen is None:
+        wanted = "a checkpoint" if reference.step is None else f"a checkpoint of {reference.step}"
+        if finished:
+            return Standing(
+                Phase.REFUSED,
+                Reason.SOURCE_HAS_NO_CHECKPOINT,
+                f"Training {name!r} is {status.phase} and has not {wanted} "
+                f"({_held(status)}): name another training or step.",
+            )
+        return _wait(f"Waiting until training {name!r} has {wanted} ({_held(status)}).")
+    # The newest or best of a training that still runs is not the one that was meant.
+    if reference.step is None and not finished:
+        return _wait(
+            f"Waiting until training {name!r} is complete (it is {status.phase}, "
+            f"{_held(status)}) to take its {reference.select.lower()} checkpoint; to start from "
+            "one that it has now, set trainingRef.step."
+        )
+    claim = checkpoint_claim(name, spec)
+    uri = chosen.uri if claim is None else _mounted(chosen.uri, name)
+    return RestoreFrom(uri, chosen.step, claim)
+
+
+def _choose(reference: TrainingRef, status: Status) -> CheckpointStatus | None:
+    known = [c for c in (status.latest_checkpoint, status.best_checkpoint) if c is not None]
+    if reference.step is not None:
+        return next((c for c in [*status.checkpoints, *known] if c.step == reference.step), None)
+    if reference.select == "Best" and status.best_checkpoint is not None:
+        return status.best_checkpoint
+    return status.latest_checkpoint
+
+
+def _wait(message: str) -> Standing:
+    return Standing(Phase.PENDING, Reason.WAITING_FOR_SOURCE, message)
+
+
+def _held(status: Status) -> str:
+    steps = [str(checkpoint.step) for checkpoint in status.checkpoints]
+    return f"it has steps {', '.join(steps)}" if steps else "it has none"
+
+
+def _mounted(uri: str, source: str) -> str:
+    """Return where a checkpoint of a source's claim lies in this training's pods."""
+    inside = uri.removeprefix(f"file://{names.CHECKPOINTS_MOUNT}").lstrip("/")
+    return f"file://{names.SOURCES_MOUNT}/{source}/{inside}"

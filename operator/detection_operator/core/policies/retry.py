@@ -1,0 +1,78 @@
+"""When to try again: after a back-off where an attempt made no new checkpoint, at once otherwise.
+
+The count is of attempts in a row without a new checkpoint, whatever ended them, so that a long run
+is not ended by six unrelated failures and a crash loop is.
+"""
+
+from datetime import timedelta
+
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import RetryStatus
+from detection_operator.core.case import Case, Standing
+
+NONE = RetryStatus()
+MAX_DOUBLINGS = 30
+"""Beyond it every cap is reached; keeps the power finite."""
+
+
+def delay_s(count: int, base_s: float, cap_s: float) -> float:
+    """Return how long to wait before retry number `count`, from 1."""
+    return float(min(base_s * 2.0 ** min(max(count - 1, 0), MAX_DOUBLINGS), cap_s))
+
+
+def after_end(case: Case, *, made: bool) -> RetryStatus:
+    """Return the retries once an attempt or a preflight ended that may be tried again."""
+    if made:
+        return NONE
+    count = case.status.retries.count + 1
+    settings = case.settings
+    delay = delay_s(count, settings.backoff_base_s, settings.backoff_cap_s)
+    return RetryStatus(count=count, not_before=case.stamp + timedelta(seconds=delay))
+
+
+def forgive_edited(case: Case) -> Case:
+    """Forget the retries of an older spec: an edited one is tried at once."""
+    tried = [case.attempt.generation] if case.attempt else []
+    tried += [case.status.preflight.generation] if case.status.preflight else []
+    if not tried or max(tried) == case.generation or case.status.retries == NONE:
+        return case
+    return case.amended(retries=NONE)
+
+
+def give_up(case: Case) -> Standing | None:
+    """Fail a training that made no checkpoint for too many attempts in a row."""
+    count, most = case.status.retries.count, case.spec.retry_policy.max_retries
+    if count <= most:
+        return None
+    message = (
+        f"{count} attempts in a row made no new checkpoint (retryPolicy.maxRetries: {most}). "
+        f"{last_failure(case)} Mend the cause, then change the spec (or raise maxRetries) to try "
+        "again."
+    )
+    return Standing(Phase.FAILED, Reason.RETRIES_EXHAUSTED, message)
+
+
+def back_off(case: Case) -> Standing | None:
+    """Wait until the next attempt may start."""
+    retries = case.status.retries
+    if retries.not_before is None or case.now >= retries.not_before:
+        return None
+    message = (
+        f"{last_failure(case)} Retry {retries.count} of {case.spec.retry_policy.max_retries} "
+        f"starts at {retries.not_before:%Y-%m-%dT%H:%M:%SZ}."
+    )
+    wait = (retries.not_before - case.now).total_seconds()
+    phase = Phase.PREFLIGHT if case.attempt is None else Phase.RETRYING
+    return Standing(phase, Reason.BACKING_OFF, message, recheck_after_s=wait)
+
+
+def last_failure(case: Case) -> str:
+    """Return the sentence that says what ended last, and why."""
+    preflight, attempt = case.status.preflight, case.attempt
+    if attempt is not None and attempt.outcome is not None:
+        outcome, what = attempt.outcome, f"Attempt {attempt.number}"
+    elif preflight is not None and preflight.outcome is not None:
+        outcome, what = preflight.outcome, "The preflight check"
+    else:
+        return "Nothing was recorded of the last attempt."
+    return f"{what} ended early ({outcome.reason}): {outcome.message}"

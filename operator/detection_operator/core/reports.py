@@ -1,0 +1,200 @@
+"""Merges what a trainer reports into the status; the progress server calls it, pod by pod.
+
+`merged = apply_report(status, report, now)`, then a write with the status's resourceVersion, then
+the acknowledgement. `events_between(status, merged)` (core/events.py) tells what is worth an Event.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from detection_operator.api.v1alpha1 import (
+    AttemptStatus,
+    CheckpointStatus,
+    Interruption,
+    ProgressStatus,
+    RestoredStatus,
+    ScheduleStatus,
+    Status,
+)
+from detection_operator.core.case import is_settled
+from detection_operator.core.outcomes import outcome_status
+from detection_trainer.contract.report import CheckpointRecord, Progress, Report
+
+SIGNIFICANT_DIGITS = 4
+LONGEST_ESTIMATE_S = 10 * 365 * 86400
+"""A rate so low that training ends later than this says nothing."""
+
+
+def apply_report(status: Status, report: Report, now: datetime) -> Status:
+    """Return `status` with `report` merged; equal to `status` where the report comes too late.
+
+    Too late is one of another attempt, of a sequence that was applied, or of an attempt whose end
+    was recorded. It is acknowledged all the same: sending it again would change nothing.
+    """
+    attempt = status.current_attempt
+    if attempt is None or is_stale(attempt, report):
+        return status
+    merged = attempt.model_copy(
+        update={
+            "sequence": report.sequence,
+            "started_at": attempt.started_at or now.replace(microsecond=0),
+            "last_step": max(attempt.last_step, report.step),
+            "resumed_from_step": _first(attempt.resumed_from_step, report.resumed_from_step),
+            "outcome": outcome_status(report.outcome) if report.outcome else attempt.outcome,
+        }
+    )
+    changes = {
+        "current_attempt": merged,
+        # Before the trainer knows where it goes on, its step is none.
+        "step": status.step if merged.resumed_from_step is None else merged.last_step,
+        "progress": _progress(report, merged, now.replace(microsecond=0)),
+        "classes": report.classes or status.classes,
+        "metrics": decimals(report.metrics) or status.metrics,
+        **_start(report),
+        **_checkpoints(report),
+    }
+    return _complete_interruptions(status.model_copy(update=changes), merged)
+
+
+def is_stale(attempt: AttemptStatus, report: Report) -> bool:
+    """Tell whether `report` must not be applied to `attempt`."""
+    if report.attempt != attempt.number or is_settled(attempt):
+        return True
+    return attempt.sequence is not None and report.sequence <= attempt.sequence
+
+
+def is_urgent(before: Status, after: Status) -> bool:
+    """Tell whether a report brought more than progress, so that it must be written at once."""
+    return _facts(before) != _facts(after)
+
+
+def decimal(value: float | None) -> str | None:
+    """Return a number as the API keeps it, `"0.4123"`; None where it is not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return f"{value + 0.0:.{SIGNIFICANT_DIGITS}g}"
+
+
+def decimals(values: Mapping[str, float]) -> dict[str, str]:
+    """Return the finite ones of `values` as decimals."""
+    texts = {name: decimal(value) for name, value in values.items()}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _facts(status: Status) -> tuple[object, ...]:
+    attempt = status.current_attempt
+    started = attempt is not None and attempt.sequence is not None
+    return (
+        status.checkpoints,
+        status.best_checkpoint,
+        status.skipped_checkpoints,
+        status.restored,
+        status.metrics,
+        status.classes,
+        status.schedule,
+        status.interruptions,
+        started,
+        attempt.resumed_from_step if attempt else None,
+        attempt.outcome if attempt else None,
+    )
+
+
+def _first(known: int | None, reported: int | None) -> int | None:
+    return reported if known is None else known
+
+
+def _start(report: Report) -> dict[str, object]:
+    """Return what a trainer finds out at its start: the restore and the schedule."""
+    changes: dict[str, object] = {}
+    if report.cycles:
+        changes["schedule"] = ScheduleStatus(
+            decay_steps=report.cycles[0].decay_steps, cycles=report.cycles
+        )
+    if (restored := report.restored) is not None:
+        changes["restored"] = RestoredStatus(
+            mode=restored.mode,
+            uri=restored.uri,
+            step=restored.step,
+            digest=restored.digest,
+            variables=restored.variables,
+            groups=restored.groups,
+        )
+    return changes
+
+
+def _checkpoints(report: Report) -> dict[str, object]:
+    """Return what storage holds; until the trainer has looked, its list is empty.
+
+    A recorded checkpoint is never taken back: what follows from its loss is the trainer's to say
+    (CheckpointMissing).
+    """
+    changes: dict[str, object] = {}
+    if report.skipped:
+        changes["skipped_checkpoints"] = list(report.skipped)
+    if not report.checkpoints:
+        return changes
+    checkpoints = [_checkpoint(record) for record in report.checkpoints]
+    changes["checkpoints"] = checkpoints
+    changes["checkpoint_count"] = max(report.checkpoint_count, len(checkpoints))
+    changes["latest_checkpoint"] = max(checkpoints, key=lambda checkpoint: checkpoint.step)
+    if report.best is not None:
+        changes["best_checkpoint"] = _checkpoint(report.best)
+    return changes
+
+
+def _checkpoint(record: CheckpointRecord) -> CheckpointStatus:
+    return CheckpointStatus(
+        step=record.step,
+        uri=record.uri,
+        digest=record.digest,
+        saved_at=record.saved_at.replace(microsecond=0),
+        metrics=decimals(record.metrics),
+    )
+
+
+def _progress(report: Report, attempt: AttemptStatus, now: datetime) -> ProgressStatus:
+    told = report.progress
+    memory = told.memory_bytes
+    return ProgressStatus(
+        loss=decimal(told.loss),
+        learning_rate=decimal(told.learning_rate),
+        steps_per_second=decimal(told.steps_per_second),
+        data_wait_fraction=decimal(told.data_wait_fraction),
+        checkpoint_seconds=decimal(told.checkpoint_seconds),
+        memory_bytes=memory if memory is not None and memory >= 0 else None,
+        estimated_completion_time=_estimate(told, report.target_steps - attempt.last_step, now),
+        reported_at=now,
+    )
+
+
+def _estimate(told: Progress, steps_left: int, now: datetime) -> datetime | None:
+    rate = told.steps_per_second
+    if rate is None or not rate > 0 or steps_left <= 0:
+        return None
+    # Multiplied, since a quotient by the smallest of rates would overflow.
+    if steps_left > LONGEST_ESTIMATE_S * rate:
+        return None
+    return (now + timedelta(seconds=steps_left / rate)).replace(microsecond=0)
+
+
+def _complete_interruptions(status: Status, attempt: AttemptStatus) -> Status:
+    """Say what the interruptions before this attempt cost, once it is known where it went on."""
+    resumed = attempt.resumed_from_step
+    if resumed is None:
+        return status
+    known = [_completed(entry, resumed) for entry in status.interruptions]
+    added = sum(
+        new.steps_lost or 0
+        for old, new in zip(status.interruptions, known, strict=True)
+        if old.steps_lost is None
+    )
+    lost = status.steps_lost + added
+    return status.model_copy(update={"interruptions": known, "steps_lost": lost})
+
+
+def _completed(entry: Interruption, resumed: int) -> Interruption:
+    if entry.resumed_from_step is not None:
+        return entry
+    lost = max(entry.last_reported_step - resumed, 0)
+    return entry.model_copy(update={"resumed_from_step": resumed, "steps_lost": lost})

@@ -1,0 +1,43 @@
+"""Builds the PersistentVolumeClaim for checkpoints."""
+
+from typing import Any
+
+from detection_operator import names
+from detection_operator.core.state import Training
+from detection_operator.manifests.owner import labels, owner_reference
+
+
+def build_claim(training: Training) -> dict[str, Any]:
+    """Return the claim that `checkpoints.storage.volumeClaim.size` asks for.
+
+    With `whenDeleted: Retain` it has no owner, and so outlives the training.
+
+    Raises:
+        ValueError: the spec asks for no new claim.
+    """
+    claim = training.spec.checkpoints.storage.volume_claim if training.spec else None
+    if claim is None or claim.size is None:
+        raise ValueError(
+            f"training {training.identity.name!r}: expected checkpoints.storage.volumeClaim.size; "
+            "received none, so there is no claim to make"
+        )
+    identity = training.identity
+    metadata: dict[str, Any] = {
+        "name": names.claim_name(identity.name),
+        "namespace": identity.namespace,
+        "labels": labels(identity),
+    }
+    if claim.when_deleted == "Delete":
+        metadata["ownerReferences"] = [owner_reference(identity)]
+    spec: dict[str, Any] = {
+        "accessModes": list(claim.access_modes),
+        "resources": {"requests": {"storage": claim.size}},
+    }
+    if claim.storage_class_name is not None:
+        spec["storageClassName"] = claim.storage_class_name
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata,
+        "spec": spec,
+    }

@@ -1,0 +1,88 @@
+"""Builds the ConfigMap with the document that a trainer reads: the training itself.
+
+The same document runs outside the cluster with `detection-trainer run`.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from detection_operator.api.v1alpha1 import API_VERSION, KIND, Spec
+from detection_operator.core.actions import RestoreFrom
+from detection_operator.core.case import newest_step
+from detection_operator.core.state import Training
+from detection_operator.manifests.owner import labels, owner_reference
+from detection_trainer.contract.base import dump
+from detection_trainer.contract.spec import KUBERNETES_FIELDS
+
+FILE = "training.json"
+
+
+def config_text(training: Training, source: RestoreFrom | None) -> str:
+    """Return the document: what only Kubernetes reads is dropped, a trainingRef made a URI.
+
+    Once the training has a checkpoint of its own, how it began is left out too: its source may be
+    gone, and the trainer resumes.
+
+    Raises:
+        ValueError: the training's spec does not hold, or its trainingRef was not resolved.
+    """
+    if training.spec is None:
+        raise ValueError(
+            f"training {training.identity.name!r} has no spec that holds: {training.invalid}"
+        )
+    spec = {
+        key: value for key, value in dump(training.spec).items() if key not in KUBERNETES_FIELDS
+    }
+    if newest_step(training.status) is not None:
+        spec.pop("restore", None)
+        spec.pop("continueFrom", None)
+    else:
+        spec |= _resolved(training.spec, source)
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "namespace": training.identity.namespace,
+            "name": training.identity.name,
+        },
+        "spec": spec,
+    }
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def text_digest(text: str) -> str:
+    """Return `sha256:<hex>` of the document's bytes, by which an edited one is refused."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def build_config_map(training: Training, name: str, source: RestoreFrom | None) -> dict[str, Any]:
+    """Return the immutable ConfigMap `name` with the training's document."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": training.identity.namespace,
+            "labels": labels(training.identity),
+            "ownerReferences": [owner_reference(training.identity)],
+        },
+        "immutable": True,
+        "data": {FILE: config_text(training, source)},
+    }
+
+
+def _resolved(spec: Spec, source: RestoreFrom | None) -> dict[str, Any]:
+    """Return `restore` or `continueFrom` with the URI that its trainingRef stands for."""
+    restore, going_on = spec.restore, spec.continue_from
+    referred = restore.from_ if restore is not None else going_on
+    if referred is None or referred.training_ref is None:
+        return {}
+    if source is None:
+        raise ValueError(
+            f"trainingRef {referred.training_ref.name!r} must be resolved to a URI before its "
+            "trainer can start; received no source"
+        )
+    if restore is not None:
+        return {"restore": {"mode": restore.mode.value, "from": {"uri": source.uri}}}
+    return {"continueFrom": {"uri": source.uri}}

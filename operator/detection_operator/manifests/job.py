@@ -1,0 +1,139 @@
+"""Builds the Jobs of attempts and preflights: one pod, never restarted, each failure told apart.
+
+`backoffLimit: 0` and `podReplacementPolicy: Failed`: the operator alone decides on another pod.
+"""
+
+from typing import Any
+
+from detection_operator import names
+from detection_operator.api.v1alpha1 import Spec
+from detection_operator.core.actions import StartAttempt, StartPreflight
+from detection_operator.core.case import newest_step
+from detection_operator.core.state import PolicySettings, Training
+from detection_operator.manifests.owner import labels, owner_reference
+from detection_operator.manifests.pod import Run, build_pod
+from detection_trainer.contract import runtime
+from detection_trainer.contract.base import dump
+from detection_trainer.contract.exit_codes import PERMANENT_CODES, RETRYABLE_CODES, ExitCode
+
+Object = dict[str, Any]
+
+PREFLIGHT_RESOURCES: Object = {
+    "requests": {"cpu": "100m", "memory": "256Mi"},
+    "limits": {"cpu": "1", "memory": "1Gi"},
+}
+
+
+def build_attempt_job(training: Training, action: StartAttempt, settings: PolicySettings) -> Object:
+    """Return the Job of one attempt.
+
+    Raises:
+        ValueError: the training's spec does not hold.
+    """
+    spec = _spec_of(training)
+    environment = {runtime.ATTEMPT: str(action.number)}
+    if (recorded := newest_step(training.status)) is not None:
+        environment[runtime.RECORDED_STEP] = str(recorded)
+    run = Run(
+        verb="run",
+        name=action.job_name,
+        image=action.image,
+        role=names.ROLE_TRAINER,
+        labels=labels(training.identity, names.ROLE_TRAINER, action.number),
+        resources=dump(spec.resources),
+        environment=environment,
+        source=action.source,
+        holds_claim=True,
+        reports=True,
+    )
+    job = _job(training, run, build_pod(training, spec, run, settings))
+    if (queue := training.labels.get(names.QUEUE_LABEL)) is not None:
+        job["metadata"]["labels"][names.QUEUE_LABEL] = queue
+        # From here on the field is the queue's: it resumes the Job once it has room.
+        job["spec"]["suspend"] = True
+    return job
+
+
+def build_preflight_job(
+    training: Training, action: StartPreflight, settings: PolicySettings
+) -> Object:
+    """Return the Job that checks one generation of the spec: CPU only.
+
+    A claim that is yet to be made is not mounted: a volume bound where this pod runs might not be
+    reachable where the GPU is. An empty folder stands for it, as the claim would be empty too.
+
+    Raises:
+        ValueError: the training's spec does not hold.
+    """
+    spec = _spec_of(training)
+    claim = spec.checkpoints.storage.volume_claim
+    run = Run(
+        verb="preflight",
+        name=action.job_name,
+        image=action.image,
+        role=names.ROLE_PREFLIGHT,
+        labels=labels(training.identity, names.ROLE_PREFLIGHT),
+        resources=PREFLIGHT_RESOURCES,
+        environment={},
+        source=action.source,
+        holds_claim=claim is not None and claim.claim_name is not None,
+        reports=False,
+    )
+    job = _job(training, run, build_pod(training, spec, run, settings))
+    job["spec"]["activeDeadlineSeconds"] = settings.preflight_deadline_s
+    return job
+
+
+def _spec_of(training: Training) -> Spec:
+    if training.spec is None:
+        raise ValueError(
+            f"training {training.identity.name!r} has no spec that holds: {training.invalid}"
+        )
+    return training.spec
+
+
+def _job(training: Training, run: Run, pod: Object) -> Object:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": run.name,
+            "namespace": training.identity.namespace,
+            "labels": dict(run.labels),
+            "ownerReferences": [owner_reference(training.identity)],
+        },
+        "spec": {
+            "completions": 1,
+            "parallelism": 1,
+            "completionMode": "NonIndexed",
+            "backoffLimit": 0,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": pod,
+        },
+    }
+
+
+def _failure_rules() -> list[Object]:
+    """Return rules that all fail the Job, so that its condition quotes what a lost pod said.
+
+    The first that matches is quoted: a trainer's own failure comes before a disruption, and a
+    disruption before SAVED, which says nothing of who asked it to stop.
+    """
+    disrupted = {
+        "action": "FailJob",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }
+    return [
+        _exit_rule(list(PERMANENT_CODES)),
+        _exit_rule(list(RETRYABLE_CODES)),
+        disrupted,
+        _exit_rule([ExitCode.SAVED.value]),
+    ]
+
+
+def _exit_rule(codes: list[int]) -> Object:
+    return {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": names.CONTAINER, "operator": "In", "values": codes},
+    }

@@ -1,0 +1,37 @@
+"""Who an object of ours belongs to: owner reference and labels, the same on each."""
+
+from typing import Any
+
+from detection_operator import names
+from detection_operator.api.v1alpha1 import API_VERSION, KIND
+from detection_operator.core.state import Identity
+
+
+def owner_reference(identity: Identity) -> dict[str, Any]:
+    """Return the controller reference to a training.
+
+    `blockOwnerDeletion` is left out: it would need a right on the training's finalizers.
+    """
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": identity.name,
+        "uid": identity.uid,
+        "controller": True,
+    }
+
+
+def labels(
+    identity: Identity, role: str | None = None, attempt: int | None = None
+) -> dict[str, str]:
+    """Return the labels by which the operator finds its objects again."""
+    result = {
+        names.LABEL_MANAGED_BY: names.MANAGED_BY,
+        names.LABEL_TRAINING: identity.name,
+        names.LABEL_TRAINING_UID: identity.uid,
+    }
+    if role is not None:
+        result[names.LABEL_ROLE] = role
+    if attempt is not None:
+        result[names.LABEL_ATTEMPT] = str(attempt)
+    return result

@@ -1,0 +1,201 @@
+"""Builds the pod template of trainers and preflights: restricted, read-only, no API access.
+
+A pod's labels, volumes and environment are ours plus those of `spec.podTemplate`: maps merge with
+ours winning on our own keys, lists append.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from detection_operator import names
+from detection_operator.api.v1alpha1 import PodTemplate, Spec
+from detection_operator.core.actions import RestoreFrom
+from detection_operator.core.case import checkpoint_claim
+from detection_operator.core.state import PolicySettings, Training
+from detection_operator.manifests.config_map import FILE, config_text, text_digest
+from detection_trainer.contract import runtime
+
+Object = dict[str, Any]
+
+CONFIG_MOUNT = "/etc/detection-training"
+TOKEN_MOUNT = "/var/run/secrets/detectiontraining.dev"  # noqa: S105 - a path
+CREDENTIALS_MOUNT = "/var/run/secrets/credentials"
+TERMINATION_LOG = "/dev/termination-log"
+TOKEN_SECONDS = 3600
+USER_ID = 65532
+"""As in the image: no root, no name in the passwd file needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one Job runs, and how it differs from another of the same training."""
+
+    verb: str
+    """Of the command `detection-trainer`."""
+    name: str
+    """Of the Job and its ConfigMap."""
+    image: str
+    role: str
+    labels: dict[str, str]
+    resources: Object
+    environment: dict[str, str]
+    source: RestoreFrom | None
+    holds_claim: bool
+    """Whether checkpoints lie on the claim; else an empty folder stands for a claim not made."""
+    reports: bool
+
+
+def build_pod(training: Training, spec: Spec, run: Run, settings: PolicySettings) -> Object:
+    """Return the pod template of a Job."""
+    template = spec.pod_template
+    volumes, mounts = _volumes(training, spec, run)
+    pod: Object = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.termination_grace_s,
+        "securityContext": {**_pod_security(), **template.security_context},
+        "containers": [_container(training, spec, run, settings, mounts)],
+        "volumes": [*volumes, *template.volumes],
+        **_scheduling(template),
+    }
+    metadata: Object = {"labels": {**template.labels, **run.labels}}
+    if template.annotations:
+        metadata["annotations"] = dict(template.annotations)
+    return {"metadata": metadata, "spec": pod}
+
+
+def _pod_security() -> Object:
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER_ID,
+        "runAsGroup": USER_ID,
+        "fsGroup": USER_ID,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _scheduling(template: PodTemplate) -> Object:
+    said: Object = {
+        "nodeSelector": template.node_selector,
+        "tolerations": template.tolerations,
+        "affinity": template.affinity,
+        "serviceAccountName": template.service_account_name,
+        "imagePullSecrets": template.image_pull_secrets,
+        "priorityClassName": template.priority_class_name,
+        "runtimeClassName": template.runtime_class_name,
+        "schedulerName": template.scheduler_name,
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+def _container(
+    training: Training, spec: Spec, run: Run, settings: PolicySettings, mounts: list[Object]
+) -> Object:
+    template = spec.pod_template
+    container: Object = {
+        "name": names.CONTAINER,
+        "image": run.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["detection-trainer", run.verb, f"{CONFIG_MOUNT}/{FILE}"],
+        "env": _environment(training, spec, run, settings),
+        "resources": run.resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [*mounts, *template.volume_mounts],
+    }
+    if template.env_from:
+        container["envFrom"] = list(template.env_from)
+    return container
+
+
+def _environment(
+    training: Training, spec: Spec, run: Run, settings: PolicySettings
+) -> list[Object]:
+    """Return the user's variables between ours: HOME may be changed, the contract's may not."""
+    contract = {
+        runtime.CONFIG_DIGEST: text_digest(config_text(training, run.source)),
+        runtime.TERMINATION_LOG: TERMINATION_LOG,
+        **run.environment,
+    }
+    if run.reports:
+        path = runtime.REPORT_PATH.format(
+            namespace=training.identity.namespace, name=training.identity.name
+        )
+        contract[runtime.REPORT_URL] = settings.report_url.rstrip("/") + path
+        contract[runtime.REPORT_TOKEN_FILE] = f"{TOKEN_MOUNT}/token"
+    if spec.checkpoints.storage.volume_claim is not None:
+        contract[runtime.CHECKPOINT_URI] = f"file://{names.CHECKPOINTS_MOUNT}"
+    if spec.credentials:
+        places = {c.uri_prefix: _credentials_path(n) for n, c in enumerate(spec.credentials)}
+        contract[runtime.CREDENTIALS] = json.dumps(places, sort_keys=True)
+    ours = [{"name": name, "value": value} for name, value in sorted(contract.items())]
+    return [{"name": "HOME", "value": "/tmp"}, *spec.pod_template.env, *ours]  # noqa: S108 - the pod's own emptyDir
+
+
+def _credentials_path(position: int) -> str:
+    return f"{CREDENTIALS_MOUNT}/{position}"
+
+
+def _volumes(training: Training, spec: Spec, run: Run) -> tuple[list[Object], list[Object]]:
+    """Return volumes and their mounts; the names' prefix keeps them apart from the user's."""
+    pairs = [
+        _volume("config", CONFIG_MOUNT, {"configMap": {"name": run.name}}, read_only=True),
+        _volume("tmp", "/tmp", {"emptyDir": {}}),  # noqa: S108 - the pod's own emptyDir
+        _volume("shm", "/dev/shm", {"emptyDir": {"medium": "Memory"}}),  # noqa: S108 - likewise
+    ]
+    if run.reports:
+        pairs.append(_volume("token", TOKEN_MOUNT, _token(), read_only=True))
+    claim = checkpoint_claim(training.identity.name, spec)
+    if claim is not None:
+        content = _claimed(claim) if run.holds_claim else {"emptyDir": {}}
+        pairs.append(_volume("checkpoints", names.CHECKPOINTS_MOUNT, content))
+    if run.source is not None and run.source.claim_name is not None:
+        pairs.append(_source_volume(spec, run.source.claim_name))
+    for position, credentials in enumerate(spec.credentials):
+        secret = {"secret": {"secretName": credentials.secret_ref.name, "defaultMode": 0o440}}
+        path = _credentials_path(position)
+        pairs.append(_volume(f"credentials-{position}", path, secret, read_only=True))
+    return [volume for volume, _ in pairs], [mount for _, mount in pairs]
+
+
+def _source_volume(spec: Spec, claim: str) -> tuple[Object, Object]:
+    restore, going_on = spec.restore, spec.continue_from
+    referred = restore.from_ if restore is not None else going_on
+    reference = referred.training_ref if referred is not None else None
+    name = reference.name if reference is not None else claim
+    path = f"{names.SOURCES_MOUNT}/{name}"
+    return _volume("source", path, _claimed(claim, read_only=True), read_only=True)
+
+
+def _claimed(claim: str, *, read_only: bool = False) -> Object:
+    content: Object = {"claimName": claim}
+    if read_only:
+        content["readOnly"] = True
+    return {"persistentVolumeClaim": content}
+
+
+def _token() -> Object:
+    token = {
+        "audience": runtime.REPORT_AUDIENCE,
+        "expirationSeconds": TOKEN_SECONDS,
+        "path": "token",
+    }
+    return {"projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o440}}
+
+
+def _volume(
+    name: str, path: str, content: Object, *, read_only: bool = False
+) -> tuple[Object, Object]:
+    full_name = f"detection-{name}"
+    mount: Object = {"name": full_name, "mountPath": path}
+    if read_only:
+        mount["readOnly"] = True
+    return {"name": full_name, **content}, mount
