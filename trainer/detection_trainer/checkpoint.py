@@ -23,7 +23,6 @@ import safetensors.numpy
 
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.report import CheckpointRecord
-from detection_trainer.contract.spec import Model
 from detection_trainer.errors import (
     DamagedCheckpointError,
     NotFoundError,
@@ -126,7 +125,7 @@ class CheckpointWeights:
         self.checkpoint = checkpoint
         self.shapes: Mapping[str, tuple[int, ...]] = checkpoint.manifest.shapes()
         self.classes: list[str] | None = list(checkpoint.manifest.classes)
-        self.model: Model | None = checkpoint.manifest.model
+        self.model = checkpoint.manifest.model
         self.uri: str = checkpoint.folder.uri.rstrip("/")
         self.step: int | None = checkpoint.step
         self.digest: str | None = checkpoint.manifest.digest

@@ -35,7 +35,7 @@ class KerasWeights:
         """
         self.uri = uri
         self._backbone = _backbone(uri)
-        self.model: Model | None = Model(backbone=self._backbone)
+        self.model = Model(backbone=self._backbone)
         self.shapes: Mapping[str, tuple[int, ...]] = {
             f"backbone/{path}": shape
             for path, shape in backbone_shapes(self._backbone, top_level=5).items()

@@ -27,11 +27,13 @@ class Weights(Protocol):
 
     shapes: Mapping[str, tuple[int, ...]]
     classes: list[str] | None
-    model: Model | None
-    """The model whose variables these are; None where the source does not say."""
     uri: str
     step: int | None
     digest: str | None
+
+    @property
+    def model(self) -> Model | None:
+        """The model whose variables these are; None where the source does not say."""
 
     def read(self, paths: Iterable[str]) -> Arrays:
         """Return the values at `paths`."""
