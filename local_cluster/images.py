@@ -169,12 +169,13 @@ def build_and_push(build: Build) -> str:
             remedy="correct the instruction that failed; for a download that failed, "
             "check that the package registry can be reached (`pip download`)",
         )
-        with registry.served() as address:
+        with registry.served() as inside:
             progress.run(
-                buildah(
+                inside
+                + buildah(
                     *("push", "--tls-verify=false"),
                     *("--compression-format", "zstd", "--compression-level", "1"),
-                    *(local, f"docker://{address}/{build.name}:{build.tag}"),
+                    *(local, f"docker://{registry.ADDRESS}/{build.name}:{build.tag}"),
                 ),
                 label=f"push image {build.name}:{build.tag}",
                 remedy="see whether the disk is full (`df -h`), then run this again",
@@ -186,12 +187,13 @@ def buildah(command: str, *arguments: str | Path) -> list[str | Path]:
     """Return a buildah command on a store of our own, its mounts kept from the host."""
     store = cache_directory() / "buildah"
     policy = store / "policy.json"
+    (store / "var-lib").mkdir(parents=True, exist_ok=True)
     if not policy.exists():
-        store.mkdir(parents=True, exist_ok=True)
         policy.write_text(json.dumps(POLICY))
     takes_policy = command in ("bud", "push", "pull")
     return [
-        *("unshare", "--mount", "--propagation", "private", "buildah"),
+        *("unshare", "--mount", "--propagation", "private"),
+        *("sh", "-c", 'mount --bind "$0" /var/lib && exec buildah "$@"', store / "var-lib"),
         *("--root", store / "store", "--runroot", store / "run", "--storage-driver", "overlay"),
         command,
         *(("--signature-policy", policy) if takes_policy else ()),

@@ -7,22 +7,24 @@ so that a changed source file costs a layer of its size and not the whole image.
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_cluster.binaries import COMPONENTS, ensure_binary
 from local_cluster.cache import cache_directory
 from local_cluster.errors import ComponentError
-from local_cluster.topology import REGISTRY_NAME
+from local_cluster.topology import REGISTRY_NAME, REGISTRY_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 START_TIMEOUT_S = 15.0
 POLL_S = 0.02
+ADDRESS = f"127.0.0.1:{REGISTRY_PORT}"
+# TCP_LISTEN of the kernel's include/net/tcp_states.h, as /proc shows it.
+LISTENING = "0A"
 
 
 def registry_directory() -> Path:
@@ -50,44 +52,50 @@ def list_images() -> list[str]:
     )
 
 
-def choose_free_port() -> int:
-    """Return a port of the loopback address that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
-def served() -> Iterator[str]:
-    """Serve the registry on the loopback address while the body runs; yield its address."""
-    address = f"127.0.0.1:{choose_free_port()}"
-    components = ensure_binary(COMPONENTS)
+def served() -> Iterator[list[str]]:
+    """Serve the registry at ADDRESS of a network namespace of its own while the body runs.
+
+    Yields the command prefix that runs a program in that namespace. The address is always
+    the same, and it has to be: buildah remembers by address which layers a registry has.
+    """
+    components = str(ensure_binary(COMPONENTS))
     process = subprocess.Popen(
-        [components, "registry", "--directory", registry_directory(), "--address", address],
+        [
+            *("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"),
+            *(components, "registry", "--directory", str(registry_directory())),
+            *("--address", ADDRESS),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        _wait_until_open(process, address)
-        yield address
+        _wait_until_open(process)
+        yield ["nsenter", "--target", str(process.pid), "--net"]
     finally:
         process.kill()
         process.communicate()
 
 
-def _wait_until_open(process: subprocess.Popen[str], address: str) -> None:
-    host, _, port = address.partition(":")
+def is_listening(table: str, port: int) -> bool:
+    """Return whether /proc/…/net/tcp shows a listening socket at `port`."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    return any(row[1].endswith(f":{port:04X}") and row[3] == LISTENING for row in rows)
+
+
+def _wait_until_open(process: subprocess.Popen[str]) -> None:
+    sockets = Path("/proc", str(process.pid), "net", "tcp")
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-            return
+        with contextlib.suppress(OSError):
+            if is_listening(sockets.read_text(), REGISTRY_PORT):
+                return
         time.sleep(POLL_S)
     process.kill()
     raise ComponentError(
-        f"the image registry on {address} did not come up: {process.communicate()[1].strip()}",
+        f"the image registry did not come up: {process.communicate()[1].strip()}",
         expected=f"it listening within {START_TIMEOUT_S:.0f} s",
         remedy="run this again; if it stays, remove the folder registry/ of the cache",
     )
