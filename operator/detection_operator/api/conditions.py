@@ -22,22 +22,34 @@ class Phase(StrEnum):
     """One word for people; machines read conditions."""
 
     PENDING = "Pending"
-    """Seen, not started: it waits for another training."""
     PREFLIGHT = "Preflight"
-    """A CPU pod checks data, restore source and folder before a GPU is taken."""
     QUEUED = "Queued"
-    """The attempt is made, and its pod waits for a node, an image or a volume."""
     STARTING = "Starting"
-    """The trainer runs and has not reported a step."""
     RUNNING = "Running"
     RETRYING = "Retrying"
-    """An attempt ended early; the next one follows after a back-off."""
     SUSPENDING = "Suspending"
     SUSPENDED = "Suspended"
     COMPLETE = "Complete"
     REFUSED = "Refused"
-    """It cannot run as it is written; the Stalled condition says what to change."""
     FAILED = "Failed"
+
+
+PHASE_HELP: dict[Phase, str] = {
+    Phase.PENDING: "Not started: it waits for the training that it starts from.",
+    Phase.PREFLIGHT: "A CPU pod checks data, restore source and checkpoint folder before a GPU is "
+    "taken.",
+    Phase.QUEUED: "The attempt is made; its pod waits for a node, an image, a volume or a queue.",
+    Phase.STARTING: "The trainer runs and has not reported a step yet.",
+    Phase.RUNNING: "The trainer trains, or saves before it stops.",
+    Phase.RETRYING: "An attempt ended early; the next one follows by itself after a back-off.",
+    Phase.SUSPENDING: "spec.suspend is set; the trainer saves and stops.",
+    Phase.SUSPENDED: "Nothing runs, everything is kept; spec.suspend: false goes on.",
+    Phase.COMPLETE: "All steps are trained; raised steps go on.",
+    Phase.REFUSED: "It cannot run as it is written: the Stalled condition says what to change.",
+    Phase.FAILED: "It ended and is not tried again until the spec changes: the Stalled condition "
+    "says why.",
+}
+"""What each phase means; the reference is generated from it."""
 
 
 class Reason(StrEnum):

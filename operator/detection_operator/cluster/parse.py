@@ -149,7 +149,7 @@ def parse_pod(body: Object) -> Pod:
         node=(body.get("spec") or {}).get("nodeName", ""),
         deleting_since=parse_time(metadata.get("deletionTimestamp")),
         unschedulable=_condition(conditions.get("PodScheduled"), "False"),
-        waiting=_waiting(status, state),
+        waiting=_waiting(status, state, _condition(conditions.get("PodScheduled"), "True")),
         disruption=_condition(conditions.get("DisruptionTarget"), "True"),
         pod_reason=status.get("reason", ""),
         pod_message=status.get("message", ""),
@@ -166,8 +166,12 @@ def _container_state(status: Object) -> Object:
     return {}
 
 
-def _waiting(status: Object, state: Object) -> Waiting | None:
-    """Return why a container waits: an init container's reason stands for the trainer's."""
+def _waiting(status: Object, state: Object, scheduled: Waiting | None) -> Waiting | None:
+    """Return why a container waits: an init container's reason stands for the trainer's.
+
+    A waiting state has no time: the pod waits since it was `scheduled`.
+    """
+    since = scheduled.since if scheduled else None
     waits = [
         (container.get("state") or {}).get("waiting")
         for container in status.get("initContainerStatuses") or []
@@ -176,7 +180,7 @@ def _waiting(status: Object, state: Object) -> Waiting | None:
     for waiting in waits:
         # These two say only that another step is not done yet.
         if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
-            return Waiting(waiting.get("reason", ""), waiting.get("message", ""))
+            return Waiting(waiting.get("reason", ""), waiting.get("message", ""), since)
     return None
 
 

@@ -64,11 +64,6 @@ def is_stale(attempt: AttemptStatus, report: Report) -> bool:
     return attempt.sequence is not None and report.sequence <= attempt.sequence
 
 
-def is_urgent(before: Status, after: Status) -> bool:
-    """Tell whether a report brought more than progress, so that it must be written at once."""
-    return _facts(before) != _facts(after)
-
-
 def decimal(value: float | None) -> str | None:
     """Return a number as the API keeps it, `"0.4123"`; None where it is not finite."""
     if value is None or not math.isfinite(value):
@@ -80,24 +75,6 @@ def decimals(values: Mapping[str, float]) -> dict[str, str]:
     """Return the finite ones of `values` as decimals."""
     texts = {name: decimal(value) for name, value in values.items()}
     return {name: text for name, text in texts.items() if text is not None}
-
-
-def _facts(status: Status) -> tuple[object, ...]:
-    attempt = status.current_attempt
-    started = attempt is not None and attempt.sequence is not None
-    return (
-        status.checkpoints,
-        status.best_checkpoint,
-        status.skipped_checkpoints,
-        status.restored,
-        status.metrics,
-        status.classes,
-        status.schedule,
-        status.interruptions,
-        started,
-        attempt.resumed_from_step if attempt else None,
-        attempt.outcome if attempt else None,
-    )
 
 
 def _first(known: int | None, reported: int | None) -> int | None:

@@ -1,1 +1,33 @@
 """Builders of the Kubernetes objects that the operator owns: pure functions to plain dicts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from detection_operator.core.actions import EnsureClaim, StartAttempt, StartPreflight
+from detection_operator.core.state import PolicySettings, Training
+from detection_operator.manifests.claim import build_claim
+from detection_operator.manifests.config_map import build_config_map
+from detection_operator.manifests.job import build_attempt_job, build_preflight_job
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """Builds what an action creates, with an administrator's settings."""
+
+    settings: PolicySettings
+
+    def claim(self, training: Training, action: EnsureClaim) -> dict[str, Any]:
+        """Return the PersistentVolumeClaim for checkpoints."""
+        return build_claim(training, action.name)
+
+    def config_map(
+        self, training: Training, action: StartAttempt | StartPreflight
+    ) -> dict[str, Any]:
+        """Return the ConfigMap that the pods of the Job mount; both have one name."""
+        return build_config_map(training, action.job_name, action.source)
+
+    def job(self, training: Training, action: StartAttempt | StartPreflight) -> dict[str, Any]:
+        """Return the Job."""
+        if isinstance(action, StartAttempt):
+            return build_attempt_job(training, action, self.settings)
+        return build_preflight_job(training, action, self.settings)

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from detection_operator import names
 from detection_operator.core.state import Training
 from detection_operator.manifests.owner import labels, owner_reference
 
 
-def build_claim(training: Training) -> dict[str, Any]:
-    """Return the claim that `checkpoints.storage.volumeClaim.size` asks for.
+def build_claim(training: Training, name: str) -> dict[str, Any]:
+    """Return the claim `name` that `checkpoints.storage.volumeClaim.size` asks for.
 
     With `whenDeleted: Retain` it has no owner, and so outlives the training.
 
@@ -23,7 +22,7 @@ def build_claim(training: Training) -> dict[str, Any]:
         )
     identity = training.identity
     metadata: dict[str, Any] = {
-        "name": names.claim_name(identity.name),
+        "name": name,
         "namespace": identity.namespace,
         "labels": labels(identity),
     }
