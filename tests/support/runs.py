@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from detection_trainer.checkpoint import Checkpoint, Snapshot, write_checkpoint
+from detection_trainer.checkpoint import Arrays, Checkpoint, Snapshot, write_checkpoint
 from detection_trainer.contract.schedule import first_cycles
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.contract.training import Training, parse_training
@@ -75,12 +75,12 @@ def parsed(**spec: Any) -> Training:
 def snapshot(step: int, value: float | None = None) -> Snapshot:
     """Return a made-up state of `step`."""
     number = float(step) if value is None else value
-    weights = {
+    weights: Arrays = {
         "backbone/conv/kernel": np.full((3, 2), number, np.float32),
         "class_head/predictor/bias": np.full((2,), -number, np.float32),
         "backbone/dropout/seed": np.array([7, step], np.uint32),
     }
-    slots = {
+    slots: Arrays = {
         "optimizer/iteration": np.array(step, np.int64),
         "optimizer/momentum/backbone/conv/kernel": np.full((3, 2), number / 2, np.float32),
     }

@@ -70,7 +70,8 @@ class Environment(Stored):
 
     def differences(self, other: "Environment") -> list[str]:
         """Return what differs in `other`, one sentence each."""
-        mine, theirs = self.model_dump(), other.model_dump()
+        mine = self.model_dump(by_alias=False)
+        theirs = other.model_dump(by_alias=False)
         return [
             f"{field.replace('_', ' ')} was {mine[field]}, now {theirs[field]}"
             for field in mine

@@ -62,7 +62,7 @@ class Reporter:
         """Tell how the loop does; figures that are not finite are left out."""
         finite = {k: v for k, v in figures.items() if v is not None and math.isfinite(v)}
         with self._lock:
-            known = self._report.progress.model_dump(exclude_none=True)
+            known = self._report.progress.model_dump(by_alias=False, exclude_none=True)
             # A loss that stopped being finite must not stand there as the last good one.
             kept = {k: v for k, v in known.items() if k not in figures}
             report = self.update(step=step, progress=Progress(**kept, **finite))

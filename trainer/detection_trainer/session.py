@@ -5,22 +5,25 @@
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
 
 from detection_trainer.attempt import Attempt, Beginning
-from detection_trainer.checkpoint import Snapshot
-from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.checkpoint import Checkpoint, Snapshot
+from detection_trainer.console import Console
+from detection_trainer.contract.spec import Place, TrainingSpec
 from detection_trainer.cycles import describe_extension
 from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.data.label_map import load_classes
-from detection_trainer.data.pipeline import training_batches, validation_batches
+from detection_trainer.data.pipeline import training_batches
 from detection_trainer.describe import RunDescription
 from detection_trainer.environment import prepare_tensorflow
-from detection_trainer.evaluation import evaluate_detector
+from detection_trainer.errors import DataInvalidError
+from detection_trainer.evaluation import Evaluator
 from detection_trainer.fence_watch import FenceWatch
-from detection_trainer.loop import Surroundings, TrainingLoop
+from detection_trainer.loop import Evaluate, Surroundings, TrainingLoop
 from detection_trainer.manifest import Environment, Manifest
 from detection_trainer.models import build_detector
 from detection_trainer.origin import Origin, take_origin
@@ -50,6 +53,8 @@ def run_session(attempt: Attempt, beginning: Beginning) -> int:
     update = build_update(spec, len(data.classes))
     credentials = attempt.options.credentials
     origin = take_origin(beginning, spec, data.classes, update, credentials)
+    if origin.resumed is not None:
+        require_same_data(origin.resumed, data.train)
     session = _Session(attempt, beginning, data, update, origin, environment)
     session.tell_origin()
     if origin.resumed is None:
@@ -66,16 +71,49 @@ def open_data(attempt: Attempt) -> Data:
     classes = load_classes(spec.dataset, credentials)
     cache_dir = options.cache_dir or Path(tempfile.gettempdir()) / "detection-trainer"
 
-    def opened(uri: str) -> Dataset:
+    def opened(place: Place, purpose: str) -> Dataset:
         attempt.stop.raise_if_requested()
-        return open_dataset(uri, classes, credentials, cache_dir, spec.dataset.max_bad_records)
+        dataset = open_dataset(
+            place,
+            classes,
+            cache_dir=cache_dir,
+            credentials=credentials,
+            max_bad_records=spec.dataset.max_bad_records,
+            purpose=purpose,
+        )
+        _tell_dataset(attempt.reporter.console, dataset, purpose)
+        return dataset
 
     validation = spec.dataset.validation
     return Data(
         classes=classes,
-        train=opened(spec.dataset.train.uri),
-        validation=None if validation is None else opened(validation.uri),
+        train=opened(spec.dataset.train, "train"),
+        validation=None if validation is None else opened(validation, "validation"),
     )
+
+
+def _tell_dataset(console: Console, dataset: Dataset, purpose: str) -> None:
+    about = dataset.summary
+    message = f"{purpose}: {about.images} images with {about.boxes} boxes in {about.files} files"
+    if about.bad_record_count:
+        message += f"; passes over {about.bad_record_count} bad records: {about.bad_records[0]}"
+    console.say("dataset", message, digest=about.digest)
+
+
+def require_same_data(source: Checkpoint, dataset: Dataset) -> None:
+    """Refuse to go on within a run on other records than it began with.
+
+    Raises:
+        DataInvalidError: the digest over all records differs from the checkpoint's.
+    """
+    before = source.manifest.data.dataset_digest
+    if before is not None and before != dataset.digest:
+        msg = (
+            f"dataset.train has changed since step {source.step} was saved (digest "
+            f"{before[:19]}…, now {dataset.digest[:19]}…), so the run cannot go on exactly: bring "
+            "the files back, or make a new training with continueFrom"
+        )
+        raise DataInvalidError(msg)
 
 
 def build_update(spec: TrainingSpec, num_classes: int) -> TrainingStep:
@@ -107,7 +145,7 @@ class _Session:
             watch=watch,
             report_period_s=self.attempt.options.report_period_s,
         )
-        evaluate = None if self.data.validation is None else self.evaluate
+        evaluate = self._evaluation()
         loop = TrainingLoop(self.update, spec, self.origin.cycles, surroundings, evaluate)
         step = self.origin.step
         try:
@@ -115,12 +153,6 @@ class _Session:
         finally:
             watch.close()
             saver.close()
-
-    def evaluate(self) -> dict[str, float]:
-        """Return the metrics of the current weights on the validation set."""
-        batches = validation_batches(self.data.validation, self.attempt.spec)
-        check = self.attempt.stop.raise_if_requested
-        return evaluate_detector(self.update.detector, batches, self.data.classes, check)
 
     def commit(self, snapshot: Snapshot) -> None:
         """Commit a snapshot and tell of it; in the saver's thread or the loop's."""
@@ -130,6 +162,12 @@ class _Session:
         reporter.saved(checkpoint, (self.attempt.clock() - began).total_seconds())
         store.apply_retention()
         reporter.checkpoints(store)
+
+    def _evaluation(self) -> Evaluate | None:
+        if self.data.validation is None:
+            return None
+        evaluator = Evaluator(self.update.detector, self.data.validation, self.attempt.spec)
+        return partial(evaluator.metrics, self.attempt.stop.raise_if_requested)
 
     def tell_delay(self, snapshot: Snapshot, error: Exception) -> None:
         """Tell of a save that failed and that a later one makes up for."""

@@ -8,12 +8,18 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from detection_trainer.checkpoint import Checkpoint, find_checkpoint, list_checkpoints
+from detection_trainer.checkpoint import (
+    MANIFEST_FILE,
+    Checkpoint,
+    find_checkpoint,
+    list_checkpoints,
+)
 from detection_trainer.commands.places import add_credentials, open_place
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.errors import DamagedCheckpointError, NotFoundError
 from detection_trainer.manifest import Manifest
+from detection_trainer.start import Candidate
 from detection_trainer.storage import Folder
 
 
@@ -103,8 +109,9 @@ def _row(checkpoint: Checkpoint) -> list[str]:
 
 
 def _verify(folder: Folder) -> int:
-    if folder.exists("manifest.json"):
-        checkpoints, damaged = [find_checkpoint(folder)], []
+    damaged: list[Candidate] = []
+    if folder.exists(MANIFEST_FILE):
+        checkpoints = [find_checkpoint(folder)]
     else:
         checkpoints, damaged = list_checkpoints(folder)
     if not checkpoints and not damaged:

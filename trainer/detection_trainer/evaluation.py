@@ -1,0 +1,67 @@
+"""Runs a detector over a validation set and returns its COCO metrics.
+
+Changes nothing in the detector: batch norm uses its moving statistics, no random state moves.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.data.dataset import Dataset
+from detection_trainer.data.pipeline import PADDING_ID, validation_batches
+from detection_trainer.evaluate import GroundTruth, ImageDetections, coco_metrics
+from detection_trainer.models.detections import detect
+from detection_trainer.models.detector import Detector
+
+
+class Evaluator:
+    """Evaluates one detector on one dataset, as often as asked; its graph is traced once."""
+
+    def __init__(self, detector: Detector, dataset: Dataset, spec: TrainingSpec) -> None:
+        """Take what is evaluated; nothing is read yet."""
+        self._detector, self._dataset, self._spec = detector, dataset, spec
+        self._detect = tf.function(self._detections, jit_compile=False)
+
+    def metrics(self, check: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """Return the COCO metrics of the detector's current weights.
+
+        Args:
+            check: called before each batch; what it raises ends the evaluation.
+        """
+        detections = list(self._run(check))
+        return coco_metrics(ground_truth(self._dataset), detections, self._dataset.classes)
+
+    def _run(self, check: Callable[[], None]) -> Iterator[ImageDetections]:
+        for images, ids, _sizes in validation_batches(self._dataset, self._spec):
+            check()
+            found = {name: value.numpy() for name, value in self._detect(images).items()}
+            for row, image_id in enumerate(ids.numpy()):
+                if image_id == PADDING_ID:
+                    continue
+                valid = slice(0, int(found["valid"][row]))
+                yield ImageDetections(
+                    image_id=int(image_id),
+                    boxes=found["boxes"][row][valid],
+                    scores=found["scores"][row][valid],
+                    classes=found["classes"][row][valid],
+                )
+
+    def _detections(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return detect(self._detector, self._detector(images, training=False))
+
+
+def ground_truth(dataset: Dataset) -> Sequence[GroundTruth]:
+    """Return what is annotated on every image of `dataset`, by its index there."""
+    return [
+        GroundTruth(
+            image_id=index,
+            height=image.annotations.height,
+            width=image.annotations.width,
+            boxes=image.annotations.boxes,
+            classes=image.annotations.labels,
+            crowd=np.asarray(image.annotations.crowd, bool),
+        )
+        for index, image in enumerate(dataset.images)
+    ]
