@@ -100,8 +100,7 @@ class Applier:
             case StartAttempt() | StartPreflight():
                 await self._start(training, action)
             case DeleteJob():
-                await self._delete(training, JOBS, action.name, action.uid)
-                logger.info("deleted Job %s: %s", action.name, action.why, extra=_about(training))
+                await self._delete_job(training, action)
             case ForceDeletePod():
                 await self._delete(training, PODS, action.name, action.uid, grace_s=0)
                 logger.warning("forced pod %s to end", action.name, extra=_about(training))
@@ -128,19 +127,31 @@ class Applier:
         found = await self._ensure(JOBS, training, job)
         if "deletionTimestamp" in found["metadata"]:
             msg = "the one of before is still being deleted"
-            raise UnavailableError(f"creating Job {action.job_name}", 409, msg)
+            raise UnavailableError(f"creating Job {action.job_name}", 0, msg)
         self._cache.apply(JOBS, found)
 
     async def _ensure_config_map(self, training: Training, wanted: Object) -> None:
-        """Have the ConfigMap as built: one that says otherwise was made by hand."""
+        """Have the ConfigMap as built, unless a Job was made that counts on the one there is."""
         found = await self._ensure(CONFIG_MAPS, training, wanted)
         if found.get("data") == wanted.get("data"):
             return
         name, namespace = wanted["metadata"]["name"], training.identity.namespace
-        logger.warning("ConfigMap %s was edited; making it again", name, extra=_about(training))
-        uid = found["metadata"]["uid"]
-        await self._client.delete(CONFIG_MAPS, namespace, name, uid=uid)
-        await self._client.create(CONFIG_MAPS, namespace, wanted)
+        try:
+            await self._client.get(JOBS, namespace, name)
+        except NotFoundError:
+            logger.warning("ConfigMap %s says otherwise: made again", name, extra=_about(training))
+            await self._delete(training, CONFIG_MAPS, name, found["metadata"]["uid"])
+            await self._client.create(CONFIG_MAPS, namespace, wanted)
+
+    async def _delete_job(self, training: Training, action: DeleteJob) -> None:
+        await self._delete(training, JOBS, action.name, action.uid)
+        logger.info("deleted Job %s: %s", action.name, action.why, extra=_about(training))
+        try:
+            found = await self._client.get(CONFIG_MAPS, training.identity.namespace, action.name)
+        except NotFoundError:
+            return
+        if controller_of(found).get("uid") == training.identity.uid:
+            await self._delete(training, CONFIG_MAPS, action.name, found["metadata"]["uid"])
 
     async def _ensure(self, resource: Resource, training: Training, wanted: Object) -> Object:
         """Create an object of the training's; return it, or the one of ours that is there."""

@@ -118,7 +118,7 @@ class Reconciler:
                 return None
             if wrote:
                 _log_change(key, training.status, plan.status)
-            await self._applier.apply(training, plan)
+            await self._applier.apply(replace(known.training, status=plan.status), plan)
             return self._recheck(key, gathered, plan)
         msg = f"the status changed under each of {MAX_CONFLICTS} decisions"
         raise UnavailableError(f"reconciling {key}", 409, msg)

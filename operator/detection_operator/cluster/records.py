@@ -80,6 +80,8 @@ class TrainingRecord:
     """The checkpoint folder, comparable between trainings of the cluster; empty: unknown."""
     source: Key | None
     """The training that this one's `restore` or `continueFrom` refers to."""
+    attempt: int | None
+    """The number of the current attempt."""
     measures: Measures
     text: bytes
 
@@ -103,6 +105,7 @@ def training_record(body: Object) -> TrainingRecord:
         created_at=metadata.get("creationTimestamp", ""),
         folder=folder_of(key, kept["spec"]),
         source=source_of(key, kept["spec"]),
+        attempt=(kept["status"].get("currentAttempt") or {}).get("number"),
         measures=measures_of(kept["spec"], kept["status"]),
         text=json.dumps(kept, separators=(",", ":")).encode(),
     )

@@ -16,11 +16,11 @@ from http import HTTPStatus
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.events import EventPoster
-from detection_operator.cluster.parse import render_status
 from detection_operator.cluster.queue import CallLater, KeyQueue, Timer, call_later
-from detection_operator.cluster.resources import Key, Object
+from detection_operator.cluster.resources import Key
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.core.events import events_between
+from detection_operator.core.reports import apply_report
 from detection_operator.core.state import Training
 from detection_operator.errors import (
     ClusterError,
@@ -37,8 +37,6 @@ logger = logging.getLogger(__name__)
 MAX_CONFLICTS = 8
 MAX_WRITES_PER_S = 50.0
 """Of mere progress, over all trainings: where many run, each is written less often."""
-
-ApplyReport = Callable[[Status, Report, datetime], Status]
 
 
 @dataclass(slots=True)
@@ -61,7 +59,6 @@ class ReportWriter:
         queue: KeyQueue,
         writer: StatusWriter,
         events: EventPoster,
-        apply_report: ApplyReport,
         interval_s: float,
         clock: Callable[[], float] = time.monotonic,
         later: CallLater = call_later,
@@ -70,7 +67,7 @@ class ReportWriter:
         """Write mere progress at most every `interval_s` seconds for one training."""
         self._cache, self._queue = cache, queue
         self._writer, self._events = writer, events
-        self._apply_report, self._interval_s = apply_report, interval_s
+        self._interval_s = interval_s
         self._clock, self._later, self._now = clock, later, now
         self._slots: dict[Key, Slot] = {}
         self._flushes: set[asyncio.Task[None]] = set()
@@ -84,9 +81,15 @@ class ReportWriter:
             RefusedError: the training is gone, or goes on with another attempt.
             ClusterError: the API did not let us; the trainer is to send it again.
         """
+        if self._refusal(key, uid, report):
+            # A refusal ends the trainer: it must not come from a watch that lags behind.
+            await self._writer.refresh(key)
         for _ in range(MAX_CONFLICTS):
             training = self._training(key, uid, report)
-            status = self._apply_report(training.status, report, self._now())
+            status = apply_report(training.status, report, self._now())
+            if status == training.status:
+                # It comes late: what it says is written already.
+                return True
             if not is_urgent(training.status, status) and self._defer(key, uid, report):
                 return False
             try:
@@ -109,7 +112,7 @@ class ReportWriter:
         attempt = training.status.current_attempt
         if attempt is None or attempt.number != slot.pending.attempt:
             return training
-        status = self._apply_report(training.status, slot.pending, self._now())
+        status = apply_report(training.status, slot.pending, self._now())
         return replace(training, status=status)
 
     def forget(self, key: Key) -> None:
@@ -127,18 +130,20 @@ class ReportWriter:
 
     def _training(self, key: Key, uid: str, report: Report) -> Training:
         record = self._cache.training(key)
+        refusal = self._refusal(key, uid, report)
+        if record is None or refusal is not None:
+            raise refusal or gone(key)
+        return record.parse()
+
+    def _refusal(self, key: Key, uid: str, report: Report) -> RefusedError | None:
+        """Return why the training cannot take this report, as far as is known."""
+        record = self._cache.training(key)
         if record is None or record.version.uid != uid:
-            msg = f"the DetectionTraining {key} of this pod is gone: stop"
-            raise RefusedError(HTTPStatus.NOT_FOUND, "training_gone", msg)
-        training = record.parse()
-        attempt = training.status.current_attempt
-        if attempt is None or attempt.number != report.attempt:
-            current = attempt.number if attempt else "none"
-            msg = (
-                f"attempt {report.attempt} is not the current one ({current}): stop, write nothing"
-            )
-            raise RefusedError(HTTPStatus.CONFLICT, "stale_attempt", msg)
-        return training
+            return gone(key)
+        if record.attempt == report.attempt:
+            return None
+        msg = f"attempt {report.attempt} is not the current one ({record.attempt}): stop"
+        return RefusedError(HTTPStatus.CONFLICT, "stale_attempt", msg)
 
     def _interval(self) -> float:
         return max(self._interval_s, len(self._slots) / MAX_WRITES_PER_S)
@@ -198,14 +203,19 @@ def is_urgent(before: Status, after: Status) -> bool:
     return _essence(before) != _essence(after)
 
 
-def _essence(status: Status) -> Object:
-    rendered = render_status(status)
-    rendered.pop("progress", None)
-    rendered.pop("step", None)
-    attempt = rendered.get("currentAttempt", {})
-    attempt.pop("sequence", None)
-    attempt.pop("lastStep", None)
-    return rendered
+def _essence(status: Status) -> Status:
+    attempt = status.current_attempt
+    if attempt is not None:
+        # That a first report came matters, the numbers of later ones do not.
+        first = None if attempt.sequence is None else 0
+        attempt = attempt.model_copy(update={"sequence": first, "last_step": 0})
+    return status.model_copy(update={"progress": None, "step": 0, "current_attempt": attempt})
+
+
+def gone(key: Key) -> RefusedError:
+    """Return the refusal for a training that is no more."""
+    msg = f"the DetectionTraining {key} is gone: stop"
+    return RefusedError(HTTPStatus.NOT_FOUND, "training_gone", msg)
 
 
 def _order(report: Report) -> tuple[int, int]:

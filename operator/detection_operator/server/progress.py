@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.client import Client
 from detection_operator.cluster.records import PodRecord, pod_record
-from detection_operator.cluster.reports import ReportWriter
+from detection_operator.cluster.reports import ReportWriter, gone
 from detection_operator.cluster.resources import JOBS, PODS, Key
+from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.errors import ClusterError, NotFoundError, RefusedError
 from detection_operator.logs import about
@@ -33,18 +34,19 @@ RETRY_AFTER_S = "2"
 class ProgressEndpoint:
     """Handles `POST` of one report."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts it puts together
         self,
         *,
         client: Client,
         cache: Cache,
         verifier: TokenVerifier,
+        writer: StatusWriter,
         reports: ReportWriter,
         telemetry: Telemetry,
     ) -> None:
         """Trust the tokens that `verifier` does, and pods that `cache` or the API knows."""
         self._client, self._cache, self._verifier = client, cache, verifier
-        self._reports, self._telemetry = reports, telemetry
+        self._writer, self._reports, self._telemetry = writer, reports, telemetry
 
     def routes(self) -> list[web.RouteDef]:
         """Return what the server is to serve."""
@@ -70,9 +72,12 @@ class ProgressEndpoint:
         if bearer.namespace != key.namespace:
             msg = f"the token is of namespace {bearer.namespace}, the training of {key.namespace}"
             raise RefusedError(HTTPStatus.FORBIDDEN, "other_namespace", msg)
+        if self._cache.training(key) is None:
+            await self._writer.refresh(key)
+        if self._cache.training(key) is None:
+            raise gone(key)
         record = await self._live_pod(bearer)
-        training = self._cache.training(key)
-        if record is None or training is None or not self._belongs(record, key):
+        if record is None or not self._belongs(record, key):
             msg = f"pod {bearer.pod_name} is none of the training {key}"
             raise RefusedError(HTTPStatus.FORBIDDEN, "other_training", msg)
         return record

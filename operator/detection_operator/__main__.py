@@ -1,0 +1,49 @@
+"""`python -m detection_operator`: reads the settings from the environment and runs."""
+
+import asyncio
+import logging
+import sys
+
+from pydantic import ValidationError
+
+from detection_operator import logs
+from detection_operator.errors import ConfigurationError, OperatorError
+from detection_operator.program import run
+from detection_operator.settings import PREFIX, Settings
+
+logger = logging.getLogger(__name__)
+
+EXIT_CONFIGURATION = 2
+EXIT_ENDED = 1
+
+
+def explain_settings(error: ValidationError) -> str:
+    """Return which environment variables are wrong, and how."""
+    lines = []
+    for problem in error.errors():
+        name = PREFIX + str(problem["loc"][0]).upper() if problem["loc"] else PREFIX + "*"
+        lines.append(f"  {name}: {problem['msg']}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run until SIGTERM; return the exit status."""
+    try:
+        settings = Settings.from_environment()
+    except ValidationError as error:
+        sys.stderr.write(f"the settings do not hold:\n{explain_settings(error)}\n")
+        return EXIT_CONFIGURATION
+    logs.configure(settings.log_format)
+    try:
+        asyncio.run(run(settings))
+    except ConfigurationError as error:
+        logger.error("%s", error)  # noqa: TRY400 - the message says it all
+        return EXIT_CONFIGURATION
+    except (OperatorError, OSError) as error:
+        logger.error("%s", error)  # noqa: TRY400 - likewise
+        return EXIT_ENDED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

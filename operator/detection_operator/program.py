@@ -1,0 +1,341 @@
+"""Puts the operator together and runs it: the server, then the first lists, workers, watches."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+
+import kopf
+from aiohttp import web
+
+from detection_operator import handlers
+from detection_operator.cluster.apply import Applier
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.client import Client, load_configuration
+from detection_operator.cluster.events import EventPoster
+from detection_operator.cluster.gather import Gatherer
+from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.reconciler import Reconciler
+from detection_operator.cluster.reports import ReportWriter
+from detection_operator.cluster.resources import TRAININGS, WATCHED
+from detection_operator.cluster.resync import Resync
+from detection_operator.cluster.status import StatusWriter
+from detection_operator.cluster.watches import WatchMonitor, open_watch_session
+from detection_operator.core.plan import plan
+from detection_operator.core.state import PolicySettings
+from detection_operator.errors import (
+    ClusterError,
+    ForbiddenError,
+    NotFoundError,
+    OperatorError,
+    UnauthorizedError,
+)
+from detection_operator.manifests import Manifests
+from detection_operator.server.health import HealthEndpoints, LoopLag, Startup
+from detection_operator.server.metrics import Metrics, TrainingCollector
+from detection_operator.server.progress import ProgressEndpoint
+from detection_operator.server.site import open_site
+from detection_operator.server.tokens import TokenVerifier
+from detection_operator.settings import Settings
+from detection_trainer.contract.runtime import REPORT_AUDIENCE
+
+logger = logging.getLogger(__name__)
+
+START_RETRY_S = 2.0
+KOPF_STOP_S = 15.0
+CRD = f"{TRAININGS.plural}.detectiontraining.dev"
+
+
+class EndedError(OperatorError):
+    """A part of the operator that never ends has ended: the process must start again."""
+
+
+def policy_settings(settings: Settings) -> PolicySettings:
+    """Return the part of the settings that decisions rest on."""
+    return PolicySettings(
+        default_image=settings.trainer_image,
+        report_url=settings.report_url,
+        backoff_base_s=settings.backoff_base_s,
+        backoff_cap_s=settings.backoff_cap_s,
+        termination_grace_s=settings.termination_grace_s,
+        image_pull_timeout_s=settings.image_pull_timeout_s,
+    )
+
+
+@dataclass(slots=True)
+class Operator:
+    """The parts, connected; `run` is the whole life of the process."""
+
+    settings: Settings
+    client: Client
+    writer: StatusWriter
+    cache: Cache
+    queue: KeyQueue
+    resync: Resync
+    reports: ReportWriter
+    reconciler: Reconciler
+    watches: WatchMonitor
+    metrics: Metrics
+    lag: LoopLag
+    startup: Startup
+
+    @classmethod
+    async def assemble(cls, settings: Settings) -> "Operator":
+        """Connect the parts; talks to nobody yet.
+
+        Raises:
+            ConfigurationError: there are no credentials for the API.
+        """
+        metrics, cache, queue = Metrics(), Cache(), KeyQueue()
+        client = Client(await load_configuration(), metrics)
+        writer, events = StatusWriter(client, cache), EventPoster(client)
+        policy = policy_settings(settings)
+        resync = Resync(
+            client=client,
+            cache=cache,
+            queue=queue,
+            namespaces=settings.namespaces,
+            interval_s=settings.resync_s,
+            telemetry=metrics,
+        )
+        reports = ReportWriter(
+            cache=cache,
+            queue=queue,
+            writer=writer,
+            events=events,
+            interval_s=settings.status_interval_s,
+        )
+        reconciler = Reconciler(
+            cache=cache,
+            queue=queue,
+            gatherer=Gatherer(client, cache),
+            writer=writer,
+            applier=Applier(client, cache, events, Manifests(policy)),
+            reports=reports,
+            plan=plan,
+            settings=policy,
+            telemetry=metrics,
+        )
+        watches = WatchMonitor(
+            stream_count=len(WATCHED) * max(len(settings.namespaces), 1),
+            on_relist=resync.ask,
+            telemetry=metrics,
+        )
+        operator = cls(
+            settings=settings,
+            client=client,
+            writer=writer,
+            cache=cache,
+            queue=queue,
+            resync=resync,
+            reports=reports,
+            reconciler=reconciler,
+            watches=watches,
+            metrics=metrics,
+            lag=LoopLag(),
+            startup=Startup(),
+        )
+        operator._measure()
+        return operator
+
+    def _measure(self) -> None:
+        measure = self.metrics.measure
+        measure("queue_depth", "Trainings that wait to be looked at", self.queue.depth)
+        measure(
+            "queue_oldest_age_seconds",
+            "How long the training that waits longest has waited",
+            self.queue.oldest_age_s,
+        )
+        measure("event_loop_lag_seconds", "How late the event loop is", lambda: self.lag.worst_s)
+        measure(
+            "watch_problems",
+            "Watches that fail or have yet to begin",
+            lambda: float(len(self.watches.problems(0))),
+        )
+        self.metrics.registry.register(TrainingCollector(self.cache.trainings))
+
+    def routes(self) -> Iterator[web.RouteDef]:
+        """Return all that is served."""
+        progress = ProgressEndpoint(
+            client=self.client,
+            cache=self.cache,
+            verifier=TokenVerifier(self.client.get_path, REPORT_AUDIENCE),
+            writer=self.writer,
+            reports=self.reports,
+            telemetry=self.metrics,
+        )
+        health = HealthEndpoints(
+            lag=self.lag,
+            startup=self.startup,
+            resync_tried_at=lambda: self.resync.tried_at,
+            resync_interval_s=self.settings.resync_s,
+            watch_problems=self.watches.problems,
+        )
+        for part in (progress, health, self.metrics):
+            yield from part.routes()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`, then end in good order: what waits is written first.
+
+        Raises:
+            EndedError: a watch ended for good; nothing is lost by starting again.
+            OSError: the port is taken.
+        """
+        settings = self.settings
+        site = await open_site(self.routes(), settings.listen_host, settings.listen_port)
+        tasks = [asyncio.create_task(self.lag.run(), name="event loop lag")]
+        kopf_stop = asyncio.Event()
+        try:
+            if not await _unless(stop, self._begin()):
+                return
+            tasks += self._start_work()
+            # Kopf ends every task that is younger than itself when it ends: it comes last.
+            tasks.append(asyncio.create_task(self._watch(kopf_stop, stop), name="watches"))
+            self.startup.waits_for = ""
+            logger.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
+            await self._wait(stop, tasks)
+        finally:
+            logger.info("ending")
+            await site.cleanup()
+            await self.reports.close()
+            await _end(tasks, kopf_stop)
+            await self.client.close()
+
+    async def _begin(self) -> None:
+        """Wait until the cluster lets us list everything, and take it in."""
+        said = ""
+        while True:
+            try:
+                await self._probe()
+                self.startup.waits_for = "the first lists are being read"
+                await self.resync.fill()
+            except ClusterError as error:
+                self.startup.waits_for = explain_start(error)
+                if said != self.startup.waits_for:
+                    said = self.startup.waits_for
+                    logger.warning("not ready: %s", said)
+                await asyncio.sleep(START_RETRY_S)
+            else:
+                return
+
+    async def _probe(self) -> None:
+        for resource in WATCHED:
+            for place in self.settings.namespaces or (None,):
+                await self.client.request("list", resource.path(place), query={"limit": "1"})
+
+    def _start_work(self) -> list[asyncio.Task[None]]:
+        count = self.settings.workers
+        work = [self.reconciler.work() for _ in range(count)]
+        named = [asyncio.create_task(w, name=f"worker {i}") for i, w in enumerate(work)]
+        return [*named, asyncio.create_task(self.resync.run(), name="resync")]
+
+    async def _watch(self, kopf_stop: asyncio.Event, stop: asyncio.Event) -> None:
+        configuration = self.client.configuration
+        registry = handlers.build_registry(
+            self.cache,
+            self.queue,
+            lambda: open_watch_session(configuration, self.watches),
+            configuration.host,
+        )
+        started = asyncio.Event()
+        signals = asyncio.create_task(_take_signals_back(started, stop))
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=handlers.build_settings(),
+                clusterwide=not self.settings.namespaces,
+                namespaces=self.settings.namespaces,
+                standalone=True,
+                stop_flag=kopf_stop,
+                ready_flag=started,
+            )
+        finally:
+            signals.cancel()
+
+    async def _wait(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if stopping in done:
+            return
+        ended = done.pop()
+        error = None if ended.cancelled() else ended.exception()
+        msg = f"{ended.get_name()} ended: {error!r}; starting again loses nothing"
+        raise EndedError(msg) from error
+
+
+def explain_start(error: ClusterError) -> str:
+    """Return what keeps the operator from starting, and what a person can do."""
+    match error:
+        case NotFoundError():
+            return (
+                f"the CustomResourceDefinition {CRD} is not installed; install it with the chart "
+                f"(crds.install=true) or `kubectl apply -f crds/` ({error})"
+            )
+        case ForbiddenError():
+            return (
+                f"the service account may not do what it must; install the chart's RBAC, with "
+                f"watchNamespaces as the operator has them ({error})"
+            )
+        case UnauthorizedError():
+            return f"the API server does not know our credentials ({error})"
+        case _:
+            return str(error)
+
+
+def handle_signals(stop: asyncio.Event) -> None:
+    """Let SIGTERM and SIGINT set `stop`, where this is the main thread."""
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+
+async def _take_signals_back(started: asyncio.Event, stop: asyncio.Event) -> None:
+    """Handle signals ourselves again: Kopf, once started, would stop before reports are written."""
+    await started.wait()
+    handle_signals(stop)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Do `work` unless `stop` comes first; return whether it was done."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+        return False
+    await working
+    return True
+
+
+async def _end(tasks: list[asyncio.Task[None]], kopf_stop: asyncio.Event) -> None:
+    """End our tasks, then Kopf, which is given a while."""
+    kopf_stop.set()
+    watching = [task for task in tasks if task.get_name() == "watches"]
+    for task in tasks:
+        if task not in watching:
+            task.cancel()
+    if watching:
+        await asyncio.wait(watching, timeout=KOPF_STOP_S)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator as a process.
+
+    Raises:
+        ConfigurationError: it cannot run as it is set up.
+        EndedError: it must be started again.
+    """
+    stop = asyncio.Event()
+    handle_signals(stop)
+    operator = await Operator.assemble(settings)
+    await operator.run(stop)
