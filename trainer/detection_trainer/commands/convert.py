@@ -1,0 +1,136 @@
+"""`detection-trainer convert voc|coco`: make TFRecords and a label map from annotated images."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from detection_trainer.commands.places import add_credentials, open_place
+from detection_trainer.contract.base import dump
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.data.convert.coco import read_coco
+from detection_trainer.data.convert.photographs import Annotations
+from detection_trainer.data.convert.tiles import Tiling
+from detection_trainer.data.convert.voc import read_voc
+from detection_trainer.data.convert.writer import Plan, convert
+from detection_trainer.data.label_map import parse_label_map
+from detection_trainer.errors import DataInvalidError, InvalidConfigError, NotFoundError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the two formats, each with the same options."""
+    formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
+    voc = formats.add_parser("voc", help="Pascal VOC: one XML file an image")
+    voc.add_argument("source", type=Path, help="folder of *.xml, or a VOC devkit")
+    voc.add_argument("--names", type=Path, help="file with the names of those to read, one a line")
+    coco = formats.add_parser("coco", help="COCO: one JSON file with all instances")
+    coco.add_argument("source", type=Path, help="the JSON file")
+    for subparser in (voc, coco):
+        _add_common(subparser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert, and print what was written as JSON."""
+    annotations = _read(arguments)
+    classes = _classes(arguments, annotations)
+    plan = _plan(arguments)
+    folder = open_place(arguments.output, arguments.credentials)
+    summary = convert(annotations.photographs, classes, plan, folder)
+    findings = annotations.findings
+    told = {
+        **dump(summary),
+        "clippedBoxes": findings.clipped,
+        "droppedBoxes": findings.problems,
+    }
+    sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    return ExitCode.COMPLETED
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", metavar="URI", help="folder that takes the dataset")
+    parser.add_argument("--images", type=Path, help="folder of the images; default: the source's")
+    classes = parser.add_mutually_exclusive_group()
+    classes.add_argument("--classes", metavar="A,B", help="names from id 1; default: those found")
+    classes.add_argument("--label-map", type=Path, help="label map whose ids are kept")
+    parser.add_argument("--tile", type=int, metavar="PIXELS", help="cut into tiles of this side")
+    parser.add_argument("--overlap", type=float, default=0.0, metavar="FRACTION")
+    parser.add_argument(
+        "--min-visible",
+        type=float,
+        default=0.5,
+        metavar="FRACTION",
+        help="a box stays on a tile that shows this part of it (default 0.5)",
+    )
+    parser.add_argument(
+        "--drop-negatives", action="store_true", help="leave tiles without boxes out"
+    )
+    parser.add_argument(
+        "--holdout",
+        type=float,
+        default=0.0,
+        metavar="FRACTION",
+        help="keep the right part of every image apart for validation",
+    )
+    parser.add_argument(
+        "--holdout-names", default="", metavar="A,B", help="images kept apart whole"
+    )
+    parser.add_argument("--shards", type=int, default=1, help="files of the training set")
+    parser.add_argument("--tile-format", choices=("jpeg", "png"), default="jpeg")
+    parser.add_argument(
+        "--drop-bad-boxes", action="store_true", help="leave them out, and name them"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a dataset in the folder")
+    add_credentials(parser)
+
+
+def _read(arguments: argparse.Namespace) -> Annotations:
+    dropping = arguments.drop_bad_boxes
+    if arguments.format == "coco":
+        return read_coco(arguments.source, arguments.images, drop_bad_boxes=dropping)
+    names = None
+    if arguments.names is not None:
+        # In VOC's class-wise lists a 1 or -1 follows the name.
+        names = [
+            line.split()[0] for line in _read_text(arguments.names).splitlines() if line.strip()
+        ]
+    return read_voc(arguments.source, arguments.images, names=names, drop_bad_boxes=dropping)
+
+
+def _classes(arguments: argparse.Namespace, annotations: Annotations) -> list[str]:
+    if arguments.label_map is not None:
+        return parse_label_map(_read_text(arguments.label_map).encode(), str(arguments.label_map))
+    if arguments.classes is not None:
+        return _split(arguments.classes)
+    if not annotations.classes:
+        msg = f"{arguments.source}: has no box, so no class: name the classes by --classes"
+        raise DataInvalidError(msg)
+    return annotations.classes
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    if arguments.shards < 1:
+        raise InvalidConfigError(f"--shards takes at least 1; received {arguments.shards}")
+    return Plan(
+        tiling=Tiling(
+            side=arguments.tile,
+            overlap=arguments.overlap,
+            min_visible=arguments.min_visible,
+            keep_negatives=not arguments.drop_negatives,
+        ),
+        holdout=arguments.holdout,
+        holdout_names=frozenset(_split(arguments.holdout_names)),
+        shards=arguments.shards,
+        image_format=arguments.tile_format,
+        overwrite=arguments.overwrite,
+    )
+
+
+def _split(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFoundError(f"{path}: expected a text file; reading it failed: {error}") from error

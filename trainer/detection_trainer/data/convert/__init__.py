@@ -1,0 +1,7 @@
+"""Turns annotated photographs into TFRecords: read by `voc` or `coco`, cut by `tiles`, written.
+
+    photographs = read_voc(folder).photographs
+    convert(photographs, classes, Plan(tiling=Tiling(side=200)), open_folder(uri))
+
+Called by `detection-trainer convert` and by the demo. Imports no TensorFlow.
+"""

@@ -1,0 +1,207 @@
+"""Writes photographs as sharded TFRecords with the OD API's features, and their label map.
+
+    train-00000-of-00002.tfrecord …  validation-00000-of-00001.tfrecord …  label_map.pbtxt
+
+The label map is written last and deleted first: where there is one, all records are whole.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from detection_trainer.contract.base import Contract
+from detection_trainer.data.convert.images import EncodedImage, ImageFormat, encode_tiles
+from detection_trainer.data.convert.photographs import Photograph, require_classes
+from detection_trainer.data.convert.tiles import (
+    Tile,
+    Tiling,
+    cut_tiles,
+    shard_bounds,
+    split_window,
+    whole,
+)
+from detection_trainer.data.label_map import format_label_map
+from detection_trainer.data.records import write_record
+from detection_trainer.data.wire import Values, encode_example
+from detection_trainer.errors import DataInvalidError, InvalidConfigError
+from detection_trainer.storage import Folder
+
+LABEL_MAP_FILE = "label_map.pbtxt"
+TRAIN, VALIDATION = "train", "validation"
+_SIDES = ("ymin", "xmin", "ymax", "xmax")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of the photographs."""
+
+    tiling: Tiling = field(default_factory=Tiling)
+    holdout: float = 0.0
+    """Rightmost fraction of each photograph that is kept apart for validation."""
+    holdout_names: frozenset[str] = frozenset()
+    """Photographs, by file name without suffix, that are kept apart as a whole."""
+    shards: int = 1
+    """Files of the training set; the validation set is one file."""
+    image_format: ImageFormat = "jpeg"
+    """Of tiles, and of images in other formats."""
+    overwrite: bool = False
+    """Replace a dataset that lies there already."""
+
+
+class SetSummary(Contract):
+    """One of the two sets as it was written."""
+
+    uri: str
+    """What `dataset.train.uri` or `dataset.validation.uri` takes."""
+    images: int
+    images_without_boxes: int
+    boxes: int
+    boxes_per_class: dict[str, int]
+
+
+class ConversionSummary(Contract):
+    """What was written."""
+
+    label_map: str
+    classes: list[str]
+    train: SetSummary
+    validation: SetSummary | None = None
+
+
+def convert(
+    photographs: Sequence[Photograph], classes: Sequence[str], plan: Plan, folder: Folder
+) -> ConversionSummary:
+    """Cut `photographs` by `plan` and write them to `folder`.
+
+    Args:
+        photographs: those of one or several sources.
+        classes: names for the label map, from id 1.
+        plan: tiles, hold-out and shards.
+        folder: takes the files.
+
+    Raises:
+        DataInvalidError: a box has another class, or no image is left to train on.
+        InvalidConfigError: a name to keep apart is none, or a dataset lies in the folder.
+    """
+    require_classes(photographs, classes, folder.uri)
+    _require_names(photographs, plan.holdout_names)
+    sets = plan_sets(photographs, plan)
+    if not sets[TRAIN]:
+        msg = f"{folder.uri}: no image with boxes is left to train on: keep fewer apart"
+        raise DataInvalidError(msg)
+    _make_room(folder, overwrite=plan.overwrite)
+    summaries = {
+        name: _write_set(name, tiles, classes, plan, folder)
+        for name, tiles in sets.items()
+        if tiles
+    }
+    folder.write(LABEL_MAP_FILE, format_label_map(classes).encode())
+    return ConversionSummary(
+        label_map=folder.uri_of(LABEL_MAP_FILE),
+        classes=list(classes),
+        train=summaries[TRAIN],
+        validation=summaries.get(VALIDATION),
+    )
+
+
+def plan_sets(photographs: Sequence[Photograph], plan: Plan) -> dict[str, list[Tile]]:
+    """Return the tiles of the training and of the validation set; pure."""
+    sets: dict[str, list[Tile]] = {TRAIN: [], VALIDATION: []}
+    for photograph in photographs:
+        window = whole(photograph)
+        if photograph.path.stem in plan.holdout_names:
+            regions = [(VALIDATION, window)]
+        elif plan.holdout:
+            shown, kept_apart = split_window(window, plan.holdout)
+            regions = [(TRAIN, shown), (VALIDATION, kept_apart)]
+        else:
+            regions = [(TRAIN, window)]
+        for name, region in regions:
+            sets[name].extend(cut_tiles(photograph, region, plan.tiling))
+    return sets
+
+
+def _require_names(photographs: Sequence[Photograph], names: frozenset[str]) -> None:
+    missing = sorted(names - {photograph.path.stem for photograph in photographs})
+    if missing:
+        msg = f"to be kept apart for validation: {missing[0]!r}, but no image has that name"
+        raise InvalidConfigError(msg)
+
+
+def _make_room(folder: Folder, *, overwrite: bool) -> None:
+    present = [
+        entry.path
+        for prefix in (LABEL_MAP_FILE, f"{TRAIN}-", f"{VALIDATION}-")
+        for entry in folder.list(prefix, recursive=False)
+        if entry.path.endswith((".pbtxt", ".tfrecord"))
+    ]
+    if present and not overwrite:
+        msg = (
+            f"{folder.uri} holds a dataset already ({', '.join(present[:3])}): choose another "
+            "folder, or replace it by --overwrite"
+        )
+        raise InvalidConfigError(msg)
+    for path in present:
+        folder.delete(path)
+
+
+def _write_set(
+    name: str, tiles: Sequence[Tile], classes: Sequence[str], plan: Plan, folder: Folder
+) -> SetSummary:
+    shards = min(plan.shards, len(tiles)) if name == TRAIN else 1
+    for number, (first, end) in enumerate(shard_bounds(len(tiles), shards)):
+        path = f"{name}-{number:05d}-of-{shards:05d}.tfrecord"
+        with tempfile.TemporaryDirectory() as scratch:
+            shard = Path(scratch) / "shard"
+            with shard.open("wb") as file:
+                for record in _records(tiles[first:end], classes, plan.image_format):
+                    write_record(file, record)
+            folder.write(path, shard)
+    counts: Counter[str] = Counter(n for tile in tiles for n in tile.photograph.names)
+    return SetSummary(
+        uri=folder.uri_of(f"{name}-*.tfrecord"),
+        images=len(tiles),
+        images_without_boxes=sum(not tile.photograph.names for tile in tiles),
+        boxes=counts.total(),
+        boxes_per_class={label: counts[label] for label in classes},
+    )
+
+
+def _records(tiles: Sequence[Tile], classes: Sequence[str], form: ImageFormat) -> Iterator[bytes]:
+    for path, group in groupby(tiles, key=lambda tile: tile.photograph.path):
+        same = list(group)
+        for tile, image in zip(same, encode_tiles(path, same, form), strict=True):
+            yield encode_example(make_features(tile, image, classes))
+
+
+def make_features(tile: Tile, image: EncodedImage, classes: Sequence[str]) -> Mapping[str, Values]:
+    """Return the OD API's features of one tile (tf_example_decoder.py)."""
+    photograph, window = tile.photograph, tile.window
+    sides = np.array([window.height, window.width] * 2, np.float64)
+    boxes = (photograph.boxes / sides).T
+    features: dict[str, Values] = {
+        "image/encoded": [image.data],
+        "image/format": [image.format.encode()],
+        "image/height": [window.height],
+        "image/width": [window.width],
+        "image/filename": [photograph.path.name.encode()],
+        "image/source_id": [_source_id(tile).encode()],
+        "image/object/class/label": [classes.index(name) + 1 for name in photograph.names],
+        "image/object/class/text": [name.encode() for name in photograph.names],
+        "image/object/difficult": [int(flag) for flag in photograph.difficult],
+        "image/object/is_crowd": [int(flag) for flag in photograph.crowd],
+    }
+    for side, values in zip(_SIDES, boxes, strict=True):
+        features[f"image/object/bbox/{side}"] = [float(value) for value in values]
+    return features
+
+
+def _source_id(tile: Tile) -> str:
+    """Return a name for the tile: the photograph's, and where the tile begins in it."""
+    stem = tile.photograph.path.stem
+    return stem if tile.is_whole else f"{stem}@{tile.window.left},{tile.window.top}"
