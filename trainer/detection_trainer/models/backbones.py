@@ -15,7 +15,13 @@ import keras
 
 from detection_trainer.contract.backbone_shapes import RESIDUAL
 from detection_trainer.contract.spec import Backbone
-from detection_trainer.models.layers import BatchNorm, ChannelAffine, LayerFactory, seed_for
+from detection_trainer.models.layers import (
+    BatchNorm,
+    ChannelAffine,
+    Dropout,
+    LayerFactory,
+    seed_for,
+)
 from detection_trainer.models.residual import residual_features
 
 Features = dict[int, Any]
@@ -98,13 +104,17 @@ BACKBONES: Mapping[Backbone, Application | Residual] = {
 }
 
 
-def backbone_features(
-    images: Any, make: LayerFactory, backbone: Backbone, top_level: int, *, training: bool | None
-) -> Features:
-    """Return C3 … C`top_level` of `images` [B,S,S,3], RGB in 0..255.
+OURS: Mapping[Any, Any] = {
+    keras.layers.BatchNormalization: BatchNorm,
+    keras.layers.Dropout: Dropout,
+}
+"""Layers of Keras that a clone replaces by ours."""
 
-    `training` False runs the whole backbone as at inference; None lets the caller decide.
-    """
+
+def backbone_features(
+    images: Any, make: LayerFactory, backbone: Backbone, top_level: int
+) -> Features:
+    """Return C3 … C`top_level` of `images` [B,S,S,3], RGB in 0..255."""
     entry = BACKBONES[backbone]
     images = _preprocessed(images, make, entry.preprocessing)
     match entry:
@@ -112,8 +122,7 @@ def backbone_features(
             return residual_features(images, make, entry.widths, entry.blocks, top_level)
         case Application():
             network = _clone(_cut(entry, images.shape[1:], top_level), make)
-            features = network(images, training=training)
-            return dict(zip(range(3, top_level + 1), _as_list(features), strict=True))
+            return dict(zip(range(3, top_level + 1), _as_list(network(images)), strict=True))
 
 
 def imagenet_network(backbone: Backbone, image_size: int = 224) -> keras.Model:
@@ -159,9 +168,8 @@ def _clone(network: keras.Model, make: LayerFactory) -> keras.Model:
                 config[key] = _seeded(config[key], seed)
         if "seed" in config:
             config["seed"] = seed
-        norm = isinstance(layer, keras.layers.BatchNormalization)
-        copy = (BatchNorm if norm else type(layer)).from_config(config)
-        return make.register(layer.name, copy)
+        ours = OURS.get(type(layer), type(layer))
+        return make.register(layer.name, ours.from_config(config))
 
     return keras.models.clone_model(network, clone_function=clone)
 

@@ -5,7 +5,7 @@ normalisations are not. The class head has a background column, the first one.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -61,17 +61,17 @@ def _over_levels(
         )
         for i in range(spec.num_layers_before_predictor)
     ]
-    outputs = []
-    for level, x in features.items():
-        own = make.below(f"tower/level_{level}")
-        for i, convolution in enumerate(tower):
-            x = own.relu6(f"relu_{i}")(own.batch_norm(f"batch_norm_{i}")(convolution(x)))  # noqa: PLW2901 - layer after layer
-        outputs.append(_flat(predictor(x), own, size))
+    outputs = [
+        _at_level(x, tower, predictor, make.below(f"tower/level_{level}"), size)
+        for level, x in features.items()
+    ]
     joined = outputs[0] if len(outputs) == 1 else keras.ops.concatenate(outputs, axis=1)
     return keras.ops.cast(joined, "float32")
 
 
-def _flat(x: Any, own: LayerFactory, size: int) -> Any:
-    """[B,H,W,per_cell * size] -> [B,H * W * per_cell,size]."""
+def _at_level(x: Any, tower: Sequence[Any], predictor: Any, own: LayerFactory, size: int) -> Any:
+    """[B,H,W,depth] -> [B,H * W * per_cell,size]."""
+    for i, convolution in enumerate(tower):
+        x = own.relu6(f"relu_{i}")(own.batch_norm(f"batch_norm_{i}")(convolution(x)))
     name = f"{own.prefix}/flat".replace("/", ".")
-    return keras.layers.Reshape((-1, size), dtype=own.policy, name=name)(x)
+    return keras.layers.Reshape((-1, size), dtype=own.policy, name=name)(predictor(x))

@@ -55,6 +55,14 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras 
         statistic.assign(old * self.momentum + value * (1.0 - self.momentum))
 
 
+class Dropout(keras.layers.Dropout):  # type: ignore[misc] # Keras ships no types
+    """Dropout that, like batch normalisation, runs as at inference where it is not trainable."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: FBT001, FBT002 - Keras' signature
+        """Drop from `inputs` in training, unless frozen."""
+        return super().call(inputs, training=bool(training and self.trainable))
+
+
 class ChannelAffine(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
     """A backbone's preprocessing: RGB in 0..255 to what its weights were trained on."""
 

@@ -32,7 +32,6 @@ def build_retinanet(
             backbone_layers,
             model.backbone,
             min(model.fpn.max_level, FINEST_COARSE_LEVEL - 1),
-            training=False if "backbone" in freeze else None,
         ),
         pyramid_layers,
         model.fpn,
