@@ -1,0 +1,262 @@
+"""Where a training stands in each situation, what is done then, and that doing it again is safe."""
+
+from dataclasses import replace
+
+import pytest
+
+from detection_operator.api.conditions import PHASE_HELP, REASON_HELP, Phase, Reason
+from detection_operator.api.v1alpha1 import Condition, Status
+from detection_operator.core.actions import (
+    DeleteJob,
+    EnsureClaim,
+    ForceDeletePod,
+    RestoreFrom,
+    StartAttempt,
+    StartPreflight,
+)
+from detection_operator.core.plan import plan
+from detection_operator.core.state import Observed
+from detection_trainer.contract.base import dump
+from tests.support.observations import (
+    CHECK,
+    JOB,
+    NOW,
+    SETTINGS,
+    ago,
+    check_job,
+    checkpoint,
+    ended_pod,
+    job,
+    observed,
+    outcome,
+    pod,
+    preflight,
+    spec,
+    training,
+    training_attempt,
+    under_way,
+)
+from tests.support.situations import CAUSES, SITUATIONS, restoring, source
+
+
+def ready(status: Status) -> Condition:
+    return next(condition for condition in status.conditions if condition.type == "Ready")
+
+
+@pytest.mark.parametrize("sentence", SITUATIONS)
+def test_standing(sentence: str) -> None:
+    situation = SITUATIONS[sentence]
+    status = plan(situation.observed, SETTINGS, NOW).status
+    told = ready(status)
+    assert (status.phase, told.reason) == (situation.phase, situation.reason)
+    assert situation.says in told.message
+
+
+@pytest.mark.parametrize("sentence", [*SITUATIONS, *CAUSES])
+def test_planning_again_changes_nothing_and_tells_nothing(sentence: str) -> None:
+    situation = SITUATIONS.get(sentence)
+    given = situation.observed if situation else CAUSES[sentence][0]
+    first = plan(given, SETTINGS, NOW)
+    written = Status.model_validate(dump(first.status))
+    again = plan(replace(given, training=replace(given.training, status=written)), SETTINGS, NOW)
+    assert again.status == first.status
+    assert again.events == ()
+    starts = (StartAttempt, StartPreflight, EnsureClaim)
+    made = [action for action in first.actions if isinstance(action, starts)]
+    assert [action for action in again.actions if isinstance(action, starts)] == made
+
+
+@pytest.mark.parametrize("sentence", CAUSES)
+def test_interruption_carries_its_cause(sentence: str) -> None:
+    given, reason = CAUSES[sentence]
+    status = plan(given, SETTINGS, NOW).status
+    (entry,) = status.interruptions
+    assert (entry.reason, entry.attempt, entry.last_reported_step) == (reason, 1, 50)
+    assert status.interruption_count == 1
+    assert entry.steps_lost is None
+
+
+def test_every_phase_is_reached_and_explained() -> None:
+    assert {situation.phase for situation in SITUATIONS.values()} == set(Phase)
+    assert set(PHASE_HELP) == set(Phase)
+
+
+def test_every_reason_is_explained() -> None:
+    assert set(REASON_HELP) == set(Reason)
+    assert all(text.endswith(".") for text in REASON_HELP.values())
+
+
+def actions(given: Observed) -> tuple[object, ...]:
+    return plan(given, SETTINGS, NOW).actions
+
+
+def test_first_attempt_is_on_record_before_its_job() -> None:
+    first = plan(observed(), SETTINGS, NOW)
+    attempt = first.status.current_attempt
+    assert attempt is not None
+    assert first.actions == (StartAttempt(1, JOB, "registry.example/trainer:1"),)
+    assert (attempt.number, attempt.job_name, attempt.target_steps) == (1, JOB, 100)
+    assert (first.status.attempt_count, first.status.start_time) == (1, NOW)
+
+
+def test_claim_is_ensured_before_the_attempt() -> None:
+    claimed = spec(checkpoints={"storage": {"volumeClaim": {"size": "20Gi"}}})
+    ensure, start = actions(observed(claimed))
+    assert ensure == EnsureClaim("trees-checkpoints")
+    assert isinstance(start, StartAttempt)
+
+
+def test_existing_claim_is_not_made() -> None:
+    claimed = spec(checkpoints={"storage": {"volumeClaim": {"claimName": "disk"}}})
+    assert [type(action) for action in actions(observed(claimed))] == [StartAttempt]
+
+
+@pytest.mark.parametrize(
+    ("asked", "pinned", "used"),
+    [
+        (None, None, "registry.example/trainer:1"),
+        (None, "trainer:0", "trainer:0"),
+        ("mine:3", "trainer:0", "mine:3"),
+    ],
+    ids=["the operator's", "the one pinned at the first attempt", "the one asked for"],
+)
+def test_image(asked: str | None, pinned: str | None, used: str) -> None:
+    decided = plan(observed(spec(image=asked), Status(image=pinned)), SETTINGS, NOW)
+    (start,) = decided.actions
+    assert isinstance(start, StartAttempt)
+    assert (start.image, decided.status.image) == (used, used)
+
+
+def test_suspended_training_has_its_job_deleted_once() -> None:
+    suspended = spec(suspend=True)
+    (deletion,) = actions(observed(suspended, under_way(), job(pod())))
+    assert isinstance(deletion, DeleteJob)
+    assert (deletion.name, deletion.uid) == (JOB, "job-uid")
+    assert actions(observed(suspended, under_way(), job(pod(), deleting=True))) == ()
+
+
+def test_suspended_check_is_stopped_and_made_again_later() -> None:
+    checked = Status(preflight=preflight())
+    running = check_job(pod(CHECK))
+    stopped = plan(
+        observed(spec(preflight="Always", suspend=True), checked, running), SETTINGS, NOW
+    )
+    assert [action.name for action in stopped.actions if isinstance(action, DeleteJob)] == [CHECK]
+    resumed = plan(observed(spec(preflight="Always"), stopped.status), SETTINGS, NOW)
+    assert [type(action) for action in resumed.actions] == [StartPreflight]
+
+
+def test_lost_node_has_pod_and_job_removed_before_the_next_attempt() -> None:
+    given = observed(spec(), under_way(), job(pod(deleting_since=ago(301))))
+    forced, deletion, start = actions(given)
+    assert forced == ForceDeletePod(f"{JOB}-abcde", "pod-uid")
+    assert isinstance(deletion, DeleteJob)
+    assert isinstance(start, StartAttempt)
+    assert start.number == 2
+
+
+def test_pod_that_is_deleted_is_looked_at_again_when_its_node_may_be_lost() -> None:
+    given = observed(spec(), under_way(), job(pod(deleting_since=ago(100))))
+    assert plan(given, SETTINGS, NOW).recheck_after_s == 200.0
+
+
+def test_trainer_that_hangs_after_its_last_report_is_stopped() -> None:
+    given = SITUATIONS["a trainer that says nothing after its last report is stopped"].observed
+    (deletion,) = actions(given)
+    assert isinstance(deletion, DeleteJob)
+    waiting = SITUATIONS["a trainer that sent its last report is ending"].observed
+    decided = plan(waiting, SETTINGS, NOW)
+    assert (decided.actions, decided.recheck_after_s) == ((), 60.0)
+
+
+def test_failed_check_has_its_job_deleted_before_it_is_made_again() -> None:
+    status = Status(preflight=preflight(outcome(71, "StorageUnavailable")))
+    given = observed(spec(preflight="Always"), status, check_job(ended_pod(71, name=CHECK)))
+    (deletion,) = actions(given)
+    assert isinstance(deletion, DeleteJob)
+    assert deletion.name == CHECK
+
+
+def test_check_of_an_older_spec_is_removed_while_it_runs() -> None:
+    status = Status(preflight=preflight())
+    given = observed(spec(preflight="Always"), status, check_job(pod(CHECK)), generation=2)
+    deletion, start = actions(given)
+    assert isinstance(deletion, DeleteJob)
+    assert start == StartPreflight("trees-5f2c8a1b-check-2", "registry.example/trainer:1")
+
+
+def test_trainings_that_are_deleted_are_left_to_their_owner_references() -> None:
+    status = under_way()
+    decided = plan(Observed(training(spec(), status, deleting=True)), SETTINGS, NOW)
+    assert (decided.status, decided.actions, decided.events) == (status, (), ())
+
+
+@pytest.mark.parametrize(
+    ("select", "step", "uri"),
+    [
+        ({"select": "Latest"}, 500, "s3://runs/coco/step-500"),
+        ({"select": "Best"}, 300, "s3://runs/coco/step-300"),
+        ({"step": 400}, 400, "s3://runs/coco/step-400"),
+    ],
+    ids=["the latest", "the best", "one by its step"],
+)
+def test_source_checkpoint(select: dict[str, object], step: int, uri: str) -> None:
+    best = checkpoint(300, "s3://runs/coco/step-300")
+    given = Observed(
+        training(restoring(ref=select)),
+        source=source(Phase.COMPLETE, 500, 400, best_checkpoint=best),
+    )
+    (start,) = actions(given)
+    assert isinstance(start, StartAttempt)
+    assert start.source == RestoreFrom(uri, step)
+
+
+def test_best_of_a_source_that_was_never_evaluated_is_its_latest() -> None:
+    given = Observed(training(restoring(ref={"select": "Best"})), source=source(Phase.COMPLETE, 7))
+    (start,) = actions(given)
+    assert isinstance(start, StartAttempt)
+    assert start.source == RestoreFrom("s3://runs/coco/step-7", 7)
+
+
+def test_source_on_a_claim_is_taken_from_where_it_is_mounted() -> None:
+    made = spec(checkpoints={"storage": {"volumeClaim": {"size": "1Gi"}}})
+    saved = checkpoint(500, "file:///checkpoints/step-00000500")
+    given = source(Phase.COMPLETE, 500, made=made)
+    assert given.status is not None
+    status = given.status.model_copy(update={"latest_checkpoint": saved})
+    (start,) = actions(Observed(training(restoring()), source=replace(given, status=status)))
+    assert isinstance(start, StartAttempt)
+    uri = "file:///sources/coco/step-00000500"
+    assert start.source == RestoreFrom(uri, 500, "coco-checkpoints")
+
+
+def test_source_that_was_not_there_yet_is_looked_for_again() -> None:
+    given = Observed(training(restoring(), created_at=ago(10)))
+    assert plan(given, SETTINGS, NOW).recheck_after_s == 20.0
+
+
+def test_classes_are_known_before_the_first_report() -> None:
+    assert plan(observed(), SETTINGS, NOW).status.classes == ["tree"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "pending"),
+    [
+        ({}, []),
+        ({"steps": 200}, ["steps"]),
+        ({"resources": {"limits": {"memory": "8Gi"}}}, ["spec"]),
+        ({"steps": 200, "image": "mine:2"}, ["steps", "spec"]),
+        ({"ttlSecondsAfterFinished": 5}, []),
+    ],
+    ids=["none", "steps", "what pods are made from", "both", "what applies at once"],
+)
+def test_pending_changes(changes: dict[str, object], pending: list[str]) -> None:
+    made = plan(observed(), SETTINGS, NOW).status
+    status = plan(observed(spec(**changes), made, job(pod())), SETTINGS, NOW).status
+    assert status.pending_changes == pending
+    assert status.target_steps == 100
+
+
+def test_nothing_is_pending_between_attempts() -> None:
+    ended = under_way(training_attempt(outcome=outcome(0, "Completed")))
+    assert plan(observed(spec(), ended), SETTINGS, NOW).status.pending_changes == []
