@@ -15,7 +15,6 @@ import numpy.typing as npt
 from detection_trainer.contract.backbone_shapes import RANDOM_STATE, RESIDUAL, backbone_shapes
 from detection_trainer.contract.spec import Backbone, Model
 from detection_trainer.errors import RestoreRefusedError, StorageUnavailableError
-from detection_trainer.models.backbones import imagenet_network
 
 _URI = re.compile(r"^keras://([^/]+)/imagenet/?$")
 
@@ -52,6 +51,9 @@ class KerasWeights:
         return {path: found[path] for path in paths}
 
     def _download(self) -> dict[str, npt.NDArray[Any]]:
+        # Takes seconds to import; the preflight asks for names and shapes only.
+        from detection_trainer.models.backbones import imagenet_network  # noqa: PLC0415
+
         try:
             network = imagenet_network(self._backbone)
         except Exception as error:

@@ -11,7 +11,7 @@ IMAGES = np.random.default_rng(0).normal(2.0, 3.0, (2, 3, 3, 5)).astype(np.float
 
 def factory(**changes: object) -> LayerFactory:
     settings = {"policy": keras.DTypePolicy("float32"), "seed": 0, "batch_norm_momentum": 0.9}
-    return LayerFactory(prefix="group", **(settings | changes))  # type: ignore[arg-type]
+    return LayerFactory(prefix="group", **(settings | changes))
 
 
 def test_batch_norm_infers_as_keras_does() -> None:
