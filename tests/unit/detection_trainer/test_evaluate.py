@@ -109,7 +109,8 @@ def by_pycocotools(images: list[GroundTruth], detections: list[ImageDetections])
         return [x, y, right - x, bottom - y]
 
     with contextlib.redirect_stdout(io.StringIO()):
-        coco, annotations = COCO(), []
+        annotations: list[dict[str, Any]] = []
+        coco = COCO()
         for image in images:
             for box, label, crowd in zip(image.boxes, image.classes, image.crowd, strict=True):
                 place = {"id": len(annotations) + 1, "image_id": image.image_id}
