@@ -85,11 +85,23 @@ def claim_folder(
         owner = read_owner(folder)
         if owner == mine:
             return
-        if owner is not None and owner.identity != identity:
-            raise StorageInUseError(_other_run(folder, owner, identity)) from None
-        if owner is not None and has_checkpoint():
-            raise StorageInUseError(_other_configuration(folder, owner)) from None
+        if owner is not None:
+            require_claimable(folder, owner, mine, has_checkpoint=has_checkpoint)
         folder.write(OWNER_FILE, data)
+
+
+def require_claimable(
+    folder: Folder, owner: Owner, mine: Owner, *, has_checkpoint: Callable[[], bool]
+) -> None:
+    """Compare the folder's owner with the run that wants it; writes nothing.
+
+    Raises:
+        StorageInUseError: the folder belongs to another run; its owner is named.
+    """
+    if owner.identity != mine.identity:
+        raise StorageInUseError(_other_run(folder, owner, mine.identity))
+    if owner != mine and has_checkpoint():
+        raise StorageInUseError(_other_configuration(folder, owner))
 
 
 @dataclass(frozen=True, slots=True)

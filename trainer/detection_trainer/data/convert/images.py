@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,15 +18,7 @@ _EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"
 ImageFormat = Literal["jpeg", "png"]
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedImage:
-    """An image file's bytes."""
-
-    data: bytes
-    format: ImageFormat
-
-
-def encode_tiles(path: Path, tiles: Sequence[Tile], form: ImageFormat) -> Iterator[EncodedImage]:
+def encode_tiles(path: Path, tiles: Sequence[Tile], form: ImageFormat) -> Iterator[bytes]:
     """Yield the image of each of `tiles`, all of the photograph at `path`, decoded once.
 
     A whole image keeps its file's bytes where TensorFlow reads them; JPEG is written with quality
@@ -40,12 +31,11 @@ def encode_tiles(path: Path, tiles: Sequence[Tile], form: ImageFormat) -> Iterat
         as_it_is = (image.format, image.mode) in _AS_THEY_ARE
         for tile in tiles:
             if tile.is_whole and as_it_is:
-                kind: ImageFormat = "png" if image.format == "PNG" else "jpeg"
-                yield EncodedImage(path.read_bytes(), kind)
+                yield path.read_bytes()
                 continue
             window = tile.window
             box = (window.left, window.top, window.right, window.bottom)
-            yield EncodedImage(_encode(image.crop(box).convert("RGB"), form), form)
+            yield _encode(image.crop(box).convert("RGB"), form)
 
 
 @contextmanager

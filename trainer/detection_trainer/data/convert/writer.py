@@ -7,7 +7,7 @@ The label map is written last and deleted first: where there is one, all records
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from detection_trainer.contract.base import Contract
-from detection_trainer.data.convert.images import EncodedImage, ImageFormat, encode_tiles
+from detection_trainer.data.convert.images import ImageFormat, encode_tiles
 from detection_trainer.data.convert.photographs import Photograph, require_classes
 from detection_trainer.data.convert.tiles import (
     Tile,
@@ -34,6 +34,7 @@ from detection_trainer.storage import Folder
 LABEL_MAP_FILE = "label_map.pbtxt"
 TRAIN, VALIDATION = "train", "validation"
 _SIDES = ("ymin", "xmin", "ymax", "xmax")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +180,13 @@ def _records(tiles: Sequence[Tile], classes: Sequence[str], form: ImageFormat) -
             yield encode_example(make_features(tile, image, classes))
 
 
-def make_features(tile: Tile, image: EncodedImage, classes: Sequence[str]) -> Mapping[str, Values]:
+def make_features(tile: Tile, image: bytes, classes: Sequence[str]) -> dict[str, Values]:
     """Return the OD API's features of one tile (tf_example_decoder.py)."""
     photograph, window = tile.photograph, tile.window
     sides = np.array([window.height, window.width] * 2, np.float64)
-    boxes = (photograph.boxes / sides).T
     features: dict[str, Values] = {
-        "image/encoded": [image.data],
-        "image/format": [image.format.encode()],
+        "image/encoded": [image],
+        "image/format": [b"png" if image.startswith(_PNG_SIGNATURE) else b"jpeg"],
         "image/height": [window.height],
         "image/width": [window.width],
         "image/filename": [photograph.path.name.encode()],
@@ -196,7 +196,7 @@ def make_features(tile: Tile, image: EncodedImage, classes: Sequence[str]) -> Ma
         "image/object/difficult": [int(flag) for flag in photograph.difficult],
         "image/object/is_crowd": [int(flag) for flag in photograph.crowd],
     }
-    for side, values in zip(_SIDES, boxes, strict=True):
+    for side, values in zip(_SIDES, (photograph.boxes / sides).T, strict=True):
         features[f"image/object/bbox/{side}"] = [float(value) for value in values]
     return features
 

@@ -1,0 +1,92 @@
+"""`detection-trainer preflight FILE`: check all that can be checked without training."""
+
+import argparse
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from detection_trainer.commands.places import add_credentials, place_uri
+from detection_trainer.contract import runtime
+from detection_trainer.contract.base import dump
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.report import Outcome
+from detection_trainer.contract.training import read_training
+from detection_trainer.options import (
+    Options,
+    environment_value,
+    parse_credentials,
+    require_unchanged,
+)
+from detection_trainer.outcome import (
+    error_line,
+    outcome_of,
+    outcome_of_error,
+    write_termination_message,
+)
+from detection_trainer.preflight import PreflightResult, run_preflight
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add FILE, and what the operator tells by environment variables."""
+    parser.add_argument("file", type=Path, help="a DetectionTraining, as kubectl apply takes it")
+    options = {
+        "--checkpoint-uri": (runtime.CHECKPOINT_URI, "checkpoint folder, for a volumeClaim"),
+        "--config-digest": (runtime.CONFIG_DIGEST, "sha256:<hex> that FILE's bytes must have"),
+        "--termination-log": (runtime.TERMINATION_LOG, "file for the outcome as JSON"),
+    }
+    for option, (variable, text) in options.items():
+        default = environment_value(variable)
+        parser.add_argument(option, default=default, help=f"{text} (${variable})")
+    parser.add_argument(
+        "--cache-dir", type=Path, help="keeps copies of remote datasets; default: none are kept"
+    )
+    add_credentials(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found as JSON; returns the exit code that the run would end with."""
+    try:
+        result = _check(arguments)
+    except Exception as error:  # noqa: BLE001 - whatever ends the check becomes its outcome
+        outcome = outcome_of_error(error)
+        _explain(outcome, error)
+    else:
+        outcome = outcome_of(ExitCode.COMPLETED, result.message)
+        sys.stdout.write(json.dumps(dump(result), indent=2, ensure_ascii=False) + "\n")
+    if arguments.termination_log:
+        write_termination_message(Path(arguments.termination_log), outcome)
+    return int(outcome.exit_code)
+
+
+def _check(arguments: argparse.Namespace) -> PreflightResult:
+    require_unchanged(arguments.file, arguments.config_digest)
+    training = read_training(arguments.file)
+    uri = arguments.checkpoint_uri
+    options = Options(
+        checkpoint_uri=place_uri(uri) if uri else None,
+        credentials=parse_credentials(arguments.credentials),
+        cache_dir=arguments.cache_dir,
+    )
+    with _cache(arguments.cache_dir) as cache_dir:
+        return run_preflight(training, options, cache_dir)
+
+
+@contextmanager
+def _cache(said: Path | None) -> Iterator[Path]:
+    if said is not None:
+        yield said
+        return
+    with tempfile.TemporaryDirectory(prefix="detection-trainer-") as folder:
+        yield Path(folder)
+
+
+def _explain(outcome: Outcome, error: Exception) -> None:
+    if outcome.exit_code is ExitCode.UNEXPECTED:
+        traceback.print_exception(error)
+    sys.stderr.write(error_line(outcome.reason, outcome.message) + "\n")
+    for difference in outcome.differences:
+        sys.stderr.write(f"  {difference}\n")

@@ -1,0 +1,306 @@
+"""Checks all of a training that can be checked without training it: minutes before, and no GPU.
+
+Configuration, label map, checkpoint folder, the source of its weights, then the dataset: the same
+functions that the run uses, so that what passes here is not refused there. Writes nothing that
+stays. Called by `detection-trainer preflight`, which the operator runs as a Job of its own. Imports
+no TensorFlow.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from detection_trainer.attempt import refuse_unsupported
+from detection_trainer.checkpoint import CheckpointWeights, find_checkpoint, list_checkpoints
+from detection_trainer.continuation import continued, require_continuable
+from detection_trainer.contract.base import Contract, Digest
+from detection_trainer.contract.report import VariableCounts
+from detection_trainer.contract.restore_check import compare_for_restore
+from detection_trainer.contract.shapes import variable_shapes
+from detection_trainer.contract.spec import (
+    Place,
+    RestoreMode,
+    TrainingSpec,
+    config_digest,
+)
+from detection_trainer.contract.training import Training
+from detection_trainer.cycles import choose_cycles
+from detection_trainer.data.dataset import VERIFIED_BYTES, DatasetSummary, open_dataset
+from detection_trainer.data.label_map import load_classes
+from detection_trainer.data.source import find_files
+from detection_trainer.errors import DataInvalidError, RestoreRefusedError
+from detection_trainer.keras_weights import KerasWeights
+from detection_trainer.manifest import Manifest
+from detection_trainer.options import Options
+from detection_trainer.ownership import Owner, read_owner, require_claimable
+from detection_trainer.start import Candidate, Continue, Restore, Resume, Scratch, choose_start
+from detection_trainer.storage import Folder, open_folder
+
+KERAS_SCHEME = "keras://"
+_PROBE = ".preflight-"
+
+
+class FolderResult(Contract):
+    """The run's checkpoint folder as it is."""
+
+    uri: str
+    owner: str | None = None
+    """`namespace/name`, once a trainer has claimed it."""
+    checkpoints: list[int] = []
+    """Steps whose manifests hold, newest first."""
+    damaged: list[str] = []
+
+
+class SourceResult(Contract):
+    """Where the first attempt would begin."""
+
+    start: Literal["Resume", "Continue", "Restore", "Scratch"]
+    step: int
+    uri: str | None = None
+    mode: RestoreMode | None = None
+    digest: Digest | None = None
+    variables: VariableCounts | None = None
+    """How many would be taken over, and how many begin fresh."""
+
+
+class DataResult(Contract):
+    """One of the datasets."""
+
+    uri: str
+    summary: DatasetSummary
+    sampled_files: list[str] = []
+    """What was read of a large dataset in object storage; empty where all was."""
+
+
+class PreflightResult(Contract):
+    """What was found; that there is a result means that nothing is wrong."""
+
+    config_digest: Digest
+    classes: list[str]
+    folder: FolderResult
+    source: SourceResult
+    train: DataResult
+    validation: DataResult | None = None
+    notes: list[str] = []
+    """What does not stop the run, and should be known."""
+
+    @property
+    def message(self) -> str:
+        """One sentence for a status."""
+        train, source = self.train.summary, self.source
+        begin = {
+            "Resume": f"resumes at step {source.step}",
+            "Continue": f"continues {source.uri} at step {source.step}",
+            "Restore": f"begins at step 0, restored by mode {source.mode} from {source.uri}",
+            "Scratch": "begins from scratch",
+        }[source.start]
+        notes = "".join(f"; {note}" for note in self.notes)
+        return (
+            f"{train.images} images with {train.boxes} boxes of {len(self.classes)} classes; "
+            f"{begin}{notes}"
+        )
+
+
+def run_preflight(training: Training, options: Options, cache_dir: Path) -> PreflightResult:
+    """Check `training` where this process runs.
+
+    Args:
+        training: the document.
+        options: credentials, and where the checkpoint folder is mounted.
+        cache_dir: takes copies of datasets that lie in object storage.
+
+    Raises:
+        TrainerError: the first thing that would end an attempt, in the run's own words.
+    """
+    spec = training.spec
+    refuse_unsupported(spec)
+    classes = load_classes(spec.dataset, options.credentials)
+    folder = open_folder(options.checkpoint_folder(spec), options.credentials)
+    standing = _look_at_folder(folder, training)
+    source = _check_source(standing, spec, classes, options.credentials)
+    _require_writable(folder)
+    data = _DataCheck(spec, classes, options.credentials, cache_dir)
+    train = data.check(spec.dataset.train, "train")
+    validation = spec.dataset.validation
+    return PreflightResult(
+        config_digest=config_digest(spec),
+        classes=classes,
+        folder=standing.result,
+        source=source,
+        train=train,
+        validation=None if validation is None else data.check(validation, "validation"),
+        notes=_notes(standing, train),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The folder, and the manifests in it, newest first."""
+
+    result: FolderResult
+    manifests: Sequence[Manifest]
+    candidates: Sequence[Candidate]
+
+
+def _look_at_folder(folder: Folder, training: Training) -> _Standing:
+    checkpoints, damaged = list_checkpoints(folder)
+    owner = read_owner(folder)
+    if owner is not None:
+        mine = Owner(
+            namespace=training.identity.namespace,
+            name=training.identity.name,
+            config_digest=config_digest(training.spec),
+        )
+        require_claimable(folder, owner, mine, has_checkpoint=lambda: bool(checkpoints))
+    manifests = [checkpoint.manifest for checkpoint in checkpoints]
+    return _Standing(
+        result=FolderResult(
+            uri=folder.uri,
+            owner=None if owner is None else f"{owner.namespace}/{owner.name}",
+            checkpoints=[manifest.step for manifest in manifests],
+            damaged=[f"step {c.step}: {c.problem}" for c in damaged],
+        ),
+        manifests=manifests,
+        candidates=[*(Candidate(manifest.step) for manifest in manifests), *damaged],
+    )
+
+
+def _check_source(
+    standing: _Standing, spec: TrainingSpec, classes: list[str], credentials: Mapping[str, Path]
+) -> SourceResult:
+    """Choose the start as the run does, and compare what it would take over."""
+    match choose_start(standing.candidates, spec):
+        case Resume(step=step):
+            manifest = next(m for m in standing.manifests if m.step == step)
+            _require_same_classes(manifest, classes)
+            choose_cycles(spec, manifest.cycles)
+            return SourceResult(start="Resume", step=step, digest=manifest.digest)
+        case Continue(uri=uri):
+            return _check_continue(uri, spec, classes, credentials)
+        case Restore(mode=mode, uri=uri):
+            choose_cycles(spec, None)
+            return _check_restore(mode, uri, spec, classes, credentials)
+        case Scratch():
+            choose_cycles(spec, None)
+            return SourceResult(start="Scratch", step=0)
+
+
+def _check_continue(
+    uri: str, spec: TrainingSpec, classes: list[str], credentials: Mapping[str, Path]
+) -> SourceResult:
+    checkpoint = find_checkpoint(open_folder(uri, credentials))
+    manifest = checkpoint.manifest
+    require_continuable(manifest, uri, spec, classes)
+    choose_cycles(spec, manifest.cycles)
+    return SourceResult(
+        start="Continue",
+        step=manifest.step,
+        uri=checkpoint.folder.uri,
+        digest=manifest.digest,
+        variables=continued(manifest, uri).variables,
+    )
+
+
+def _check_restore(
+    mode: RestoreMode,
+    uri: str,
+    spec: TrainingSpec,
+    classes: list[str],
+    credentials: Mapping[str, Path],
+) -> SourceResult:
+    """Compare names and shapes; no tensor is read, no ImageNet weights are downloaded.
+
+    Raises:
+        RestoreRefusedError: they differ; each difference is named.
+    """
+    source: KerasWeights | CheckpointWeights
+    if uri.startswith(KERAS_SCHEME):
+        source = KerasWeights(uri)
+    else:
+        source = CheckpointWeights(find_checkpoint(open_folder(uri, credentials)))
+    plan = compare_for_restore(
+        mode,
+        source.shapes,
+        variable_shapes(spec.model, len(classes)),
+        source.classes,
+        classes,
+        source_model=source.model,
+        target_model=spec.model,
+    )
+    if plan.differences:
+        raise RestoreRefusedError(plan.refusal(source.uri), plan.differences)
+    return SourceResult(
+        start="Restore",
+        step=0,
+        uri=source.uri,
+        mode=mode,
+        digest=source.digest,
+        variables=VariableCounts(restored=len(plan.assign), fresh=len(plan.fresh)),
+    )
+
+
+def _require_same_classes(manifest: Manifest, classes: list[str]) -> None:
+    """A label map that changed would give the trained outputs other names, and nobody would see."""
+    if manifest.classes != classes:
+        msg = (
+            f"the label map has the classes {classes}; the run's checkpoint of step "
+            f"{manifest.step} was trained with {manifest.classes}: bring the label map back, or "
+            "make a new training with restore.mode detection"
+        )
+        raise DataInvalidError(msg)
+
+
+def _require_writable(folder: Folder) -> None:
+    """Write a file of a few bytes, and delete it: keys that only read are found out here."""
+    name = f"{_PROBE}{secrets.token_hex(6)}"
+    folder.write(name, b"written by the preflight check, to be deleted by it\n", create=True)
+    folder.delete(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _DataCheck:
+    """Reads a dataset as the run will; of a large one in object storage one file."""
+
+    spec: TrainingSpec
+    classes: Sequence[str]
+    credentials: Mapping[str, Path]
+    cache_dir: Path
+
+    def check(self, place: Place, purpose: str) -> DataResult:
+        files = find_files(place, self.credentials)
+        sampled: list[str] = []
+        is_remote = any(file.folder.local_path(file.entry.path) is None for file in files)
+        if is_remote and sum(file.entry.size for file in files) > VERIFIED_BYTES:
+            filled = [file for file in files if file.entry.size] or files
+            sampled = [min(filled, key=lambda file: file.entry.size).uri]
+        dataset = open_dataset(
+            Place(uri=sampled[0]) if sampled else place,
+            self.classes,
+            cache_dir=self.cache_dir,
+            credentials=self.credentials,
+            max_bad_records=self.spec.dataset.max_bad_records,
+            purpose=purpose,
+        )
+        return DataResult(uri=place.uri, summary=dataset.summary, sampled_files=sampled)
+
+
+def _notes(standing: _Standing, train: DataResult) -> list[str]:
+    notes = list(standing.result.damaged)
+    if train.summary.bad_record_count:
+        first = train.summary.bad_records[0]
+        notes.append(f"{train.summary.bad_record_count} records are passed over, first {first}")
+    absent = [name for name, count in train.summary.boxes_per_class.items() if not count]
+    if absent and not train.sampled_files:
+        notes.append(f"the training set has no box of {', '.join(absent[:8])}")
+    if train.sampled_files:
+        notes.append(f"of the training set only {train.sampled_files[0]} was read")
+    elif standing.manifests:
+        before = standing.manifests[0].data.dataset_digest
+        if before is not None and before != train.summary.digest:
+            notes.append(
+                f"the training set is not the one that step {standing.manifests[0].step} was "
+                "trained on: the run goes on, but not as it would have"
+            )
+    return notes
