@@ -119,7 +119,8 @@ def require_same_data(source: Checkpoint, dataset: Dataset) -> None:
 def build_update(spec: TrainingSpec, num_classes: int) -> TrainingStep:
     """Build detector and optimizer; fresh weights are a pure function of the seed."""
     keras.utils.set_random_seed(spec.seed)
-    return TrainingStep(build_detector(spec.model, num_classes, freeze=spec.freeze), spec)
+    detector = build_detector(spec.model, num_classes, freeze=spec.freeze, seed=spec.seed)
+    return TrainingStep(detector, spec)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.errors import DamagedCheckpointError, NotFoundError
 from detection_trainer.manifest import Manifest
-from detection_trainer.start import Candidate
 from detection_trainer.storage import Folder
 
 
@@ -109,14 +108,14 @@ def _row(checkpoint: Checkpoint) -> list[str]:
 
 
 def _verify(folder: Folder) -> int:
-    damaged: list[Candidate] = []
+    problems: dict[int, str | None] = {}
     if folder.exists(MANIFEST_FILE):
         checkpoints = [find_checkpoint(folder)]
     else:
         checkpoints, damaged = list_checkpoints(folder)
-    if not checkpoints and not damaged:
+        problems = {candidate.step: candidate.problem for candidate in damaged}
+    if not checkpoints and not problems:
         raise NotFoundError(f"{folder.uri} holds no checkpoint: check the address")
-    problems = {candidate.step: candidate.problem for candidate in damaged}
     for checkpoint in checkpoints:
         try:
             checkpoint.verify()

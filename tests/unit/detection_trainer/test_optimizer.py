@@ -1,0 +1,143 @@
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from detection_trainer.contract.spec import Optimizer
+from detection_trainer.optimizer import (
+    GOOD_STEPS,
+    INITIAL_LOSS_SCALE,
+    ITERATION,
+    LOSS_SCALE,
+    SlotOptimizer,
+)
+
+KERNEL = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
+BIAS = np.array([0.1, -0.2], np.float32)
+GRADIENTS = (
+    (np.array([[0.1, 0.2], [-0.3, 0.4]], np.float32), np.array([1.0, -1.0], np.float32)),
+    (np.array([[0.4, -0.2], [0.1, 0.0]], np.float32), np.array([-0.5, 0.25], np.float32)),
+    (np.array([[-0.1, 0.3], [0.3, -0.4]], np.float32), np.array([0.5, 2.0], np.float32)),
+)
+RATES = (0.1, 0.05, 0.2)
+
+
+def variables() -> dict[str, tf.Variable]:
+    return {"a/kernel": tf.Variable(KERNEL), "a/bias": tf.Variable(BIAS)}
+
+
+def spec(name: str, **fields: Any) -> Optimizer:
+    return Optimizer.model_validate({"name": name, "gradientClipNorm": None, **fields})
+
+
+def moved(optimizer: SlotOptimizer, scale: float = 1.0) -> list[np.ndarray[Any, Any]]:
+    for gradients, rate in zip(GRADIENTS, RATES, strict=True):
+        optimizer.apply([tf.constant(g * scale) for g in gradients], tf.constant(rate))
+    return [variable.numpy() for variable in optimizer.trainable]
+
+
+def moved_by_keras(optimizer: keras.optimizers.Optimizer) -> list[np.ndarray[Any, Any]]:
+    found = [keras.Variable(KERNEL), keras.Variable(BIAS)]
+    optimizer.build(found)
+    for gradients, rate in zip(GRADIENTS, RATES, strict=True):
+        optimizer.learning_rate = rate
+        optimizer.apply([tf.constant(g) for g in gradients], found)
+    return [variable.numpy() for variable in found]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (spec("momentum", momentum=0.9), keras.optimizers.SGD(momentum=0.9)),
+        (spec("adam"), keras.optimizers.Adam()),
+        (
+            spec("momentum", momentum=0.8, gradientClipNorm=0.5),
+            keras.optimizers.SGD(momentum=0.8, global_clipnorm=0.5),
+        ),
+        (spec("adam", gradientClipNorm=0.5), keras.optimizers.Adam(global_clipnorm=0.5)),
+    ],
+    ids=["momentum", "adam", "clipped momentum", "clipped adam"],
+)
+def test_it_moves_as_keras_does(ours: Optimizer, theirs: keras.optimizers.Optimizer) -> None:
+    for mine, wanted in zip(
+        moved(SlotOptimizer(ours, variables())), moved_by_keras(theirs), strict=True
+    ):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-5, atol=2e-6)
+
+
+def test_weight_decay_is_decoupled_for_adamw_and_spares_biases() -> None:
+    plain = moved(SlotOptimizer(spec("adamw"), variables()))
+    decayed = moved(SlotOptimizer(spec("adamw", weightDecay=0.1), variables()))
+    theirs = keras.optimizers.AdamW(weight_decay=0.1)
+    np.testing.assert_allclose(decayed[0], moved_by_keras(theirs)[0], rtol=1e-5, atol=2e-6)
+    np.testing.assert_array_equal(decayed[1], plain[1])
+
+
+def test_weight_decay_of_momentum_is_the_od_apis_l2() -> None:
+    optimizer = SlotOptimizer(spec("momentum", momentum=0.0, weightDecay=0.5), variables())
+    zero = [tf.zeros([2, 2]), tf.zeros([2])]
+    optimizer.apply(zero, tf.constant(0.1))
+    np.testing.assert_allclose(optimizer.trainable[0].numpy(), KERNEL * (1 - 0.1 * 0.5))
+    np.testing.assert_array_equal(optimizer.trainable[1].numpy(), BIAS)
+
+
+def test_every_slot_has_a_stable_path() -> None:
+    momentum = SlotOptimizer(spec("momentum"), variables())
+    adam = SlotOptimizer(spec("adam"), variables(), scale_loss=True)
+    assert list(momentum.variables) == [
+        ITERATION,
+        "optimizer/momentum/a/kernel",
+        "optimizer/momentum/a/bias",
+    ]
+    assert adam.variables.keys() == {
+        ITERATION,
+        "optimizer/m/a/kernel",
+        "optimizer/m/a/bias",
+        "optimizer/v/a/kernel",
+        "optimizer/v/a/bias",
+        LOSS_SCALE,
+        GOOD_STEPS,
+    }
+
+
+def test_the_norm_returned_is_that_before_clipping() -> None:
+    optimizer = SlotOptimizer(spec("momentum", gradientClipNorm=1.0), variables())
+    norm = optimizer.apply([tf.fill([2, 2], 3.0), tf.zeros([2])], tf.constant(0.1))
+    assert float(norm) == pytest.approx(6.0)
+
+
+def test_an_overflow_moves_nothing_and_halves_the_scale() -> None:
+    optimizer = SlotOptimizer(spec("adam"), variables(), scale_loss=True)
+    before = {path: v.numpy() for path, v in optimizer.variables.items()}
+    overflow = [tf.constant(KERNEL * np.float32("inf")), tf.constant(BIAS)]
+    norm = optimizer.apply(overflow, tf.constant(0.1))
+    assert float(norm) == 0.0
+    np.testing.assert_array_equal(optimizer.trainable[0].numpy(), KERNEL)
+    after = {path: v.numpy() for path, v in optimizer.variables.items()}
+    assert after.pop(LOSS_SCALE) == INITIAL_LOSS_SCALE / 2
+    before.pop(LOSS_SCALE)
+    for path, value in before.items():
+        np.testing.assert_array_equal(after[path], value)
+
+
+def test_scaled_gradients_move_as_unscaled_ones_do() -> None:
+    plain = moved(SlotOptimizer(spec("momentum", gradientClipNorm=0.5), variables()))
+    scaled = SlotOptimizer(spec("momentum", gradientClipNorm=0.5), variables(), scale_loss=True)
+    for mine, wanted in zip(moved(scaled, scale=INITIAL_LOSS_SCALE), plain, strict=True):
+        np.testing.assert_array_equal(mine, wanted)
+
+
+def test_the_scale_grows_after_enough_good_steps() -> None:
+    optimizer = SlotOptimizer(spec("momentum"), variables(), scale_loss=True)
+    optimizer.variables[GOOD_STEPS].assign(1999)
+    moved(optimizer)
+    assert optimizer.variables[LOSS_SCALE].numpy() == INITIAL_LOSS_SCALE * 2
+    assert optimizer.variables[GOOD_STEPS].numpy() == 2
+
+
+def test_a_variable_without_a_gradient_is_named() -> None:
+    optimizer = SlotOptimizer(spec("momentum"), variables())
+    with pytest.raises(ValueError, match="'a/bias'"):
+        optimizer.apply([tf.zeros([2, 2]), None], tf.constant(0.1))

@@ -1,0 +1,128 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from detection_trainer.contract.schedule import Cycle, learning_rate
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.errors import CheckpointMissingError
+from detection_trainer.loop import Batch
+from detection_trainer.session import build_update
+from detection_trainer.training_step import TrainingStep
+from tests.support.runs import parsed
+from tests.support.trainings import TINY_MODEL
+
+CYCLES = [Cycle(start=0, decay_steps=6)]
+
+
+def spec(optimizer: str = "momentum", **fields: Any) -> TrainingSpec:
+    return parsed(
+        steps=6, batchSize=2, seed=7, optimizer={"name": optimizer, "learningRate": 0.01}, **fields
+    ).spec
+
+
+def batch(step: int) -> Batch:
+    """Return a made-up batch that is a function of the step alone."""
+    random = np.random.default_rng(step)
+    images = random.uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    boxes = np.zeros((2, 8, 4), np.float32)
+    boxes[:, 0] = [0.1, 0.2, 0.6, 0.8]
+    classes = np.zeros((2, 8), np.int32)
+    classes[:, 0] = 1
+    return tf.constant(images), tf.constant(boxes), tf.constant(classes)
+
+
+def train(update: TrainingStep, steps: range) -> list[float]:
+    rates = parsed(optimizer={"learningRate": 0.01}).spec.optimizer
+    return [
+        float(update(batch(step), learning_rate(rates, CYCLES, step), step)["loss"])
+        for step in steps
+    ]
+
+
+def assert_same_state(left: TrainingStep, right: TrainingStep) -> None:
+    mine, theirs = left.snapshot(6), right.snapshot(6)
+    for ours, wanted in ((mine.weights, theirs.weights), (mine.optimizer, theirs.optimizer)):
+        assert ours.keys() == wanted.keys()
+        for path, array in ours.items():
+            assert array.tobytes() == wanted[path].tobytes(), path
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_resumed_from_a_snapshot_it_is_bit_identical_to_uninterrupted(optimizer: str) -> None:
+    control = build_update(spec(optimizer), 1)
+    losses = train(control, range(6))
+    first = build_update(spec(optimizer), 1)
+    train(first, range(3))
+    state = first.snapshot(3)
+    # Another seed: what is not restored would show.
+    second = build_update(spec(optimizer).model_copy(update={"seed": 8}), 1)
+    second.load(state.weights, state.optimizer)
+    assert train(second, range(3, 6)) == losses[3:]
+    assert_same_state(second, control)
+
+
+def test_fresh_weights_are_a_function_of_the_seed() -> None:
+    assert_same_state(build_update(spec(), 1), build_update(spec(), 1))
+    other = build_update(spec().model_copy(update={"seed": 8}), 1).snapshot(0)
+    same = build_update(spec(), 1).snapshot(0)
+    assert any((other.weights[p] != same.weights[p]).any() for p in same.weights)
+
+
+@pytest.fixture(scope="module")
+def update() -> TrainingStep:
+    return build_update(spec(), 1)
+
+
+def test_a_snapshot_does_not_change_when_training_goes_on(update: TrainingStep) -> None:
+    state = update.snapshot(0)
+    before = {path: array.copy() for path, array in state.weights.items()}
+    train(update, range(1))
+    assert all(np.array_equal(before[path], state.weights[path]) for path in before)
+
+
+def test_the_graph_is_traced_once_whatever_the_rate(update: TrainingStep) -> None:
+    train(update, range(3))
+    assert update._graph.experimental_get_tracing_count() == 1
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(update: TrainingStep) -> None:
+    state = update.snapshot(0)
+    broken = dict(state.weights)
+    path = next(p for p in broken if p.startswith("class_head"))
+    broken[path] = np.zeros((9, 9), np.float32)
+    changed = {p: a + 1 if a.dtype == np.float32 else a for p, a in broken.items()}
+    with pytest.raises(CheckpointMissingError, match=path):
+        update.load(changed, state.optimizer)
+    assert all(np.array_equal(a, state.weights[p]) for p, a in update.snapshot(0).weights.items())
+
+
+def damaged(change: Callable[[np.ndarray[Any, Any]], None]) -> Batch:
+    images, boxes, classes = batch(0)
+    array = images.numpy()
+    change(array)
+    return tf.constant(array), boxes, classes
+
+
+def test_the_first_step_that_is_not_finite_is_remembered() -> None:
+    update = build_update(spec(), 1)
+    assert update.first_bad_step() is None
+
+    def poison(array: np.ndarray[Any, Any]) -> None:
+        array[0, 0, 0, 0] = np.nan
+
+    update(damaged(poison), 0.01, 4)
+    update(batch(0), 0.01, 5)
+    assert update.first_bad_step() == 5
+
+
+def test_frozen_groups_do_not_move() -> None:
+    update = build_update(spec(freeze=["backbone"], model=TINY_MODEL), 1)
+    before = update.snapshot(0).weights
+    train(update, range(2))
+    after = update.snapshot(2).weights
+    moved = {p for p in before if not np.array_equal(before[p], after[p])}
+    assert moved
+    assert not any(path.startswith("backbone/") for path in moved)
