@@ -34,7 +34,7 @@ class ClusterError(OperatorError):
     def __init__(self, request: str, status: int, message: str) -> None:
         """Say which request met what; `status` 0 means that no answer came."""
         answer = f"answered {status}" if status else "did not answer"
-        super().__init__(f"{request}: the API server {answer}: {message}")
+        super().__init__(f"{request}: the API server {answer}: {message.strip()}")
         self.status = status
         self.message = message
 

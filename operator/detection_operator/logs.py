@@ -73,6 +73,7 @@ def configure(log_format: str, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Each request of an endless retry; the state of the watches is logged once, by ourselves.
-    logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.WARNING)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # A line for each event of each watch.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # A line for each try of an endless retry: cluster/watches.py says once what fails.
+    logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)

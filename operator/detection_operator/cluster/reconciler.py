@@ -77,7 +77,7 @@ class Reconciler:
             recheck_after_s = await self.reconcile(key)
         except asyncio.CancelledError:
             raise
-        except (OperatorError, ExceptionGroup) as problem:
+        except OperatorError as problem:
             error = getattr(problem, "reason", type(problem).__name__)
             delay_s = self._queue.retry(key)
             logger.warning("%s; trying again in %.1f s", problem, delay_s, extra=about(key))

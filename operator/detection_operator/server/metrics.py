@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
@@ -24,6 +30,8 @@ class Metrics:
 
     def __init__(self) -> None:
         """Register everything that is counted."""
+        # A second series for each of ours, which nobody reads.
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         self._reconciles = Histogram(
             f"{PREFIX}reconcile_duration_seconds",

@@ -1,0 +1,101 @@
+"""A small API server in memory, with the methods of `cluster.client.Client`."""
+
+import copy
+import itertools
+from collections.abc import AsyncIterator, Callable
+
+from detection_operator.cluster.client import PAGE_SIZE, Client
+from detection_operator.cluster.resources import Object, Resource
+from detection_operator.errors import AlreadyExistsError, ConflictError, NotFoundError
+
+Place = tuple[str, str, str]
+
+
+class FakeCluster(Client):
+    """Objects by plural, namespace and name; `calls` tells what was asked for."""
+
+    def __init__(self) -> None:  # nothing is connected
+        self.objects: dict[Place, Object] = {}
+        self.calls: list[tuple[str, str, str]] = []
+        self.failures: dict[tuple[str, str], Exception] = {}
+        self.while_listing: dict[str, Callable[[], object]] = {}
+        self.before_status: Callable[[], object] = lambda: None
+        self._versions = itertools.count(100)
+
+    def put(self, resource: Resource, body: Object) -> Object:
+        """Store an object as it is, with a new resourceVersion."""
+        body = copy.deepcopy(body)
+        metadata = body["metadata"]
+        metadata.setdefault("namespace", "vision")
+        metadata.setdefault("uid", f"uid-{resource.plural}-{metadata['name']}")
+        metadata["resourceVersion"] = str(next(self._versions))
+        self.objects[resource.plural, metadata["namespace"], metadata["name"]] = body
+        return copy.deepcopy(body)
+
+    def find(self, resource: Resource, name: str, namespace: str = "vision") -> Object | None:
+        return self.objects.get((resource.plural, namespace, name))
+
+    def names(self, resource: Resource) -> list[str]:
+        return sorted(name for plural, _, name in self.objects if plural == resource.plural)
+
+    def called(self, verb: str, resource: Resource) -> list[str]:
+        return [name for v, plural, name in self.calls if (v, plural) == (verb, resource.plural)]
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        self._ask("get", resource, name)
+        found = self.find(resource, name, namespace)
+        if found is None:
+            raise NotFoundError(f"GET {resource.path(namespace, name)}", 404, "not found")
+        return copy.deepcopy(found)
+
+    async def items(  # noqa: PLR0913 - as the client's
+        self,
+        resource: Resource,
+        namespace: str | None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncIterator[Object]:
+        del metadata_only, page_size
+        self._ask("list", resource, fields or labels)
+        self.while_listing.get(resource.plural, lambda: None)()
+        for (plural, place, _), body in list(self.objects.items()):
+            if plural == resource.plural and namespace in (None, place):
+                yield copy.deepcopy(body)
+
+    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        name = body["metadata"]["name"]
+        self._ask("create", resource, name)
+        if self.find(resource, name, namespace):
+            raise AlreadyExistsError(f"POST {resource.path(namespace)}", 409, "exists")
+        body = {**body, "metadata": {**body["metadata"], "namespace": namespace}}
+        return self.put(resource, body)
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, grace_s: int | None = None
+    ) -> None:
+        self._ask("delete" if grace_s is None else f"delete-{grace_s}", resource, name)
+        found = self.find(resource, name, namespace)
+        if found is None:
+            raise NotFoundError(f"DELETE {resource.path(namespace, name)}", 404, "not found")
+        if found["metadata"]["uid"] != uid:
+            raise ConflictError(f"DELETE {resource.path(namespace, name)}", 409, "other uid")
+        del self.objects[resource.plural, namespace, name]
+
+    async def replace_status(
+        self, resource: Resource, namespace: str, name: str, resource_version: str, status: Object
+    ) -> Object:
+        self._ask("patch", resource, name)
+        self.before_status()
+        found = await self.get(resource, namespace, name)
+        if found["metadata"]["resourceVersion"] != resource_version:
+            raise ConflictError(f"PATCH {name}", 409, "the object has been modified")
+        return self.put(resource, {**found, "status": status})
+
+    def _ask(self, verb: str, resource: Resource, name: str) -> None:
+        self.calls.append((verb, resource.plural, name))
+        failure = self.failures.get((verb, resource.plural))
+        if failure is not None:
+            raise failure

@@ -1,0 +1,179 @@
+"""Gathering: from the cache, and from the API where absence decides."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.gather import REJECTED_RECHECK_S, Gathered, Gatherer
+from detection_operator.cluster.resources import EVENTS, JOBS, PODS, TRAININGS, Key, Object
+from detection_operator.errors import UnavailableError
+from tests.support.cluster_objects import (
+    JOB,
+    JOB_UID,
+    POD_UID,
+    attempt_status,
+    container_status,
+    job,
+    newer,
+    pod,
+    stored_training,
+)
+from tests.support.fake_cluster import FakeCluster
+
+TREES = Key("vision", "trees")
+CREATED = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+LATER = CREATED + timedelta(minutes=1)
+FAILED = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+
+
+@pytest.fixture
+def api() -> FakeCluster:
+    return FakeCluster()
+
+
+@pytest.fixture
+def cache() -> Cache:
+    return Cache()
+
+
+async def gather(api: FakeCluster, cache: Cache, now: datetime = LATER) -> Gathered:
+    found = await Gatherer(api, cache).gather(TREES, now)
+    assert found is not None
+    return found
+
+
+async def test_a_training_that_is_gone_is_nothing(api: FakeCluster, cache: Cache) -> None:
+    assert await Gatherer(api, cache).gather(TREES, LATER) is None
+
+
+async def test_a_job_comes_with_its_pods(api: FakeCluster, cache: Cache) -> None:
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(JOBS, job())
+    cache.apply(PODS, pod())
+    found = await gather(api, cache)
+    [made] = found.observed.jobs
+    assert [p.uid for p in made.pods] == [POD_UID]
+    assert found.observed.orphans == ()
+    assert found.recheck_after_s is None
+    assert api.calls == [], "the cache knew it all"
+
+
+async def test_pods_that_outlive_their_job_are_orphans(api: FakeCluster, cache: Cache) -> None:
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(PODS, pod())
+    found = await gather(api, cache)
+    assert [p.uid for p in found.observed.orphans] == [POD_UID]
+    assert found.orphan_uids == (POD_UID,)
+
+
+async def test_a_job_that_the_watch_has_not_told_of_is_looked_up(
+    api: FakeCluster, cache: Cache
+) -> None:
+    api.put(JOBS, job())
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    found = await gather(api, cache)
+    assert [j.name for j in found.observed.jobs] == [JOB]
+    assert api.called("get", JOBS) == [JOB]
+
+
+async def test_a_job_that_is_missing_for_good_is_absent(api: FakeCluster, cache: Cache) -> None:
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    assert (await gather(api, cache)).observed.jobs == ()
+
+
+async def test_an_attempt_that_is_over_needs_no_looking_up(api: FakeCluster, cache: Cache) -> None:
+    outcome = {"reason": "Saved", "message": "", "finishedAt": "2026-11-24T10:00:00Z"}
+    cache.apply(TRAININGS, stored_training(status=attempt_status(outcome=outcome)))
+    await gather(api, cache)
+    assert api.calls == []
+
+
+async def test_that_nobody_answers_is_not_taken_for_absence(api: FakeCluster, cache: Cache) -> None:
+    api.failures["get", "jobs"] = UnavailableError("GET", 503, "down")
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    with pytest.raises(UnavailableError):
+        await gather(api, cache)
+
+
+async def test_the_pods_of_a_failed_job_are_looked_up_where_none_is_known(
+    api: FakeCluster, cache: Cache
+) -> None:
+    api.put(PODS, pod(status=container_status(terminated={"exitCode": 70})))
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(JOBS, job(status=FAILED))
+    [made] = (await gather(api, cache)).observed.jobs
+    assert made.pods[0].termination is not None
+    assert made.pods[0].termination.exit_code == 70
+
+
+def failed_create(message: str, at: str) -> Object:
+    return {
+        "metadata": {"name": f"e-{at}"},
+        "involvedObject": {"uid": JOB_UID},
+        "reason": "FailedCreate",
+        "message": message,
+        "lastTimestamp": at,
+    }
+
+
+async def test_a_job_without_a_pod_tells_the_newest_reason(api: FakeCluster, cache: Cache) -> None:
+    api.put(EVENTS, failed_create("old", "2026-11-24T10:00:01Z"))
+    api.put(EVENTS, failed_create("violates PodSecurity", "2026-11-24T10:00:09Z"))
+    api.put(EVENTS, {"metadata": {"name": "timeless"}, "message": "never"})
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(JOBS, job())
+    found = await gather(api, cache)
+    assert found.observed.jobs[0].rejected == "violates PodSecurity"
+    assert found.recheck_after_s == REJECTED_RECHECK_S
+
+
+async def test_a_job_that_was_just_made_is_given_a_moment(api: FakeCluster, cache: Cache) -> None:
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(JOBS, job())
+    found = await gather(api, cache, CREATED + timedelta(seconds=1))
+    assert found.observed.jobs[0].rejected == ""
+    assert api.called("list", EVENTS) == []
+    assert found.recheck_after_s == REJECTED_RECHECK_S
+
+
+async def test_no_event_says_nothing(api: FakeCluster, cache: Cache) -> None:
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(JOBS, job())
+    assert (await gather(api, cache)).observed.jobs[0].rejected == ""
+
+
+async def test_the_source_is_told_whether_it_is_there_or_not(
+    api: FakeCluster, cache: Cache
+) -> None:
+    restore = {"mode": "detection", "from": {"trainingRef": {"name": "coco"}}}
+    cache.apply(TRAININGS, stored_training(restore=restore))
+    source = (await gather(api, cache)).observed.source
+    assert source is not None
+    assert (source.name, source.found) == ("coco", False)
+    cache.apply(TRAININGS, stored_training("coco", uid="uid-coco", steps=7))
+    source = (await gather(api, cache)).observed.source
+    assert source is not None
+    assert source.found
+    assert source.spec is not None
+    assert source.spec.steps == 7
+
+
+async def test_the_folder_belongs_to_the_older_training(api: FakeCluster, cache: Cache) -> None:
+    storage = {"storage": {"uri": "s3://runs/one"}}
+    cache.apply(TRAININGS, stored_training(checkpoints=storage))
+    assert (await gather(api, cache)).observed.folder_owner is None
+    older = stored_training("birds", uid="b", checkpoints=storage)
+    older["metadata"]["creationTimestamp"] = "2026-11-24T09:00:00Z"
+    cache.apply(TRAININGS, older)
+    assert (await gather(api, cache)).observed.folder_owner == "vision/birds"
+    found = await Gatherer(api, cache).gather(Key("vision", "birds"), LATER)
+    assert found is not None
+    assert found.observed.folder_owner is None
+
+
+async def test_a_folder_that_is_not_said_is_nobodys(api: FakeCluster, cache: Cache) -> None:
+    cache.apply(TRAININGS, newer(stored_training(checkpoints={})))
+    found = await gather(api, cache)
+    assert found.observed.folder_owner is None
+    assert found.observed.training.spec is None

@@ -1,0 +1,205 @@
+"""The worker's loop: status first, conflicts decided again, no failure ends it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from detection_operator.cluster.apply import Applier
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.events import EventPoster
+from detection_operator.cluster.gather import Gatherer
+from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.reconciler import MAX_CONFLICTS, Reconciler
+from detection_operator.cluster.reports import ReportWriter
+from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, Key
+from detection_operator.cluster.status import StatusWriter
+from detection_operator.cluster.telemetry import Silence
+from detection_operator.core.actions import Plan, StartAttempt
+from detection_operator.core.state import Observed, PolicySettings
+from detection_operator.errors import UnavailableError
+from detection_operator.manifests import Manifests
+from tests.support.cluster_objects import (
+    JOB,
+    POD_UID,
+    UID,
+    attempt_status,
+    container_status,
+    job,
+    newer,
+    pod,
+    stored_training,
+)
+from tests.support.fake_cluster import FakeCluster
+
+TREES = Key("vision", "trees")
+SETTINGS = PolicySettings(default_image="trainer:1", report_url="http://operator:8080")
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+Planner = Callable[[Observed], Plan]
+
+
+@dataclass
+class Measured(Silence):
+    errors: list[str] = field(default_factory=list)
+    counted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def reconciled(self, seconds: float, error: str) -> None:
+        assert seconds >= 0
+        self.errors.append(error)
+        self.counted.set()
+
+
+class Scene:
+    """A reconciler whose plan is the test's."""
+
+    def __init__(self, plan: Planner, **training: Any) -> None:
+        self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
+        self.telemetry = Measured()
+        self.seen: list[Observed] = []
+        body = self.api.put(TRAININGS, stored_training(**training))
+        self.cache.apply(TRAININGS, body)
+        writer, events = StatusWriter(self.api, self.cache), EventPoster(self.api)
+        self.reports = ReportWriter(
+            cache=self.cache, queue=self.queue, writer=writer, events=events, interval_s=30
+        )
+
+        def noted(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
+            assert settings is SETTINGS
+            assert now == NOW
+            self.seen.append(observed)
+            return plan(observed)
+
+        self.reconciler = Reconciler(
+            cache=self.cache,
+            queue=self.queue,
+            gatherer=Gatherer(self.api, self.cache),
+            writer=writer,
+            applier=Applier(self.api, self.cache, events, Manifests(SETTINGS)),
+            reports=self.reports,
+            plan=noted,
+            settings=SETTINGS,
+            telemetry=self.telemetry,
+            now=lambda: NOW,
+        )
+
+    async def work_until_idle(self) -> None:
+        worker = asyncio.create_task(self.reconciler.work())
+        await self.telemetry.counted.wait()
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+
+def step_to(step: int, **more: Any) -> Planner:
+    def plan(observed: Observed) -> Plan:
+        status = observed.training.status.model_copy(update={"step": step})
+        return Plan(status, **more)
+
+    return plan
+
+
+def leave(observed: Observed) -> Plan:
+    return Plan(observed.training.status)
+
+
+async def test_the_status_is_on_record_before_anything_is_made() -> None:
+    scene = Scene(step_to(5, actions=(StartAttempt(1, JOB, "trainer:1"),)), status=attempt_status())
+    assert await scene.reconciler.reconcile(TREES) is None
+    verbs = [(verb, plural) for verb, plural, _ in scene.api.calls]
+    written = verbs.index(("patch", "detectiontrainings"))
+    assert written < verbs.index(("create", "configmaps")) < verbs.index(("create", "jobs"))
+
+
+async def test_a_status_that_says_the_same_is_not_written() -> None:
+    scene = Scene(leave)
+    await scene.reconciler.reconcile(TREES)
+    assert scene.api.calls == []
+
+
+async def test_on_a_conflict_it_reads_again_and_decides_again() -> None:
+    scene = Scene(step_to(5))
+    others = [stored_training(steps=200)]
+
+    def interfere() -> None:
+        if others:
+            scene.api.put(TRAININGS, others.pop())
+
+    scene.api.before_status = interfere
+    await scene.reconciler.reconcile(TREES)
+    specs = [seen.training.spec for seen in scene.seen]
+    assert [spec.steps for spec in specs if spec] == [100, 200]
+    stored = scene.api.find(TRAININGS, "trees")
+    assert stored is not None
+    assert stored["status"]["step"] == 5
+
+
+async def test_conflicts_without_end_are_left_for_later() -> None:
+    scene = Scene(step_to(5))
+    scene.api.before_status = lambda: scene.api.put(TRAININGS, stored_training())
+    with pytest.raises(UnavailableError, match=f"each of {MAX_CONFLICTS} decisions"):
+        await scene.reconciler.reconcile(TREES)
+
+
+async def test_a_training_that_went_meanwhile_is_forgotten() -> None:
+    scene = Scene(step_to(5))
+    scene.api.objects.clear()
+    assert await scene.reconciler.reconcile(TREES) is None
+    assert scene.cache.training(TREES) is None
+    assert await scene.reconciler.reconcile(TREES) is None
+
+
+async def test_a_training_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
+    scene = Scene(step_to(5))
+    going = stored_training()
+    going["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+    scene.cache.apply(TRAININGS, newer(going, 500))
+    await scene.reconciler.reconcile(TREES)
+    assert scene.seen == []
+
+
+async def test_the_next_look_is_the_earliest_that_anyone_asks_for() -> None:
+    scene = Scene(step_to(5, recheck_after_s=300.0), status=attempt_status())
+    assert await scene.reconciler.reconcile(TREES) == 300.0
+    scene.cache.apply(JOBS, job())
+    assert await scene.reconciler.reconcile(TREES) == 10.0, "its Job has no pod yet"
+
+
+async def test_an_orphans_end_is_seen_once_then_dropped_and_looked_at_again() -> None:
+    scene = Scene(leave, status=attempt_status())
+    scene.cache.apply(PODS, pod())
+    scene.cache.delete(PODS, newer(pod(status=container_status(terminated={"exitCode": 40}))))
+    await scene.reconciler.reconcile(TREES)
+    assert [orphan.uid for orphan in scene.seen[0].orphans] == [POD_UID]
+    assert scene.queue.depth() == 1
+    await scene.reconciler.reconcile(TREES)
+    assert scene.seen[1].orphans == ()
+    assert scene.cache.pods(UID) == []
+
+
+async def test_a_worker_settles_what_succeeds() -> None:
+    scene = Scene(step_to(5))
+    scene.queue.add(TREES)
+    await scene.work_until_idle()
+    assert scene.telemetry.errors == [""]
+
+
+async def test_a_worker_outlives_an_api_that_fails_and_counts_it() -> None:
+    scene = Scene(step_to(5))
+    scene.api.failures["patch", "detectiontrainings"] = UnavailableError("PATCH", 503, "later")
+    scene.queue.add(TREES)
+    await scene.work_until_idle()
+    assert scene.telemetry.errors == ["Unavailable"]
+    assert scene.queue.retry(TREES) >= 1.0, "the failure was counted against the key"
+
+
+async def test_a_worker_outlives_a_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    def mistaken(_observed: Observed) -> Plan:
+        raise KeyError("oops")
+
+    scene = Scene(mistaken)
+    scene.queue.add(TREES)
+    await scene.work_until_idle()
+    assert scene.telemetry.errors == ["KeyError"]
+    assert "reconciling failed" in caplog.text

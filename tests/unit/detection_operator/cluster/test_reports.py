@@ -1,0 +1,280 @@
+"""Reports into statuses: what is written at once, what waits, and what is refused."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.events import EventPoster
+from detection_operator.cluster.parse import parse_training
+from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.reports import ReportWriter
+from detection_operator.cluster.resources import EVENTS, TRAININGS, Key, Object
+from detection_operator.cluster.status import StatusWriter
+from detection_operator.errors import RefusedError, UnavailableError
+from detection_trainer.contract.report import Report
+from tests.support.cluster_objects import UID, attempt_status, newer, stored_training
+from tests.support.fake_cluster import FakeCluster
+
+TREES = Key("vision", "trees")
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+DIGEST = "sha256:" + "0" * 64
+
+
+def report(step: int, sequence: int, **more: Any) -> Report:
+    fields = {
+        "attempt": 1,
+        "sequence": sequence,
+        "time": "2026-11-24T10:00:00Z",
+        "step": step,
+        "targetSteps": 100,
+        "resumedFromStep": 0,
+        "progress": {"loss": 0.5},
+    }
+    return Report.model_validate(fields | more)
+
+
+def saved(step: int) -> Object:
+    record = {
+        "step": step,
+        "uri": f"s3://runs/trees/step-{step}",
+        "digest": DIGEST,
+        "savedAt": "2026-11-24T10:00:00Z",
+    }
+    return {"checkpoints": [record], "checkpointCount": 1}
+
+
+class Handle:
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Scene:
+    """A writer with a clock of the test's own."""
+
+    def __init__(self, interval_s: float = 30.0) -> None:
+        self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
+        self.now, self.timers = 1000.0, list[Handle]()
+        self.cache.apply(
+            TRAININGS, self.api.put(TRAININGS, stored_training(status=attempt_status()))
+        )
+        self.writer = ReportWriter(
+            cache=self.cache,
+            queue=self.queue,
+            writer=StatusWriter(self.api, self.cache),
+            events=EventPoster(self.api),
+            interval_s=interval_s,
+            clock=lambda: self.now,
+            later=self._later,
+            now=lambda: NOW,
+        )
+
+    def _later(self, _delay_s: float, call: Callable[[], None]) -> Handle:
+        self.timers.append(Handle(call))
+        return self.timers[-1]
+
+    async def take(self, taken: Report) -> bool:
+        return await self.writer.take(TREES, UID, taken)
+
+    async def fire(self) -> None:
+        for handle in [h for h in self.timers if not h.cancelled]:
+            self.timers.remove(handle)
+            handle.call()
+        await asyncio.gather(*self.writer._flushes)
+
+    @property
+    def writes(self) -> int:
+        return len(self.api.called("patch", TRAININGS))
+
+    @property
+    def status(self) -> Object:
+        found = self.api.find(TRAININGS, "trees")
+        assert found is not None
+        status: Object = found["status"]
+        return status
+
+
+async def test_the_first_report_is_written_at_once_and_the_training_looked_at() -> None:
+    scene = Scene()
+    assert await scene.take(report(1, 1))
+    assert scene.status["step"] == 1
+    assert scene.queue.depth() == 1
+
+
+async def test_mere_progress_waits_for_its_time_and_only_the_newest_is_written() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    scene.now += 1
+    assert not await scene.take(report(2, 2))
+    assert not await scene.take(report(3, 3))
+    assert (scene.writes, scene.status["step"]) == (1, 1)
+    scene.now += 30
+    await scene.fire()
+    assert (scene.writes, scene.status["step"]) == (2, 3)
+    await scene.fire()
+    assert scene.writes == 2
+
+
+async def test_progress_whose_time_has_come_is_written_at_once() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    scene.now += 31
+    assert await scene.take(report(2, 2))
+    assert scene.writes == 2
+
+
+async def test_a_checkpoint_is_written_at_once_told_and_takes_what_waits_along() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    await scene.take(report(5, 2))
+    assert await scene.take(report(10, 3, **saved(10)))
+    assert scene.status["latestCheckpoint"]["step"] == 10
+    await scene.fire()
+    assert scene.writes == 2
+    [name] = scene.api.names(EVENTS)
+    told = scene.api.find(EVENTS, name)
+    assert told is not None
+    assert told["reason"] == "FirstCheckpoint"
+
+
+async def test_a_report_that_overtakes_another_wins() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    await scene.take(report(9, 9))
+    await scene.take(report(4, 4))
+    assert await scene.take(report(10, 8, **saved(8))), "urgent, yet older than what waits"
+    scene.now += 31
+    await scene.fire()
+    assert scene.status["currentAttempt"]["sequence"] == 9
+
+
+async def test_a_report_that_comes_late_or_twice_is_acknowledged_and_changes_nothing() -> None:
+    scene = Scene()
+    await scene.take(report(5, 5))
+    assert await scene.take(report(5, 5))
+    assert await scene.take(report(3, 3))
+    assert scene.writes == 1
+
+
+async def test_the_last_word_is_on_record_before_it_is_acknowledged() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    outcome = {"exitCode": 0, "reason": "Completed", "message": "done"}
+    assert await scene.take(report(100, 2, outcome=outcome))
+    assert scene.status["currentAttempt"]["outcome"]["exitCode"] == 0
+
+
+async def test_the_last_word_is_not_acknowledged_while_the_api_does_not_take_it() -> None:
+    scene = Scene()
+    scene.api.failures["patch", "detectiontrainings"] = UnavailableError("PATCH", 503, "down")
+    outcome = {"exitCode": 0, "reason": "Completed", "message": "done"}
+    with pytest.raises(UnavailableError):
+        await scene.take(report(100, 2, outcome=outcome))
+
+
+async def test_another_writer_in_between_loses_nothing() -> None:
+    scene = Scene()
+    others = [stored_training(status=attempt_status() | {"phase": "Starting"})]
+
+    def interfere() -> None:
+        if others:
+            scene.api.put(TRAININGS, others.pop())
+
+    scene.api.before_status = interfere
+    assert await scene.take(report(1, 1))
+    assert (scene.status["phase"], scene.status["step"]) == ("Starting", 1)
+
+
+async def test_conflicts_without_end_are_left_to_the_trainer_to_send_again() -> None:
+    scene = Scene()
+    body = stored_training(status=attempt_status())
+    scene.api.before_status = lambda: scene.api.put(TRAININGS, body)
+    with pytest.raises(UnavailableError, match="status changed"):
+        await scene.take(report(1, 1))
+
+
+async def test_an_attempt_that_is_not_current_is_told_to_stop() -> None:
+    scene = Scene()
+    with pytest.raises(RefusedError, match="attempt 2 is not the current one") as refused:
+        await scene.take(report(1, 1, attempt=2))
+    assert (refused.value.status, refused.value.reason) == (409, "stale_attempt")
+
+
+async def test_a_watch_that_lags_behind_refuses_nobody() -> None:
+    scene = Scene()
+    scene.api.put(TRAININGS, stored_training(status=attempt_status(2)))
+    assert await scene.take(report(1, 1, attempt=2))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["its uid is another's", "it is not known"])
+async def test_a_training_that_is_gone_is_told(*, known: bool) -> None:
+    scene = Scene()
+    scene.api.objects.clear()
+    if not known:
+        scene.cache.forget(TRAININGS, UID)
+    with pytest.raises(RefusedError) as refused:
+        await scene.writer.take(TREES, "another" if known else UID, report(1, 1))
+    assert refused.value.status == 404
+
+
+async def test_decisions_know_what_waits() -> None:
+    scene = Scene()
+    training = parse_training(stored_training(status=attempt_status()))
+    assert scene.writer.overlay(training) is training
+    await scene.take(report(1, 1))
+    await scene.take(report(7, 2))
+    assert scene.writer.overlay(training).status.step == 7
+    later = parse_training(stored_training(status=attempt_status(2)))
+    assert scene.writer.overlay(later) is later, "of the attempt before"
+    scene.writer.forget(TREES)
+    assert scene.writer.overlay(training) is training
+    assert all(handle.cancelled for handle in scene.timers)
+
+
+async def test_what_waits_is_written_at_the_end() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    await scene.take(report(7, 2))
+    await scene.writer.close()
+    assert scene.status["step"] == 7
+
+
+async def test_progress_that_could_not_be_written_is_tried_again() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    await scene.take(report(7, 2))
+    scene.api.failures["patch", "detectiontrainings"] = UnavailableError("PATCH", 503, "down")
+    await scene.fire()
+    assert scene.status["step"] == 1
+    scene.api.failures.clear()
+    await scene.fire()
+    assert scene.status["step"] == 7
+
+
+async def test_what_waits_for_an_attempt_that_ended_is_dropped() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    await scene.take(report(7, 2))
+    body = scene.api.put(TRAININGS, stored_training(status=attempt_status(2)))
+    scene.cache.apply(TRAININGS, newer(body, 0))
+    await scene.fire()
+    assert scene.writes == 1
+
+
+async def test_where_many_run_each_is_written_less_often() -> None:
+    scene = Scene(interval_s=0.0)
+    for number in range(100):
+        name, uid = f"t{number}", f"uid-{number}"
+        body = stored_training(name, uid=uid, status=attempt_status())
+        scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, body))
+        await scene.writer.take(Key("vision", name), uid, report(1, 1))
+    assert not await scene.writer.take(Key("vision", "t0"), "uid-0", report(2, 2))
+    scene.now += 3
+    assert await scene.writer.take(Key("vision", "t0"), "uid-0", report(3, 3))
