@@ -5,6 +5,6 @@
 """
 
 from detection_trainer.storage.folder import Entry, Folder, Source, Store
-from detection_trainer.storage.places import open_folder, split_uri
+from detection_trainer.storage.places import open_folder, open_parent, split_uri
 
-__all__ = ["Entry", "Folder", "Source", "Store", "open_folder", "split_uri"]
+__all__ = ["Entry", "Folder", "Source", "Store", "open_folder", "open_parent", "split_uri"]

@@ -26,6 +26,7 @@ from detection_trainer.storage.folder import Folder
 from detection_trainer.storage.local import LocalFiles
 from detection_trainer.storage.objects import ObjectStorage, obstore_text
 
+_SLASHES_OF_SCHEME = 2
 _CA_BUNDLE = "AWS_CA_BUNDLE"
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 _GOOGLE_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -77,6 +78,15 @@ def open_folder(uri: str, credentials: Mapping[str, Path] | None = None) -> Fold
         )
         raise InvalidConfigError(msg) from error
     return Folder(store=ObjectStorage(store, f"{scheme}://{bucket}"), uri=uri.rstrip("/"), key=key)
+
+
+def open_parent(uri: str, credentials: Mapping[str, Path] | None = None) -> tuple[Folder, str]:
+    """Open the folder that holds the file at `uri`; return it with the file's name in there."""
+    parent, _, name = uri.rpartition("/")
+    if uri.count("/") <= _SLASHES_OF_SCHEME or not name:
+        raise InvalidConfigError(f"expected the address of a file; received {uri!r}")
+    folder = open_folder(parent if parent != "file://" else "file:///", credentials)
+    return folder, unquote(name) if uri.startswith("file:") else name
 
 
 def split_uri(uri: str) -> tuple[str, str, str]:

@@ -1,0 +1,139 @@
+"""Random changes of an image and its boxes, each a pure function of (seed, sample number).
+
+Named and defined after the OD API's preprocessor (object_detection/core/preprocessor.py).
+Geometry is applied, in the order of the list, to the image as it was stored; colours, in the order
+of the list, after it was resized. All randomness of a sample is drawn once, a row of uniform
+numbers for each step, so that no step depends on what another one draws.
+"""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from detection_trainer.contract.spec import (
+    Augmentation,
+    RandomDistortColor,
+    RandomHorizontalFlip,
+    RandomRotation90,
+    RandomScaleCrop,
+    RandomVerticalFlip,
+)
+
+_DRAWS = 4
+_GREY = (0.299, 0.587, 0.114)
+
+Geometry = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+"""Image uint8 [H, W, 3]; boxes [N, 4]; classes [N], 0 for padding."""
+Change = Callable[[tf.Tensor, Geometry], Geometry]
+
+
+def draw_uniform(steps: Sequence[Augmentation], seed: int, sample: tf.Tensor) -> tf.Tensor:
+    """Return the random numbers [steps, 4] in 0..1 of one sample (int64 scalar)."""
+    pair = tf.stack([tf.constant(seed, tf.int64), sample])
+    return tf.random.stateless_uniform([max(len(steps), 1), _DRAWS], pair, alg="philox")
+
+
+def augment_geometry(
+    steps: Sequence[Augmentation], uniform: tf.Tensor, geometry: Geometry
+) -> Geometry:
+    """Apply flips, quarter turns and crops; boxes that fall away become padding in their place."""
+    for index, step in enumerate(steps):
+        draws = uniform[index]
+        match _chosen(step):
+            case RandomHorizontalFlip(probability=probability):
+                geometry = _perhaps(draws[0] < probability, _flip_horizontally, geometry)
+            case RandomVerticalFlip(probability=probability):
+                geometry = _perhaps(draws[0] < probability, _flip_vertically, geometry)
+            case RandomRotation90(probability=probability):
+                geometry = _perhaps(draws[0] < probability, _rotate, geometry)
+            case RandomScaleCrop(min_scale=min_scale):
+                geometry = _crop(min_scale, draws, geometry)
+            case _:
+                continue
+    return geometry
+
+
+def augment_colors(
+    steps: Sequence[Augmentation], uniform: tf.Tensor, image: tf.Tensor
+) -> tf.Tensor:
+    """Change the colours of `image` float32 [S, S, 3] in 0..255."""
+    for index, step in enumerate(steps):
+        if step.random_distort_color is not None:
+            image = _distort(step.random_distort_color, uniform[index], image)
+    return image
+
+
+def _chosen(step: Augmentation) -> object:
+    return next(value for _, value in step if value is not None)
+
+
+def _perhaps(
+    chosen: tf.Tensor, change: Callable[[Geometry], Geometry], geometry: Geometry
+) -> Geometry:
+    result: Geometry = tf.cond(chosen, lambda: change(geometry), lambda: geometry)
+    return result
+
+
+def _flip_horizontally(geometry: Geometry) -> Geometry:
+    image, boxes, classes = geometry
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
+    return image[:, ::-1], _stack(classes, ymin, 1.0 - xmax, ymax, 1.0 - xmin), classes
+
+
+def _flip_vertically(geometry: Geometry) -> Geometry:
+    image, boxes, classes = geometry
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
+    return image[::-1], _stack(classes, 1.0 - ymax, xmin, 1.0 - ymin, xmax), classes
+
+
+def _rotate(geometry: Geometry) -> Geometry:
+    """Turn by 90 degrees counter-clockwise, as the OD API does."""
+    image, boxes, classes = geometry
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
+    turned = tf.transpose(image, [1, 0, 2])[::-1]
+    return turned, _stack(classes, 1.0 - xmax, ymin, 1.0 - xmin, ymax), classes
+
+
+def _crop(min_scale: float, draws: tf.Tensor, geometry: Geometry) -> Geometry:
+    """Cut out a window of the image's own shape; its side is a fraction of min_scale..1.
+
+    A box stays when its centre lies inside, clipped to the window.
+    """
+    image, boxes, classes = geometry
+    size = tf.shape(image)[:2]
+    scale = min_scale + (1.0 - min_scale) * draws[0]
+    window = tf.clip_by_value(
+        tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1, size
+    )
+    room = tf.cast(size - window + 1, tf.float32)
+    start = tf.minimum(tf.cast(draws[1:3] * room, tf.int32), size - window)
+    cropped = tf.slice(image, tf.concat([start, [0]], 0), tf.concat([window, [3]], 0))
+    # In pixels, then in fractions of the window.
+    height_width = tf.cast(tf.tile(size, [2]), tf.float32)
+    corner, side = (
+        tf.cast(tf.tile(start, [2]), tf.float32),
+        tf.cast(tf.tile(window, [2]), tf.float32),
+    )
+    moved = (boxes * height_width - corner) / side
+    centre = (moved[:, :2] + moved[:, 2:]) / 2
+    clipped = tf.clip_by_value(moved, 0.0, 1.0)
+    inside = tf.reduce_all((centre >= 0.0) & (centre < 1.0), axis=1)
+    inside &= tf.reduce_all(clipped[:, 2:] > clipped[:, :2], axis=1)
+    kept = tf.where(inside, classes, 0)
+    return cropped, _stack(kept, *tf.unstack(clipped, axis=1)), kept
+
+
+def _stack(classes: tf.Tensor, *edges: tf.Tensor) -> tf.Tensor:
+    """Return boxes [N, 4] of four edges [N]; padding stays zero."""
+    return tf.where((classes > 0)[:, None], tf.stack(edges, axis=1), 0.0)
+
+
+def _distort(change: RandomDistortColor, draws: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Shift brightness, then scale contrast about the mean and saturation about grey."""
+    centred = draws * 2.0 - 1.0
+    image += 255.0 * change.brightness * centred[0]
+    mean = tf.reduce_mean(image, axis=(0, 1), keepdims=True)
+    image = mean + (image - mean) * (1.0 + change.contrast * centred[1])
+    grey = tf.reduce_sum(image * tf.constant(_GREY), axis=2, keepdims=True)
+    image = grey + (image - grey) * (1.0 + change.saturation * centred[2])
+    return tf.clip_by_value(image, 0.0, 255.0)

@@ -1,0 +1,246 @@
+"""A checked dataset: where each image lies, and what is on it.
+
+`open_dataset` reads all records once, before the first step, so that training never meets a bad
+one. Called by the run, by `inspect` and by preflight; imports no TensorFlow.
+"""
+
+import hashlib
+import mmap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from detection_trainer.contract.base import Contract
+from detection_trainer.contract.spec import Place
+from detection_trainer.data.examples import (
+    AnnotatedImage,
+    InvalidExampleError,
+    read_example,
+)
+from detection_trainer.data.records import (
+    BadRecordError,
+    Frame,
+    index_records,
+    read_checksum,
+    read_record,
+)
+from detection_trainer.data.source import LocalFile, fetch_files, find_files
+from detection_trainer.errors import DataInvalidError
+from detection_trainer.storage.local import explain_os_error
+
+VERIFIED_BYTES = 1 << 30
+"""Up to this size of a dataset the checksum of every record is verified."""
+DECODED_BYTES = 1 << 26
+"""Up to this size every image is decoded; beyond, its header and its end are looked at."""
+_SAMPLE = 32
+"""Beyond these sizes one record in so many is verified and decoded all the same."""
+_BOX_STEP = 8
+_SHOWN_PROBLEMS = 20
+
+
+class DatasetSummary(Contract):
+    """What a dataset holds."""
+
+    files: int
+    size_bytes: int
+    images: int
+    images_without_boxes: int
+    boxes: int
+    boxes_per_class: dict[str, int]
+    image_height: Annotated[list[int], Field(max_length=2)] = []
+    """Smallest and largest, in pixels."""
+    image_width: Annotated[list[int], Field(max_length=2)] = []
+    bad_records: list[str] = []
+    """The first of those that are passed over, each by file, number and byte offset."""
+    bad_record_count: int = 0
+    every_checksum_verified: bool = True
+    every_image_decoded: bool = True
+    digest: str
+    """Over all records: it stays when files move, and changes when their content does."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One image and where its encoded bytes lie."""
+
+    annotations: AnnotatedImage
+    file: int
+    """Index in `Dataset.files`."""
+    offset: int
+    """Byte in that file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """All usable images, in the order of their files."""
+
+    files: Sequence[LocalFile]
+    images: Sequence[StoredImage]
+    classes: Sequence[str]
+    summary: DatasetSummary
+
+    @property
+    def digest(self) -> str:
+        """The digest over all records, whether usable or not."""
+        return self.summary.digest
+
+    def __len__(self) -> int:
+        """Return the number of usable images."""
+        return len(self.images)
+
+    @property
+    def padded_boxes(self) -> int:
+        """The largest number of boxes on an image, rounded up to a multiple of 8."""
+        most = max((len(image.annotations.boxes) for image in self.images), default=0)
+        return max(_BOX_STEP, -(-most // _BOX_STEP) * _BOX_STEP)
+
+
+def open_dataset(  # noqa: PLR0913 - all but three are named
+    place: Place,
+    classes: Sequence[str],
+    cache_dir: Path,
+    *,
+    credentials: Mapping[str, Path] | None = None,
+    max_bad_records: int = 0,
+    purpose: str = "train",
+) -> Dataset:
+    """Read and check the dataset at `place`.
+
+    Args:
+        place: its files; the last segment may hold `*`.
+        classes: names of the label map, from id 1.
+        cache_dir: local folder for files from object storage.
+        credentials: URI prefix -> directory of keys.
+        max_bad_records: how many records may be passed over, each reported by name.
+        purpose: `train` or `validation`, for messages.
+
+    Raises:
+        NotFoundError: no file matches.
+        DataInvalidError: more records are bad than allowed, a file cannot be searched, there is
+            no image, or (`train`) not one box.
+    """
+    files = fetch_files(find_files(place, credentials), cache_dir)
+    total = sum(file.size for file in files)
+    reading = _Reading(classes, max_bad_records, total)
+    images: list[StoredImage] = []
+    for index, file in enumerate(files):
+        images.extend(reading.read_file(file, index))
+    summary = _summarise(files, images, classes, reading)
+    _require_content(summary, place.uri, purpose)
+    return Dataset(files=files, images=images, classes=list(classes), summary=summary)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One pass over the files: collects bad records up to the allowed number."""
+
+    classes: Sequence[str]
+    max_bad_records: int
+    size: int
+    """Bytes of the whole dataset."""
+    problems: list[str] = field(default_factory=list)
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def read_file(self, file: LocalFile, index: int) -> Iterator[StoredImage]:
+        """Yield the usable images of one file."""
+        with map_file(file) as data:
+            frames, stopped = index_records(data, file.uri)
+            if stopped is not None and not stopped.skippable:
+                raise stopped
+            for frame in frames:
+                self.digest.update(b"%d %d\n" % (frame.length, read_checksum(data, frame)))
+                try:
+                    annotations = self._read(data, frame, file.uri)
+                except BadRecordError as error:
+                    self._pass_over(error)
+                    continue
+                offset = frame.data_offset + annotations.image_start
+                yield StoredImage(annotations, index, offset)
+            if stopped is not None:
+                self._pass_over(stopped)
+
+    def _read(self, data: memoryview, frame: Frame, place: str) -> AnnotatedImage:
+        verify, decode = (
+            self.size <= limit or frame.number % _SAMPLE == 0
+            for limit in (VERIFIED_BYTES, DECODED_BYTES)
+        )
+        content = read_record(data, frame, place, verify=verify)
+        try:
+            return read_example(content, self.classes, decode=decode)
+        except InvalidExampleError as error:
+            raise BadRecordError(place, frame.number, frame.offset, str(error)) from error
+
+    def _pass_over(self, error: BadRecordError) -> None:
+        self.problems.append(str(error))
+        if len(self.problems) <= self.max_bad_records:
+            return
+        if not self.max_bad_records:
+            raise error
+        shown = "\n".join(self.problems[-_SHOWN_PROBLEMS:])
+        msg = (
+            f"more than the {self.max_bad_records} bad records that dataset.maxBadRecords "
+            f"allows:\n{shown}"
+        )
+        raise DataInvalidError(msg) from error
+
+
+@contextmanager
+def map_file(file: LocalFile) -> Iterator[memoryview]:
+    """Give the content of a local file as a read-only memoryview, without reading it."""
+    try:
+        with file.path.open("rb") as opened:
+            # An empty file has nothing to map.
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) if file.size else b""
+    except (OSError, ValueError) as error:
+        cause = error if isinstance(error, OSError) else OSError(str(error))
+        raise explain_os_error(cause, file.path, "reading") from error
+    # Views may outlive this in a traceback, so the map is left to be closed with the last of them.
+    yield memoryview(mapped)
+
+
+def _summarise(
+    files: Sequence[LocalFile],
+    images: Sequence[StoredImage],
+    classes: Sequence[str],
+    reading: _Reading,
+) -> DatasetSummary:
+    found = [image.annotations for image in images]
+    counts = Counter(int(label) for image in found for label in image.labels)
+    heights, widths = [i.height for i in found], [i.width for i in found]
+    return DatasetSummary(
+        files=len(files),
+        size_bytes=sum(file.size for file in files),
+        images=len(found),
+        images_without_boxes=sum(not len(image.boxes) for image in found),
+        boxes=sum(counts.values()),
+        boxes_per_class={name: counts[index] for index, name in enumerate(classes, start=1)},
+        image_height=[min(heights), max(heights)] if heights else [],
+        image_width=[min(widths), max(widths)] if widths else [],
+        bad_records=reading.problems[:_SHOWN_PROBLEMS],
+        bad_record_count=len(reading.problems),
+        every_image_decoded=reading.size <= DECODED_BYTES,
+        every_checksum_verified=reading.size <= VERIFIED_BYTES,
+        digest="sha256:" + reading.digest.hexdigest(),
+    )
+
+
+def _require_content(summary: DatasetSummary, place: str, purpose: str) -> None:
+    if not summary.images:
+        msg = (
+            f"dataset.{purpose} {place}: expected at least one image; the {summary.files} files "
+            f"hold none ({summary.bad_record_count} bad records): give files with images"
+        )
+        if purpose == "validation":
+            msg += ", or leave out dataset.validation to train without evaluation"
+        raise DataInvalidError(msg)
+    if purpose == "train" and not summary.boxes:
+        msg = (
+            f"dataset.train {place}: {summary.images} images, but not one box: a detector needs "
+            "boxes to learn from"
+        )
+        raise DataInvalidError(msg)

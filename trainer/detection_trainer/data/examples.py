@@ -1,0 +1,245 @@
+"""What a record means: an encoded image and its boxes, with the OD API's feature names.
+
+    image/encoded, image/format, image/height, image/width, image/source_id, image/filename
+    image/object/bbox/{ymin,xmin,ymax,xmax}       fractions of the image's sides
+    image/object/class/{label,text}, image/object/{is_crowd,difficult}
+
+(object_detection/data_decoders/tf_example_decoder.py.) Read and checked without TensorFlow.
+"""
+
+import io
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from detection_trainer.data.wire import Feature, WireError, decode_example
+
+_IMAGE = "image/encoded"
+_EDGES = ("ymin", "xmin", "ymax", "xmax")
+_BOX = "image/object/bbox/"
+_LABEL = "image/object/class/label"
+_TEXT = "image/object/class/text"
+_FORMATS = ("JPEG", "PNG")
+_JPEG_END = b"\xff\xd9"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_FRAME_BYTES = 12
+"""Length, type and checksum of a chunk."""
+_ROUNDING = 1e-4
+"""How far a box may reach beyond the image by a converter's rounding; it is clipped."""
+_MAX_SIDE = 16384
+_FEW = 8
+_ABSENT = Feature()
+
+
+class InvalidExampleError(ValueError):
+    """The record cannot be trained on; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+    """A record that can be used: its image, and what is on it."""
+
+    name: str
+    """Source id, else file name, else empty."""
+    height: int
+    width: int
+    """Pixels, of the image as it is stored."""
+    boxes: npt.NDArray[np.float32]
+    """[N, 4]: ymin, xmin, ymax, xmax as fractions of the image's sides."""
+    labels: npt.NDArray[np.int32]
+    """[N]: class ids from 1."""
+    crowd: npt.NDArray[np.bool_]
+    """[N]: many objects under one box."""
+    difficult: npt.NDArray[np.bool_]
+    """[N]: hard to tell even for a person (Pascal VOC)."""
+    image_start: int
+    """Where the encoded image begins in the record's data."""
+    image_length: int
+    """Bytes."""
+
+
+def read_example(data: memoryview, classes: Sequence[str], *, decode: bool) -> AnnotatedImage:
+    """Read and check one record.
+
+    Args:
+        data: the record.
+        classes: the label map's names, in the order of their ids.
+        decode: decode the image's pixels too, which takes some ten times as long.
+
+    Raises:
+        InvalidExampleError: something in it cannot be used.
+    """
+    try:
+        features = decode_example(data)
+    except WireError as error:
+        msg = f"expected a serialised tf.train.Example: {error}: convert the dataset again"
+        raise InvalidExampleError(msg) from error
+    start, end = _image_span(features)
+    height, width = check_image(bytes(data[start:end]), decode=decode)
+    _require_size(features, height, width)
+    boxes = _read_boxes(features)
+    return AnnotatedImage(
+        name=_text(data, features, "image/source_id") or _text(data, features, "image/filename"),
+        height=height,
+        width=width,
+        boxes=np.clip(boxes, 0.0, 1.0).astype(np.float32),
+        labels=_read_labels(data, features, classes, len(boxes)),
+        crowd=_read_flags(features, "image/object/is_crowd", len(boxes)),
+        difficult=_read_flags(features, "image/object/difficult", len(boxes)),
+        image_start=start,
+        image_length=end - start,
+    )
+
+
+def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int]:
+    """Return height and width of an encoded image; checks that the file is whole.
+
+    Raises:
+        InvalidExampleError: neither JPEG nor PNG, cut off, damaged or too large.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+            kind, (width, height) = image.format, image.size
+            if decode:
+                image.load()
+    except UnidentifiedImageError as error:
+        begin = encoded[:8].hex(" ")
+        msg = f"the image is neither JPEG nor PNG: its {len(encoded)} bytes begin with {begin}"
+        raise InvalidExampleError(msg) from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidExampleError(
+            f"the image of {len(encoded)} bytes does not decode: {error}"
+        ) from error
+    if max(height, width) > _MAX_SIDE:
+        msg = f"the image is {width}x{height}: expected at most {_MAX_SIDE} a side; tile it"
+        raise InvalidExampleError(msg)
+    whole = _is_whole_png(encoded) if kind == "PNG" else _is_whole_jpeg(encoded)
+    if not whole:
+        msg = f"the {kind} image of {len(encoded)} bytes is cut off or damaged: make it again"
+        raise InvalidExampleError(msg)
+    return height, width
+
+
+def _image_span(features: Mapping[str, Feature]) -> tuple[int, int]:
+    spans = features.get(_IMAGE, _ABSENT).bytes_spans
+    if len(spans) != 1 or spans[0][0] == spans[0][1]:
+        present = ", ".join(sorted(features)[:_FEW]) or "none"
+        msg = f"expected one image in {_IMAGE}; received {len(spans)} (features: {present})"
+        raise InvalidExampleError(msg)
+    return spans[0]
+
+
+def _require_size(features: Mapping[str, Feature], height: int, width: int) -> None:
+    for side, actual in (("height", height), ("width", width)):
+        said = features.get(f"image/{side}", _ABSENT).ints
+        if said and said != [actual]:
+            msg = (
+                f"image/{side} says {said[0]}, but the image is {width} wide and {height} high: "
+                "its boxes may be those of another image; convert it again"
+            )
+            raise InvalidExampleError(msg)
+
+
+def _read_boxes(features: Mapping[str, Feature]) -> npt.NDArray[np.float64]:
+    columns = [features.get(_BOX + edge, _ABSENT).floats for edge in _EDGES]
+    counts = {edge: len(column) for edge, column in zip(_EDGES, columns, strict=True)}
+    if len(set(counts.values())) != 1:
+        raise InvalidExampleError(f"expected four edges for each box; received {counts}")
+    boxes = np.asarray(columns, np.float64).T.reshape(-1, len(_EDGES))
+    _require_boxes(boxes)
+    return boxes
+
+
+def _require_boxes(boxes: npt.NDArray[np.float64]) -> None:
+    """Raise for the first box that is not finite, reaches out of the image, or has no area."""
+    clipped = np.clip(boxes, 0.0, 1.0)
+    inside = (np.abs(boxes - clipped) <= _ROUNDING).all(axis=1)  # NaN is not inside either.
+    solid = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
+    for holds, problem in (
+        (inside, "lies outside the image: expected fractions of its sides, 0 to 1"),
+        (solid, "has no area: expected ymin < ymax and xmin < xmax"),
+    ):
+        if not holds.all():
+            number = int(np.argmin(holds))
+            edges = zip(_EDGES, boxes[number], strict=True)
+            received = ", ".join(f"{edge} {value:.6g}" for edge, value in edges)
+            raise InvalidExampleError(
+                f"box {number} of {len(boxes)} {problem}; received {received}"
+            )
+
+
+def _read_labels(
+    data: memoryview, features: Mapping[str, Feature], classes: Sequence[str], count: int
+) -> npt.NDArray[np.int32]:
+    """Return the class of each box: by its number, by its name where there are no numbers."""
+    labels = features.get(_LABEL, _ABSENT).ints
+    spans = features.get(_TEXT, _ABSENT).bytes_spans
+    texts = [bytes(data[start:end]).decode(errors="replace") for start, end in spans]
+    if not labels:
+        labels = [_label_of(text, classes) for text in texts]
+    if len(labels) != count:
+        raise InvalidExampleError(
+            f"expected a class for each of {count} boxes; received {len(labels)}"
+        )
+    for number, label in enumerate(labels):
+        if not 1 <= label <= len(classes):
+            msg = (
+                f"box {number} has the label {label}, outside the label map, whose ids are 1 to "
+                f"{len(classes)}: name the label map that the dataset was made with"
+            )
+            raise InvalidExampleError(msg)
+        text = texts[number] if len(texts) == count else classes[label - 1]
+        if text != classes[label - 1]:
+            msg = (
+                f"box {number} has the label {label}, which is {text!r} here and "
+                f"{classes[label - 1]!r} in the label map: name the label map that the dataset "
+                "was made with"
+            )
+            raise InvalidExampleError(msg)
+    return np.asarray(labels, np.int32)
+
+
+def _label_of(text: str, classes: Sequence[str]) -> int:
+    if text not in classes:
+        known = ", ".join(classes[:_FEW])
+        raise InvalidExampleError(f"the class {text!r} is not in the label map, which has {known}")
+    return list(classes).index(text) + 1
+
+
+def _read_flags(features: Mapping[str, Feature], name: str, count: int) -> npt.NDArray[np.bool_]:
+    values: list[Any] = features.get(name, _ABSENT).ints or [0] * count
+    if len(values) != count:
+        raise InvalidExampleError(
+            f"expected {name} for each of {count} boxes; received {len(values)}"
+        )
+    return np.asarray(values, np.bool_)
+
+
+def _text(data: memoryview, features: Mapping[str, Feature], name: str) -> str:
+    for start, end in features.get(name, _ABSENT).bytes_spans:
+        return bytes(data[start:end]).decode(errors="replace")
+    return ""
+
+
+def _is_whole_jpeg(encoded: bytes) -> bool:
+    """Look for the end marker near the end: some cameras append bytes of their own behind it."""
+    return _JPEG_END in encoded[-max(1024, len(encoded) // 8) :]
+
+
+def _is_whole_png(encoded: bytes) -> bool:
+    """Walk the chunks up to IEND and verify the checksum of each."""
+    offset = len(_PNG_SIGNATURE)
+    while offset + _PNG_FRAME_BYTES <= len(encoded):
+        end = offset + _PNG_FRAME_BYTES + int.from_bytes(encoded[offset : offset + 4], "big")
+        content, stored = encoded[offset + 4 : end - 4], encoded[end - 4 : end]
+        if end > len(encoded) or zlib.crc32(content) != int.from_bytes(stored, "big"):
+            return False
+        if content.startswith(b"IEND"):
+            return True
+        offset = end
+    return False

@@ -1,0 +1,189 @@
+"""Batches of images and boxes for training, and of images for evaluation.
+
+Training batch i is a pure function of (dataset, spec, i): sample number s = i · batchSize + row
+lies in epoch s div n, whose order is a permutation by (seed, epoch), and is augmented by (seed, s).
+There is no iterator state to save, and starting at any step costs the same. How many threads work
+on it does not show in the result.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.data.augmentation import augment_colors, augment_geometry, draw_uniform
+from detection_trainer.data.dataset import Dataset, StoredImage
+from detection_trainer.errors import DataInvalidError
+
+_PARALLEL = tf.data.AUTOTUNE
+_READ_AHEAD = 2
+_CHANNELS = 3
+_END_OF_STEPS = 2**31
+PADDING_ID = -1
+"""Image id of the rows that fill the last evaluation batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which rows of each global batch this worker makes."""
+
+    worker: int = 0
+    workers: int = 1
+
+
+def training_batches(
+    dataset: Dataset, spec: TrainingSpec, start_step: int, shard: Shard | None = None
+) -> tf.data.Dataset:
+    """Yield batch `start_step` and those that follow, without end.
+
+    Yields:
+        Images float32 [B, S, S, 3] in 0..255 RGB; boxes float32 [B, N, 4] as fractions ymin, xmin,
+        ymax, xmax; classes int32 [B, N] from 1, 0 where there is no box. N depends on the dataset
+        alone.
+    """
+    rows = _rows(spec.batch_size, shard or Shard())
+    reader = _Reader(dataset)
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def read(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        samples = step * spec.batch_size + rows
+        positions = shuffled_positions(samples, len(dataset), spec.seed)
+        return (samples, *reader.read(positions))
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def prepare(
+        sample: tf.Tensor, encoded: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        uniform = draw_uniform(spec.augmentation, spec.seed, sample)
+        geometry = (_decode(encoded), boxes, classes)
+        image, boxes, classes = augment_geometry(spec.augmentation, uniform, geometry)
+        image = augment_colors(spec.augmentation, uniform, _resize(image, spec.model.image_size))
+        return (image, *_close_gaps(boxes, classes))
+
+    steps = tf.data.Dataset.range(start_step, _END_OF_STEPS)
+    batches = steps.map(read, num_parallel_calls=1).unbatch().map(prepare, _PARALLEL)
+    batches = batches.batch(len(rows), drop_remainder=True).prefetch(_READ_AHEAD)
+    return batches.with_options(_exact())
+
+
+def validation_batches(dataset: Dataset, spec: TrainingSpec) -> tf.data.Dataset:
+    """Yield all images once, in order; the last batch is filled up with padding.
+
+    Yields:
+        Images float32 [B, S, S, 3]; ids int64 [B], the index in `dataset.images`, `PADDING_ID`
+        for padding; heights and widths int32 [B, 2] of the images as they are stored.
+    """
+    count, size, batch = len(dataset), spec.model.image_size, spec.batch_size
+    reader = _Reader(dataset)
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def read(first: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        ids = first + tf.range(batch, dtype=tf.int64)
+        encoded, _, _ = reader.read(tf.minimum(ids, count - 1))
+        return tf.where(ids < count, ids, PADDING_ID), encoded
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def prepare(identifier: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        image = _decode(encoded)
+        return _resize(image, size), identifier, tf.shape(image)[:2]
+
+    starts = tf.data.Dataset.range(0, count, batch)
+    batches = starts.map(read, num_parallel_calls=1).unbatch().map(prepare, _PARALLEL)
+    batches = batches.batch(batch, drop_remainder=True).prefetch(_READ_AHEAD)
+    return batches.with_options(_exact())
+
+
+def shuffled_positions(samples: tf.Tensor, count: int, seed: int) -> tf.Tensor:
+    """Return which of `count` images each sample number int64 [B] is.
+
+    Within an epoch every image comes exactly once. Same as `tf.random.experimental.index_shuffle`
+    with seed (seed, epoch), which in TensorFlow 2.21 pads a batch of seeds along the wrong axis.
+    """
+    epochs, places = samples // count, samples % count
+    seeds = tf.stack([tf.ones_like(epochs) * seed, epochs, tf.zeros_like(epochs)], axis=1)
+    last = tf.constant(count - 1, tf.int64)
+    return tf.raw_ops.RandomIndexShuffle(index=places, seed=seeds, max_index=last, rounds=4)
+
+
+class _Reader:
+    """Reads encoded images at their place in the files; the system's page cache keeps them."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._descriptors = [os.open(file.path, os.O_RDONLY) for file in dataset.files]
+
+    def __del__(self) -> None:
+        for descriptor in getattr(self, "_descriptors", ()):
+            os.close(descriptor)
+
+    def read(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return encoded images [B], boxes [B, N, 4] and classes [B, N] of the images."""
+        kinds = (tf.string, tf.float32, tf.int32)
+        encoded, boxes, classes = tf.numpy_function(self._read, [positions], kinds)
+        rows, padded = positions.shape[0], self._dataset.padded_boxes
+        encoded.set_shape([rows])
+        boxes.set_shape([rows, padded, 4])
+        classes.set_shape([rows, padded])
+        return encoded, boxes, classes
+
+    def _read(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], ...]:
+        images = [self._dataset.images[position] for position in positions]
+        encoded = np.empty(len(images), np.object_)
+        encoded[:] = [self._read_image(image) for image in images]
+        padded = self._dataset.padded_boxes
+        boxes = np.zeros((len(images), padded, 4), np.float32)
+        classes = np.zeros((len(images), padded), np.int32)
+        for row, image in enumerate(images):
+            # A crowd says that single objects were not outlined there, so it teaches nothing.
+            single = ~image.annotations.crowd
+            count = np.count_nonzero(single)
+            boxes[row, :count] = image.annotations.boxes[single]
+            classes[row, :count] = image.annotations.labels[single]
+        return encoded, boxes, classes
+
+    def _read_image(self, image: StoredImage) -> bytes:
+        length = image.annotations.image_length
+        data = os.pread(self._descriptors[image.file], length, image.offset)
+        if len(data) != length:
+            uri = self._dataset.files[image.file].uri
+            msg = f"{uri} became shorter while it was used: restore it, then start again"
+            raise DataInvalidError(msg)
+        return data
+
+
+def _decode(encoded: tf.Tensor) -> tf.Tensor:
+    """Return the image uint8 [H, W, 3] in RGB."""
+    image = tf.io.decode_image(encoded, channels=_CHANNELS, expand_animations=False)
+    image.set_shape([None, None, _CHANNELS])
+    return image
+
+
+def _resize(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Return float32 [S, S, 3]; the aspect changes, as `fixed_shape_resizer` does."""
+    image = tf.image.resize(tf.cast(image, tf.float32), [size, size])
+    image.set_shape([size, size, _CHANNELS])
+    return image
+
+
+def _close_gaps(boxes: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Move the padding that dropped boxes left behind the boxes."""
+    order = tf.argsort(tf.cast(classes == 0, tf.int32), stable=True)
+    return tf.gather(boxes, order), tf.gather(classes, order)
+
+
+def _rows(batch_size: int, shard: Shard) -> npt.NDArray[np.int64]:
+    """Return which rows of the global batch the worker makes."""
+    each = batch_size // shard.workers
+    return np.arange(shard.worker * each, (shard.worker + 1) * each, dtype=np.int64)
+
+
+def _exact() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options

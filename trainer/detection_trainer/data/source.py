@@ -1,0 +1,112 @@
+"""The files of a dataset, brought to this machine.
+
+Files on a mounted volume are used where they lie; objects are copied into a cache, each once for
+each content (its tag is part of the cached name), and their size is checked.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from detection_trainer.contract.spec import Place
+from detection_trainer.errors import NotFoundError, StorageUnavailableError
+from detection_trainer.storage import Entry, Folder, open_parent
+from detection_trainer.storage.local import explain_os_error
+
+_PARALLEL_DOWNLOADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file of a dataset where it lies."""
+
+    folder: Folder
+    entry: Entry
+
+    @property
+    def uri(self) -> str:
+        """The file's address."""
+        return self.folder.uri_of(self.entry.path)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """One file of a dataset on this machine."""
+
+    uri: str
+    path: Path
+    size: int
+
+
+def find_files(place: Place, credentials: Mapping[str, Path] | None = None) -> list[RemoteFile]:
+    """List the files that `place` names, sorted; `*` in the last segment stands for any text.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    folder, pattern = open_parent(place.uri, credentials)
+    beginning = pattern.split("*")[0]
+    wanted = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    entries = folder.list(beginning, recursive=False)
+    found = [entry for entry in entries if wanted.fullmatch(entry.path)]
+    if not found:
+        raise NotFoundError(_nothing_found(place, folder, pattern))
+    return [RemoteFile(folder, entry) for entry in found]
+
+
+def fetch_files(files: list[RemoteFile], cache: Path) -> list[LocalFile]:
+    """Return `files` on this machine; what is not mounted is copied below `cache`.
+
+    Raises:
+        StorageUnavailableError: a copy has another size than the object.
+        StorageFullError: the cache's disk is full.
+    """
+    with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
+        return list(pool.map(lambda file: _fetch(file, cache), files))
+
+
+def _fetch(file: RemoteFile, cache: Path) -> LocalFile:
+    mounted = file.folder.local_path(file.entry.path)
+    if mounted is not None:
+        return LocalFile(uri=file.uri, path=mounted, size=file.entry.size)
+    identity = f"{file.uri}\n{file.entry.etag}\n{file.entry.modified.isoformat()}"
+    target = cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.tfrecord"
+    if not target.exists() or target.stat().st_size != file.entry.size:
+        _download(file, target)
+    return LocalFile(uri=file.uri, path=target, size=file.entry.size)
+
+
+def _download(file: RemoteFile, target: Path) -> None:
+    partial = target.with_suffix(".partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.folder.download(file.entry.path, partial)
+        size = partial.stat().st_size
+        if size != file.entry.size:
+            msg = (
+                f"{file.uri}: expected {file.entry.size} bytes; received {size}: the object "
+                "changed meanwhile, or the transfer was cut off"
+            )
+            raise StorageUnavailableError(msg)
+        partial.replace(target)
+    except OSError as error:
+        raise explain_os_error(error, target, "caching the dataset in") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _nothing_found(place: Place, folder: Folder, pattern: str) -> str:
+    if "*" not in pattern and folder.list(f"{pattern}/"):
+        return (
+            f"{place.uri} is a folder: name its files, for example {place.uri.rstrip('/')}/"
+            "*.tfrecord"
+        )
+    names = [entry.path for entry in folder.list(recursive=False)]
+    holds = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")  # noqa: PLR2004
+    return (
+        f"{place.uri} matches no file: expected TFRecord files there; {folder.uri} holds "
+        f"{holds or 'no files'}: check the address"
+    )
