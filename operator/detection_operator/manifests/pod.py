@@ -119,7 +119,7 @@ def _container(
 def _environment(
     training: Training, spec: Spec, run: Run, settings: PolicySettings
 ) -> list[Object]:
-    """Return the user's variables between ours: HOME may be changed, the contract's may not."""
+    """Return the user's variables and ours: HOME may be changed, the contract's may not."""
     contract = {
         runtime.CONFIG_DIGEST: text_digest(config_text(training, run.source)),
         runtime.TERMINATION_LOG: TERMINATION_LOG,
@@ -136,8 +136,11 @@ def _environment(
     if spec.credentials:
         places = {c.uri_prefix: _credentials_path(n) for n, c in enumerate(spec.credentials)}
         contract[runtime.CREDENTIALS] = json.dumps(places, sort_keys=True)
+    said = [entry for entry in spec.pod_template.env if entry.get("name") not in contract]
     ours = [{"name": name, "value": value} for name, value in sorted(contract.items())]
-    return [{"name": "HOME", "value": "/tmp"}, *spec.pod_template.env, *ours]  # noqa: S108 - the pod's own emptyDir
+    if all(entry.get("name") != "HOME" for entry in said):
+        ours.insert(0, {"name": "HOME", "value": "/tmp"})  # noqa: S108 - the pod's own emptyDir
+    return [*said, *ours]
 
 
 def _credentials_path(position: int) -> str:

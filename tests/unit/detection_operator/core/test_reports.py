@@ -168,7 +168,8 @@ def test_start_is_told_once_known() -> None:
 def test_outcome_waits_for_the_pods_end() -> None:
     end = Outcome(exit_code=51, reason="RestoreRefused", message="no", differences=["a"])
     status = apply_report(under_way(), report(0, outcome=end), NOW)
-    kept = status.current_attempt and status.current_attempt.outcome
+    assert status.current_attempt is not None
+    kept = status.current_attempt.outcome
     assert kept is not None
     assert (kept.exit_code, kept.differences, kept.finished_at) == (51, ["a"], None)
 

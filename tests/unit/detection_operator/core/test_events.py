@@ -1,0 +1,103 @@
+"""Which changes are worth an Event, and that each is told once."""
+
+import pytest
+
+from detection_operator.api.v1alpha1 import Interruption, RestoredStatus, Status
+from detection_operator.core.events import events_between
+from detection_operator.core.plan import plan
+from detection_trainer.contract.report import SkippedCheckpoint, VariableCounts
+from tests.support.observations import NOW, SETTINGS, ago, attempt, checkpoint, observed, spec
+
+COUNTS = VariableCounts(restored=3, fresh=1)
+CUT = Interruption(attempt=1, time=ago(9), reason="Evicted", message="m", last_reported_step=9)
+RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (Status(), Status(), []),
+        (
+            Status(),
+            Status(current_attempt=attempt(start_step=7), attempt_count=1),
+            [("Normal", "AttemptCreated", "Attempt 1 is made, from step 7, to step 100.")],
+        ),
+        (
+            Status(),
+            Status(restored=RestoredStatus(mode="detection", uri="s3://c", variables=COUNTS)),
+            [
+                (
+                    "Normal",
+                    "RestoredFromSource",
+                    "3 variables came from s3://c (mode detection); 1 began fresh.",
+                )
+            ],
+        ),
+        (
+            Status(),
+            Status(latest_checkpoint=checkpoint(0)),
+            [
+                (
+                    "Normal",
+                    "FirstCheckpoint",
+                    "The first checkpoint is committed: step 0 at s3://runs/trees/step-0.",
+                )
+            ],
+        ),
+        (Status(latest_checkpoint=checkpoint(0)), Status(latest_checkpoint=checkpoint(9)), []),
+        (
+            Status(skipped_checkpoints=[SkippedCheckpoint(step=3, problem="torn")]),
+            Status(
+                skipped_checkpoints=[
+                    SkippedCheckpoint(step=5, problem="its digest differs"),
+                    SkippedCheckpoint(step=3, problem="torn"),
+                ]
+            ),
+            [
+                (
+                    "Warning",
+                    "CheckpointSkipped",
+                    "The checkpoint of step 5 is not used: its digest differs",
+                )
+            ],
+        ),
+        (
+            Status(),
+            Status(interruptions=[CUT], interruption_count=1),
+            [("Warning", "Evicted", "Attempt 1 was interrupted at step 9: m")],
+        ),
+        (
+            Status(interruptions=[CUT], interruption_count=1),
+            Status(interruptions=[RESUMED], interruption_count=1),
+            [("Normal", "Resumed", "Went on from step 7; steps lost: 2.")],
+        ),
+        (
+            Status(interruptions=[RESUMED], interruption_count=1),
+            Status(interruptions=[CUT, RESUMED], interruption_count=2),
+            [("Warning", "Evicted", "Attempt 1 was interrupted at step 9: m")],
+        ),
+    ],
+    ids=[
+        "nothing",
+        "an attempt",
+        "a restore",
+        "the first checkpoint",
+        "not every checkpoint",
+        "a damaged checkpoint",
+        "an interruption",
+        "a resumption",
+        "another interruption",
+    ],
+)
+def test_events(before: Status, after: Status, told: list[tuple[str, str, str]]) -> None:
+    events = events_between(before, after)
+    assert [(event.type, event.reason, event.message) for event in events] == told
+
+
+def test_refusal_is_told_once_and_again_when_it_changes() -> None:
+    first = plan(observed(spec(workers=2)), SETTINGS, NOW)
+    assert [(e.type, e.reason) for e in first.events] == [("Warning", "NotSupported")]
+    same = plan(observed(spec(workers=2), first.status), SETTINGS, NOW)
+    assert same.events == ()
+    other = plan(observed(spec(), first.status, folder_owner="vision/oaks"), SETTINGS, NOW)
+    assert [event.reason for event in other.events] == ["StorageInUse"]

@@ -1,0 +1,214 @@
+"""The promises that each created object keeps, beside the golden files."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from detection_operator import names
+from detection_operator.api.v1alpha1 import Status
+from detection_operator.core.actions import RestoreFrom, StartAttempt, StartPreflight
+from detection_operator.manifests.claim import build_claim
+from detection_operator.manifests.config_map import build_config_map, config_text, text_digest
+from detection_operator.manifests.job import build_attempt_job, build_preflight_job
+from detection_trainer.contract import runtime
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.training import parse_training
+from tests.support.observations import CHECK, JOB, SETTINGS, UID, checkpoint, spec, training
+
+Object = dict[str, Any]
+ATTEMPT = StartAttempt(1, JOB, "trainer:1")
+CHECKING = StartPreflight(CHECK, "trainer:1")
+INVALID = training(None, invalid="steps: must be above 0")
+SOURCE = RestoreFrom("s3://runs/coco/step-500", 500)
+
+
+def environment(job: Object) -> dict[str, str]:
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def volumes(job: Object) -> dict[str, Object]:
+    return {volume["name"]: volume for volume in job["spec"]["template"]["spec"]["volumes"]}
+
+
+def test_names_fit_what_kubernetes_takes() -> None:
+    longest = "a" * 40
+    assert len(names.attempt_name(longest, UID, 10**9)) <= 63
+    assert len(names.preflight_name(longest, UID, 10**6)) <= 63
+    assert len(names.claim_name(longest)) <= 63
+
+
+def test_everything_but_a_retained_claim_is_owned() -> None:
+    owned = training(spec())
+    for made in (
+        build_attempt_job(owned, ATTEMPT, SETTINGS),
+        build_preflight_job(owned, CHECKING, SETTINGS),
+        build_config_map(owned, JOB, None),
+    ):
+        (owner,) = made["metadata"]["ownerReferences"]
+        assert (owner["uid"], owner["kind"], owner["controller"]) == (
+            UID,
+            "DetectionTraining",
+            True,
+        )
+        assert "blockOwnerDeletion" not in owner
+
+
+@pytest.mark.parametrize(("when", "owners"), [("Retain", 0), ("Delete", 1)])
+def test_claim_goes_with_the_training_only_if_asked_to(when: str, owners: int) -> None:
+    claim = {"size": "20Gi", "whenDeleted": when}
+    made = build_claim(
+        training(spec(checkpoints={"storage": {"volumeClaim": claim}})), "trees-checkpoints"
+    )
+    assert len(made["metadata"].get("ownerReferences", [])) == owners
+    assert made["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "20Gi"}},
+    }
+
+
+def test_document_is_what_the_trainer_reads_without_kubernetes() -> None:
+    made = training(spec(resources={"limits": {"memory": "1Gi"}}, suspend=True, image="mine:1"))
+    read = parse_training(json.loads(config_text(made, None)))
+    assert (read.identity.namespace, read.identity.name) == ("vision", "trees")
+    assert read.set_aside == []
+    assert made.spec is not None
+    assert read.spec.model_dump() == {
+        key: value for key, value in made.spec.model_dump().items() if key in read.spec.model_dump()
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"restore": {"mode": "full", "from": {"trainingRef": {"name": "coco"}}}},
+            {"restore": {"mode": "full", "from": {"uri": SOURCE.uri}}},
+        ),
+        (
+            {"continueFrom": {"trainingRef": {"name": "coco"}}},
+            {"continueFrom": {"uri": SOURCE.uri}},
+        ),
+        (
+            {"restore": {"mode": "full", "from": {"uri": "s3://models/coco"}}},
+            {"restore": {"mode": "full", "from": {"uri": "s3://models/coco"}}},
+        ),
+        (
+            {"continueFrom": {"uri": "s3://models/coco"}},
+            {"continueFrom": {"uri": "s3://models/coco"}},
+        ),
+    ],
+    ids=["a restore", "a continuation", "a restore by URI", "a continuation by URI"],
+)
+def test_reference_becomes_a_uri(fields: Object, expected: Object) -> None:
+    document = json.loads(config_text(training(spec(**fields)), SOURCE))["spec"]
+    found = {key: document[key] for key in ("restore", "continueFrom") if key in document}
+    assert found == expected
+
+
+def test_reference_that_was_not_resolved_is_an_error() -> None:
+    made = training(spec(continueFrom={"trainingRef": {"name": "coco"}}))
+    with pytest.raises(ValueError, match="trainingRef 'coco' must be resolved"):
+        config_text(made, None)
+
+
+def test_resumed_training_says_no_more_how_it_began() -> None:
+    made = training(
+        spec(continueFrom={"trainingRef": {"name": "coco"}}),
+        Status(latest_checkpoint=checkpoint(9)),
+    )
+    assert "continueFrom" not in json.loads(config_text(made, None))["spec"]
+    job = build_attempt_job(made, ATTEMPT, SETTINGS)
+    assert environment(job)[runtime.RECORDED_STEP] == "9"
+
+
+def test_digest_is_that_of_the_mounted_document() -> None:
+    made = training(spec())
+    text = build_config_map(made, JOB, None)["data"]["training.json"]
+    found = environment(build_attempt_job(made, ATTEMPT, SETTINGS))
+    assert found[runtime.CONFIG_DIGEST] == text_digest(text)
+
+
+def test_trainer_reports_with_a_token_of_its_own_and_a_check_does_not() -> None:
+    made = training(spec())
+    told = environment(build_attempt_job(made, ATTEMPT, SETTINGS))
+    assert told[runtime.REPORT_URL] == (
+        "http://detection-operator.system:8080/v1/namespaces/vision/trainings/trees/report"
+    )
+    silent = build_preflight_job(made, CHECKING, SETTINGS)
+    assert runtime.REPORT_URL not in environment(silent)
+    assert "detection-token" not in volumes(silent)
+    assert runtime.ATTEMPT not in environment(silent)
+
+
+def test_contract_wins_over_the_users_environment_and_home_does_not() -> None:
+    env = [{"name": runtime.ATTEMPT, "value": "9"}, {"name": "HOME", "value": "/home/me"}]
+    job = build_attempt_job(training(spec(podTemplate={"env": env})), ATTEMPT, SETTINGS)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    named = [entry["name"] for entry in container["env"]]
+    assert len(named) == len(set(named))
+    found = environment(job)
+    assert (found[runtime.ATTEMPT], found["HOME"]) == ("1", "/home/me")
+
+
+def test_our_labels_win_over_the_users() -> None:
+    template = {"labels": {names.LABEL_TRAINING_UID: "mine", "team": "vision"}}
+    job = build_attempt_job(training(spec(podTemplate=template)), ATTEMPT, SETTINGS)
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert (labels[names.LABEL_TRAINING_UID], labels["team"]) == (UID, "vision")
+
+
+@pytest.mark.parametrize(
+    ("claim", "content"),
+    [
+        ({"size": "1Gi"}, {"emptyDir": {}}),
+        ({"claimName": "disk"}, {"persistentVolumeClaim": {"claimName": "disk"}}),
+    ],
+    ids=["one that is not made yet is an empty folder", "an existing one"],
+)
+def test_check_mounts_a_claim(claim: Object, content: Object) -> None:
+    made = training(spec(checkpoints={"storage": {"volumeClaim": claim}}))
+    job = build_preflight_job(made, CHECKING, SETTINGS)
+    assert volumes(job)["detection-checkpoints"] == {"name": "detection-checkpoints", **content}
+    assert environment(job)[runtime.CHECKPOINT_URI] == "file:///checkpoints"
+
+
+def test_queue_holds_the_job_of_an_attempt_and_not_of_a_check() -> None:
+    queued = training(spec(), labels={names.QUEUE_LABEL: "gpus"})
+    job = build_attempt_job(queued, ATTEMPT, SETTINGS)
+    assert job["spec"]["suspend"] is True
+    assert job["metadata"]["labels"][names.QUEUE_LABEL] == "gpus"
+    assert "suspend" not in build_preflight_job(queued, CHECKING, SETTINGS)["spec"]
+    assert "suspend" not in build_attempt_job(training(spec()), ATTEMPT, SETTINGS)["spec"]
+
+
+def test_every_failure_fails_the_job_and_the_trainers_own_comes_first() -> None:
+    job = build_attempt_job(training(spec()), ATTEMPT, SETTINGS)
+    rules = job["spec"]["podFailurePolicy"]["rules"]
+    assert {rule["action"] for rule in rules} == {"FailJob"}
+    codes = [set(rule.get("onExitCodes", {}).get("values", [])) for rule in rules]
+    assert ExitCode.RESTORE_REFUSED in codes[0]
+    assert ExitCode.OUT_OF_MEMORY in codes[1]
+    assert "onPodConditions" in rules[2]
+    assert codes[3] == {ExitCode.SAVED}
+    assert all(0 not in values for values in codes)
+
+
+def test_spec_that_does_not_hold_builds_nothing() -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
+        build_attempt_job(INVALID, ATTEMPT, SETTINGS)
+    with pytest.raises(ValueError, match="must be above 0"):
+        build_config_map(INVALID, JOB, None)
+    with pytest.raises(ValueError, match=r"volumeClaim\.size"):
+        build_claim(training(spec()), "trees-checkpoints")
+
+
+def test_source_on_a_claim_is_mounted_read_only() -> None:
+    source = replace(SOURCE, claim_name="coco-checkpoints")
+    made = training(spec(continueFrom={"trainingRef": {"name": "coco"}}))
+    job = build_attempt_job(made, replace(ATTEMPT, source=source), SETTINGS)
+    mounts = job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    (mount,) = [m for m in mounts if m["name"] == "detection-source"]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/sources/coco", True)
