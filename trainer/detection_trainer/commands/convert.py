@@ -14,7 +14,7 @@ from detection_trainer.data.convert.tiles import Tiling
 from detection_trainer.data.convert.voc import read_voc
 from detection_trainer.data.convert.writer import Plan, convert
 from detection_trainer.data.label_map import parse_label_map
-from detection_trainer.errors import DataInvalidError, InvalidConfigError, NotFoundError
+from detection_trainer.errors import DataInvalidError, NotFoundError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,8 +108,6 @@ def _classes(arguments: argparse.Namespace, annotations: Annotations) -> list[st
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
-    if arguments.shards < 1:
-        raise InvalidConfigError(f"--shards takes at least 1; received {arguments.shards}")
     return Plan(
         tiling=Tiling(
             side=arguments.tile,

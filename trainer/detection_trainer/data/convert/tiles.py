@@ -80,13 +80,19 @@ def whole(photograph: Photograph) -> Window:
     return Window(0, 0, photograph.height, photograph.width)
 
 
-def split_window(window: Window, holdout: float) -> tuple[Window, Window]:
+def split_window(window: Window, holdout: float, side: int | None = None) -> tuple[Window, Window]:
     """Return `window` without its rightmost fraction `holdout`, and that part.
+
+    Where there is room for a tile of `side` pixels on both sides of the border, neither part is
+    narrower: a narrower tile would show its objects stretched.
 
     Raises:
         InvalidConfigError: one of the two would be empty.
     """
-    border = window.right - round(window.width * holdout)
+    width = round(window.width * holdout)
+    if side is not None and window.width >= 2 * side:
+        width = min(max(width, side), window.width - side)
+    border = window.right - width
     if not window.left < border < window.right:
         msg = (
             f"holdout takes a fraction that leaves pixels on both sides of an image {window.width} "

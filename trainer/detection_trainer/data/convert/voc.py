@@ -17,6 +17,7 @@ from detection_trainer.data.convert.photographs import (
     require_size,
 )
 from detection_trainer.errors import DataInvalidError, NotFoundError
+from detection_trainer.storage.local import explain_os_error
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
@@ -87,7 +88,10 @@ def _read_annotation(file: Path, images: Path) -> Photograph:
 
 
 def _parse(file: Path) -> ET.Element:
-    data = file.read_bytes()
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise explain_os_error(error, file, "reading") from error
     plain = data.replace(b"\0", b"").upper()  # Also in UTF-16.
     if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
         msg = f"{file}: has a document type, by which XML can grow without bound: remove it"

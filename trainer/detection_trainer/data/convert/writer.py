@@ -7,7 +7,7 @@ The label map is written last and deleted first: where there is one, all records
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -26,10 +26,11 @@ from detection_trainer.data.convert.tiles import (
     whole,
 )
 from detection_trainer.data.label_map import format_label_map
-from detection_trainer.data.records import write_record
+from detection_trainer.data.records import write_records
 from detection_trainer.data.wire import Values, encode_example
 from detection_trainer.errors import DataInvalidError, InvalidConfigError
 from detection_trainer.storage import Folder
+from detection_trainer.storage.local import explain_os_error
 
 LABEL_MAP_FILE = "label_map.pbtxt"
 TRAIN, VALIDATION = "train", "validation"
@@ -52,6 +53,18 @@ class Plan:
     """Of tiles, and of images in other formats."""
     overwrite: bool = False
     """Replace a dataset that lies there already."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no dataset.
+
+        Raises:
+            InvalidConfigError: a number is out of its range.
+        """
+        if not 0.0 <= self.holdout < 1.0:
+            msg = f"holdout takes a fraction from 0 to below 1; received {self.holdout}"
+            raise InvalidConfigError(msg)
+        if self.shards < 1:
+            raise InvalidConfigError(f"shards takes at least 1; received {self.shards}")
 
 
 class SetSummary(Contract):
@@ -87,13 +100,15 @@ def convert(
 
     Raises:
         DataInvalidError: a box has another class, or no image is left to train on.
-        InvalidConfigError: a name to keep apart is none, or a dataset lies in the folder.
+        InvalidConfigError: a class or a name to keep apart is none, or a dataset lies in the
+            folder.
     """
+    _require_distinct(classes)
     require_classes(photographs, classes, folder.uri)
     _require_names(photographs, plan.holdout_names)
     sets = plan_sets(photographs, plan)
     if not sets[TRAIN]:
-        msg = f"{folder.uri}: no image with boxes is left to train on: keep fewer apart"
+        msg = f"{folder.uri}: no image is left to train on: keep fewer apart"
         raise DataInvalidError(msg)
     _make_room(folder, overwrite=plan.overwrite)
     summaries = {
@@ -118,13 +133,19 @@ def plan_sets(photographs: Sequence[Photograph], plan: Plan) -> dict[str, list[T
         if photograph.path.stem in plan.holdout_names:
             regions = [(VALIDATION, window)]
         elif plan.holdout:
-            shown, kept_apart = split_window(window, plan.holdout)
+            shown, kept_apart = split_window(window, plan.holdout, plan.tiling.side)
             regions = [(TRAIN, shown), (VALIDATION, kept_apart)]
         else:
             regions = [(TRAIN, window)]
         for name, region in regions:
             sets[name].extend(cut_tiles(photograph, region, plan.tiling))
     return sets
+
+
+def _require_distinct(classes: Sequence[str]) -> None:
+    if not classes or len(set(classes)) != len(classes):
+        msg = f"expected class names that differ, at least one; received {list(classes)}"
+        raise InvalidConfigError(msg)
 
 
 def _require_names(photographs: Sequence[Photograph], names: frozenset[str]) -> None:
@@ -159,9 +180,7 @@ def _write_set(
         path = f"{name}-{number:05d}-of-{shards:05d}.tfrecord"
         with tempfile.TemporaryDirectory() as scratch:
             shard = Path(scratch) / "shard"
-            with shard.open("wb") as file:
-                for record in _records(tiles[first:end], classes, plan.image_format):
-                    write_record(file, record)
+            _write_shard(shard, _records(tiles[first:end], classes, plan.image_format))
             folder.write(path, shard)
     counts: Counter[str] = Counter(n for tile in tiles for n in tile.photograph.names)
     return SetSummary(
@@ -171,6 +190,14 @@ def _write_set(
         boxes=counts.total(),
         boxes_per_class={label: counts[label] for label in classes},
     )
+
+
+def _write_shard(path: Path, records: Iterable[bytes]) -> None:
+    try:
+        with path.open("wb") as file:
+            write_records(file, records)
+    except OSError as error:
+        raise explain_os_error(error, path, "writing records to") from error
 
 
 def _records(tiles: Sequence[Tile], classes: Sequence[str], form: ImageFormat) -> Iterator[bytes]:
