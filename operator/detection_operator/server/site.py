@@ -15,7 +15,7 @@ async def open_site(routes: Iterable[web.RouteDef], host: str, port: int) -> web
     Raises:
         OSError: the port is taken.
     """
-    application = web.Application(client_max_size=MAX_REPORT_BYTES + 1)
+    application = web.Application(client_max_size=MAX_REPORT_BYTES)
     application.add_routes(routes)
     runner = web.AppRunner(
         application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S

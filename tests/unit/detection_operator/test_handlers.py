@@ -1,20 +1,24 @@
 """Kopf's part: its settings, and events that only go to the cache and the queue."""
 
 import itertools
+from typing import Any
 
 import aiohttp
 import kopf
 import pytest
-from kopf._cogs.structs.bodies import Body
 
 from detection_operator import handlers
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.resources import JOBS, TRAININGS, Key
 from detection_operator.handlers import EndlessBackoffs, build_registry, build_settings, take_in
-from tests.support.cluster_objects import UID, job, newer, stored_training
+from tests.support.cluster_objects import UID, job, newer, pod, stored_training
 
 TREES = Key("vision", "trees")
+
+
+def event(kind: str | None, body: Any) -> Any:
+    return {"type": kind, "object": body}
 
 
 def test_kopf_writes_nothing_and_never_gives_up() -> None:
@@ -36,7 +40,7 @@ def test_back_offs_never_end_and_begin_anew_each_time() -> None:
 
 def test_no_essence_of_an_object_is_kept() -> None:
     storage = build_settings().persistence.diffbase_storage
-    body = Body(stored_training())
+    body: Any = stored_training()
     assert storage.build(body=body) == {}
     assert storage.fetch(body=body) is None
     patch = kopf.Patch()
@@ -47,21 +51,21 @@ def test_no_essence_of_an_object_is_kept() -> None:
 @pytest.mark.parametrize("kind", [None, "ADDED", "MODIFIED"], ids=["listed", "added", "modified"])
 async def test_an_event_queues_the_training(kind: str | None) -> None:
     cache, queue = Cache(), KeyQueue()
-    take_in(cache, queue, TRAININGS, {"type": kind, "object": stored_training()})  # type: ignore[typeddict-item]
+    take_in(cache, queue, TRAININGS, event(kind, stored_training()))
     assert await queue.get() == TREES
 
 
 async def test_an_event_that_says_nothing_new_queues_nothing() -> None:
     cache, queue = Cache(), KeyQueue()
     cache.apply(TRAININGS, stored_training())
-    take_in(cache, queue, TRAININGS, {"type": "MODIFIED", "object": stored_training()})  # type: ignore[typeddict-item]
+    take_in(cache, queue, TRAININGS, event("MODIFIED", stored_training()))
     assert queue.depth() == 0
 
 
 async def test_a_deletion_is_taken_in() -> None:
     cache, queue = Cache(), KeyQueue()
     cache.apply(JOBS, job())
-    take_in(cache, queue, JOBS, {"type": "DELETED", "object": newer(job())})  # type: ignore[typeddict-item]
+    take_in(cache, queue, JOBS, event("DELETED", newer(job())))
     assert cache.jobs(UID) == []
     assert await queue.get() == TREES
 
@@ -69,18 +73,19 @@ async def test_a_deletion_is_taken_in() -> None:
 async def test_three_kinds_are_watched_and_the_session_is_ours() -> None:
     cache, queue = Cache(), KeyQueue()
     async with aiohttp.ClientSession() as session:
-        registry = build_registry(cache, queue, lambda: session, "https://api.example")
-        watched = {h.selector.plural or h.selector.any_name for h in registry._watching._handlers}
-        assert watched == {"detectiontrainings", "jobs", "pods"}
+        registry: Any = build_registry(cache, queue, lambda: session, "https://api.example")
+        watched = {
+            h.selector.plural or h.selector.any_name: h for h in registry._watching._handlers
+        }
+        assert watched.keys() == {"detectiontrainings", "jobs", "pods"}
         assert not registry._changing._handlers
         assert not registry._spawning._handlers
         [login] = registry._activities._handlers
         found = await login.fn()
-        assert found.aiohttp_session is session
-        assert found.server == "https://api.example"
-        for handler in registry._watching._handlers:
-            name = handler.selector.plural or handler.selector.any_name
-            body = {"detectiontrainings": stored_training(), "jobs": job()}.get(name)
-            if body:
-                await handler.fn(event={"type": "ADDED", "object": body})
+    assert found.aiohttp_session is session
+    assert found.server == "https://api.example"
+    bodies = {"detectiontrainings": stored_training(), "jobs": job(), "pods": pod()}
+    for name, body in bodies.items():
+        await watched[name].fn(event={"type": "ADDED", "object": body})
     assert queue.depth() == 1
+    assert len(cache.jobs(UID)) == len(cache.pods(UID)) == 1

@@ -137,8 +137,8 @@ def test_a_change_of_the_source_concerns_those_who_wait_for_it() -> None:
 
 def test_those_who_share_a_folder_are_told_of_each_other() -> None:
     cache = Cache()
-    storage = {"checkpoints": {"storage": {"uri": "s3://runs/one"}}}
-    cache.apply(TRAININGS, stored_training(**storage))
+    storage = {"storage": {"uri": "s3://runs/one"}}
+    cache.apply(TRAININGS, stored_training(checkpoints=storage))
     other = stored_training(
         "birds", uid="uid-birds", checkpoints={"storage": {"uri": "s3://runs/one/"}}
     )

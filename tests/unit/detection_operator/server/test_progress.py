@@ -1,0 +1,296 @@
+"""The endpoint of reports, over HTTP: who may say what, and what the answer means."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.events import EventPoster
+from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.reports import ReportWriter
+from detection_operator.cluster.resources import JOBS, PODS, TRAININGS
+from detection_operator.cluster.status import StatusWriter
+from detection_operator.cluster.telemetry import Silence
+from detection_operator.errors import UnavailableError
+from detection_operator.server import progress
+from detection_operator.server.progress import ProgressEndpoint
+from detection_operator.server.site import open_site
+from detection_operator.server.tokens import TokenVerifier
+from detection_trainer.contract.report import MAX_REPORT_BYTES
+from detection_trainer.contract.runtime import REPORT_AUDIENCE, REPORT_PATH
+from tests.support.cluster_objects import (
+    JOB_UID,
+    POD_UID,
+    UID,
+    attempt_status,
+    job,
+    newer,
+    pod,
+    stored_training,
+)
+from tests.support.fake_cluster import FakeCluster
+from tests.support.tokens import Signer
+
+SIGNER = Signer()
+REPORT = {
+    "attempt": 1,
+    "sequence": 1,
+    "time": "2026-11-24T10:00:00Z",
+    "step": 5,
+    "targetSteps": 100,
+    "resumedFromStep": 0,
+    "progress": {"loss": 0.5},
+}
+
+
+class Counted(Silence):
+    def __init__(self) -> None:
+        self.results: list[str] = []
+
+    def report_handled(self, result: str) -> None:
+        self.results.append(result)
+
+
+class Scene:
+    """A server that listens on this machine, before a small cluster."""
+
+    def __init__(self) -> None:
+        self.api, self.cache, self.counted = FakeCluster(), Cache(), Counted()
+        queue = KeyQueue()
+        writer = StatusWriter(self.api, self.cache)
+        reports = ReportWriter(
+            cache=self.cache,
+            queue=queue,
+            writer=writer,
+            events=EventPoster(self.api),
+            interval_s=30,
+        )
+
+        async def fetch(path: str) -> dict[str, Any]:
+            return SIGNER.documents()[path]
+
+        self.endpoint = ProgressEndpoint(
+            client=self.api,
+            cache=self.cache,
+            verifier=TokenVerifier(fetch, REPORT_AUDIENCE),
+            writer=writer,
+            reports=reports,
+            telemetry=self.counted,
+        )
+        body = self.api.put(TRAININGS, stored_training(status=attempt_status()))
+        self.cache.apply(TRAININGS, body)
+        for resource, made in ((JOBS, job()), (PODS, pod())):
+            self.cache.apply(resource, self.api.put(resource, made))
+        self.address = ""
+        self.session: aiohttp.ClientSession
+
+    async def post(
+        self,
+        body: Any = REPORT,
+        token: str | None = None,
+        namespace: str = "vision",
+        name: str = "trees",
+    ) -> tuple[int, dict[str, Any]]:
+        path = REPORT_PATH.format(namespace=namespace, name=name)
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {SIGNER.sign() if token is None else token}"}
+        url = self.address + path
+        async with self.session.post(url, data=data, headers=headers) as answer:
+            return answer.status, await answer.json()
+
+    @property
+    def status(self) -> dict[str, Any]:
+        found = self.api.find(TRAININGS, "trees")
+        assert found is not None
+        status: dict[str, Any] = found["status"]
+        return status
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    made = Scene()
+    runner = await open_site(made.endpoint.routes(), "127.0.0.1", 0)
+    made.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with aiohttp.ClientSession() as made.session:
+        yield made
+    await runner.cleanup()
+
+
+async def refused(scene: Scene, **asked: Any) -> tuple[int, str]:
+    status, answer = await scene.post(**asked)
+    assert answer["acknowledged"] is False
+    assert answer["message"]
+    assert scene.counted.results == [answer["reason"]]
+    assert "step" not in scene.status, "nothing was written"
+    return status, answer["reason"]
+
+
+async def test_a_report_of_a_trainers_pod_is_in_the_status(scene: Scene) -> None:
+    assert await scene.post() == (200, {"acknowledged": True, "written": True})
+    assert scene.status["step"] == 5
+    assert await scene.post(REPORT | {"step": 6, "sequence": 2}) == (
+        200,
+        {"acknowledged": True, "written": False},
+    )
+    assert scene.counted.results == ["written", "deferred"]
+
+
+async def test_without_a_token_nobody_is_let_in(scene: Scene) -> None:
+    path = REPORT_PATH.format(namespace="vision", name="trees")
+    for headers in ({}, {"Authorization": "Basic abc"}, {"Authorization": "Bearer "}):
+        async with scene.session.post(scene.address + path, headers=headers) as answer:
+            assert answer.status == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert scene.counted.results == ["no_token"] * 3
+
+
+async def test_a_forged_token_is_not_let_in(scene: Scene) -> None:
+    assert await refused(scene, token=Signer().sign()) == (401, "signature")
+
+
+async def test_a_token_of_another_namespace_says_nothing_here(scene: Scene) -> None:
+    token = SIGNER.sign(namespace="other")
+    assert await refused(scene, token=token) == (403, "other_namespace")
+
+
+async def test_a_pod_of_another_training_says_nothing_here(scene: Scene) -> None:
+    other = pod(uid="uid-pod-2", name="birds-1", owner_uid="uid-birds", job_uid="uid-job-2")
+    scene.cache.apply(PODS, other)
+    token = SIGNER.sign(pod_uid="uid-pod-2")
+    assert await refused(scene, token=token) == (403, "other_training")
+
+
+async def test_a_pod_whose_job_is_anothers_says_nothing_here(scene: Scene) -> None:
+    scene.cache.apply(JOBS, job(uid="uid-job-2", name="birds-1", owner_uid="uid-birds"))
+    scene.cache.apply(PODS, pod(uid="uid-pod-2", name="forged", job_uid="uid-job-2"))
+    token = SIGNER.sign(pod_uid="uid-pod-2")
+    assert await refused(scene, token=token) == (403, "other_training")
+
+
+async def test_a_pod_that_is_no_trainers_says_nothing_here(scene: Scene) -> None:
+    stranger = pod(uid="uid-web", ownerReferences=[])
+    scene.api.put(PODS, stranger)
+    assert await refused(scene, token=SIGNER.sign(pod_uid="uid-web")) == (403, "other_training")
+
+
+async def test_the_token_of_a_deleted_pod_is_dead_at_once(scene: Scene) -> None:
+    scene.cache.delete(PODS, newer(pod(), 200))
+    assert await refused(scene) == (403, "pod_gone")
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["another bears its name", "none is there"])
+async def test_a_pod_that_the_api_does_not_know_is_gone(scene: Scene, *, there: bool) -> None:
+    if not there:
+        del scene.api.objects["pods", "vision", "trees-5f2c8a1b-1-x7k2p"]
+    assert await refused(scene, token=SIGNER.sign(pod_uid="uid-old")) == (403, "pod_gone")
+
+
+async def test_a_pod_that_the_watch_has_not_told_of_is_looked_up_with_its_job(
+    scene: Scene,
+) -> None:
+    scene.cache.forget(PODS, POD_UID)
+    scene.cache.forget(JOBS, JOB_UID)
+    made = scene.api.put(PODS, pod(uid="uid-pod-9", job_uid="uid-job-9"))
+    scene.api.put(JOBS, job(uid="uid-job-9"))
+    token = SIGNER.sign(pod_uid="uid-pod-9")
+    assert (await scene.post(token=token))[0] == 200
+    assert scene.cache.job("uid-job-9") is not None
+    assert made["metadata"]["uid"] == "uid-pod-9"
+
+
+async def test_a_pod_that_outlives_its_job_may_say_its_last_word(scene: Scene) -> None:
+    scene.cache.forget(JOBS, JOB_UID)
+    del scene.api.objects["jobs", "vision", "trees-5f2c8a1b-1"]
+    outcome = {"exitCode": 40, "reason": "Saved", "message": "saved at step 5"}
+    assert (await scene.post(REPORT | {"outcome": outcome}))[0] == 200
+    assert scene.status["currentAttempt"]["outcome"]["reason"] == "Saved"
+    scene.cache.forget(PODS, POD_UID)
+    made = pod(uid="uid-pod-9")
+    scene.api.put(PODS, made)
+    status, _ = await scene.post(REPORT | {"sequence": 2}, token=SIGNER.sign(pod_uid="uid-pod-9"))
+    assert status == 200, "also where the operator has just started and never saw the Job"
+
+
+async def test_the_training_is_looked_up_before_it_is_said_to_be_gone(scene: Scene) -> None:
+    path = REPORT_PATH.format(namespace="vision", name="ghost")
+    assert path
+    assert await refused(scene, name="ghost") == (404, "training_gone")
+    scene.cache.forget(TRAININGS, UID)
+    fresh = scene.api.put(TRAININGS, stored_training(uid="uid-2", status=attempt_status()))
+    assert fresh
+    status, answer = await scene.post()
+    assert (status, answer["reason"]) == (403, "other_training"), "another uid: not its pod"
+
+
+async def test_an_attempt_that_is_over_is_told_to_stop(scene: Scene) -> None:
+    body = scene.api.put(TRAININGS, stored_training(status=attempt_status(2)))
+    scene.cache.apply(TRAININGS, body)
+    assert await refused(scene) == (409, "stale_attempt")
+
+
+async def test_a_pod_speaks_for_its_own_attempt_only(scene: Scene) -> None:
+    assert await refused(scene, body=REPORT | {"attempt": 2}) == (403, "other_attempt")
+
+
+INVALID: dict[str, Any] = {
+    "no JSON": b"{",
+    "nothing at all": b"",
+    "NaN as a loss": json.dumps(REPORT | {"progress": {"loss": float("nan")}}).encode(),
+    "infinity as a metric": json.dumps(REPORT | {"metrics": {"mAP": float("inf")}}).encode(),
+    "an unknown field": REPORT | {"colour": "green"},
+    "a negative step": REPORT | {"step": -1},
+    "a missing field": {"attempt": 1},
+}
+
+
+@pytest.mark.parametrize("body", INVALID.values(), ids=INVALID.keys())
+async def test_what_does_not_hold_never_reaches_the_api(scene: Scene, body: Any) -> None:
+    assert await refused(scene, body=body) == (422, "invalid")
+
+
+async def test_the_explanation_names_the_field(scene: Scene) -> None:
+    _, answer = await scene.post(REPORT | {"step": -1})
+    assert "step: Input should be greater than or equal to 0 (received -1)" in answer["message"]
+
+
+async def test_a_report_that_is_too_large_is_not_read(scene: Scene) -> None:
+    large = b" " * (MAX_REPORT_BYTES + 1)
+    assert await refused(scene, body=large) == (413, "too_large")
+
+
+async def test_a_report_of_the_largest_size_is_read(scene: Scene) -> None:
+    text = json.dumps(REPORT).encode()
+    padded = text + b" " * (MAX_REPORT_BYTES - len(text))
+    assert (await scene.post(padded))[0] == 200
+
+
+async def test_a_sender_that_dawdles_is_let_go(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "READ_TIMEOUT_S", 0.05)
+    path = REPORT_PATH.format(namespace="vision", name="trees")
+    never = asyncio.Event()
+
+    async def dawdle() -> AsyncIterator[bytes]:
+        yield b"{"
+        await never.wait()
+
+    headers = {"Authorization": f"Bearer {SIGNER.sign()}"}
+    url = scene.address + path
+    async with scene.session.post(url, data=dawdle(), headers=headers) as answer:
+        assert answer.status == 408
+        never.set()
+
+
+async def test_while_the_api_is_down_it_says_when_to_come_again(scene: Scene) -> None:
+    scene.api.failures["patch", "detectiontrainings"] = UnavailableError("PATCH", 503, "down")
+    path = REPORT_PATH.format(namespace="vision", name="trees")
+    headers = {"Authorization": f"Bearer {SIGNER.sign()}"}
+    async with scene.session.post(scene.address + path, json=REPORT, headers=headers) as answer:
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+    assert scene.counted.results == ["unavailable"]
