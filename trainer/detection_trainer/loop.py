@@ -110,6 +110,11 @@ class TrainingLoop:
                 self._stop.raise_if_requested()
             losses = self._train_one(iterator, step, meter)
             step += 1
+            if step == start + 1:
+                # Tracing the graph belongs to the start-up: a signal may interrupt it, and its
+                # time says nothing of the speed.
+                self._stop.only_ask()
+                meter = _Meter(self._clock(), step)
             meter = self._report_if_due(step, losses, meter)
             self._save_if_due(step)
             self._saver.check()

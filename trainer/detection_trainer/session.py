@@ -60,7 +60,6 @@ def run_session(attempt: Attempt, beginning: Beginning) -> int:
     if origin.resumed is None:
         # From here on every attempt is alike, and the source may vanish.
         session.commit(update.snapshot(origin.step))
-    attempt.stop.only_ask()
     return session.train()
 
 

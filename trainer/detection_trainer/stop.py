@@ -1,7 +1,7 @@
 """How a trainer is asked to stop: SIGTERM (Kubernetes) or SIGINT (Ctrl-C).
 
-Before the first step there is nothing to save, so the signal ends the start-up at once; from then
-on it only asks, and the loop answers between two steps. A second SIGINT ends a run by hand at once.
+Until the first step is done there is nothing to save, so the signal ends the start-up at once; from
+then on it only asks, and the loop answers between two steps. A second SIGINT ends a run by hand.
 """
 
 import signal
