@@ -17,7 +17,8 @@ RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock
 COPY trainer/detection_trainer/__init__.py /opt/app/detection_trainer/__init__.py
 COPY trainer/detection_trainer/contract /opt/app/detection_trainer/contract
 COPY operator/detection_operator /opt/app/detection_operator
-ENV PYTHONPATH=/opt/app
+# Kopf asks for the user's name, which an arbitrary uid has none of.
+ENV PYTHONPATH=/opt/app USER=detection-operator
 USER 65532:65532
 ENTRYPOINT ["python3", "-m", "detection_operator"]
 

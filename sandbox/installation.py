@@ -27,7 +27,8 @@ def install(tools: Tools, *values: str) -> None:
     settings = [part for value in said for part in ("--set-string", value)]
     run([
         *tools.helm, "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE,
-        "--create-namespace", "--wait", "--timeout", "3m", *settings,
+        "--create-namespace", "--take-ownership", "--wait", "--timeout", "3m",
+        *settings,
     ])  # fmt: skip
 
 

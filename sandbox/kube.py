@@ -126,7 +126,8 @@ class Kube:
         for seen in self._states(path, deadline):
             if until(seen):
                 return seen or {}
-        message = f"{what}: not within {timeout_s:.0f} s; last seen: {json.dumps(seen)[:4000]}"
+        status = json.dumps((seen or {}).get("status"))[:4000]
+        message = f"{what}: not within {timeout_s:.0f} s; {path} has status {status}"
         raise WaitTimeoutError(message)
 
     def _states(self, path: str, deadline: float) -> Iterator[Object | None]:

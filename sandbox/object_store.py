@@ -20,6 +20,7 @@ PORT = 7070
 ACCESS_KEY = "detection"
 SECRET_KEY = "detection-training"  # noqa: S105 - a server for trying things out
 BUCKETS = ("data", "runs")
+ROOT = "root"
 _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
@@ -72,9 +73,9 @@ def _deployment(image: str) -> Object:
 
 
 def _pod(image: str) -> Object:
-    # Its buckets are directories; they live as long as the pod does.
-    make = " ".join(f"/data/{bucket}" for bucket in BUCKETS)
-    serve = f"exec versitygw --port :{PORT} --access {ACCESS_KEY} --secret {SECRET_KEY} posix /data"
+    # Its buckets are directories, beside those of its own; they live as long as the pod does.
+    buckets = [{"name": bucket, "mountPath": f"/data/{bucket}"} for bucket in BUCKETS]
+    mounts = [{"name": ROOT, "mountPath": "/data"}, *buckets]
     probe: dict[str, Any] = {"tcpSocket": {"port": PORT}, "periodSeconds": 1}
     return {
         "securityContext": {
@@ -89,16 +90,22 @@ def _pod(image: str) -> Object:
             {
                 "name": NAME,
                 "image": image,
-                "command": ["sh", "-c", f"mkdir -p {make} && {serve}"],
+                "args": [
+                    f"--port=:{PORT}",
+                    f"--access={ACCESS_KEY}",
+                    f"--secret={SECRET_KEY}",
+                    "posix",
+                    "/data",
+                ],
                 "readinessProbe": probe,
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "capabilities": {"drop": ["ALL"]},
                 },
-                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                "volumeMounts": mounts,
             }
         ],
-        "volumes": [{"name": "data", "emptyDir": {}}],
+        "volumes": [{"name": bucket, "emptyDir": {}} for bucket in (ROOT, *BUCKETS)],
     }
 
 

@@ -28,6 +28,7 @@ REQUEST_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
 PAGE_SIZE = 500
 JSON = "application/json"
+DOCUMENT = "application/jwk-set+json, application/json"
 JSON_PATCH = "application/json-patch+json"
 METADATA_ONLY = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -83,8 +84,11 @@ class Client:
         return await self.request("get", resource.path(namespace, name))
 
     async def get_path(self, path: str) -> Object:
-        """Read a document that is no resource (discovery, signing keys)."""
-        return await self.request("get", path)
+        """Read a document that is no resource (discovery, signing keys).
+
+        The signing keys have a media type of their own, and nothing else is served for them.
+        """
+        return await self.request("get", path, accept=DOCUMENT)
 
     async def items(  # noqa: PLR0913 - what a list can be narrowed by
         self,
