@@ -51,7 +51,7 @@ def _over_levels(
     features: Mapping[int, Any], make: LayerFactory, spec: BoxPredictor, predictor: Any, size: int
 ) -> Any:
     tower = [
-        make.convolution(
+        make.hidden_convolution(
             f"tower/conv_{i}",
             spec.depth,
             spec.kernel_size,

@@ -8,7 +8,7 @@ Nothing here touches Keras' global settings.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -16,6 +16,8 @@ import tensorflow as tf
 
 BATCH_NORM_EPSILON = 1e-3
 """`epsilon` of the OD API's `batch_norm` in hyperparams.proto's SSD configurations."""
+
+HE_NORMAL = keras.initializers.HeNormal
 
 
 class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras ships no types
@@ -94,19 +96,15 @@ class LayerFactory:
     policy: keras.DTypePolicy
     seed: int
     batch_norm_momentum: float
+    for_short_runs: bool = False
+    """Start hidden convolutions at He's scale: the OD API's small values cost the first hundreds
+    of steps."""
     trainable: bool = True
     layers: dict[str, keras.layers.Layer] = field(default_factory=dict)
 
     def below(self, name: str) -> "LayerFactory":
         """Return a factory whose layers lie below `name`; it fills the same `layers`."""
-        return LayerFactory(
-            prefix=f"{self.prefix}/{name}",
-            policy=self.policy,
-            seed=self.seed,
-            batch_norm_momentum=self.batch_norm_momentum,
-            trainable=self.trainable,
-            layers=self.layers,
-        )
+        return replace(self, prefix=f"{self.prefix}/{name}")
 
     def convolution(
         self,
@@ -131,6 +129,20 @@ class LayerFactory:
                 **options,
             ),
         )
+
+    def hidden_convolution(
+        self,
+        name: str,
+        filters: int,
+        kernel_size: int,
+        initializer: type[keras.initializers.Initializer],
+        stddev: float,
+        **options: Any,
+    ) -> keras.layers.Conv2D:
+        """Return a convolution within pyramid or tower, with the OD API's first values or He's."""
+        if self.for_short_runs:
+            return self.convolution(name, filters, kernel_size, HE_NORMAL, **options)
+        return self.convolution(name, filters, kernel_size, initializer, stddev, **options)
 
     def batch_norm(self, name: str) -> BatchNorm:
         """Return a batch normalisation with the factory's momentum."""

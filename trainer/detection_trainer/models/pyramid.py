@@ -15,6 +15,7 @@ from detection_trainer.models.layers import LayerFactory
 
 FINEST_COARSE_LEVEL = 6
 """Levels from here on do not come from the backbone."""
+KERNEL_STDDEV = 0.03
 
 
 def pyramid_features(
@@ -39,18 +40,18 @@ def pyramid_features(
 
 def _lateral(x: Any, make: LayerFactory, level: int, spec: FeaturePyramid) -> Any:
     depth = spec.additional_layer_depth
-    return make.convolution(f"lateral_{level}", depth, 1, keras.initializers.TruncatedNormal, 0.03)(
-        x
-    )
+    return make.hidden_convolution(
+        f"lateral_{level}", depth, 1, keras.initializers.TruncatedNormal, KERNEL_STDDEV
+    )(x)
 
 
 def _convolved(x: Any, make: LayerFactory, spec: FeaturePyramid, stride: int) -> Any:
-    convolution = make.convolution(
+    convolution = make.hidden_convolution(
         "conv",
         spec.additional_layer_depth,
         3,
         keras.initializers.TruncatedNormal,
-        0.03,
+        KERNEL_STDDEV,
         strides=stride,
         use_bias=False,
     )

@@ -8,9 +8,7 @@ from typing import Any
 
 import keras
 
-from detection_trainer.models.layers import LayerFactory
-
-HE = keras.initializers.HeNormal
+from detection_trainer.models.layers import HE_NORMAL, LayerFactory
 
 
 def residual_features(
@@ -44,5 +42,7 @@ def _block(x: Any, make: LayerFactory, width: int, stride: int) -> Any:
 
 
 def _normalised(x: Any, make: LayerFactory, width: int, stride: int, kernel_size: int) -> Any:
-    convolution = make.convolution("conv", width, kernel_size, HE, strides=stride, use_bias=False)
+    convolution = make.convolution(
+        "conv", width, kernel_size, HE_NORMAL, strides=stride, use_bias=False
+    )
     return make.batch_norm("batch_norm")(convolution(x))

@@ -58,6 +58,7 @@ def _factory(
         policy=keras.DTypePolicy(model.precision),
         seed=seed,
         batch_norm_momentum=FAST_BATCH_NORM_MOMENTUM if small else BATCH_NORM_MOMENTUM,
+        for_short_runs=small,
         trainable=group not in freeze,
         layers=layers,
     )

@@ -57,8 +57,8 @@ def test_outputs_are_those_of_the_anchors() -> None:
 
 
 def test_fresh_scores_are_the_class_prior() -> None:
-    scores = tf.sigmoid(small_detector()(IMAGES, training=False)["class_logits"])
-    assert np.allclose(scores, 0.01, atol=0.002)
+    scores = tf.sigmoid(small_detector()(IMAGES, training=True)["class_logits"])
+    assert float(np.median(scores)) == pytest.approx(0.01, rel=0.2)
 
 
 def test_trainable_is_all_but_statistics() -> None:
