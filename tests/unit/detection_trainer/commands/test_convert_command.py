@@ -1,0 +1,95 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detection_trainer.__main__ import main
+from detection_trainer.contract.exit_codes import ExitCode
+from tests.support.annotations import draw_image, write_coco, write_voc
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    for name in ("a", "b"):
+        draw_image(folder / f"{name}.png", 40, 20)
+        write_voc(folder / f"{name}.xml", [("tree", 2, 4, 8, 10)], filename=f"{name}.png")
+    return folder
+
+
+def convert(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    assert main(["convert", *map(str, words)]) == ExitCode.COMPLETED
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return told
+
+
+def test_pascal_voc_becomes_what_a_training_names(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out"
+    told = convert(capsys, "voc", source, target, "--tile", 20, "--holdout", 0.5)
+    assert told["train"]["uri"] == f"{target.as_uri()}/train-*.tfrecord"
+    assert told["validation"]["images"] == 2
+    assert told["labelMap"] == f"{target.as_uri()}/label_map.pbtxt"
+    assert (target / "label_map.pbtxt").read_text() == 'item {\n  id: 1\n  name: "tree"\n}\n'
+    assert told["droppedBoxes"] == []
+
+
+def test_coco_likewise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_image(tmp_path / "a.png", 40, 20)
+    file = write_coco(tmp_path / "instances.json")
+    told = convert(capsys, "coco", file, tmp_path / "out", "--images", tmp_path)
+    assert told["train"]["boxesPerClass"] == {"car": 0, "dog": 1}
+
+
+@pytest.mark.parametrize("option", ["--classes", "--label-map"])
+def test_the_order_of_classes_can_be_given(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    label_map = tmp_path / "given.pbtxt"
+    label_map.write_text("item { id: 1 name: 'bush' } item { id: 2 name: 'tree' }")
+    value = {"--classes": "bush, tree", "--label-map": label_map}[option]
+    told = convert(capsys, "voc", source, tmp_path / "out", option, value)
+    assert told["classes"] == ["bush", "tree"]
+
+
+def test_names_are_read_as_voc_lists_them(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.txt").write_text("b  1\n\n")
+    told = convert(capsys, "voc", source, tmp_path / "out", "--names", tmp_path / "train.txt")
+    assert told["train"]["images"] == 1
+
+
+def test_dropped_boxes_are_told(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_voc(source / "a.xml", [("tree", 2, 4, 2, 10)], filename="a.png")
+    told = convert(capsys, "voc", source, tmp_path / "out", "--drop-bad-boxes")
+    assert len(told["droppedBoxes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--names", "gone.txt"], ExitCode.NOT_FOUND),
+        (["--overlap", "1"], ExitCode.INVALID_CONFIG),
+        (["--classes", "bush"], ExitCode.DATA_INVALID),
+        (["--holdout-names", "z"], ExitCode.INVALID_CONFIG),
+    ],
+    ids=["a missing list", "tiles that do not advance", "an unknown class", "an unknown image"],
+)
+def test_refusals_have_the_contract_s_codes(
+    source: Path, tmp_path: Path, words: list[str], code: ExitCode
+) -> None:
+    assert main(["convert", "voc", str(source), str(tmp_path / "out"), *words]) == code
+
+
+def test_without_any_box_the_classes_must_be_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_image(tmp_path / "a.png", 40, 20)
+    write_voc(tmp_path / "a.xml", [], filename="a.png")
+    assert main(["convert", "voc", str(tmp_path), str(tmp_path / "o")]) == ExitCode.DATA_INVALID
+    assert "name the classes by --classes" in capsys.readouterr().err

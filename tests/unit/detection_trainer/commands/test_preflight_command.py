@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detection_trainer.__main__ import main
+from detection_trainer.commands import preflight as command
+from detection_trainer.contract.exit_codes import ExitCode
+from tests.support.datasets import CLASSES, Drawn, write_dataset
+from tests.support.trainings import training
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write_dataset(tmp_path / "train.tfrecord", [Drawn()])
+    document = training(
+        dataset={
+            "train": {"uri": (tmp_path / "train.tfrecord").as_uri()},
+            "classes": list(CLASSES),
+        },
+        checkpoints={"storage": {"uri": (tmp_path / "run").as_uri()}},
+    )
+    path = tmp_path / "training.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def outcome(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_what_was_found_is_printed_and_the_outcome_is_written(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "termination-log"
+    assert main(["preflight", str(file), "--termination-log", str(log)]) == ExitCode.COMPLETED
+    result = json.loads(capsys.readouterr().out)
+    assert result["train"]["summary"]["boxesPerClass"] == {"tree": 1, "shrub": 0}
+    assert outcome(log)["exitCode"] == 0
+    assert outcome(log)["message"].startswith("1 images with 1 boxes of 2 classes")
+
+
+def test_a_refusal_ends_with_the_run_s_code_and_words(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(tmp_path / "train.tfrecord", [Drawn(labels=(9,))])
+    log = tmp_path / "termination-log"
+    assert main(["preflight", str(file), "--termination-log", str(log)]) == ExitCode.DATA_INVALID
+    assert outcome(log)["reason"] == "DataInvalid"
+    assert "record 0 at byte 0" in outcome(log)["message"]
+    assert capsys.readouterr().err.startswith("detection-trainer: DataInvalid: ")
+
+
+def test_a_document_that_does_not_hold_and_one_that_was_edited_are_told_apart(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = "sha256:" + "0" * 64
+    code = main(["preflight", str(file), "--config-digest", digest])
+    assert code == ExitCode.CONFIG_CHANGED
+    file.write_text("kind: Pod")
+    assert main(["preflight", str(file)]) == ExitCode.INVALID_CONFIG
+    assert "received 'Pod'" in capsys.readouterr().err
+
+
+def test_a_mounted_claim_is_named_by_option_and_a_cache_is_kept(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(file.read_text())
+    document["spec"]["checkpoints"] = {"storage": {"volumeClaim": {"size": "1Gi"}}}
+    file.write_text(json.dumps(document))
+    claim, cache = tmp_path / "claim", tmp_path / "cache"
+    words = ["preflight", str(file), "--checkpoint-uri", str(claim), "--cache-dir", str(cache)]
+    assert main(words) == ExitCode.COMPLETED
+    assert json.loads(capsys.readouterr().out)["folder"]["uri"] == claim.as_uri()
+
+
+def test_the_differences_of_a_refused_restore_are_listed(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(file.read_text())
+    source = {"uri": "keras://resnet50/imagenet"}
+    document["spec"]["restore"] = {"mode": "classification", "from": source}
+    file.write_text(json.dumps(document))
+    assert main(["preflight", str(file)]) == ExitCode.RESTORE_REFUSED
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "  backbone: the source has [resnet50], the model [tiny]"
+
+
+def test_what_nobody_expected_is_an_outcome_too(
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr(command, "run_preflight", fails)
+    log = tmp_path / "termination-log"
+    assert main(["preflight", str(file), "--termination-log", str(log)]) == ExitCode.UNEXPECTED
+    assert "ZeroDivisionError" in outcome(log)["message"]
+    assert "Traceback" in capsys.readouterr().err

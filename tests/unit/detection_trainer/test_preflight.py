@@ -1,0 +1,356 @@
+"""Each refusal is the run's own; what is written is taken away again."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detection_trainer import preflight
+from detection_trainer.checkpoint import Snapshot, write_checkpoint
+from detection_trainer.contract.shapes import variable_shapes
+from detection_trainer.contract.spec import config_digest
+from detection_trainer.contract.training import Training
+from detection_trainer.errors import (
+    AccessDeniedError,
+    DataInvalidError,
+    InvalidConfigError,
+    NotFoundError,
+    RestoreRefusedError,
+    StorageInUseError,
+    TrainerError,
+)
+from detection_trainer.manifest import Manifest
+from detection_trainer.options import Options
+from detection_trainer.ownership import claim_folder
+from detection_trainer.preflight import PreflightResult, run_preflight
+from detection_trainer.storage import Folder, open_folder
+from tests.support.datasets import CLASSES, Drawn, write_dataset
+from tests.support.runs import description, parsed
+from tests.support.trainings import TINY_MODEL
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    write_dataset(tmp_path / "data" / "train-0.tfrecord", [Drawn(seed=1), Drawn(seed=2)])
+    write_dataset(tmp_path / "data" / "validation-0.tfrecord", [Drawn(seed=3)])
+    return tmp_path
+
+
+def training(place: Path, **spec: Any) -> Training:
+    """Return a training on the dataset of `place`, its dataset's fields replaced by `data`."""
+    data = place / "data"
+    dataset = {
+        "train": {"uri": f"{data.as_uri()}/train-*"},
+        "validation": {"uri": f"{data.as_uri()}/validation-*"},
+        "classes": list(CLASSES),
+    }
+    dataset |= spec.pop("data", {})
+    storage = {"storage": {"uri": (place / "run").as_uri()}}
+    said = {k: v for k, v in dataset.items() if v is not None}
+    return parsed(dataset=said, checkpoints=storage, **spec)
+
+
+def check(place: Path, **spec: Any) -> PreflightResult:
+    return run_preflight(training(place, **spec), Options(), place / "cache")
+
+
+def commit_model(folder: Folder, of: Training, step: int, **fields: Any) -> Manifest:
+    """Commit a checkpoint that has all variables of the training's model, all zero."""
+    classes = fields.get("classes", list(CLASSES))
+    shapes = variable_shapes(of.spec.model, len(classes))
+    weights: dict[str, np.ndarray[Any, Any]] = {
+        path: np.zeros(shape, np.float32) for path, shape in shapes.items()
+    }
+    groups = {path: path.split("/")[0] for path in weights}
+    state = Snapshot(step=step, weights=weights, optimizer={}, groups=groups)
+    shared = replace(description(of.spec, classes=classes), identity=of.identity)
+    shared = replace(shared, **fields)
+    checkpoint = write_checkpoint(
+        folder,
+        state,
+        lambda files, variables: shared.manifest(state, files, variables),
+        lambda: None,
+    )
+    return checkpoint.manifest
+
+
+def test_a_training_from_scratch_passes(place: Path) -> None:
+    result = check(place)
+    assert result.source.start == "Scratch"
+    assert result.classes == list(CLASSES)
+    assert result.train.summary.images == 2
+    assert result.validation is not None
+    assert result.validation.summary.images == 1
+    assert result.folder.owner is None
+    assert result.message == (
+        "2 images with 2 boxes of 2 classes; begins from scratch; the training set has no box of "
+        "shrub"
+    )
+
+
+def test_nothing_is_left_in_the_folder(place: Path) -> None:
+    check(place)
+    assert open_folder((place / "run").as_uri()).list() == []
+
+
+def test_classes_are_read_from_the_label_map(place: Path) -> None:
+    path = place / "label_map.pbtxt"
+    path.write_text('item { id: 1 name: "tree" } item { id: 2 name: "shrub" }')
+    data = {"classes": None, "labelMap": {"uri": path.as_uri()}}
+    assert check(place, data=data).classes == ["tree", "shrub"]
+
+
+def test_an_own_checkpoint_is_resumed_whatever_restore_says(place: Path) -> None:
+    restore = {"mode": "detection", "from": {"uri": "s3://nowhere/at-all"}}
+    mine = training(place, restore=restore)
+    manifest = commit_model(open_folder((place / "run").as_uri()), mine, 40)
+    result = run_preflight(mine, Options(), place / "cache")
+    assert (result.source.start, result.source.step) == ("Resume", 40)
+    assert result.source.digest == manifest.digest
+    assert result.folder.checkpoints == [40]
+
+
+def test_a_restore_is_compared_and_counted(place: Path) -> None:
+    source = open_folder((place / "other").as_uri())
+    commit_model(source, training(place), 40, classes=["car"])
+    restore = {"mode": "detection", "from": {"uri": source.uri}}
+    result = check(place, restore=restore)
+    assert (result.source.start, result.source.step) == ("Restore", 0)
+    assert result.source.uri == f"{source.uri}/step-00000040"
+    counts = result.source.variables
+    assert counts is not None
+    whole = variable_shapes(training(place).spec.model, 2)
+    heads = [path for path in whole if path.startswith(("box_head", "class_head"))]
+    assert (counts.restored, counts.fresh) == (len(whole) - len(heads), len(heads))
+
+
+def test_full_with_other_classes_is_refused_with_the_variables_that_differ(place: Path) -> None:
+    source = open_folder((place / "other").as_uri())
+    commit_model(source, training(place), 40, classes=["car"])
+    with pytest.raises(RestoreRefusedError, match=r"set restore\.mode to") as refused:
+        check(place, restore={"mode": "full", "from": {"uri": source.uri}})
+    assert "detection" in str(refused.value)
+    differences = refused.value.differences
+    assert any(d.startswith("classes: the source has [car]") for d in differences)
+    assert any(d.startswith("class_head/predictor/kernel: ") for d in differences)
+
+
+def from_imagenet(backbone: str) -> dict[str, Any]:
+    """Return a spec that takes the ImageNet weights of `backbone` for a MobileNetV2."""
+    source = {"uri": f"keras://{backbone}/imagenet"}
+    return {
+        "model": {**TINY_MODEL, "backbone": "mobilenet_v2"},
+        "restore": {"mode": "classification", "from": source},
+    }
+
+
+def test_imagenet_weights_are_compared_without_a_download(place: Path) -> None:
+    result = check(place, **from_imagenet("mobilenet_v2"))
+    assert result.source.uri == "keras://mobilenet_v2/imagenet"
+    with pytest.raises(RestoreRefusedError, match="backbone: the source has"):
+        check(place, **from_imagenet("resnet50"))
+
+
+def test_a_continuation_begins_at_the_source_s_step(place: Path) -> None:
+    source = open_folder((place / "other").as_uri())
+    commit_model(source, training(place), 40)
+    result = check(place, continueFrom={"uri": source.uri})
+    assert (result.source.start, result.source.step) == ("Continue", 40)
+    with pytest.raises(InvalidConfigError, match="give more than 40"):
+        check(place, continueFrom={"uri": source.uri}, steps=40)
+
+
+def claim(place: Path, name: str, **spec: Any) -> None:
+    other = training(place, **spec)
+    identity = other.identity.model_copy(update={"name": name})
+    folder = open_folder((place / "run").as_uri())
+    claim_folder(folder, identity, config_digest(other.spec), has_checkpoint=lambda: False)
+
+
+def own_checkpoint_of_other_classes(place: Path) -> None:
+    folder = open_folder((place / "run").as_uri())
+    commit_model(folder, training(place), 40, classes=["shrub", "tree"])
+
+
+def own_checkpoint_of_another_batch_size(place: Path) -> None:
+    claim(place, "trees", batchSize=8)
+    commit_model(open_folder((place / "run").as_uri()), training(place), 40)
+
+
+def a_label_beyond_the_map(place: Path) -> None:
+    path = place / "data" / "train-1.tfrecord"
+    write_dataset(path, [Drawn(), Drawn(labels=(3,))])
+
+
+def a_cut_off_file(place: Path) -> None:
+    path = place / "data" / "train-0.tfrecord"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def a_file_in_place_of_the_folder(place: Path) -> None:
+    (place / "run").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "spec", "error", "message"),
+    [
+        (a_cut_off_file, {}, DataInvalidError, "record 1 at byte"),
+        (a_label_beyond_the_map, {}, DataInvalidError, r"train-1.tfrecord: record 1 at byte"),
+        (None, {"data": {"train": {"uri": "file:///no/such/*"}}}, NotFoundError, "/no/such"),
+        (
+            None,
+            {"data": {"classes": None, "labelMap": {"uri": "file:///no/map.pbtxt"}}},
+            NotFoundError,
+            r"map\.pbtxt",
+        ),
+        (lambda place: claim(place, "other"), {}, StorageInUseError, "default/other"),
+        (
+            own_checkpoint_of_another_batch_size,
+            {},
+            StorageInUseError,
+            "batch size",
+        ),
+        (own_checkpoint_of_other_classes, {}, DataInvalidError, r"\['shrub', 'tree'\]"),
+        (a_file_in_place_of_the_folder, {}, NotFoundError, "a file stands where a folder"),
+        (
+            None,
+            {"restore": {"mode": "full", "from": {"trainingRef": {"name": "oaks"}}}},
+            InvalidConfigError,
+            "only in a cluster",
+        ),
+        (
+            None,
+            {"restore": {"mode": "full", "from": {"uri": "file:///no/run"}}},
+            NotFoundError,
+            "expected a checkpoint",
+        ),
+        (None, {"workers": 2}, InvalidConfigError, "one worker"),
+        (
+            None,
+            {"checkpoints": {"storage": {"volumeClaim": {"claimName": "c"}}}},
+            InvalidConfigError,
+            "--checkpoint-uri",
+        ),
+    ],
+    ids=[
+        "a record that is cut off",
+        "a label outside the label map",
+        "no dataset",
+        "no label map",
+        "another run's folder",
+        "another configuration's checkpoints",
+        "a label map that changed",
+        "a folder that cannot be made",
+        "a reference that nobody resolved",
+        "no source",
+        "several workers",
+        "a claim that is nowhere mounted",
+    ],
+)
+def test_it_is_refused_for(
+    place: Path,
+    spoil: Callable[[Path], None] | None,
+    spec: dict[str, Any],
+    error: type[TrainerError],
+    message: str,
+) -> None:
+    if spoil is not None:
+        spoil(place)
+    checkpoints = spec.pop("checkpoints", None)
+    document = training(place, **spec)
+    if checkpoints is not None:
+        document = parsed(checkpoints=checkpoints)
+    with pytest.raises(error, match=message):
+        run_preflight(document, Options(), place / "cache")
+
+
+class _ReadOnly:
+    """A storage that refuses to be written."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, key: str, _data: Any, *, create: bool) -> None:
+        raise AccessDeniedError(f"writing {key} failed: the volume is read-only ({create=})")
+
+
+def test_a_folder_that_cannot_be_written_is_found_out(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(uri: str, credentials: Any = None) -> Folder:
+        folder = open_folder(uri, credentials)
+        return replace(folder, store=_ReadOnly(folder.store))
+
+    monkeypatch.setattr(preflight, "open_folder", read_only)
+    with pytest.raises(AccessDeniedError, match="read-only"):
+        check(place)
+
+
+def test_bad_records_within_the_allowance_are_named(place: Path) -> None:
+    a_label_beyond_the_map(place)
+    result = check(place, data={"maxBadRecords": 1})
+    assert result.notes[0].startswith("1 records are passed over, first ")
+    assert "train-1.tfrecord: record 1 at byte" in result.notes[0]
+
+
+def test_a_dataset_that_changed_since_is_noted(place: Path) -> None:
+    mine = training(place)
+    digest = check(place).train.summary.digest
+    folder = open_folder((place / "run").as_uri())
+    commit_model(folder, mine, 40, dataset_digest=digest)
+    assert not any("not the one" in note for note in check(place).notes)
+    write_dataset(place / "data" / "train-1.tfrecord", [Drawn(seed=9)])
+    assert any("is not the one that step 40 was trained on" in n for n in check(place).notes)
+
+
+def test_of_a_large_remote_dataset_one_file_is_read(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Local files stand for remote ones: nobody says where they lie."""
+    write_dataset(place / "data" / "train-1.tfrecord", [Drawn(seed=4)])
+    monkeypatch.setattr(preflight, "VERIFIED_BYTES", 100)
+    monkeypatch.setattr(Folder, "local_path", lambda _self, _path: None)
+    result = check(place)
+    assert [Path(uri).name for uri in result.train.sampled_files] == ["train-1.tfrecord"]
+    assert result.train.summary.images == 1
+    assert "only file://" in result.message
+
+
+def test_no_tensorflow_is_imported(place: Path) -> None:
+    file = place / "training.json"
+    document = training(place)
+    spec = document.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    file.write_text(
+        json.dumps(
+            {
+                "apiVersion": "detectiontraining.dev/v1alpha1",
+                "kind": "DetectionTraining",
+                "metadata": {"name": "trees"},
+                "spec": spec,
+            }
+        )
+    )
+    code = (
+        "import sys; from detection_trainer.__main__ import main; "
+        f"assert main(['preflight', {str(file)!r}]) == 0; "
+        "sys.exit(sorted({'tensorflow', 'keras'} & sys.modules.keys()) or 0)"
+    )
+    path = ":".join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["source"]["start"] == "Scratch"
