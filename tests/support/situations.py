@@ -31,6 +31,7 @@ from tests.support.observations import (
     under_way,
     waiting,
 )
+from tests.support.trainings import TINY_MODEL
 
 
 @dataclass(frozen=True)
@@ -456,6 +457,8 @@ def _from(given: Source | None, made: Spec | None = None, **fields: Any) -> Obse
     return Observed(training(made or restoring(), **fields), source=given)
 
 
+COCO = {"trainingRef": {"name": "coco"}}
+ENDS_AT_100 = ScheduleStatus(decay_steps=100, cycles=[Cycle(start=0, decay_steps=100)])
 COLOURS = {"train": {"uri": "s3://data/t"}, "classes": ["red", "blue"]}
 
 SOURCES: Situations = {
@@ -546,11 +549,48 @@ SOURCES: Situations = {
     "continuing from other classes refuses": Situation(
         _from(
             source(Phase.COMPLETE, 500),
-            spec(continueFrom={"trainingRef": {"name": "coco"}}, dataset=COLOURS),
+            spec(continueFrom=COCO, dataset=COLOURS),
         ),
         Phase.REFUSED,
         Reason.RESTORE_REFUSED,
         "continueFrom",
+    ),
+    "continuing with another model refuses and names what differs": Situation(
+        _from(
+            source(Phase.COMPLETE, 500),
+            spec(continueFrom=COCO, steps=600, model={**TINY_MODEL, "imageSize": 128}),
+        ),
+        Phase.REFUSED,
+        Reason.RESTORE_REFUSED,
+        "model.imageSize: there 64, here 128",
+    ),
+    "continuing with another optimizer refuses": Situation(
+        _from(
+            source(Phase.COMPLETE, 500),
+            spec(continueFrom=COCO, steps=600, optimizer={"name": "adam"}),
+        ),
+        Phase.REFUSED,
+        Reason.RESTORE_REFUSED,
+        "optimizer.name: there momentum, here adam",
+    ),
+    "continuing to more steps fits": Situation(
+        _from(source(Phase.COMPLETE, 500), spec(continueFrom=COCO, steps=600)),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+    ),
+    "continuing to steps that the source has reached refuses": Situation(
+        _from(source(Phase.COMPLETE, 500), spec(continueFrom=COCO, steps=500)),
+        Phase.REFUSED,
+        Reason.INVALID_CONFIG,
+        "more than 500",
+    ),
+    "continuing beyond the source's schedule that ends at 0 refuses": Situation(
+        _from(
+            source(Phase.COMPLETE, 100, schedule=ENDS_AT_100),
+            spec(continueFrom=COCO, steps=200, optimizer={"schedule": {"finalFraction": 0.0}}),
+        ),
+        Phase.REFUSED,
+        Reason.LEARNING_RATE_ZERO,
     ),
     "a source that is gone after the first checkpoint is not missed": Situation(
         _settled(40, "Saved", restoring()), Phase.QUEUED, Reason.ATTEMPT_CREATED
@@ -583,7 +623,7 @@ REFUSALS: Situations = {
             "Completed",
             spec(steps=200, optimizer={"schedule": {"finalFraction": 0.0}}),
             generation=2,
-            schedule=ScheduleStatus(decay_steps=100, cycles=[Cycle(start=0, decay_steps=100)]),
+            schedule=ENDS_AT_100,
         ),
         Phase.REFUSED,
         Reason.LEARNING_RATE_ZERO,

@@ -1,6 +1,7 @@
 """What the operator refuses without a pod, before an attempt starts."""
 
 from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import ScheduleStatus
 from detection_operator.core.case import Case, Standing, newest_step
 from detection_trainer.contract.schedule import first_cycles, zero_rate_from
 
@@ -18,7 +19,7 @@ def refuse_unsupported(case: Case) -> Standing | None:
 
 def refuse_zero_rate(case: Case) -> Standing | None:
     """Refuse steps that would train at a learning rate of 0."""
-    spec, schedule = case.spec, case.status.schedule
+    spec, schedule = case.spec, case.status.schedule or _carried(case)
     cycles = schedule.cycles if schedule else first_cycles(spec.optimizer.schedule, spec.steps)
     start = zero_rate_from(spec.optimizer, cycles, spec.steps)
     if start is None:
@@ -41,3 +42,11 @@ def refuse_shared_folder(case: Case) -> Standing | None:
         "one run; choose another in spec.checkpoints.storage."
     )
     return Standing(Phase.REFUSED, Reason.STORAGE_IN_USE, message)
+
+
+def _carried(case: Case) -> ScheduleStatus | None:
+    """Return the schedule of the training that this one continues; its cycles go on."""
+    source = case.observed.source
+    if case.spec.continue_from is None or source is None or source.status is None:
+        return None
+    return source.status.schedule

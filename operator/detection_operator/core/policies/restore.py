@@ -11,7 +11,7 @@ from detection_operator.api.v1alpha1 import CheckpointStatus, Spec, Status
 from detection_operator.core.actions import RestoreFrom
 from detection_operator.core.case import Case, Standing, checkpoint_claim, newest_step
 from detection_operator.core.policies import fit
-from detection_trainer.contract.spec import RestoreMode, TrainingRef
+from detection_trainer.contract.spec import TrainingRef
 
 SOURCE_GRACE_S = 30.0
 """A manifest may hold both trainings: the one referred to is a moment late, not missing."""
@@ -23,11 +23,6 @@ def reference_of(spec: Spec) -> TrainingRef | None:
     if spec.restore is not None:
         return spec.restore.from_.training_ref
     return spec.continue_from.training_ref if spec.continue_from is not None else None
-
-
-def mode_of(spec: Spec) -> RestoreMode | None:
-    """Return the restore mode; None for `continueFrom`, which takes everything."""
-    return spec.restore.mode if spec.restore is not None else None
 
 
 def resolve(case: Case) -> Standing | RestoreFrom | None:
@@ -48,7 +43,10 @@ def resolve(case: Case) -> Standing | RestoreFrom | None:
         message = f"Training {reference.name!r} has a spec that does not hold: mend that one first."
         return Standing(Phase.REFUSED, Reason.SOURCE_HAS_NO_CHECKPOINT, message)
     misfit = fit.refuse_misfit(case.spec, source.name, source.spec, source.status)
-    return misfit or _checkpoint(reference, source.spec, source.status)
+    chosen = misfit or _checkpoint(reference, source.spec, source.status)
+    if isinstance(chosen, Standing):
+        return chosen
+    return fit.refuse_reached_steps(case.spec, source.name, chosen.step) or chosen
 
 
 def _missing(case: Case, reference: TrainingRef) -> Standing:
