@@ -77,20 +77,20 @@ def _perhaps(
 def _flip_horizontally(geometry: Geometry) -> Geometry:
     image, boxes, classes = geometry
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
-    return image[:, ::-1], _stack(classes, ymin, 1.0 - xmax, ymax, 1.0 - xmin), classes
+    return tf.reverse(image, [1]), _stack(classes, ymin, 1.0 - xmax, ymax, 1.0 - xmin), classes
 
 
 def _flip_vertically(geometry: Geometry) -> Geometry:
     image, boxes, classes = geometry
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
-    return image[::-1], _stack(classes, 1.0 - ymax, xmin, 1.0 - ymin, xmax), classes
+    return tf.reverse(image, [0]), _stack(classes, 1.0 - ymax, xmin, 1.0 - ymin, xmax), classes
 
 
 def _rotate(geometry: Geometry) -> Geometry:
     """Turn by 90 degrees counter-clockwise, as the OD API does."""
     image, boxes, classes = geometry
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
-    turned = tf.transpose(image, [1, 0, 2])[::-1]
+    turned = tf.reverse(tf.transpose(image, [1, 0, 2]), [0])
     return turned, _stack(classes, 1.0 - xmax, ymin, 1.0 - xmin, ymax), classes
 
 

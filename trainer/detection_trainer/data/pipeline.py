@@ -100,8 +100,8 @@ def validation_batches(dataset: Dataset, spec: TrainingSpec) -> tf.data.Dataset:
 def shuffled_positions(samples: tf.Tensor, count: int, seed: int) -> tf.Tensor:
     """Return which of `count` images each sample number int64 [B] is.
 
-    Within an epoch every image comes exactly once. Same as `tf.random.experimental.index_shuffle`
-    with seed (seed, epoch), which in TensorFlow 2.21 pads a batch of seeds along the wrong axis.
+    Within an epoch every image comes exactly once. This is the operation behind
+    `tf.random.experimental.index_shuffle`, which in TensorFlow 2.21 refuses several seeds at once.
     """
     epochs, places = samples // count, samples % count
     seeds = tf.stack([tf.ones_like(epochs) * seed, epochs, tf.zeros_like(epochs)], axis=1)
@@ -114,16 +114,11 @@ class _Reader:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._descriptors = [os.open(file.path, os.O_RDONLY) for file in dataset.files]
-
-    def __del__(self) -> None:
-        for descriptor in getattr(self, "_descriptors", ()):
-            os.close(descriptor)
 
     def read(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return encoded images [B], boxes [B, N, 4] and classes [B, N] of the images."""
         kinds = (tf.string, tf.float32, tf.int32)
-        encoded, boxes, classes = tf.numpy_function(self._read, [positions], kinds)
+        encoded, boxes, classes = tf.numpy_function(self._read, [positions], kinds, stateful=False)
         rows, padded = positions.shape[0], self._dataset.padded_boxes
         encoded.set_shape([rows])
         boxes.set_shape([rows, padded, 4])
@@ -146,11 +141,13 @@ class _Reader:
         return encoded, boxes, classes
 
     def _read_image(self, image: StoredImage) -> bytes:
-        length = image.annotations.image_length
-        data = os.pread(self._descriptors[image.file], length, image.offset)
+        length, file = image.annotations.image_length, self._dataset.files[image.file]
+        # Opened each time: TensorFlow holds this reader until the process ends, and a dataset may
+        # have more files than a process may keep open.
+        with file.path.open("rb", buffering=0) as opened:
+            data = os.pread(opened.fileno(), length, image.offset)
         if len(data) != length:
-            uri = self._dataset.files[image.file].uri
-            msg = f"{uri} became shorter while it was used: restore it, then start again"
+            msg = f"{file.uri} became shorter while it was used: restore it, then start again"
             raise DataInvalidError(msg)
         return data
 

@@ -1,0 +1,114 @@
+"""Label maps in protobuf text."""
+
+from pathlib import Path
+
+import pytest
+
+from detection_trainer.contract.spec import Dataset
+from detection_trainer.data.label_map import format_label_map, load_classes, parse_label_map
+from detection_trainer.errors import DataInvalidError, NotFoundError
+
+PLACE = "s3://b/labels.pbtxt"
+
+
+def parsed(text: str) -> list[str]:
+    return parse_label_map(text.encode(), PLACE)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param('item { id: 1 name: "tree" }', ["tree"], id="one item"),
+        pytest.param(
+            "item {\n  name: 'b'\n  id: 2\n}\nitem{id:1,name:'a';}", ["a", "b"], id="any order"
+        ),
+        pytest.param(
+            '# all\nitem: < id: 1 display_name: "tree" >  # one', ["tree"], id="display name only"
+        ),
+        pytest.param(
+            'item { name: "/m/07j7r" id: 1 display_name: "Tree" }',
+            ["/m/07j7r"],
+            id="the name before the display name, as records hold it",
+        ),
+        pytest.param(
+            'item { id: 1 name: "a" keypoints { id: 7 label: "nose" } }', ["a"], id="keypoints"
+        ),
+        pytest.param('item { id: 1 name: "ar" "bre" }', ["arbre"], id="adjacent strings"),
+        pytest.param(r'item { id: 1 name: "H\303\274tte \"1\"" }', ['Hütte "1"'], id="escapes"),
+        pytest.param("item { id: 1 name: tree }", ["tree"], id="a name without quotes"),
+        pytest.param(
+            'item { id: 1 name: "a" };item { id: 2 name: "b" }', ["a", "b"], id="; between"
+        ),
+    ],
+)
+def test_what_people_write(text: str, expected: list[str]) -> None:
+    assert parsed(text) == expected
+
+
+def test_what_is_formatted_is_read_back() -> None:
+    classes = ["tree", 'a "quoted" one', "back\\slash", "Hütte", "two\nlines"]
+    assert parsed(format_label_map(classes)) == classes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("", "there is none", id="an empty file"),
+        pytest.param('item { id: 0 name: "x" }', "ids 1 to 1 without gaps", id="id 0"),
+        pytest.param(
+            'item { id: 1 name: "a" } item { id: 3 name: "b" }',
+            "received 1, 3, without 2",
+            id="a gap",
+        ),
+        pytest.param(
+            'item { id: 1 name: "a" }\nitem { id: 1 name: "b" }',
+            "line 2: id 1 is given twice",
+            id="an id twice",
+        ),
+        pytest.param(
+            'item { id: 1 name: "a" } item { id: 2 name: "a" }',
+            "several items have the name 'a'",
+            id="a name twice",
+        ),
+        pytest.param("item { id: 1 }", "expected an item with id and name", id="no name"),
+        pytest.param('item { name: "a" }', "received name: 'a'", id="no id"),
+        pytest.param('item { id: -1 name: "a" }', "received id: '-1'", id="a negative id"),
+        pytest.param('item { id: 1 name: "a"', "no closing brace", id="cut off"),
+        pytest.param("item id: 1", "expected `{`", id="no brace"),
+        pytest.param("item", "expected `{`", id="nothing behind item"),
+        pytest.param("tree\nshrub", "line 1: expected `item`; received 'tree'", id="plain lines"),
+        pytest.param('\n["tree"]', "line 2: expected `item`", id="JSON"),
+        pytest.param('item { id: 1 name: "a }', "expected protobuf text", id="an open string"),
+        pytest.param(
+            "".join(f'item {{ id: {i} name: "{i}" }}' for i in range(1, 1002)),
+            "1001 classes; at most 1000",
+            id="too many",
+        ),
+    ],
+)
+def test_what_does_not_hold_is_named(text: str, expected: str) -> None:
+    with pytest.raises(DataInvalidError) as caught:
+        parsed(text)
+    assert PLACE in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_other_encodings_are_refused() -> None:
+    with pytest.raises(DataInvalidError, match="UTF-8"):
+        parse_label_map("item { id: 1 name: 'é' }".encode("latin-1"), PLACE)
+
+
+def dataset(**classes: object) -> Dataset:
+    return Dataset.model_validate({"train": {"uri": "file:///d/*.tfrecord"}, **classes})
+
+
+def test_classes_come_from_the_training_or_from_the_map(tmp_path: Path) -> None:
+    assert load_classes(dataset(classes=["a", "b"])) == ["a", "b"]
+    file = tmp_path / "my labels.pbtxt"
+    file.write_text(format_label_map(["tree"]))
+    assert load_classes(dataset(labelMap={"uri": file.as_uri()})) == ["tree"]
+
+
+def test_a_missing_map_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"labels\.pbtxt"):
+        load_classes(dataset(labelMap={"uri": (tmp_path / "labels.pbtxt").as_uri()}))
