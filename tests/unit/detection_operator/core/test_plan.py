@@ -17,6 +17,7 @@ from detection_operator.core.actions import (
 from detection_operator.core.plan import plan
 from detection_operator.core.state import Observed
 from detection_trainer.contract.base import dump
+from tests.support.causes import CAUSES
 from tests.support.observations import (
     CHECK,
     JOB,
@@ -36,7 +37,8 @@ from tests.support.observations import (
     training_attempt,
     under_way,
 )
-from tests.support.situations import CAUSES, SITUATIONS, restoring, source
+from tests.support.situations import SITUATIONS
+from tests.support.situations_before import restoring, source
 
 
 def ready(status: Status) -> Condition:

@@ -8,6 +8,7 @@ from detection_operator.core.events import events_between
 from detection_operator.core.plan import plan
 from detection_operator.core.reports import apply_report
 from detection_trainer.contract.report import Restored, SkippedCheckpoint, VariableCounts
+from tests.support.causes import CAUSES
 from tests.support.observations import (
     NOW,
     SETTINGS,
@@ -20,7 +21,7 @@ from tests.support.observations import (
     spec,
     under_way,
 )
-from tests.support.situations import CAUSES, SITUATIONS
+from tests.support.situations import SITUATIONS
 
 
 def reasons_in(status: Status) -> Iterator[str]:

@@ -38,7 +38,7 @@ from tests.support.observations import (
     spec,
     training,
 )
-from tests.support.situations import restoring
+from tests.support.situations_before import restoring
 
 
 def model(kind: type[BaseModel], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
