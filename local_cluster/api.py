@@ -50,8 +50,17 @@ def request(
         return answer.status, text
 
 
-def wait_until(what: str, is_met: Callable[[], bool], *, timeout_s: float, remedy: str) -> None:
+def wait_until(
+    what: str,
+    is_met: Callable[[], bool],
+    *,
+    timeout_s: float,
+    remedy: str,
+    explain: Callable[[], str] = str,
+) -> None:
     """Return when `is_met`, which may also fail to connect meanwhile.
+
+    `explain` adds to the error what is known then.
 
     Raises:
         ComponentError: it was not met within `timeout_s`.
@@ -67,7 +76,7 @@ def wait_until(what: str, is_met: Callable[[], bool], *, timeout_s: float, remed
             last = error
         time.sleep(POLL_S)
     raise ComponentError(
-        f"{what}: not within {timeout_s:.0f} s ({last})", expected=what, remedy=remedy
+        f"{what}: not within {timeout_s:.0f} s ({last}){explain()}", expected=what, remedy=remedy
     )
 
 

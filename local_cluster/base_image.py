@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
-from local_cluster import machine, progress
+from local_cluster import machine, progress, shell
 from local_cluster.cache import cache_directory, hash_inputs, locked, replaced_whole
 
 NAME = "python"
+# Raise it where _make_context changes what comes out.
+RECIPE_VERSION = "1"
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
@@ -36,7 +37,7 @@ CMD ["python"]
 
 def compute_tag() -> str:
     """Return the image's tag: the hash of what it is made from."""
-    return hash_inputs(Path(__file__).parent, [Path(__file__)])
+    return hash_inputs(Path(), [], RECIPE_VERSION, SUITE, *PACKAGES, *REMOVED, DOCKERFILE)
 
 
 def ensure_context() -> Path:
@@ -71,7 +72,7 @@ def _make_context(directory: Path) -> None:
     (root / "etc/pip.conf").touch()
     for link, target in (("python", "python3"), ("python3", "/usr/bin/python3")):
         (root / "usr/local/bin" / link).symlink_to(target)
-    subprocess.run(
+    shell.capture(
         ["tar", "--create", "--numeric-owner", "--file", directory / "rootfs.tar", "-C", root, "."],
         check=True,
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster import progress
+from local_cluster import progress, shell
 from local_cluster.cache import cache_directory, hash_inputs, locked, replaced_whole
 from local_cluster.errors import BuildError
 
@@ -114,5 +113,4 @@ def install_go(environment: Path) -> None:
 
 def read_go_version(go: str) -> tuple[int, int]:
     """Return major and minor of the Go at `go`."""
-    done = subprocess.run([go, "version"], capture_output=True, text=True, check=False)
-    return parse_go_version(done.stdout)
+    return parse_go_version(shell.capture([go, "version"]).stdout)

@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local_cluster import progress
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -69,7 +71,11 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`; a second process waits here, a killed one frees it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with progress.step(f"wait for another process that holds {path.name}"):
+                fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
@@ -85,7 +91,7 @@ def replaced_whole(target: Path) -> Iterator[Path]:
         yield building
         product = building / target.name
         try:
-            os.replace(product if product.exists() else building, target)
+            (product if product.exists() else building).replace(target)
         except OSError:
             # Another process was faster; what it made came from the same inputs.
             if not target.exists():

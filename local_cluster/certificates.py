@@ -6,10 +6,10 @@ authenticates its own components (kubernetes.io/docs/setup/best-practices/certif
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from local_cluster import shell
 from local_cluster.errors import BuildError
 from local_cluster.topology import SERVICES_RANGE, Cluster, Node
 
@@ -33,6 +33,15 @@ class Identity:
     def subject(self) -> str:
         """The subject as openssl writes it."""
         return (f"/O={self.group}" if self.group else "") + f"/CN={self.user}"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client shows and what it trusts, in PEM."""
+
+    authority: bytes
+    certificate: bytes
+    key: bytes
 
 
 ADMINISTRATOR = Identity("administrator", "local-cluster-administrator", "system:masters")
@@ -63,7 +72,7 @@ def openssl(*arguments: str | Path) -> None:
     """Run openssl, raising BuildError with what it said."""
     command = ["openssl", *(str(argument) for argument in arguments)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = shell.capture(command)
     except FileNotFoundError as error:
         raise BuildError("openssl is missing", expected="it on PATH", remedy=REMEDY) from error
     if done.returncode != 0:
@@ -133,3 +142,13 @@ def make_control_plane_certificates(cluster: Cluster) -> None:
     )
     for identity in identities:
         make_certificate(cluster.certificates, identity)
+
+
+def read_credentials(directory: Path, identity: Identity) -> Credentials:
+    """Return the files of `identity`."""
+    base = directory / identity.file
+    return Credentials(
+        authority=(directory / "ca.crt").read_bytes(),
+        certificate=base.with_suffix(".crt").read_bytes(),
+        key=base.with_suffix(".key").read_bytes(),
+    )

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from local_cluster import api, images, lifecycle, progress
+from local_cluster import (
+    api,
+    devices,
+    diagnosis,
+    faults,
+    image_loading,
+    images,
+    lifecycle,
+    machine,
+    progress,
+    pruning,
+    s3,
+)
 from local_cluster.binaries import COMPONENTS, HELM, ensure_binary
 from local_cluster.errors import LocalClusterError
-from local_cluster.topology import DEFAULT_NAME, LARGEST_NODE_INDEX, Node
+from local_cluster.topology import DEFAULT_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+Run = Callable[[argparse.Namespace], int]
 PASSED_THROUGH = ("kubectl", "helm")
 
 
@@ -45,38 +59,23 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(prog="python3 -m local_cluster", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python3 -m local_cluster", description="A real Kubernetes cluster on this machine."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, run: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
+    for name, (run, summary, arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("--name", default=DEFAULT_NAME, help="the cluster (%(default)s)")
         command.set_defaults(run=run)
-        return command
-
-    up = add("up", run_up, "bring the cluster up; prints the kubeconfig's path")
-    up.add_argument("--nodes", type=int, default=1, choices=range(1, LARGEST_NODE_INDEX + 1), metavar="N")
-    up.add_argument("--subnet", type=int, metavar="N", help="use 10.89.N.0/24 instead of a free one")
-    add("down", run_down, "kill the cluster and remove its state; images stay cached")
-    add("status", run_status, "show nodes and programs; exit code 1 where it is not up")
-    add("kubeconfig", run_kubeconfig, "print the path of the administrator's kubeconfig")
-    add("list", run_list, "print the names of all clusters of this machine")
-    add("prepare", run_prepare, "install packages and build programs, start nothing")
-    add("node-kill", run_node_kill, "kill a node at once, as a power failure would").add_argument("node")
-    build = add("build-images", run_build_images, "build what pods run; prints NAME=REFERENCE lines")
-    build.add_argument("images", nargs="*", default=list(images.TARGETS), metavar="IMAGE",
-        help=f"one of {', '.join(images.NAMES)} (operator and trainer where none is named)")
-    build.add_argument("--accelerator", default="cpu", choices=("cpu", "cuda"),
-        help="which TensorFlow the trainer gets (%(default)s)")
-    add("kubectl", run_kubectl, "run kubectl as the administrator; all that follows goes to it")
-    add("helm", run_helm, "run helm as the administrator; all that follows goes to it")
+        for flag, settings in arguments.items():
+            command.add_argument(flag, **settings)
     return parser
 
 
 def run_up(options: argparse.Namespace) -> int:
     """Bring the cluster up."""
     running = lifecycle.up(options.name, options.nodes, options.subnet)
-    print(running.cluster.kubeconfig)
+    progress.answer(running.cluster.kubeconfig)
     return 0
 
 
@@ -91,24 +90,28 @@ def run_status(options: argparse.Namespace) -> int:
     """Show what runs."""
     running = lifecycle.load(options.name)
     if running is None or not running.is_up:
-        print(f"{options.name}: down")
+        progress.answer(f"{options.name}: down")
         return 1
-    print(f"{options.name}: up at {running.cluster.api_url}")
+    progress.answer(f"{options.name}: up at {running.cluster.api_url}")
     for name, ready in sorted(api.read_node_conditions(running.cluster).items()):
-        print(f"  {name}: Ready={ready}")
+        progress.answer(f"  {name}: Ready={ready}")
+        for stopped in diagnosis.list_stopped(running.cluster, name):
+            progress.answer(f"    {stopped} is stopped on purpose")
+    if failures := diagnosis.describe_failures(running.cluster):
+        progress.answer(failures.lstrip("\n"))
     return 0
 
 
 def run_kubeconfig(options: argparse.Namespace) -> int:
     """Print where the kubeconfig is."""
-    print(lifecycle.load_up(options.name).cluster.kubeconfig)
+    progress.answer(lifecycle.load_up(options.name).cluster.kubeconfig)
     return 0
 
 
 def run_list(_options: argparse.Namespace) -> int:
     """Print every cluster's name."""
     for name in lifecycle.list_names():
-        print(name)
+        progress.answer(name)
     return 0
 
 
@@ -124,13 +127,63 @@ def run_build_images(options: argparse.Namespace) -> int:
     """Build images, all of them before any is printed."""
     references = {name: images.ensure_image(name, options.accelerator) for name in options.images}
     for name, reference in references.items():
-        print(f"{name}={reference}")
+        progress.answer(f"{name}={reference}")
+    return 0
+
+
+def run_load_image(options: argparse.Namespace) -> int:
+    """Put an image on every node."""
+    progress.answer(image_loading.load_image(options.name, options.source, options.image_name))
     return 0
 
 
 def run_node_kill(options: argparse.Namespace) -> int:
     """Kill one node."""
-    lifecycle.kill_node(options.name, options.node)
+    faults.kill_node(options.name, options.node)
+    return 0
+
+
+def run_stop(options: argparse.Namespace) -> int:
+    """Keep a program down."""
+    faults.stop_program(options.name, options.program, options.node)
+    return 0
+
+
+def run_start(options: argparse.Namespace) -> int:
+    """Let a program run again."""
+    faults.start_program(options.name, options.program, options.node)
+    return 0
+
+
+def run_gpus(options: argparse.Namespace) -> int:
+    """Advertise devices that are not there."""
+    cluster = lifecycle.load_up(options.name).cluster
+    devices.advertise(cluster, options.node, options.count)
+    return 0
+
+
+def run_s3(options: argparse.Namespace) -> int:
+    """Run an S3 server, and print the address that pods reach it by."""
+    server = s3.S3Server(options.namespace, buckets=tuple(options.buckets))
+    s3.ensure_s3_server(lifecycle.load_up(options.name).cluster, server)
+    progress.answer(server.endpoint)
+    return 0
+
+
+def run_logs(options: argparse.Namespace) -> int:
+    """Print the log of a program, whether or not the cluster is up."""
+    running = lifecycle.load(options.name)
+    if running is None:
+        lifecycle.load_up(options.name)
+        return 1
+    progress.answer(diagnosis.read_log(running.cluster, options.node, options.program).rstrip())
+    return 0
+
+
+def run_prune(options: argparse.Namespace) -> int:
+    """Free space in the cache."""
+    freed = pruning.prune(with_images=options.images)
+    progress.say(f"freed {freed / machine.GIB:.1f} GiB")
     return 0
 
 
@@ -144,8 +197,84 @@ def run_helm(options: argparse.Namespace) -> int:
     return replace_process([str(ensure_binary(HELM))], options)
 
 
-def replace_process(program: list[str], options: argparse.Namespace) -> int:
+def replace_process(program: list[str], options: argparse.Namespace) -> NoReturn:
     """Go on as `program` with the command's other arguments and the cluster's kubeconfig."""
     cluster = lifecycle.load_up(options.name).cluster
     arguments = [*program, *options.arguments]
-    os.execve(arguments[0], arguments, {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)})
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    os.execve(arguments[0], arguments, environment)  # noqa: S606 (no shell is wanted)
+
+
+NODE = {"default": "node-1", "help": "(%(default)s)"}
+COMMANDS: dict[str, tuple[Run, str, dict[str, Any]]] = {
+    "up": (
+        run_up,
+        "bring the cluster up; prints the kubeconfig's path",
+        {
+            "--nodes": {"type": int, "default": 1, "choices": range(1, 10), "metavar": "N"},
+            "--subnet": {"type": int, "metavar": "N", "help": "10.89.N.0/24, not a free one"},
+        },
+    ),
+    "down": (run_down, "kill the cluster and remove its state; images stay cached", {}),
+    "status": (run_status, "show nodes and programs; exit code 1 where it is not up", {}),
+    "kubeconfig": (run_kubeconfig, "print the path of the administrator's kubeconfig", {}),
+    "list": (run_list, "print the names of all clusters of this machine", {}),
+    "prepare": (run_prepare, "install packages, build programs and base image; start nothing", {}),
+    "build-images": (
+        run_build_images,
+        "build what pods run; prints NAME=REFERENCE lines",
+        {
+            "images": {
+                "nargs": "*",
+                "default": list(images.TARGETS),
+                "metavar": "IMAGE",
+                "help": f"of {', '.join(images.NAMES)}; operator and trainer where none is named",
+            },
+            "--accelerator": {
+                "default": "cpu",
+                "choices": ("cpu", "cuda"),
+                "help": "which TensorFlow the trainer gets (%(default)s)",
+            },
+        },
+    ),
+    "load-image": (
+        run_load_image,
+        "put an image on every node ahead of its pods; prints the reference",
+        {
+            "source": {"help": "a reference of build-images, or an archive of `docker save`"},
+            "--image-name": {"help": "what an archive's image is called (the file's name)"},
+        },
+    ),
+    "logs": (
+        run_logs,
+        "print the log of one of the cluster's programs",
+        {"program": {}, "--node": NODE},
+    ),
+    "node-kill": (run_node_kill, "kill a node at once, as a power failure would", {"node": {}}),
+    "stop": (
+        run_stop,
+        "kill a program of the cluster and keep it down",
+        {"program": {}, "--node": NODE},
+    ),
+    "start": (run_start, "let a stopped program run again", {"program": {}, "--node": NODE}),
+    "gpus": (
+        run_gpus,
+        "make a node offer nvidia.com/gpu devices that are not there",
+        {"count": {"type": int}, "--node": NODE},
+    ),
+    "s3": (
+        run_s3,
+        "run an S3 server in a namespace; its Secret `s3` has what clients need",
+        {
+            "--namespace": {"default": "default", "help": "(%(default)s)"},
+            "--buckets": {"nargs": "+", "default": ["training"], "help": "(training)"},
+        },
+    ),
+    "prune": (
+        run_prune,
+        "remove from the cache what the present sources no longer use",
+        {"--images": {"action": "store_true", "help": "and every image, to be built again"}},
+    ),
+    "kubectl": (run_kubectl, "run kubectl as the administrator; all that follows goes to it", {}),
+    "helm": (run_helm, "run helm as the administrator; all that follows goes to it", {}),
+}

@@ -5,11 +5,11 @@ JSON is YAML, so files that Kubernetes reads as YAML are written as JSON.
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
 from local_cluster.topology import (
-    REGISTRY_NAME,
     REGISTRY_PORT,
     Cluster,
     Node,
@@ -18,7 +18,7 @@ from local_cluster.topology import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_cluster.certificates import Identity
+    from local_cluster.certificates import Credentials, Identity
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 CLUSTER_DOMAIN = "cluster.local"
@@ -30,32 +30,23 @@ def to_json(content: Any) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def build_kubeconfig(cluster: Cluster, identity: Identity) -> str:
-    """Return how `identity` reaches the API server, whole in one file by references."""
-    base = cluster.certificates / identity.file
+def build_kubeconfig(cluster: Cluster, identity: Identity, credentials: Credentials) -> str:
+    """Return how `identity` reaches the API server, needing no other file."""
+    server = {
+        "server": cluster.api_url,
+        "certificate-authority-data": to_base64(credentials.authority),
+    }
+    user = {
+        "client-certificate-data": to_base64(credentials.certificate),
+        "client-key-data": to_base64(credentials.key),
+    }
     return to_json(
         {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": cluster.name,
-            "clusters": [
-                {
-                    "name": cluster.name,
-                    "cluster": {
-                        "server": cluster.api_url,
-                        "certificate-authority": str(cluster.certificates / "ca.crt"),
-                    },
-                }
-            ],
-            "users": [
-                {
-                    "name": identity.user,
-                    "user": {
-                        "client-certificate": str(base.with_suffix(".crt")),
-                        "client-key": str(base.with_suffix(".key")),
-                    },
-                }
-            ],
+            "clusters": [{"name": cluster.name, "cluster": server}],
+            "users": [{"name": identity.user, "user": user}],
             "contexts": [
                 {
                     "name": cluster.name,
@@ -64,6 +55,11 @@ def build_kubeconfig(cluster: Cluster, identity: Identity) -> str:
             ],
         }
     )
+
+
+def to_base64(content: bytes) -> str:
+    """Return `content` as kubeconfig files hold it."""
+    return base64.b64encode(content).decode()
 
 
 def build_containerd(cluster: Cluster, node: Node, cni_programs: Path, pause_image: str) -> str:

@@ -29,9 +29,8 @@ def parse_stages(text: str) -> tuple[list[str], list[Stage]]:
     for instruction in join_lines(text):
         word, _, rest = instruction.partition(" ")
         if word.upper() == "FROM":
-            parts = [part for part in rest.split() if not part.startswith("--")]
-            name = parts[2] if len(parts) > 2 and parts[1].upper() == "AS" else str(len(stages))
-            stages.append(Stage(name, parts[0]))
+            base, *name = [part for part in rest.split() if not part.startswith("--")]
+            stages.append(Stage(name[-1] if name else str(len(stages)), base))
         if not stages:
             head.append(instruction)
             continue

@@ -36,8 +36,9 @@ def write_cluster_files(cluster: Cluster) -> None:
 
 def write_kubeconfig(path: Path, cluster: Cluster, identity: certificates.Identity) -> None:
     """Write how `identity` reaches the API server, readable by its owner alone."""
-    path.write_text(configuration.build_kubeconfig(cluster, identity))
-    path.chmod(0o600)
+    credentials = certificates.read_credentials(cluster.certificates, identity)
+    path.touch(mode=0o600)
+    path.write_text(configuration.build_kubeconfig(cluster, identity, credentials))
 
 
 def write_node_files(cluster: Cluster, node: Node, plan: dict[str, Any]) -> None:
@@ -108,7 +109,7 @@ def inherit_cpuset(group: Path) -> None:
 
 def delegate_controllers(root: Path, path: str) -> None:
     """Make the version-2 control group `path`, with the controllers enabled on the way."""
-    wanted = " ".join(f"+{name}" for name in machine.V2_CONTROLLERS)
+    wanted = " ".join(f"+{name}" for name in machine.CONTROLLERS[2])
     group = root
     for part in Path(path).parts:
         (group / "cgroup.subtree_control").write_text(wanted)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import string
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from local_cluster import (
     pip_settings,
     progress,
     registry,
+    shell,
 )
 from local_cluster.cache import cache_directory, hash_inputs, locked, replaced_whole
 from local_cluster.errors import BuildError
@@ -151,9 +151,7 @@ def ensure_base_image() -> str:
 
 def build_and_push(build: Build) -> str:
     """Build one image, push what the registry lacks of it, and return its reference."""
-    machine.check_disk(
-        machine.free_bytes(cache_directory()), BUILD_NEEDS_BYTES, cache_directory()
-    )
+    machine.check_disk(machine.free_bytes(cache_directory()), BUILD_NEEDS_BYTES, cache_directory())
     machine.ensure_packages(machine.IMAGE_PACKAGES)
     local = f"localhost/{build.name}:{build.tag}"
     with locked(cache_directory() / "locks" / "images"), pip_settings.mounted() as volumes:
@@ -169,18 +167,23 @@ def build_and_push(build: Build) -> str:
             remedy="correct the instruction that failed; for a download that failed, "
             "check that the package registry can be reached (`pip download`)",
         )
-        with registry.served() as inside:
-            progress.run(
-                inside
-                + buildah(
-                    *("push", "--tls-verify=false"),
-                    *("--compression-format", "zstd", "--compression-level", "1"),
-                    *(local, f"docker://{registry.ADDRESS}/{build.name}:{build.tag}"),
-                ),
-                label=f"push image {build.name}:{build.tag}",
-                remedy="see whether the disk is full (`df -h`), then run this again",
-            )
+        push(local, build.name, build.tag)
     return build.reference
+
+
+def push(image: str, name: str, tag: str) -> None:
+    """Push what the registry lacks of `image` in buildah's store; call it under the lock."""
+    with registry.served() as inside:
+        progress.run(
+            inside
+            + buildah(
+                *("push", "--tls-verify=false"),
+                *("--compression-format", "zstd", "--compression-level", "1"),
+                *(image, f"docker://{registry.ADDRESS}/{name}:{tag}"),
+            ),
+            label=f"push image {name}:{tag}",
+            remedy="see whether the disk is full (`df -h`), then run this again",
+        )
 
 
 def buildah(command: str, *arguments: str | Path) -> list[str | Path]:
@@ -202,5 +205,4 @@ def buildah(command: str, *arguments: str | Path) -> list[str | Path]:
 
 
 def _is_stored(name: str, tag: str) -> bool:
-    command = [str(part) for part in buildah("images", "--quiet", f"localhost/{name}:{tag}")]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return shell.capture(buildah("images", "--quiet", f"localhost/{name}:{tag}")).returncode == 0

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from local_cluster import api, configuration, files, images, machine, namespaces, progress
+from local_cluster import (
+    api,
+    configuration,
+    diagnosis,
+    files,
+    images,
+    machine,
+    namespaces,
+    progress,
+    shell,
+)
 from local_cluster.binaries import COMPONENTS, ensure_binary
 from local_cluster.cache import cache_directory, locked
 from local_cluster.errors import ClusterStateError, NetworkError
@@ -79,6 +88,12 @@ def load_up(name: str) -> Running:
     return running
 
 
+def is_up(name: str) -> bool:
+    """Return whether cluster `name` runs."""
+    running = load(name)
+    return running is not None and running.is_up
+
+
 def list_names() -> list[str]:
     """Return the names of all clusters that have a record, up or not."""
     return sorted(path.parent.name for path in cache_directory().glob("clusters/*/cluster.json"))
@@ -95,6 +110,7 @@ def prepare() -> Path:
     """Bring what `up` needs: packages, programs, the pause image; return the programs' path."""
     machine.check_machine(cache_directory(), UP_NEEDS_BYTES)
     machine.ensure_packages(machine.RUNTIME_PACKAGES)
+    machine.check_packet_filter()
     components = ensure_binary(COMPONENTS)
     images.ensure_pause_image()
     return components
@@ -113,12 +129,13 @@ def up(name: str, node_count: int = 1, subnet_index: int | None = None) -> Runni
         for index in range(2, node_count + 1):
             if not namespaces.is_alive(running.nodes.get(index)):
                 _start_node(running, Node(index), components)
+        _wait_for_api(running.cluster)
         _wait_for_nodes(running)
         return running
 
 
 def _start(name: str, subnet_index: int | None, components: Path) -> Running:
-    """Start the first node of a new cluster and fill its API server."""
+    """Start the first node of a new cluster, on a network that no other one takes meanwhile."""
     with locked(cache_directory() / "locks" / "subnets"):
         routes = machine.read_routes()
         if subnet_index is None:
@@ -129,15 +146,6 @@ def _start(name: str, subnet_index: int | None, components: Path) -> Running:
         files.write_cluster_files(cluster)
         running.save()
         _start_node(running, Node(1), components)
-    with progress.step("wait for the API server"):
-        api.wait_until(
-            "the API server ready",
-            lambda: api.is_ready(cluster),
-            timeout_s=API_TIMEOUT_S,
-            remedy=f"read the logs in {cluster.node_state(Node(1)) / 'logs'}",
-        )
-    for path, content in configuration.build_bootstrap_objects():
-        api.apply(cluster, path, content)
     return running
 
 
@@ -154,11 +162,27 @@ def _start_node(running: Running, node: Node, components: Path) -> None:
         process = namespaces.find_init(launcher, log)
         running.nodes[node.index] = process
         running.save()
-        for command in namespaces.build_link_commands(cluster, node, process.pid):
-            _run_link_command(command, first)
-        assert launcher.stdin is not None
-        launcher.stdin.write(b"linked\n")
-        launcher.stdin.close()
+        try:
+            for command in namespaces.build_link_commands(cluster, node, process.pid):
+                _run_link_command(command, first)
+        except BaseException:
+            namespaces.kill(process)
+            raise
+        (state / "linked").touch()
+
+
+def _wait_for_api(cluster: Cluster) -> None:
+    """Return when the API server is ready and holds what it must from the start."""
+    with progress.step("wait for the API server"):
+        api.wait_until(
+            "the API server ready",
+            lambda: api.is_ready(cluster),
+            timeout_s=API_TIMEOUT_S,
+            explain=lambda: diagnosis.describe_failures(cluster),
+            remedy=f"read the logs in {cluster.node_state(Node(1)) / 'logs'}",
+        )
+        for path, content in configuration.build_bootstrap_objects():
+            api.apply(cluster, path, content)
 
 
 def _run_link_command(command: list[str], inside: ProcessIdentity | None) -> None:
@@ -166,7 +190,7 @@ def _run_link_command(command: list[str], inside: ProcessIdentity | None) -> Non
     if inside:
         done = namespaces.run_inside(inside, command, net_only=True)
     else:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = shell.capture(command)
     if done.returncode != 0:
         raise NetworkError(
             f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()}",
@@ -188,23 +212,8 @@ def _wait_for_nodes(running: Running) -> None:
             f"{', '.join(sorted(names))} Ready",
             are_ready,
             timeout_s=NODE_TIMEOUT_S,
+            explain=lambda: diagnosis.describe_failures(running.cluster),
             remedy=f"read the logs in {running.cluster.state / 'nodes'}",
-        )
-
-
-def kill_node(name: str, node_name: str) -> None:
-    """Kill a node as a power failure would: every process of it at once, no goodbye."""
-    with held(name):
-        running = load_up(name)
-        for index, process in running.nodes.items():
-            if Node(index).name == node_name and index != 1:
-                namespaces.kill(process)
-                return
-        raise ClusterStateError(
-            f"the node {node_name!r} of cluster {name!r}",
-            expected="a node other than node-1, whose end would be the cluster's: one of "
-            + ", ".join(Node(index).name for index in running.nodes if index != 1),
-            remedy="`python3 -m local_cluster status` shows the nodes; `up --nodes 2` adds one",
         )
 
 

@@ -6,10 +6,9 @@ import ipaddress
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from local_cluster import progress
+from local_cluster import progress, shell
 from local_cluster.errors import MachineError, NetworkError
 
 # Program that is needed → Debian package that brings it.
@@ -31,9 +30,18 @@ HIDDEN_FROM_CACHE = ("/run", "/var/log", "/var/lib", "/proc", "/sys", "/dev")
 NEEDED_FILESYSTEMS = ("overlay", "tmpfs", "proc")
 NEEDED_NAMESPACES = ("mnt", "net", "pid", "ipc", "uts")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
-V1_CONTROLLERS = ("cpu", "cpuset", "memory", "pids", "devices", "freezer")
-V2_CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
+# By version of control groups; version 2 has the others built in.
+CONTROLLERS = {
+    1: ("cpu", "cpuset", "memory", "pids", "devices", "freezer"),
+    2: ("cpu", "cpuset", "memory", "pids"),
+}
 GIB = 1 << 30
+# What kube-proxy's rules use, tried where nobody is hurt.
+PACKET_FILTER_TRIAL = """
+iptables -t nat -A POSTROUTING -m comment --comment trial -m mark --mark 1 \\
+    -m statistic --mode random --probability 0.5 -j MASQUERADE
+iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP
+"""
 
 
 def check_root(user_id: int) -> None:
@@ -71,6 +79,20 @@ def check_disk(free_bytes: int, needed_bytes: int, directory: Path) -> None:
         )
 
 
+def check_packet_filter() -> None:
+    """Refuse a kernel without what the service proxy and pod addresses need of iptables."""
+    done = shell.capture(["unshare", "--net", "sh", "-ec", PACKET_FILTER_TRIAL])
+    if done.returncode != 0:
+        raise MachineError(
+            f"iptables in a network namespace of its own failed: {done.stderr.strip()}",
+            expected="the kernel's nat table with MASQUERADE, and the matches comment, mark, "
+            "statistic and conntrack",
+            remedy="load the modules (`modprobe -a nf_nat xt_MASQUERADE xt_comment xt_mark "
+            "xt_statistic xt_conntrack`), or choose the other back end "
+            "(`update-alternatives --config iptables`)",
+        )
+
+
 def free_bytes(directory: Path) -> int:
     """Return the space left on the disk of `directory`."""
     return shutil.disk_usage(directory).free
@@ -90,10 +112,11 @@ def check_cache_location(directory: Path) -> None:
 def check_cgroups(root: Path) -> int:
     """Return the version of control groups at `root`, refusing one that lacks a controller."""
     unified = root / "cgroup.controllers"
-    if unified.exists():
-        version, needed, found = 2, V2_CONTROLLERS, set(unified.read_text().split())
+    version = 2 if unified.exists() else 1
+    needed = CONTROLLERS[version]
+    if version != 1:
+        found = set(unified.read_text().split())
     else:
-        version, needed = 1, V1_CONTROLLERS
         found = {path.name for path in root.iterdir()} if root.is_dir() else set()
     missing = sorted(set(needed) - found)
     if missing:
@@ -115,7 +138,7 @@ def check_machine(cache: Path, needed_bytes: int) -> None:
     check_root(os.geteuid())
     check_cache_location(cache)
     if "overlay" not in Path("/proc/filesystems").read_text() and shutil.which("modprobe"):
-        subprocess.run(["modprobe", "overlay"], check=False, capture_output=True)
+        shell.capture(["modprobe", "overlay"])
     check_kernel(Path("/proc/filesystems").read_text(), read_namespaces(), os.uname().release)
     check_cgroups(CGROUP_ROOT)
     check_disk(free_bytes(cache), needed_bytes, cache)
@@ -163,13 +186,8 @@ def ensure_packages(programs: dict[str, str]) -> None:
 
 def read_routes() -> list[ipaddress.IPv4Network]:
     """Return the destinations of the machine's IPv4 routes, default routes left out."""
-    done = subprocess.run(
-        ["ip", "-json", "-4", "route", "show", "table", "all"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return parse_routes(done.stdout)
+    listing = ["ip", "-json", "-4", "route", "show", "table", "all"]
+    return parse_routes(shell.capture(listing, check=True).stdout)
 
 
 def parse_routes(text: str) -> list[ipaddress.IPv4Network]:
@@ -179,9 +197,7 @@ def parse_routes(text: str) -> list[ipaddress.IPv4Network]:
     return [network for network in networks if network.prefixlen > 0]
 
 
-def check_subnet_free(
-    wanted: ipaddress.IPv4Network, taken: list[ipaddress.IPv4Network]
-) -> None:
+def check_subnet_free(wanted: ipaddress.IPv4Network, taken: list[ipaddress.IPv4Network]) -> None:
     """Refuse a subnet that a route of this machine overlaps."""
     overlapping = [str(network) for network in taken if network.overlaps(wanted)]
     if overlapping:

@@ -6,19 +6,19 @@ one's PID namespace, so that killing its process 1 ends the whole cluster at onc
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local_cluster import shell
 from local_cluster.errors import ComponentError, MachineError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
 
     from local_cluster.topology import Cluster, Node
@@ -27,6 +27,9 @@ NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts")
 START_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 30.0
 POLL_S = 0.02
+# A shell of a plain `su` has these not on its path.
+SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+DETACH = 'setsid "$@" >>"$0" 2>&1 & echo $!'
 SOURCE_ROOT = Path(__file__).parent.parent
 
 
@@ -63,40 +66,44 @@ def build_launch(plan: Path, parent: ProcessIdentity | None) -> list[str]:
     ]
 
 
-def launch(plan: Path, log: Path, parent: ProcessIdentity | None) -> subprocess.Popen[bytes]:
-    """Start a node; it waits for one line on its standard input before it does anything."""
-    environment = {"PATH": os.environ["PATH"], "HOME": "/root", "PYTHONUNBUFFERED": "1"}
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            build_launch(plan, parent),
-            cwd=SOURCE_ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+def launch(plan: Path, log: Path, parent: ProcessIdentity | None) -> int:
+    """Start a node detached from this process and its terminal; return the launcher's PID."""
+    path = ":".join([os.environ["PATH"], *SYSTEM_DIRECTORIES])
+    environment = {"PATH": path, "HOME": "/root", "PYTHONUNBUFFERED": "1"}
+    command = ["sh", "-c", DETACH, str(log), *build_launch(plan, parent)]
+    done = shell.capture(command, check=True, cwd=SOURCE_ROOT, env=environment)
+    return int(done.stdout)
 
 
-def find_init(launcher: subprocess.Popen[bytes], log: Path) -> ProcessIdentity:
+def find_init(launcher: int, log: Path) -> ProcessIdentity:
     """Return the process 1 that `launcher` leads to: its last descendant, running Python."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and launcher.poll() is None:
-        pid = launcher.pid
+    while time.monotonic() < deadline and read_start_time(launcher) is not None:
+        pid = launcher
         while children := read_children(pid):
             pid = children[0]
-        if b"local_cluster.node_init" in read_command(pid) and is_namespace_init(pid):
-            started = read_start_time(pid)
-            if started is not None:
-                return ProcessIdentity(pid, started)
+        started = read_start_time(pid)
+        if started is not None and is_node_init(pid):
+            return ProcessIdentity(pid, started)
         time.sleep(POLL_S)
     raise MachineError(
         f"the node's namespaces did not come up: {log.read_text()[-2000:].strip()}",
         expected="a kernel with mount, network, PID, IPC and UTS namespaces, "
         "and the right to make them",
-        remedy="run on a machine or in a container that allows `unshare "
-        f"{' '.join(NAMESPACES)}` for root",
+        remedy="run on a machine or in a container that allows "
+        f"`unshare {' '.join(NAMESPACES)}` for root",
     )
+
+
+def is_node_init(pid: int) -> bool:
+    """Return whether `pid` runs node_init as process 1 of its PID namespace."""
+    try:
+        command = Path("/proc", str(pid), "cmdline").read_bytes()
+        status = Path("/proc", str(pid), "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()
+    return b"local_cluster.node_init" in command and numbers[-1] == "1"
 
 
 def read_children(pid: int) -> list[int]:
@@ -106,23 +113,6 @@ def read_children(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return [int(child) for child in text.split()]
-
-
-def read_command(pid: int) -> bytes:
-    """Return the command line of `pid`."""
-    try:
-        return Path("/proc", str(pid), "cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
-
-
-def is_namespace_init(pid: int) -> bool:
-    """Return whether `pid` is process 1 of its PID namespace."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for line in Path("/proc", str(pid), "status").read_text().splitlines():
-            if line.startswith("NSpid:"):
-                return line.split()[-1] == "1"
-    return False
 
 
 def kill(process: ProcessIdentity) -> None:
@@ -147,12 +137,7 @@ def run_inside(
 ) -> subprocess.CompletedProcess[str]:
     """Run `command` in the namespaces of a node, or in its network namespace alone."""
     kinds = ["--net"] if net_only else ["--mount", "--net", "--pid", "--ipc", "--uts"]
-    return subprocess.run(
-        ["nsenter", "--target", str(process.pid), *kinds, "--", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return shell.capture(["nsenter", "--target", str(process.pid), *kinds, "--", *command])
 
 
 def build_link_commands(cluster: Cluster, node: Node, init_pid: int) -> list[list[str]]:
@@ -165,7 +150,10 @@ def build_link_commands(cluster: Cluster, node: Node, init_pid: int) -> list[lis
     ]
     if node.is_control_plane:
         prefix = cluster.subnet.prefixlen
-        return [*commands, ["ip", "address", "add", f"{cluster.host_address}/{prefix}", "dev", name]]
+        return [
+            *commands,
+            ["ip", "address", "add", f"{cluster.host_address}/{prefix}", "dev", name],
+        ]
     address = cluster.node_address(node)
     return [
         *commands,

@@ -8,21 +8,25 @@ of the node, and with the last of them go its mounts and interfaces.
 from __future__ import annotations
 
 import contextlib
+import http
 import json
 import os
 import resource
-import signal
 import ssl
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local_cluster import shell
+
 TICK_S = 0.1
+LINK_POLL_S = 0.02
+LINK_TIMEOUT_S = 60.0
 RESTART_DELAY_S = 1.0
 OPEN_FILES = 1 << 20
 READY_TIMEOUT_S = 2.0
@@ -40,16 +44,23 @@ class Supervised:
     arguments: list[str]
     after_api: bool
     process: subprocess.Popen[bytes] | None = None
-    not_before: float = field(default=0.0)
+    not_before: float = 0.0
+    is_stopping: bool = False
 
 
 def main() -> None:
     """Wait for the network link, prepare the node, supervise for ever."""
     plan = json.loads(Path(sys.argv[1]).read_text())
-    # The line comes when the other side has put this node's link in place.
-    sys.stdin.readline()
+    # The file comes when the other side has put this node's link in place.
+    deadline = time.monotonic() + LINK_TIMEOUT_S
+    while not Path(plan["linked"]).exists():
+        if time.monotonic() > deadline:
+            sys.exit(f"no network link within {LINK_TIMEOUT_S:.0f} s")
+        time.sleep(LINK_POLL_S)
     for command in plan["setup"]:
-        subprocess.run(command, check=True)
+        done = shell.capture(command)
+        if done.returncode != 0:
+            sys.exit(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()}")
     protect_sysctls(Path("/run/kubelet-sysctls"))
     with contextlib.suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
@@ -64,14 +75,13 @@ def protect_sysctls(copies: Path) -> None:
         if setting.exists():
             copy = copies / name.replace("/", ".")
             copy.write_text(setting.read_text())
-            subprocess.run(["mount", "--bind", copy, setting], check=True)
+            shell.capture(["mount", "--bind", copy, setting], check=True)
 
 
 def supervise(plan: dict[str, Any]) -> None:
     """Keep every program running, except those with a file of their name in `stopped`."""
     logs, stopped = Path(plan["logs"]), Path(plan["stopped"])
     programs = [Supervised(**entry) for entry in plan["processes"]]
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     is_ready = False
     while True:
         reap(programs)
@@ -79,10 +89,11 @@ def supervise(plan: dict[str, Any]) -> None:
         for program in programs:
             must_stop = (stopped / program.name).exists()
             if must_stop and program.process:
+                program.is_stopping = True
                 program.process.kill()
             elif program.process is None and not must_stop and (is_ready or not program.after_api):
                 start(program, logs)
-        signal.sigtimedwait({signal.SIGCHLD}, TICK_S)
+        time.sleep(TICK_S)
 
 
 def start(program: Supervised, logs: Path) -> None:
@@ -90,19 +101,13 @@ def start(program: Supervised, logs: Path) -> None:
     if time.monotonic() < program.not_before:
         return
     with (logs / f"{program.name}.log").open("ab") as log:
-        program.process = subprocess.Popen(
+        program.process = subprocess.Popen(  # noqa: S603 (the plan is ours)
             program.arguments,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=unblock_signals,
         )
-
-
-def unblock_signals() -> None:
-    """Undo this process's mask, which a child would keep."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
 def reap(programs: list[Supervised]) -> None:
@@ -116,8 +121,11 @@ def reap(programs: list[Supervised]) -> None:
             return
         for program in programs:
             if program.process and program.process.pid == pid:
-                program.process.returncode = os.waitstatus_to_exitcode(status)
+                code = program.process.returncode = os.waitstatus_to_exitcode(status)
                 program.process = None
+                if not program.is_stopping:
+                    sys.stdout.write(f"{program.name} ended with {code}\n")
+                program.is_stopping = False
                 program.not_before = time.monotonic() + RESTART_DELAY_S
 
 
@@ -131,7 +139,7 @@ def is_api_ready(url: str) -> bool:
     )
     try:
         with opener.open(f"{url}/readyz", timeout=READY_TIMEOUT_S) as answer:
-            return bool(answer.status == 200)
+            return bool(answer.status == http.HTTPStatus.OK)
     except (urllib.error.URLError, OSError):
         return False
 

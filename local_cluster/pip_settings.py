@@ -7,11 +7,12 @@ image nor the repository ever holds an address of this machine.
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from local_cluster import shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,11 @@ def parse_settings(listing: str) -> dict[str, str]:
     for line in listing.splitlines():
         key, separator, value = line.partition("=")
         name = key.rpartition(".")[2]
-        if separator and name in LENT_SETTINGS and (name not in settings or key.startswith(":env:")):
+        if (
+            separator
+            and name in LENT_SETTINGS
+            and (name not in settings or key.startswith(":env:"))
+        ):
             settings[name] = value.strip().strip("'\"")
     return settings
 
@@ -46,12 +51,7 @@ def build_pip_conf(settings: dict[str, str]) -> str:
 @contextlib.contextmanager
 def mounted() -> Iterator[list[str]]:
     """Yield buildah's options that lend the settings while the body runs."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = shell.capture([sys.executable, "-m", "pip", "config", "list"])
     with tempfile.TemporaryDirectory(prefix="pip-settings-") as directory:
         path = Path(directory, "pip.conf")
         path.touch(mode=0o600)

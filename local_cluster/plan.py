@@ -21,6 +21,7 @@ def build_plan(cluster: Cluster, node: Node, components: Path) -> dict[str, Any]
     state = cluster.node_state(node)
     return {
         "setup": build_mounts(state) + build_addresses(cluster, node) + [["hostname", node.name]],
+        "linked": str(state / "linked"),
         "logs": str(state / "logs"),
         "stopped": str(state / "stopped"),
         "api_url": cluster.api_url,

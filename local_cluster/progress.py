@@ -26,6 +26,12 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def answer(text: object) -> None:
+    """Write one line of a command's result."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 @contextlib.contextmanager
 def step(label: str) -> Iterator[None]:
     """Show `label` with its elapsed seconds, running on a terminal, once elsewhere."""
@@ -68,7 +74,7 @@ def run(
     arguments = [str(part) for part in command]
     kept: collections.deque[str] = collections.deque(maxlen=KEPT_OUTPUT_LINES)
     with step(label):
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 (commands of this package, none from outside)
             arguments,
             cwd=cwd,
             env=dict(env) if env is not None else None,
@@ -78,9 +84,8 @@ def run(
             text=True,
             errors="replace",
         )
-        assert process.stdout is not None
         output = []
-        for line in process.stdout:
+        for line in process.stdout or ():
             kept.append(line)
             output.append(line)
         code = process.wait()

@@ -60,7 +60,7 @@ def served() -> Iterator[list[str]]:
     the same, and it has to be: buildah remembers by address which layers a registry has.
     """
     components = str(ensure_binary(COMPONENTS))
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 (our own program)
         [
             *("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"),
             *(components, "registry", "--directory", str(registry_directory())),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from local_cluster.errors import ClusterStateError, NetworkError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT_NAME = "detection-training"
 CLUSTER_RANGE = ipaddress.IPv4Network("10.89.0.0/16")
@@ -17,6 +20,7 @@ API_PORT = 6443
 REGISTRY_PORT = 5000
 REGISTRY_NAME = "detection-training.local"
 LARGEST_NODE_INDEX = 200
+NODE_PATTERN = re.compile(r"node-([1-9][0-9]{0,2})")
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -40,6 +44,18 @@ class Node:
     def pods_range(self) -> ipaddress.IPv4Network:
         """The addresses of its pods."""
         return ipaddress.IPv4Network((int(PODS_RANGE.network_address) + (self.index << 8), 24))
+
+
+def node_named(name: str) -> Node:
+    """Return the node called `name`."""
+    match = NODE_PATTERN.fullmatch(name)
+    if not match or int(match[1]) > LARGEST_NODE_INDEX:
+        raise ClusterStateError(
+            f"the node name {name!r}",
+            expected=f"node-1 to node-{LARGEST_NODE_INDEX}",
+            remedy="`python3 -m local_cluster status` names the nodes",
+        )
+    return Node(int(match[1]))
 
 
 @dataclass(frozen=True, slots=True)

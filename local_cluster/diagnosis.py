@@ -1,0 +1,61 @@
+"""What a cluster's programs said last, for errors and for `status` and `logs`."""
+
+from __future__ import annotations
+
+import collections
+import re
+from typing import TYPE_CHECKING
+
+from local_cluster.errors import ClusterStateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local_cluster.topology import Cluster
+
+LAST_WORDS_LENGTH = 300
+ENDED = re.compile(r"(\S+) ended with (-?\d+)")
+
+
+def count_ends(init_log: str) -> dict[str, int]:
+    """Return how often each program ended by itself, from the log of a node's process 1."""
+    return dict(collections.Counter(match[1] for match in ENDED.finditer(init_log)))
+
+
+def read_last_words(log: Path) -> str:
+    """Return the last line of a log that says something."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return "(no log)"
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1][-LAST_WORDS_LENGTH:] if said else "(an empty log)"
+
+
+def describe_failures(cluster: Cluster) -> str:
+    """Return one line for each program that keeps ending; nothing where none does."""
+    lines = []
+    for log in sorted(cluster.state.glob("nodes/*/logs/init.log")):
+        for program, count in count_ends(log.read_text()).items():
+            words = read_last_words(log.parent / f"{program}.log")
+            node = log.parent.parent.name
+            lines.append(f"\n    {program} of {node} ended {count} times; it said: {words}")
+    return "".join(lines)
+
+
+def list_stopped(cluster: Cluster, node_name: str) -> list[str]:
+    """Return the programs of a node that faults.stop_program keeps down."""
+    return sorted(path.name for path in cluster.state.glob(f"nodes/{node_name}/stopped/*"))
+
+
+def read_log(cluster: Cluster, node_name: str, program: str) -> str:
+    """Return the whole log of a program."""
+    directory = cluster.state / "nodes" / node_name / "logs"
+    known = sorted(path.stem for path in directory.glob("*.log"))
+    if program not in known:
+        raise ClusterStateError(
+            f"the program {program!r} of {node_name!r}",
+            expected=f"one with a log: {', '.join(known) or 'none has on this node'}",
+            remedy="`python3 -m local_cluster status` names the nodes",
+        )
+    return (directory / f"{program}.log").read_text(errors="replace")
