@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 
 import kopf
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 START_RETRY_S = 2.0
 KOPF_STOP_S = 15.0
+TLS_CLOSE_S = 0.1
 CRD = f"{TRAININGS.plural}.detectiontraining.dev"
 
 
@@ -81,16 +83,20 @@ class Operator:
     metrics: Metrics
     lag: LoopLag
     startup: Startup
+    on_listening: Callable[[int], None] = lambda _port: None
+    """Told the port once it is open: one of the system's choice where the settings say 0."""
 
     @classmethod
-    async def assemble(cls, settings: Settings) -> "Operator":
-        """Connect the parts; talks to nobody yet.
+    async def assemble(
+        cls, settings: Settings, environment: Mapping[str, str] = os.environ
+    ) -> "Operator":
+        """Connect the parts; talks to nobody yet. `environment` says how to reach the API.
 
         Raises:
             ConfigurationError: there are no credentials for the API.
         """
         metrics, cache, queue = Metrics(), Cache(), KeyQueue()
-        client = Client(await load_configuration(), metrics)
+        client = Client(await load_configuration(environment), metrics)
         writer, events = StatusWriter(client, cache), EventPoster(client)
         policy = policy_settings(settings)
         resync = Resync(
@@ -186,6 +192,7 @@ class Operator:
         """
         settings = self.settings
         site = await open_site(self.routes(), settings.listen_host, settings.listen_port)
+        self.on_listening(site.addresses[0][1])
         tasks = [asyncio.create_task(self.lag.run(), name="event loop lag")]
         kopf_stop = asyncio.Event()
         try:
@@ -203,6 +210,8 @@ class Operator:
             await self.reports.close()
             await _end(tasks, kopf_stop)
             await self.client.close()
+            # TLS connections are closed by the loop once it comes around.
+            await asyncio.sleep(TLS_CLOSE_S)
 
     async def _begin(self) -> None:
         """Wait until the cluster lets us list everything, and take it in."""

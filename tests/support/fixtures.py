@@ -18,9 +18,9 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 NAMESPACES = "/api/v1/namespaces"
 
 
-def local_cluster(*arguments: str) -> str:
-    """Run the local cluster's driver for the tests' own cluster; return what it prints."""
-    command = [sys.executable, "-m", "local_cluster", *arguments, "--name", CLUSTER_NAME]
+def local_cluster(*arguments: str, name: str = CLUSTER_NAME) -> str:
+    """Run the local cluster's driver for a cluster of the tests' own; return what it prints."""
+    command = [sys.executable, "-m", "local_cluster", *arguments, "--name", name]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0, f"{' '.join(command)} failed with {done.returncode}"
     return done.stdout.strip()

@@ -1,0 +1,111 @@
+"""A training is applied: what the operator makes of it, and what it leaves alone."""
+
+import json
+
+from sandbox.kube import condition
+from tests.support.operator_fixtures import Scene
+from tests.support.running_operator import RunningOperator
+
+
+def test_an_applied_training_has_a_job_and_a_config_map_of_its_own(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    applied = scene.apply()
+    pod = scene.wait_attempt(1)
+    uid = applied["metadata"]["uid"]
+    name = f"trees-{uid[:8]}-1"
+    job = scene.kube.get(f"{scene.collection('jobs')}/{name}")
+    [owner] = job["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"]) == (uid, True)
+    assert job["spec"]["backoffLimit"] == 0
+    assert pod["spec"]["containers"][0]["image"] == "detection-trainer:none"
+    config_map = scene.kube.get(f"{scene.collection('configmaps')}/{name}")
+    assert config_map["immutable"]
+    document = json.loads(config_map["data"]["training.json"])
+    assert document["spec"]["steps"] == 100
+    status = scene.wait(lambda s: s["phase"] == "Queued", "queued")["status"]
+    assert condition({"status": status}, "Ready")["status"] == "True"
+    assert status["observedGeneration"] == 1
+    assert "AttemptCreated" in scene.events()
+    assert operator.metric('detection_operator_reconcile_errors_total{reason="Conflict"}') == 0
+
+
+def test_the_users_resource_is_left_as_it_was(operator: RunningOperator, scene: Scene) -> None:
+    del operator
+    applied = scene.apply()
+    scene.wait_attempt(1)
+    found = scene.training()
+    for part in ("annotations", "labels", "finalizers", "ownerReferences"):
+        assert found["metadata"].get(part) == applied["metadata"].get(part)
+    assert found["spec"] == applied["spec"]
+    assert found["metadata"]["generation"] == 1
+    writers = {entry.get("subresource") for entry in found["metadata"]["managedFields"]}
+    assert writers == {None, "status"}
+
+
+def test_a_training_at_rest_is_not_written_to(operator: RunningOperator, scene: Scene) -> None:
+    scene.apply()
+    scene.wait_attempt(1)
+    scene.wait(lambda s: "Unschedulable" in json.dumps(s["conditions"]), "said to be unschedulable")
+    before = scene.training()["metadata"]["resourceVersion"]
+    reconciles = operator.metric("detection_operator_reconcile_duration_seconds_count")
+    other = scene.apply("other")
+    scene.wait_attempt(1, "other")
+    assert other["metadata"]["uid"]
+    assert operator.metric("detection_operator_reconcile_duration_seconds_count") > reconciles
+    assert scene.training()["metadata"]["resourceVersion"] == before
+
+
+def test_the_training_is_measured(operator: RunningOperator, scene: Scene) -> None:
+    scene.apply()
+    scene.wait_attempt(1)
+    place = f'{{name="trees",namespace="{scene.namespace}"}}'
+    assert operator.metric(f"detection_training_target_steps{place}") == 100
+    scene.kube.delete(scene.path())
+    operator.wait_until(
+        lambda: "detection_training_step{" not in operator.get("/metrics")[1],
+        "rid of the training's metrics",
+    )
+
+
+def test_a_deleted_training_takes_what_it_owns_along(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    del operator
+    scene.apply()
+    pod = scene.wait_attempt(1)
+    [job] = scene.jobs()
+    scene.kube.delete(scene.path())
+    for path in (
+        f"{scene.collection('jobs')}/{job}",
+        f"{scene.collection('configmaps')}/{job}",
+        f"{scene.collection('pods')}/{pod['metadata']['name']}",
+    ):
+        scene.kube.wait(path, lambda found: found is None, what=f"{path} is gone")
+
+
+def test_writers_in_between_cost_nothing_but_another_try(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    for number in range(5):
+        scene.apply(f"t{number}")
+        for change in range(5):
+            label = {"metadata": {"labels": {"changed": str(change)}}}
+            scene.kube.patch(scene.path(f"t{number}"), label)
+    for number in range(5):
+        scene.wait_attempt(1, f"t{number}")
+    assert len(scene.jobs()) == 5
+    assert operator.metric('detection_operator_reconcile_errors_total{reason="Unavailable"}') == 0
+
+
+def test_a_source_that_appears_wakes_those_who_wait_for_it(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    del operator
+    restore = {"mode": "detection", "from": {"trainingRef": {"name": "coco"}}}
+    scene.apply(restore=restore)
+    refused = scene.wait(lambda s: s.get("phase") == "Refused", "refused")
+    assert condition(refused, "Stalled")["reason"] == "SourceNotFound"
+    scene.apply("coco")
+    scene.wait(lambda s: s["phase"] == "Pending", "waiting for its source")
+    assert condition(scene.training(), "Reconciling")["reason"] == "WaitingForSource"

@@ -1,0 +1,175 @@
+"""Fixtures for tests that run the operator against a real API server."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.kube import TRAININGS, Kube
+from tests.support.running_operator import RunningOperator
+from tests.support.trainings import training
+
+Object = dict[str, Any]
+NOWHERE = {"nodeSelector": {"detectiontraining.dev/no-such-node": "here"}}
+"""No node takes these pods: the test itself says in their status how they fare."""
+NOW = "2026-11-24T10:00:00Z"
+DIGEST = "sha256:" + "0" * 64
+
+
+def environment(namespace: str, kubeconfig: Path | None, **more: str) -> dict[str, str]:
+    """Return the environment of an operator that watches one namespace."""
+    said = {
+        "TRAINER_IMAGE": "detection-trainer:none",
+        "REPORT_URL": "http://127.0.0.1:1",
+        "NAMESPACES": namespace,
+        "LISTEN_HOST": "127.0.0.1",
+        "LISTEN_PORT": "0",
+        "WORKERS": "4",
+        "BACKOFF_BASE_S": "0.2",
+        "STATUS_INTERVAL_S": "0.5",
+        **more,
+    }
+    found = {f"DETECTION_OPERATOR_{key}": value for key, value in said.items()}
+    return found if kubeconfig is None else {**found, "KUBECONFIG": str(kubeconfig)}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One namespace of a real cluster, seen by a person with kubectl."""
+
+    kube: Kube
+    namespace: str
+
+    def path(self, name: str = "trees") -> str:
+        return f"{TRAININGS.format(namespace=self.namespace)}/{name}"
+
+    def collection(self, plural: str) -> str:
+        group = "/apis/batch/v1" if plural == "jobs" else "/api/v1"
+        return f"{group}/namespaces/{self.namespace}/{plural}"
+
+    def apply(self, name: str = "trees", **spec: Any) -> Object:
+        """Create a training whose pods no node takes."""
+        fields = {"podTemplate": NOWHERE, **spec}
+        return self.kube.create(self.path("").rstrip("/"), training(name, **fields))
+
+    def training(self, name: str = "trees") -> Object:
+        return self.kube.get(self.path(name))
+
+    def wait(self, until: Callable[[Object], bool], what: str, name: str = "trees") -> Object:
+        """Wait until the training's status is as `until` says."""
+        return self.kube.wait(
+            self.path(name),
+            lambda found: found is not None and until(found.get("status") or {}),
+            what=what,
+        )
+
+    def wait_attempt(self, number: int, name: str = "trees") -> Object:
+        """Wait until attempt `number` has a pod; return the pod."""
+        status = self.wait(
+            lambda status: (status.get("currentAttempt") or {}).get("number") == number,
+            f"attempt {number} is on record",
+            name,
+        )["status"]
+        job_path = f"{self.collection('jobs')}/{status['currentAttempt']['jobName']}"
+        job = self.kube.wait(
+            job_path,
+            lambda found: found is not None and (found.get("status") or {}).get("active") == 1,
+            what="the Job has a pod",
+        )
+        [pod] = self.pods(job["metadata"]["uid"])
+        return pod
+
+    def pods(self, job_uid: str) -> list[Object]:
+        selector = f"?labelSelector=batch.kubernetes.io/controller-uid={job_uid}"
+        return self.kube.items(self.collection("pods") + selector)
+
+    def jobs(self) -> list[str]:
+        return sorted(j["metadata"]["name"] for j in self.kube.items(self.collection("jobs")))
+
+    def events(self) -> list[str]:
+        mine = "?fieldSelector=involvedObject.kind=DetectionTraining"
+        return [e["reason"] for e in self.kube.items(self.collection("events") + mine)]
+
+    def token(self, pod: Object | None, audience: str = "detectiontraining.dev/progress") -> str:
+        """Return a token as the kubelet projects it into `pod`; None: bound to no pod."""
+        request: Object = {"audiences": [audience], "expirationSeconds": 600}
+        if pod is not None:
+            who = {"name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+            request["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", **who}
+        path = f"{self.collection('serviceaccounts')}/default/token"
+        answer = self.kube.request("POST", path, {"spec": request})
+        return str(answer["status"]["token"])
+
+    def end_pod(self, pod: Object, exit_code: int, message: str = "") -> None:
+        """Say of a pod what a kubelet does when its container has ended."""
+        terminated = {
+            "exitCode": exit_code,
+            "reason": "Completed" if exit_code == 0 else "Error",
+            "message": message,
+            "startedAt": NOW,
+            "finishedAt": NOW,
+        }
+        status = {
+            "phase": "Succeeded" if exit_code == 0 else "Failed",
+            "containerStatuses": [
+                {
+                    "name": "trainer",
+                    "image": "x",
+                    "imageID": "x",
+                    "ready": False,
+                    "restartCount": 0,
+                    "state": {"terminated": terminated},
+                }
+            ],
+        }
+        path = f"{self.collection('pods')}/{pod['metadata']['name']}/status"
+        self.kube.patch(path, {"status": status})
+
+
+def report(step: int, sequence: int, attempt: int = 1, **more: Any) -> Object:
+    """Return a trainer's report."""
+    fields = {
+        "attempt": attempt,
+        "sequence": sequence,
+        "time": NOW,
+        "step": step,
+        "targetSteps": 100,
+        "resumedFromStep": 0,
+        "progress": {"loss": 0.5},
+    }
+    return fields | more
+
+
+def saved(*steps: int, name: str = "trees") -> Object:
+    """Return the part of a report that tells of committed checkpoints."""
+    records = [
+        {"step": s, "uri": f"s3://runs/{name}/step-{s}", "digest": DIGEST, "savedAt": NOW}
+        for s in steps
+    ]
+    return {"checkpoints": records, "checkpointCount": len(records)}
+
+
+def ended(code: int, reason: str, message: str = "as told") -> Object:
+    """Return the part of a report that is the last word."""
+    return {"outcome": {"exitCode": code, "reason": reason, "message": message}}
+
+
+def last_word(code: int, reason: str, message: str = "as told") -> str:
+    """Return a termination message."""
+    return json.dumps(ended(code, reason, message)["outcome"])
+
+
+@pytest.fixture
+def scene(kube: Kube, namespace: str) -> Scene:
+    """Return a namespace to act in."""
+    return Scene(kube, namespace)
+
+
+@pytest.fixture
+def operator(scene: Scene, kubeconfig: Path | None) -> Iterator[RunningOperator]:
+    """Run the operator for this namespace."""
+    with RunningOperator(environment(scene.namespace, kubeconfig)) as running:
+        yield running

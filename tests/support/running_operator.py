@@ -1,0 +1,122 @@
+"""The operator as its process runs it, in a thread with an event loop of its own."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import urllib3
+
+from detection_operator.program import Operator
+from detection_operator.settings import Settings
+from detection_trainer.contract.runtime import REPORT_PATH
+
+Object = dict[str, Any]
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 30.0
+
+
+@dataclass
+class RunningOperator:
+    """Started by `with`; ended in good order when left."""
+
+    environment: Mapping[str, str]
+    error: BaseException | None = None
+    operator: Operator | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    _stop: asyncio.Event | None = None
+    _ports: list[int] = field(default_factory=list)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until it watches."""
+        self.start()
+        self.wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.stop()
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it as SIGTERM does; raise what it failed with."""
+        if self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self.join()
+        if self.error is not None:
+            raise self.error
+
+    def join(self) -> None:
+        """Wait until it has ended."""
+        assert self._thread is not None
+        self._thread.join(STOP_TIMEOUT_S)
+        assert not self._thread.is_alive(), "the operator did not end"
+
+    def wait_ready(self) -> None:
+        self.wait_until(lambda: self.get("/readyz")[0] == 200, "ready")
+
+    def wait_until(self, condition: Any, what: str, timeout_s: float = START_TIMEOUT_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self.error is not None:
+                raise self.error
+            if condition():
+                return
+            time.sleep(0.02)
+        message = f"the operator was not {what} in {timeout_s} s; readyz: {self.get('/readyz')}"
+        raise AssertionError(message)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask one of its pages; 0 while it does not listen."""
+        try:
+            answer = urllib3.request("GET", self._address() + path, retries=False, timeout=5)
+        except (urllib3.exceptions.HTTPError, LookupError):
+            return 0, ""
+        return answer.status, answer.data.decode()
+
+    def metric(self, line: str) -> float:
+        """Return the value of the metric whose line begins so; 0 where there is none."""
+        for found in self.get("/metrics")[1].splitlines():
+            name, _, value = found.rpartition(" ")
+            if name == line:
+                return float(value)
+        return 0.0
+
+    def report(
+        self, namespace: str, name: str, token: str, body: Object | bytes
+    ) -> tuple[int, Object]:
+        """Post a report; return status and answer."""
+        path = REPORT_PATH.format(namespace=namespace, name=name)
+        answer = urllib3.request(
+            "POST",
+            self._address() + path,
+            body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {token}"},
+            retries=False,
+            timeout=20,
+        )
+        found: Object = json.loads(answer.data)
+        return answer.status, found
+
+    def _address(self) -> str:
+        return f"http://127.0.0.1:{self._ports[-1]}"
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:  # noqa: BLE001 - raised again where the test waits
+            self.error = error
+
+    async def _main(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        settings = Settings.from_environment(self.environment)
+        self.operator = await Operator.assemble(settings, self.environment)
+        self.operator.on_listening = self._ports.append
+        await self.operator.run(self._stop)
