@@ -58,15 +58,26 @@ class Tools:
         return cls(("kubectl",), ("helm",), None, said)
 
     @classmethod
+    def current_without_images(cls) -> Self:
+        """Use the context that kubectl uses, to remove things only."""
+        return cls(("kubectl",), ("helm",), None, {})
+
+    @staticmethod
+    def is_local(environment: Mapping[str, str] = os.environ) -> bool:
+        """Return whether CLUSTER says local (default) rather than current.
+
+        Raises:
+            SandboxError: it says something else.
+        """
+        said = environment.get("CLUSTER", "local")
+        if said not in ("local", "current"):
+            raise SandboxError(f"expected CLUSTER=local or CLUSTER=current; received {said!r}")
+        return said == "local"
+
+    @classmethod
     def choose(cls, name: str | None = None) -> Self:
         """Follow the environment variable CLUSTER: local (default) or current."""
-        match os.environ.get("CLUSTER", "local"):
-            case "local":
-                return cls.local(name)
-            case "current":
-                return cls.current()
-            case other:
-                raise SandboxError(f"expected CLUSTER=local or CLUSTER=current; received {other!r}")
+        return cls.local(name) if cls.is_local() else cls.current()
 
     def connect(self) -> Kube:
         """Return a client for the cluster."""

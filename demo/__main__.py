@@ -1,0 +1,101 @@
+"""`python -m demo run | clean`: the whole story, and its removal."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from demo import photographs, stories
+from demo.screen import Screen
+from demo.sheet import draw_sheet
+from demo.stories import NAMESPACE, Stage
+from sandbox import installation, object_store
+from sandbox.kube import Kube, WaitTimeoutError
+from sandbox.tools import SandboxError, Tools, run
+
+SHEET = Path(__file__).parents[1] / "build" / "demo" / "trees.png"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("command", choices=("run", "clean"))
+    command = parser.parse_args(arguments).command
+    screen = Screen()
+    try:
+        return tell(screen) if command == "run" else clean(screen)
+    except (SandboxError, WaitTimeoutError) as error:
+        screen.console.print(f"[red]{error}[/]")
+        return 1
+
+
+def tell(screen: Screen) -> int:
+    """Prepare everything and tell the story; return 0 if every promise was kept."""
+    began = time.monotonic()
+    screen.chapter(
+        "Preparations",
+        "A real Kubernetes, the operator by its Helm chart, an S3 server, and 853 tree crowns in "
+        "two aerial photographs.",
+    )
+    tools = Tools.choose()
+    kube = tools.connect()
+    installation.install(tools)
+    _fresh_namespace(kube)
+    object_store.deploy(kube, NAMESPACE, tools.images["s3"])
+    data = photographs.fetch()
+    with ExitStack() as stack:
+        store = stack.enter_context(object_store.reach(tools, NAMESPACE))
+        _upload(screen, data, store)
+        stage = Stage(tools, kube, screen)
+        before = stories.interrupted(stage)
+        after = stories.extended(stage, before)
+        stories.other_classes(stage)
+        stories.refused(stage)
+        stories.continued(stage, after)
+        stories.untouched(stage)
+        uris = [part["status"]["latestCheckpoint"]["uri"] for part in (before, after)]
+        draw_sheet(data, store, uris, SHEET)
+    screen.chapter("The end", "What the cluster says now:")
+    screen.say(stage.kubectl("get", "dt").rstrip())
+    kept = screen.close()
+    screen.say(f"Truth and detections on held-out tiles: {SHEET.relative_to(Path.cwd())}")
+    screen.say("Look around: python3 -m local_cluster kubectl -n vision describe dt trees")
+    screen.say(f"All of it took {time.monotonic() - began:.0f} s; `make demo-clean` removes it.")
+    return 0 if kept else 1
+
+
+def clean(screen: Screen) -> int:
+    """Remove the demo's namespace and the operator, and the local cluster if that was used."""
+    tools_are_local = Tools.is_local()
+    if tools_are_local:
+        run([sys.executable, "-m", "local_cluster", "down"])
+        screen.say("The local cluster is down; its binaries and images stay in the cache.")
+        return 0
+    tools = Tools.current_without_images()
+    kube = tools.connect()
+    kube.delete(f"/api/v1/namespaces/{NAMESPACE}")
+    installation.uninstall(tools, kube)
+    screen.say(f"Removed: namespace {NAMESPACE} and the operator. The CRD stays.")
+    return 0
+
+
+def _fresh_namespace(kube: Kube) -> None:
+    """Make the demo's namespace anew, so that a second run tells the same story."""
+    path = f"/api/v1/namespaces/{NAMESPACE}"
+    kube.delete(path)
+    kube.wait(path, lambda found: found is None, what="the old namespace goes", timeout_s=180)
+    kube.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": RESTRICTED}})
+
+
+def _upload(screen: Screen, data: Path, store: object_store.ObjectStore) -> None:
+    trees = photographs.write_trees(data, store.folder("s3://data/trees"))
+    photographs.write_health(data, store.folder("s3://data/trees-health"))
+    held_out = trees.validation.images if trees.validation else 0
+    screen.say(f"Written to S3: {trees.train.images} tiles to train on, {held_out} held out")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""What the demo shows: the commands it runs, live bars fed by the resource's status, one table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from sandbox.kube import Kube, Object, phase
+
+
+@dataclass
+class Screen:
+    """The terminal, and the promises seen kept or broken so far."""
+
+    console: Console = field(default_factory=Console)
+    promises: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    def chapter(self, title: str, text: str) -> None:
+        """Begin a part of the story."""
+        self.console.print()
+        self.console.print(Panel(text, title=f"[bold]{title}", title_align="left"))
+
+    def command(self, *words: str) -> None:
+        """Show a command as the user would type it."""
+        self.console.print(Text("$ " + " ".join(words), style="cyan"))
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self.console.print(text, highlight=False)
+
+    def promise(self, what: str, observed: str, *, kept: bool) -> None:
+        """Record something that this product promises, and what was seen."""
+        self.promises.append((what, observed, kept))
+        mark = "[green]✓[/]" if kept else "[red]✗[/]"
+        self.console.print(f"{mark} {what}: {observed}", highlight=False)
+
+    def follow(
+        self, kube: Kube, path: str, until: Callable[[Object | None], bool], *, timeout_s: float
+    ) -> Object:
+        """Show a training's bar until its state is as `until` says; return that state."""
+        columns = (
+            TextColumn("{task.description:16}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[more]}"), TimeElapsedColumn(),
+        )  # fmt: skip
+        name = path.rsplit("/", 1)[-1]
+        with Progress(*columns, console=self.console) as bars:
+            bar = bars.add_task(name, total=None, more="")
+            seen: set[str] = set()
+
+            def shown(found: Object | None) -> bool:
+                if found is not None:
+                    bars.update(bar, **_bar_of(found))
+                    if (word := phase(found)) not in seen:
+                        seen.add(word)
+                        bars.console.print(f"  {name}: {word}", style="dim", highlight=False)
+                return until(found)
+
+            return kube.wait(path, shown, what=f"{name} on its way", timeout_s=timeout_s)
+
+    def close(self) -> bool:
+        """Print the table of all promises; return whether all were kept."""
+        table = Table(title="What was promised, and what was seen", title_justify="left")
+        for column in ("", "promise", "observed"):
+            table.add_column(column, overflow="fold")
+        for what, observed, kept in self.promises:
+            table.add_row("[green]✓[/]" if kept else "[red]✗[/]", what, observed)
+        self.console.print()
+        self.console.print(table)
+        return all(kept for _, _, kept in self.promises)
+
+
+def _bar_of(training: Object) -> Object:
+    status = training.get("status") or {}
+    progress = status.get("progress") or {}
+    said = [f"loss {progress['loss']}"] if "loss" in progress else []
+    if "mAP50" in (metrics := status.get("metrics") or {}):
+        said.append(f"mAP50 {float(metrics['mAP50']):.3f}")
+    if "latestCheckpoint" in status:
+        said.append(f"saved {status['latestCheckpoint']['step']}")
+    return {
+        "completed": status.get("step", 0),
+        "total": training["spec"]["steps"],
+        "more": f"{phase(training)}  " + "  ".join(said),
+    }
