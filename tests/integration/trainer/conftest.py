@@ -1,0 +1,10 @@
+"""One thread for TensorFlow, in this process and in those that tests start: the bits depend on it.
+
+Set before anything imports TensorFlow, which reads these once.
+"""
+
+import os
+
+os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,132 @@
+"""The program itself, killed and stopped: what it leaves, and that it goes on exactly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.attempts import RunPlace, make_place
+from tests.support.trainings import training
+
+MOMENTUM = {"learningRate": 0.01}
+ADAM = {"name": "adam", "learningRate": 0.001}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> RunPlace:
+    return make_place(tmp_path_factory.mktemp("killed"))
+
+
+@contextmanager
+def started(
+    place: RunPlace, folder: str, *arguments: str, module: tuple[str, ...], **changes: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Start the program on the training in `folder`, one line of progress for each step."""
+    file = place.root / f"{folder}.json"
+    file.write_text(json.dumps(training(**{**place.spec(folder), **changes})))
+    words = [sys.executable, "-m", *module, "run", str(file), "--report-period", "0", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(process: subprocess.Popen[str], event: str, step: int | None = None) -> None:
+    """Read what the program says until it is there."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said = json.loads(line)
+        if said["event"] == event and step in {None, said.get("step")}:
+            return
+    assert process.stderr is not None
+    pytest.fail(process.stderr.read())
+
+
+def run_on(place: RunPlace, folder: str, **changes: Any) -> str:
+    """Finish the run in this process and return the digest of its last weights."""
+    place.run(folder, **changes)
+    return place.newest(folder).manifest.digest
+
+
+def test_killed_in_the_middle_and_started_again_it_equals_the_uninterrupted_run(
+    place: RunPlace,
+) -> None:
+    changes = {"steps": 8, "optimizer": MOMENTUM}
+    with started(place, "momentum", module=("detection_trainer",), **changes) as process:
+        wait_for(process, "progress", 5)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert max(place.steps("momentum")) < 8
+    resumed = run_on(place, "momentum", **changes)
+    assert resumed == run_on(place, "momentum-control", **changes)
+    assert place.newest("momentum").manifest.environment.intra_op_threads == 1
+
+
+@pytest.mark.parametrize("file", ["optimizer.safetensors", "manifest.json"])
+def test_killed_while_it_saves_it_equals_the_uninterrupted_run(place: RunPlace, file: str) -> None:
+    changes = {"steps": 5, "optimizer": ADAM}
+    folder = f"adam-{file.partition('.')[0]}"
+    module = ("tests.support.dying_trainer", f"step-00000004/{file}")
+    with started(place, folder, module=module, **changes) as process:
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert place.steps(folder) == [0, 2]
+    assert (place.root / folder / "step-00000004/model.safetensors").exists()
+    if "adam-control" not in {path.name for path in place.root.iterdir()}:
+        place.run("adam-control", **changes)
+    resumed = run_on(place, folder, **changes)
+    assert resumed == place.newest("adam-control").manifest.digest
+
+
+def test_sigterm_saves_the_step_and_exits_40(place: RunPlace) -> None:
+    log = place.root / "termination-log"
+    arguments = ("--termination-log", str(log))
+    changes = {
+        "steps": 10**6,
+        "checkpoints": {**place.spec("term")["checkpoints"], "everySteps": 10**6},
+    }
+    with started(place, "term", *arguments, module=("detection_trainer",), **changes) as process:
+        wait_for(process, "progress", 3)
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+        assert process.returncode == 40
+    saved = place.steps("term")[-1]
+    assert saved >= 3
+    outcome = json.loads(log.read_text())
+    assert outcome["exitCode"] == 40
+    assert f"checkpoint is of step {saved}" in outcome["message"]
+
+
+def test_sigterm_during_the_start_up_exits_40_at_once(place: RunPlace) -> None:
+    with started(place, "early", module=("detection_trainer",)) as process:
+        wait_for(process, "dataset")
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate()
+        assert process.returncode == 40
+    assert '"reason": "Saved"' in output
+    assert place.steps("early") in ([], [0])
+
+
+def test_an_error_is_one_line_an_outcome_and_an_exit_code(place: RunPlace, tmp_path: Path) -> None:
+    log = tmp_path / "termination-log"
+    arguments = ("--termination-log", str(log))
+    dataset = {"train": {"uri": (tmp_path / "absent-*.tfrecord").as_uri()}, "classes": ["tree"]}
+    module = ("detection_trainer",)
+    with started(place, "absent", *arguments, module=module, dataset=dataset) as process:
+        _, errors = process.communicate()
+        assert process.returncode == 56
+    lines = [line for line in errors.splitlines() if line.startswith("detection-trainer:")]
+    assert len(lines) == 1
+    assert "NotFound" in lines[0]
+    assert json.loads(log.read_text())["reason"] == "NotFound"
