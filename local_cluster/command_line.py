@@ -18,7 +18,6 @@ from local_cluster import (
     machine,
     progress,
     pruning,
-    s3,
 )
 from local_cluster.binaries import COMPONENTS, HELM, ensure_binary
 from local_cluster.errors import LocalClusterError
@@ -162,14 +161,6 @@ def run_gpus(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_s3(options: argparse.Namespace) -> int:
-    """Run an S3 server, and print the address that pods reach it by."""
-    server = s3.S3Server(options.namespace, buckets=tuple(options.buckets))
-    s3.ensure_s3_server(lifecycle.load_up(options.name).cluster, server)
-    progress.answer(server.endpoint)
-    return 0
-
-
 def run_logs(options: argparse.Namespace) -> int:
     """Print the log of a program, whether or not the cluster is up."""
     running = lifecycle.load(options.name)
@@ -261,14 +252,6 @@ COMMANDS: dict[str, tuple[Run, str, dict[str, Any]]] = {
         run_gpus,
         "make a node offer nvidia.com/gpu devices that are not there",
         {"count": {"type": int}, "--node": NODE},
-    ),
-    "s3": (
-        run_s3,
-        "run an S3 server in a namespace; its Secret `s3` has what clients need",
-        {
-            "--namespace": {"default": "default", "help": "(%(default)s)"},
-            "--buckets": {"nargs": "+", "default": ["training"], "help": "(training)"},
-        },
     ),
     "prune": (
         run_prune,

@@ -73,8 +73,10 @@ def run(
     """
     arguments = [str(part) for part in command]
     kept: collections.deque[str] = collections.deque(maxlen=KEPT_OUTPUT_LINES)
-    with step(label):
-        process = subprocess.Popen(  # noqa: S603 (commands of this package, none from outside)
+    output = []
+    with (
+        step(label),
+        subprocess.Popen(  # noqa: S603 (commands of this package, none from outside)
             arguments,
             cwd=cwd,
             env=dict(env) if env is not None else None,
@@ -83,8 +85,8 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-        )
-        output = []
+        ) as process,
+    ):
         for line in process.stdout or ():
             kept.append(line)
             output.append(line)

@@ -1,0 +1,28 @@
+import pytest
+
+from local_cluster import progress
+from local_cluster.errors import BuildError
+
+
+def test_a_step_tells_its_label_and_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.step("make tea"):
+        pass
+    assert "✓ make tea 0.0 s" in capsys.readouterr().err
+
+
+def test_a_failed_step_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BuildError), progress.step("make tea"):
+        raise BuildError("cold", expected="hot", remedy="heat")
+    assert "✗ make tea" in capsys.readouterr().err
+
+
+def test_a_command_s_output_is_returned() -> None:
+    assert progress.run(["echo", "hello"], label="greet", remedy="") == "hello\n"
+
+
+def test_a_failed_command_is_quoted_with_what_to_do() -> None:
+    with pytest.raises(
+        BuildError, match=r"ended with 3; its last output was:\n    no water\n"
+    ) as e:
+        progress.run(["sh", "-c", "echo no water; exit 3"], label="boil", remedy="open the tap")
+    assert e.value.remedy == "open the tap"
