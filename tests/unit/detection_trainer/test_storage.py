@@ -20,7 +20,7 @@ from detection_trainer.errors import (
     StorageUnavailableError,
     TrainerError,
 )
-from detection_trainer.storage import Folder, open_folder, split_uri
+from detection_trainer.storage import Folder, open_folder, open_parent, split_uri
 from detection_trainer.storage.local import LocalFiles
 from detection_trainer.storage.objects import ObjectStorage, explain_object_error
 from detection_trainer.storage.places import choose_credentials
@@ -346,6 +346,16 @@ def test_an_authority_of_the_environment_that_cannot_be_read_is_named(
             StorageUnavailableError,
             id="no answer",
         ),
+        pytest.param(
+            exceptions.GenericError("GET http://b?list - status code: 404 Not Found: NoSuchBucket"),
+            NotFoundError,
+            id="a listed bucket that does not exist",
+        ),
+        pytest.param(
+            exceptions.GenericError("GET http://b?list - status code: 403 Forbidden: no"),
+            AccessDeniedError,
+            id="a listed bucket of someone else",
+        ),
         pytest.param(ValueError('illegal ".."'), InvalidConfigError, id="no path"),
     ],
 )
@@ -363,6 +373,29 @@ def test_the_dump_behind_a_message_is_left_out(monkeypatch: pytest.MonkeyPatch) 
     folder = Folder(store=ObjectStorage(MemoryStore(), "s3://b"), uri="s3://b")
     with pytest.raises(StorageUnavailableError, match=r"reading s3://b/x failed: no answer: it"):
         folder.read("x")
+
+
+def test_of_a_servers_answer_code_and_message_are_told_and_no_key() -> None:
+    answer = (
+        'status code: 403 Forbidden: <?xml version="1.0"?>\n<Error><Code>SignatureDoesNotMatch'
+        "</Code><Message>Check your key.</Message><AWSAccessKeyId>me</AWSAccessKeyId></Error>"
+    )
+    explained = str(explain_object_error(exceptions.GenericError(answer), "s3://b/x", "reading"))
+    assert "403 Forbidden: SignatureDoesNotMatch: Check your key:" in explained
+    assert "AWSAccessKeyId" not in explained
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket", "file:///", "s3://bucket/x/"])
+def test_the_address_of_a_file_has_a_name(uri: str) -> None:
+    with pytest.raises(InvalidConfigError, match="address of a file"):
+        open_parent(uri)
+
+
+def test_a_file_at_the_top_lies_in_the_root() -> None:
+    folder, name = open_parent("file:///a%20b")
+    assert (folder.local_path(name), folder.uri) == (Path("/a b"), "file://")
+    folder, name = open_parent("s3://bucket/a%20b")
+    assert (folder.uri, folder.key, name) == ("s3://bucket", "", "a%20b")
 
 
 def test_a_path_that_leaves_the_bucket_is_refused() -> None:

@@ -4,6 +4,7 @@ obstore retries failed requests by itself, within the bounds that `places` sets;
 is final.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,10 +28,14 @@ from detection_trainer.storage.local import explain_os_error
 _PART_BYTES = 16 * 1024 * 1024
 _PARALLEL_PARTS = 4
 _FULL_WORDS = ("507", "storagefull", "insufficient storage", "quotaexceeded", "insufficientspace")
-_CREDENTIAL_WORDS = (
-    "169.254.169.254", "metadata.google.internal", "invalidaccesskeyid", "signaturedoesnotmatch",
+_REFUSED_WORDS = (
+    "401 unauthorized", "403 forbidden", "invalidaccesskeyid", "signaturedoesnotmatch",
     "expiredtoken",
+    # Where credentials are sought when none are given.
+    "169.254.169.254", "metadata.google.internal",
 )  # fmt: skip
+_XML = re.compile(r"<\?xml.*", re.DOTALL)
+_XML_FACTS = re.compile(r"<(?:Code|Message)>([^<]*)<")
 _MESSAGE_LIMIT = 600
 
 
@@ -135,11 +140,13 @@ def explain_object_error(error: Exception, place: str, doing: str) -> TrainerErr
     if isinstance(error, exceptions.InvalidPathError | exceptions.NotSupportedError | ValueError):
         return InvalidConfigError(f"{what}: check the address")
     denied = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
-    if isinstance(error, denied) or any(word in lower for word in _CREDENTIAL_WORDS):
+    if isinstance(error, denied) or any(word in lower for word in _REFUSED_WORDS):
         return AccessDeniedError(
             f"{what}: give credentials that may read and write there (spec.credentials with the "
             "keys of the Secret, or the usual environment variables)"
         )
+    if "404 not found" in lower:
+        return NotFoundError(f"{what}: check the address")
     if any(word in lower for word in _FULL_WORDS):
         return StorageFullError(
             f"{what}: raise the quota, keep fewer checkpoints (checkpoints.keepLast, keepBest, "
@@ -149,8 +156,14 @@ def explain_object_error(error: Exception, place: str, doing: str) -> TrainerErr
 
 
 def obstore_text(error: Exception) -> str:
-    """Return obstore's message on one line, without the dump that follows it."""
-    return " ".join(str(error).partition("Debug source:")[0].split())[:_MESSAGE_LIMIT]
+    """Return obstore's message on one line.
+
+    Left out are the dump behind it, and of a server's XML all but code and message: it also holds
+    the key's id and what was signed.
+    """
+    text = str(error).partition("Debug source:")[0]
+    facts = ": ".join(fact for fact in _XML_FACTS.findall(text) if fact)
+    return " ".join(_XML.sub(lambda _: facts, text).split()).rstrip(":. ")[:_MESSAGE_LIMIT]
 
 
 def _entry(meta: Any) -> Entry:

@@ -36,12 +36,12 @@ _STORES: Mapping[str, tuple[Callable[..., Any], str]] = {
     "az": (AzureStore, "AZURE_"),
 }
 _RETRIES = {
-    "max_retries": 6,
-    "retry_timeout": timedelta(seconds=90),
+    "max_retries": 10,
+    "retry_timeout": timedelta(seconds=120),
     "backoff": {
         "init_backoff": timedelta(milliseconds=200),
         "max_backoff": timedelta(seconds=10),
-        "base": 2,
+        "base": 3,  # Waits are drawn from 0.2 s to base times the last: with 2 they never grow.
     },
 }
 _TIMEOUTS = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "15 min"}
@@ -60,8 +60,8 @@ def open_folder(uri: str, credentials: Mapping[str, Path] | None = None) -> Fold
     """
     scheme, bucket, key = split_uri(uri)
     if scheme == "file":
-        path = "/" + unquote(key)
-        return Folder(store=LocalFiles(Path(path)), uri=uri.rstrip("/") or "file:///")
+        whole = f"file:///{key}" if key else "file://"
+        return Folder(store=LocalFiles(Path("/" + unquote(key))), uri=whole)
     kind, prefix = _STORES[scheme]
     keys = _read_keys(choose_credentials(uri, credentials or {}), prefix)
     try:

@@ -122,6 +122,20 @@ def test_a_flipped_byte_names_file_record_and_offset(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_no_flipped_byte_and_no_cut_goes_unseen(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "a.tfrecord", [Drawn(height=4, width=4), GOOD])
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 37):
+        damage(path, at)
+        with pytest.raises(DataInvalidError, match=r"a\.tfrecord: record [01] at byte"):
+            opened(tmp_path)
+        if at:
+            path.write_bytes(whole[:at])
+            with pytest.raises(DataInvalidError, match=r"a\.tfrecord"):
+                opened(tmp_path, max_bad_records=0)
+        path.write_bytes(whole)
+
+
 def test_a_truncated_file_names_where_it_ends(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "a.tfrecord", [GOOD, GOOD])
     second = path.stat().st_size // 2
