@@ -14,6 +14,7 @@ from typing import Any, Protocol, TextIO
 
 from rich.console import Console as RichTerminal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from detection_trainer.contract.report import Report
 
@@ -74,7 +75,8 @@ class ProgressBar:
 
     def say(self, event: str, message: str, **_fields: Any) -> None:
         """Print the message above the bar."""
-        self._terminal.print(f"[bold]{event}[/bold] {message}", highlight=False)
+        # Text, not markup: a class may be called `[tree]`.
+        self._terminal.print(Text.assemble((event, "bold"), " ", message))
 
     def progress(self, report: Report) -> None:
         """Move the bar."""

@@ -75,7 +75,7 @@ def test_killed_in_the_middle_and_started_again_it_equals_the_uninterrupted_run(
 
 @pytest.mark.parametrize("file", ["optimizer.safetensors", "manifest.json"])
 def test_killed_while_it_saves_it_equals_the_uninterrupted_run(place: RunPlace, file: str) -> None:
-    changes = {"steps": 5, "optimizer": ADAM}
+    changes: dict[str, Any] = {"steps": 5, "optimizer": ADAM}
     folder = f"adam-{file.partition('.')[0]}"
     module = ("tests.support.dying_trainer", f"step-00000004/{file}")
     with started(place, folder, module=module, **changes) as process:

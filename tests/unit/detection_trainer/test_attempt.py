@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,11 @@ def test_continued_in_a_new_record_it_equals_the_uninterrupted_run(place: RunPla
 def test_once_step_0_is_committed_the_source_of_a_restore_may_vanish(place: RunPlace) -> None:
     place.copy("control", "source")
     restore = {"mode": "detection", "from": {"uri": place.uri("source") + "/step-00000004"}}
-    changes = {"restore": restore, "dataset": place.dataset("dead", "alive"), "steps": 1}
+    changes: dict[str, Any] = {
+        "restore": restore,
+        "dataset": place.dataset("dead", "alive"),
+        "steps": 1,
+    }
     first = place.run("restored", **changes)
     assert place.steps("restored") == [0, 1]
     assert first.restored is not None
@@ -171,7 +176,10 @@ def test_what_is_not_there_yet_is_refused_before_anything_is_claimed(place: RunP
 
 
 def test_an_end_that_was_not_evaluated_is_evaluated_without_training(place: RunPlace) -> None:
-    changes = {"dataset": place.dataset("tree", "shrub", validation=True), "steps": 1}
+    changes: dict[str, Any] = {
+        "dataset": place.dataset("tree", "shrub", validation=True),
+        "steps": 1,
+    }
     first = place.run("evaluated", **changes)
     assert first.metrics.keys() >= {"mAP", "AR100", "mAP/tree"}
     metrics = place.root / "evaluated/step-00000001/metrics.json"

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from detection_trainer.checkpoint import (
     MANIFEST_FILE,
@@ -88,7 +89,7 @@ def _list(folder: Folder, *, as_json: bool) -> int:
     for checkpoint in checkpoints:
         table.add_row(*_row(checkpoint))
     for candidate in damaged:
-        table.add_row(str(candidate.step), "damaged", "", "", "", candidate.problem or "")
+        table.add_row(str(candidate.step), "damaged", "", "", "", Text(candidate.problem or ""))
     Console().print(table)
     return ExitCode.COMPLETED
 
