@@ -256,14 +256,14 @@ class Story:
         )
         self.status = apply_report(self.status, told, self.now)
 
-    def end(self, code: int, **fields: Any) -> None:
+    def end(self, code: int, said: str = "", **fields: Any) -> None:
         """End the newest Job's pod."""
         *before, last = self.jobs
         made = ended_pod(
             code,
             name=last.name,
             running_since=last.pods[0].running_since,
-            termination=Termination(code, "Error", "", self.now),
+            termination=Termination(code, "Error", said, self.now),
             **fields,
         )
         self.jobs = (*before, replace(last, pods=(made,)))

@@ -5,6 +5,7 @@ TensorFlow is imported only by the commands that compute, so that the others ans
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = exit_code_of(error)
         sys.stderr.write(error_line(code.reason, str(error)) + "\n")
         return int(code)
+    except BrokenPipeError:
+        # The reader (`head`) has seen enough; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:

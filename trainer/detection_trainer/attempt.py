@@ -91,7 +91,7 @@ def begin(attempt: Attempt) -> Beginning:
         config_digest(spec),
         has_checkpoint=lambda: bool(store.checkpoints),
     )
-    fence = raise_fence(folder, options.attempt, attempt.clock())
+    fence = raise_fence(folder, options.attempt, attempt.clock(), attempt.training.uid)
     store.sweep()
     attempt.reporter.update(attempt=fence.attempt)
     start = choose_start(store.candidates(), spec, options.recorded_step)

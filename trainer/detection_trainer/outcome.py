@@ -1,14 +1,21 @@
 """How an attempt ended, for the operator, for the kubelet and for a person's terminal."""
 
+import itertools
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import (
     MAX_DIFFERENCES,
     MAX_TERMINATION_BYTES,
+    CheckpointRecord,
+    Metrics,
     Outcome,
+    Progress,
+    Report,
 )
 from detection_trainer.contract.training import InvalidTrainingError
 from detection_trainer.errors import RestoreRefusedError, TrainerError
@@ -67,9 +74,47 @@ def termination_message(outcome: Outcome) -> str:
     return text.decode()
 
 
-def write_termination_message(path: Path, outcome: Outcome) -> None:
-    """Write the outcome where the kubelet reads it."""
-    path.write_text(termination_message(outcome))
+def last_report(report: Report) -> str:
+    """Return the attempt's last report as a termination message of at most 4096 bytes.
+
+    It tells an operator that was away what it missed. What is the least needed goes first; where
+    even the rest is too long, the outcome alone is left.
+    """
+    for reduced in itertools.accumulate(_REDUCTIONS, lambda kept, cut: cut(kept), initial=report):
+        text = reduced.model_dump_json(by_alias=True, exclude_defaults=True)
+        if len(text.encode()) <= MAX_TERMINATION_BYTES:
+            return text
+    return "" if report.outcome is None else termination_message(report.outcome)
+
+
+def _shorter(**changes: Any) -> Callable[[Report], Report]:
+    return lambda report: report.model_copy(update=changes)
+
+
+def _without_class_metrics(report: Report) -> Report:
+    def overall(metrics: Metrics) -> Metrics:
+        return {name: value for name, value in metrics.items() if "/" not in name}
+
+    def slim(record: CheckpointRecord) -> CheckpointRecord:
+        return record.model_copy(update={"metrics": overall(record.metrics)})
+
+    return report.model_copy(
+        update={
+            "metrics": overall(report.metrics),
+            "checkpoints": [slim(record) for record in report.checkpoints],
+            "best": None if report.best is None else slim(report.best),
+        }
+    )
+
+
+_REDUCTIONS: tuple[Callable[[Report], Report], ...] = (
+    _without_class_metrics,
+    _shorter(progress=Progress(), skipped=[]),
+    lambda report: report.model_copy(update={"checkpoints": report.checkpoints[:3]}),
+    _shorter(classes=[]),
+    lambda report: report.model_copy(update={"checkpoints": report.checkpoints[:1]}),
+    _shorter(restored=None),
+)
 
 
 def error_line(reason: str, message: str) -> str:

@@ -43,6 +43,8 @@ class Marker(Stored):
     """The content of one marker: which attempt this trainer start belongs to."""
 
     attempt: int
+    uid: str = ""
+    """Of the resource that counted the attempts; one made anew begins again at 1."""
     started_at: datetime
 
 
@@ -127,13 +129,14 @@ class Fence:
             raise SupersededError(msg)
 
 
-def raise_fence(folder: Folder, attempt: int | None, now: datetime) -> Fence:
+def raise_fence(folder: Folder, attempt: int | None, now: datetime, uid: str = "") -> Fence:
     """Make the next marker, so that every trainer that started before stops.
 
     Args:
         folder: the run's folder.
         attempt: the operator's number for this start; None by hand: the marker's own.
         now: the time of the start.
+        uid: whose attempts these are; those of another resource are not compared.
 
     Raises:
         SupersededError: a later attempt has started already.
@@ -141,8 +144,8 @@ def raise_fence(folder: Folder, attempt: int | None, now: datetime) -> Fence:
     while True:
         number = max(marker_numbers(folder), default=0) + 1
         if attempt is not None and number > 1:
-            _refuse_late_start(folder, number - 1, attempt)
-        mine = Marker(attempt=number if attempt is None else attempt, started_at=now)
+            _refuse_late_start(folder, number - 1, attempt, uid)
+        mine = Marker(attempt=number if attempt is None else attempt, uid=uid, started_at=now)
         try:
             folder.write(_marker_path(number), _marker_bytes(mine), create=True)
         except FileExistsError:
@@ -156,9 +159,9 @@ def marker_numbers(folder: Folder) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def _refuse_late_start(folder: Folder, newest: int, attempt: int) -> None:
+def _refuse_late_start(folder: Folder, newest: int, attempt: int, uid: str) -> None:
     marker = Marker.model_validate_json(folder.read(_marker_path(newest)))
-    if marker.attempt > attempt:
+    if marker.uid == uid and marker.attempt > attempt:
         msg = (
             f"attempt {marker.attempt} has taken over {folder.uri}; this one is attempt "
             f"{attempt} and writes nothing"

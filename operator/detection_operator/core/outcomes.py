@@ -7,15 +7,17 @@ pod` alike. Called by the policies that judge attempts and preflights.
 import json
 import re
 from datetime import datetime
-
-from pydantic import ValidationError
+from typing import TypeVar
 
 from detection_operator.api.conditions import Reason
 from detection_operator.api.v1alpha1 import OutcomeStatus
 from detection_operator.core.case import clip
 from detection_operator.core.state import Job, Pod, Termination
+from detection_trainer.contract.base import Contract
 from detection_trainer.contract.exit_codes import ExitCode, Verdict, verdict_of
-from detection_trainer.contract.report import Outcome
+from detection_trainer.contract.report import Outcome, Report
+
+Message = TypeVar("Message", bound=Contract)
 
 SIGKILL, SIGTERM = 137, 143
 START_CODES = frozenset({125, 126, 127, 128})
@@ -100,13 +102,23 @@ def disruption_of(pod: Pod) -> Reason | None:
     return _POD_REASONS.get(pod.pod_reason)
 
 
+def parse_last_report(message: str) -> Report | None:
+    """Return the last report in a termination message; None where there is none."""
+    return _parse(Report, message)
+
+
 def parse_termination(message: str) -> OutcomeStatus | None:
     """Return the outcome in a termination message; None where the trainer did not write it."""
+    report = parse_last_report(message)
+    outcome = report.outcome if report else _parse(Outcome, message)
+    return None if outcome is None else outcome_status(outcome)
+
+
+def _parse(kind: type[Message], message: str) -> Message | None:
     try:
-        outcome = Outcome.model_validate(json.loads(message))
-    except (ValueError, RecursionError, ValidationError):
+        return kind.model_validate(json.loads(message))
+    except (ValueError, RecursionError):
         return None
-    return outcome_status(outcome)
 
 
 def outcome_status(outcome: Outcome) -> OutcomeStatus:

@@ -45,6 +45,7 @@ def config_text(training: Training, source: RestoreFrom | None) -> str:
         "metadata": {
             "namespace": training.identity.namespace,
             "name": training.identity.name,
+            "uid": training.identity.uid,
         },
         "spec": spec,
     }

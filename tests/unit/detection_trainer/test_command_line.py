@@ -228,7 +228,7 @@ def test_run_by_hand_refuses_what_needs_a_cluster(
     captured = capsys.readouterr()
     assert problem in captured.err
     assert captured.err.count("\n") == 1
-    assert json.loads(log.read_text())["exitCode"] == 50
+    assert json.loads(log.read_text())["outcome"]["exitCode"] == 50
     assert json.loads(captured.out.splitlines()[-1])["event"] == "ended"
 
 

@@ -1,10 +1,16 @@
 import json
-from pathlib import Path
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from detection_trainer.contract.exit_codes import ExitCode
-from detection_trainer.contract.report import MAX_TERMINATION_BYTES, Outcome
+from detection_trainer.contract.report import (
+    MAX_TERMINATION_BYTES,
+    CheckpointRecord,
+    Outcome,
+    Report,
+)
 from detection_trainer.contract.training import InvalidTrainingError
 from detection_trainer.errors import (
     NonFiniteLossError,
@@ -14,10 +20,10 @@ from detection_trainer.errors import (
 )
 from detection_trainer.outcome import (
     error_line,
+    last_report,
     outcome_of,
     outcome_of_error,
     termination_message,
-    write_termination_message,
 )
 
 
@@ -103,14 +109,52 @@ def test_differences_go_before_the_message_does() -> None:
     assert len(read.differences) == 4
 
 
-def test_it_is_written_where_the_kubelet_reads(tmp_path: Path) -> None:
-    path = tmp_path / "termination-log"
-    write_termination_message(path, outcome_of(ExitCode.SAVED, "saved"))
-    assert json.loads(path.read_text()) == {
-        "exitCode": 40,
-        "reason": "Saved",
-        "message": "saved",
-    }
+def _report(**fields: Any) -> Report:
+    outcome = outcome_of(ExitCode.COMPLETED, "reached step 300 of 300")
+    moment = datetime(2026, 3, 4, tzinfo=UTC)
+    known = {"attempt": 2, "sequence": 9, "time": moment, "step": 300, "target_steps": 300}
+    return Report(**known, outcome=outcome, **fields)
+
+
+def _record(step: int) -> CheckpointRecord:
+    return CheckpointRecord(
+        step=step,
+        uri=f"s3://runs/trees/step-{step:08d}",
+        digest="sha256:" + "0" * 64,
+        saved_at=datetime(2026, 3, 4, tzinfo=UTC),
+        metrics={"mAP": 0.3} | {f"mAP/class-{i}": 0.1 for i in range(60)},
+    )
+
+
+def test_the_last_report_is_left_whole_where_it_fits() -> None:
+    report = _report(checkpoints=[_record(300).model_copy(update={"metrics": {"mAP": 0.3}})])
+    assert Report.model_validate_json(last_report(report)) == report
+
+
+def test_the_last_report_gives_up_the_least_needed_first() -> None:
+    records = [_record(step) for step in range(300, 100, -10)]
+    report = _report(
+        checkpoints=records,
+        checkpoint_count=20,
+        best=records[3],
+        metrics=records[0].metrics,
+        classes=[f"class number {i}" for i in range(300)],
+    )
+    text = last_report(report)
+    left = Report.model_validate_json(text)
+    assert len(text.encode()) <= MAX_TERMINATION_BYTES
+    assert [record.step for record in left.checkpoints] == [300, 290, 280]
+    assert left.metrics == {"mAP": 0.3}
+    assert (left.step, left.checkpoint_count, left.outcome) == (300, 20, report.outcome)
+    assert left.best is not None
+    assert left.best.step == 270
+
+
+def test_where_no_report_fits_the_outcome_is_left() -> None:
+    outcome = outcome_of(ExitCode.DATA_INVALID, "m" * 9000)
+    text = last_report(_report().model_copy(update={"outcome": outcome}))
+    assert len(text.encode()) <= MAX_TERMINATION_BYTES
+    assert Outcome.model_validate_json(text).exit_code is ExitCode.DATA_INVALID
 
 
 def test_an_error_is_one_line() -> None:

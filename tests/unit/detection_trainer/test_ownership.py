@@ -86,6 +86,14 @@ def test_an_attempt_that_starts_late_does_not_take_over(folder: Folder) -> None:
     assert marker_numbers(folder) == [1]
 
 
+def test_a_resource_made_anew_counts_its_attempts_from_one(folder: Folder) -> None:
+    raise_fence(folder, 5, NOW, uid="the old one")
+    again = raise_fence(folder, 1, NOW, uid="the new one")
+    assert (again.number, again.attempt) == (2, 1)
+    with pytest.raises(SupersededError):
+        raise_fence(folder, 0, NOW, uid="the new one")
+
+
 def test_a_pod_restarted_within_its_attempt_takes_over_from_itself(folder: Folder) -> None:
     lost = raise_fence(folder, 3, NOW)
     again = raise_fence(folder, 3, NOW)

@@ -22,6 +22,9 @@ from detection_trainer.errors import DamagedCheckpointError, NotFoundError
 from detection_trainer.manifest import Manifest
 from detection_trainer.storage import Folder
 
+SHOWN_VALUES = 10
+"""So many variables of a file whose values differ are named; the others are counted."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one subcommand for each question."""
@@ -129,20 +132,23 @@ def _verify(folder: Folder) -> int:
 
 def _diff(left: Checkpoint, right: Checkpoint) -> int:
     differences = compare_manifests(left.manifest, right.manifest)
-    differences += _differing_values(left, right)
+    for file in sorted(left.manifest.files.keys() & right.manifest.files.keys()):
+        differences += _differing_values(left, right, file)
     sys.stdout.writelines(f"{line}\n" for line in differences or ["no difference"])
     return 1 if differences else ExitCode.COMPLETED
 
 
-def _differing_values(left: Checkpoint, right: Checkpoint) -> list[str]:
+def _differing_values(left: Checkpoint, right: Checkpoint, file: str) -> list[str]:
+    if left.manifest.files[file].sha256 == right.manifest.files[file].sha256:
+        return []
+    ours, theirs = left.read_file(file), right.read_file(file)
     differences = []
-    for file in sorted(left.manifest.files.keys() & right.manifest.files.keys()):
-        if left.manifest.files[file].sha256 == right.manifest.files[file].sha256:
-            continue
-        ours, theirs = left.read_file(file), right.read_file(file)
-        for path in sorted(ours.keys() & theirs.keys()):
-            a, b = ours[path], theirs[path]
-            if a.shape == b.shape and not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
-                largest = np.abs(a.astype(np.float64) - b.astype(np.float64)).max()
-                differences.append(f"{path}: values differ by up to {largest:.3g}")
+    for path in sorted(ours.keys() & theirs.keys()):
+        a, b = ours[path], theirs[path]
+        if a.shape == b.shape and not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+            largest = np.abs(a.astype(np.float64) - b.astype(np.float64)).max()
+            differences.append(f"{path}: values differ by up to {largest:.3g}")
+    hidden = len(differences) - SHOWN_VALUES
+    if hidden > 0:
+        differences[SHOWN_VALUES:] = [f"{file}: and the values of {hidden} more variables"]
     return differences

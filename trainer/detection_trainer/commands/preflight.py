@@ -25,7 +25,7 @@ from detection_trainer.outcome import (
     error_line,
     outcome_of,
     outcome_of_error,
-    write_termination_message,
+    termination_message,
 )
 from detection_trainer.preflight import PreflightResult, run_preflight
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         outcome = outcome_of(ExitCode.COMPLETED, result.message)
         sys.stdout.write(json.dumps(dump(result), indent=2, ensure_ascii=False) + "\n")
     if arguments.termination_log:
-        write_termination_message(Path(arguments.termination_log), outcome)
+        Path(arguments.termination_log).write_text(termination_message(outcome))
     return int(outcome.exit_code)
 
 

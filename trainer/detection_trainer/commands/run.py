@@ -24,9 +24,9 @@ from detection_trainer.options import (
 )
 from detection_trainer.outcome import (
     error_line,
+    last_report,
     outcome_of,
     outcome_of_error,
-    write_termination_message,
 )
 from detection_trainer.progress import Reporter
 from detection_trainer.report_client import ReportClient
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop.only_ask()
     reporter.finish(outcome)
     if arguments.termination_log:
-        write_termination_message(Path(arguments.termination_log), outcome)
+        Path(arguments.termination_log).write_text(last_report(reporter.report))
     return int(outcome.exit_code)
 
 

@@ -35,6 +35,8 @@ class Training(Contract):
 
     identity: Identity
     spec: TrainingSpec
+    uid: str = ""
+    """The resource's uid; none by hand. Attempts are numbered within it."""
     set_aside: list[str] = []
     """Spec fields that only Kubernetes reads."""
 
@@ -90,6 +92,7 @@ def parse_training(document: Any, source: str = "the document") -> Training:
     try:
         return Training(
             identity=Identity.model_validate(identity),
+            uid=metadata.get("uid") or "",
             spec=TrainingSpec.model_validate({k: v for k, v in spec.items() if k not in set_aside}),
             set_aside=set_aside,
         )

@@ -3,7 +3,7 @@
 Recorded once: an attempt is settled when its outcome has a `finishedAt`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from detection_operator.api.conditions import Reason
@@ -12,6 +12,7 @@ from detection_operator.core import outcomes
 from detection_operator.core.case import Case, has_ended, newest_step
 from detection_operator.core.policies import deadline, image_pull, retry
 from detection_operator.core.policies.stop import Stop, stop_of
+from detection_operator.core.reports import apply_report
 from detection_operator.core.state import Job, Pod
 from detection_trainer.contract.exit_codes import Verdict
 
@@ -34,7 +35,7 @@ def record_attempt(case: Case) -> Case:
     """Return `case` with what its cluster objects show of the attempt under way."""
     if not case.is_under_way:
         return case
-    case = _record_start(case)
+    case = _hear_last_report(_record_start(case))
     attempt = case.attempt
     end = _end_of(case, attempt) if attempt is not None else None
     return case if attempt is None or end is None else _settle(case, attempt, end)
@@ -56,6 +57,18 @@ def _record_start(case: Case) -> Case:
         return case
     started = attempt.model_copy(update={"started_at": min(starts).replace(microsecond=0)})
     return case.amended(current_attempt=started)
+
+
+def _hear_last_report(case: Case) -> Case:
+    """Apply the report that an ended pod left behind, in case it was not heard when it was sent."""
+    attempt = case.attempt
+    if attempt is None:
+        return case
+    for pod in case.pods(attempt.job_name):
+        left = pod.termination and outcomes.parse_last_report(pod.termination.message)
+        if left:
+            return replace(case, status=apply_report(case.status, left, case.now))
+    return case
 
 
 def _end_of(case: Case, attempt: AttemptStatus) -> End | None:

@@ -10,7 +10,7 @@ from detection_operator.core.policies.retry import delay_s
 from detection_operator.core.state import Job
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
-from tests.support.observations import Story, ago, ended_pod, job, pod, spec
+from tests.support.observations import Story, ago, ended_pod, job, pod, record, report, spec
 
 
 def ending(code: ExitCode, message: str = "as said") -> Outcome:
@@ -72,6 +72,24 @@ def test_killed_resumes_and_says_what_was_lost() -> None:
     assert story.plan().status.current_attempt is not None
     assert status.current_attempt is not None
     assert status.current_attempt.start_step == 40
+
+
+def test_what_an_operator_missed_is_read_from_the_pod() -> None:
+    story = begun()
+    story.report(57, 0, 40)
+    left = report(
+        100,
+        sequence=50,
+        checkpoints=[record(100, mAP=0.31)],
+        metrics={"mAP": 0.31},
+        outcome=ending(ExitCode.COMPLETED),
+    )
+    story.end(0, said=left.model_dump_json(by_alias=True, exclude_defaults=True))
+    story.plan()
+    status = story.status
+    assert (status.phase, status.step, status.metrics) == ("Complete", 100, {"mAP": "0.31"})
+    assert status.latest_checkpoint is not None
+    assert status.latest_checkpoint.step == 100
 
 
 def test_saved_on_a_drain_loses_nothing() -> None:
