@@ -50,13 +50,12 @@ def assert_same_state(left: TrainingStep, right: TrainingStep) -> None:
             assert array.tobytes() == wanted[path].tobytes(), path
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_resumed_from_a_snapshot_it_is_bit_identical_to_uninterrupted(optimizer: str) -> None:
+def test_resumed_from_a_snapshot_it_is_bit_identical_to_uninterrupted() -> None:
+    optimizer = "adam"
     control = build_update(spec(optimizer), 1)
-    losses = train(control, range(6))
-    first = build_update(spec(optimizer), 1)
-    train(first, range(3))
-    state = first.snapshot(3)
+    losses = train(control, range(3))
+    state = control.snapshot(3)
+    losses += train(control, range(3, 6))
     # Another seed: what is not restored would show.
     second = build_update(spec(optimizer).model_copy(update={"seed": 8}), 1)
     second.load(state.weights, state.optimizer)
