@@ -51,6 +51,14 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
         running(job(failed=True, failure_reason="BackoffLimitExceeded")),
         Reason.POD_DELETED,
     ),
+    "deleted with no grace, and its last state known": (
+        running(job(pod(phase=PodPhase.FAILED, gone=True))),
+        Reason.POD_DELETED,
+    ),
+    "with its Job, and with no grace": (
+        running(orphans=(pod(phase=PodPhase.FAILED, gone=True),)),
+        Reason.JOB_DELETED,
+    ),
     "evicted, and its pod gone": (
         running(job(failed=True, failure_message="has condition DisruptionTarget matching")),
         Reason.EVICTED,

@@ -103,6 +103,11 @@ class Scene:
         answer = self.kube.request("POST", path, {"spec": request})
         return str(answer["status"]["token"])
 
+    def run_pod(self, pod: Object) -> None:
+        """Say of a pod what scheduler and kubelet do when its container runs."""
+        running = {"state": {"running": {"startedAt": NOW}}, "ready": True}
+        self._say(pod, "Running", running, [{"type": "PodScheduled", "status": "True"}])
+
     def end_pod(self, pod: Object, exit_code: int, message: str = "") -> None:
         """Say of a pod what a kubelet does when its container has ended."""
         terminated = {
@@ -112,19 +117,14 @@ class Scene:
             "startedAt": NOW,
             "finishedAt": NOW,
         }
-        status = {
-            "phase": "Succeeded" if exit_code == 0 else "Failed",
-            "containerStatuses": [
-                {
-                    "name": "trainer",
-                    "image": "x",
-                    "imageID": "x",
-                    "ready": False,
-                    "restartCount": 0,
-                    "state": {"terminated": terminated},
-                }
-            ],
-        }
+        phase = "Succeeded" if exit_code == 0 else "Failed"
+        self._say(pod, phase, {"state": {"terminated": terminated}, "ready": False}, [])
+
+    def _say(self, pod: Object, phase: str, container: Object, conditions: list[Object]) -> None:
+        known = {"name": "trainer", "image": "x", "imageID": "x", "restartCount": 0}
+        status: Object = {"phase": phase, "containerStatuses": [known | container]}
+        if conditions:
+            status["conditions"] = conditions
         path = f"{self.collection('pods')}/{pod['metadata']['name']}/status"
         self.kube.patch(path, {"status": status})
 

@@ -26,7 +26,8 @@ class Gathered:
     """What was observed, and what to do once the decision has been written."""
 
     observed: Observed
-    orphan_uids: tuple[str, ...] = ()
+    ended_orphans: tuple[str, ...] = ()
+    """Pods that were gone when they were observed: those that go later have a word to say yet."""
     recheck_after_s: float | None = None
     """A Job has no pod yet: no event will tell why."""
 
@@ -60,7 +61,7 @@ class Gatherer:
                 source=self._source(record),
                 folder_owner=self._folder_owner(record),
             ),
-            orphan_uids=tuple(orphan.version.uid for orphan in orphans),
+            ended_orphans=tuple(orphan.version.uid for orphan in orphans if orphan.gone),
             recheck_after_s=REJECTED_RECHECK_S if podless else None,
         )
 

@@ -124,7 +124,7 @@ class Reconciler:
         raise UnavailableError(f"reconciling {key}", 409, msg)
 
     def _recheck(self, key: Key, gathered: Gathered, plan: Plan) -> float | None:
-        if self._cache.drop_ended_orphans(gathered.orphan_uids):
+        if self._cache.drop_ended_orphans(gathered.ended_orphans):
             self._queue.add(key)
         wanted = (plan.recheck_after_s, gathered.recheck_after_s)
         return min((delay for delay in wanted if delay is not None), default=None)

@@ -60,8 +60,10 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
     """Return how the trainer in an ended pod ended: its own words, else what Kubernetes saw."""
     termination = pod.termination
     if termination is None:
-        reason = disruption_of(pod) or Reason.UNEXPECTED
-        said = pod.pod_message or f"The pod ended without its container having run ({reason})."
+        seen = Reason.POD_DELETED if pod.gone else Reason.UNEXPECTED
+        reason = disruption_of(pod) or seen
+        how = "was deleted with no grace" if pod.gone else "ended without its container having run"
+        said = pod.pod_message or f"The pod {how} ({reason})."
         return OutcomeStatus(reason=reason, message=clip(said, MAX_MESSAGE), finished_at=now)
     finished_at = termination.finished_at or now
     said_by_trainer = parse_termination(termination.message)

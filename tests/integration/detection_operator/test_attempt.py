@@ -104,8 +104,10 @@ def test_a_source_that_appears_wakes_those_who_wait_for_it(
     del operator
     restore = {"mode": "detection", "from": {"trainingRef": {"name": "coco"}}}
     scene.apply(restore=restore)
-    refused = scene.wait(lambda s: s.get("phase") == "Refused", "refused")
-    assert condition(refused, "Stalled")["reason"] == "SourceNotFound"
+    waiting = scene.wait(lambda s: s.get("phase") == "Pending" and "conditions" in s, "waiting")
+    assert "create it, or correct trainingRef.name" in condition(waiting, "Ready")["message"]
     scene.apply("coco")
-    scene.wait(lambda s: s["phase"] == "Pending", "waiting for its source")
-    assert condition(scene.training(), "Reconciling")["reason"] == "WaitingForSource"
+    scene.wait(
+        lambda s: "has a checkpoint" in condition({"status": s}, "Ready")["message"],
+        "waiting for a checkpoint of its source",
+    )

@@ -64,7 +64,9 @@ async def test_pods_that_outlive_their_job_are_orphans(api: FakeCluster, cache: 
     cache.apply(PODS, pod())
     found = await gather(api, cache)
     assert [p.uid for p in found.observed.orphans] == [POD_UID]
-    assert found.orphan_uids == (POD_UID,)
+    assert found.ended_orphans == (), "it runs"
+    cache.forget(PODS, POD_UID)
+    assert (await gather(api, cache)).ended_orphans == (POD_UID,)
 
 
 async def test_a_job_that_the_watch_has_not_told_of_is_looked_up(

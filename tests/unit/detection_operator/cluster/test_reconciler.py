@@ -178,6 +178,16 @@ async def test_an_orphans_end_is_seen_once_then_dropped_and_looked_at_again() ->
     assert scene.cache.pods(UID) == []
 
 
+async def test_an_orphan_that_ends_while_a_decision_is_written_is_not_dropped_unseen() -> None:
+    scene = Scene(step_to(5), status=attempt_status())
+    scene.cache.apply(PODS, pod())
+    scene.api.before_status = lambda: scene.cache.forget(PODS, POD_UID)
+    await scene.reconciler.reconcile(TREES)
+    assert not scene.seen[0].orphans[0].gone
+    await scene.reconciler.reconcile(TREES)
+    assert scene.seen[1].orphans[0].gone
+
+
 async def test_a_worker_settles_what_succeeds() -> None:
     scene = Scene(step_to(5))
     scene.queue.add(TREES)

@@ -1,0 +1,133 @@
+"""What ends an attempt early, and what follows."""
+
+from sandbox.kube import condition
+from tests.support.operator_fixtures import Scene, ended, last_word, report, saved
+from tests.support.running_operator import RunningOperator
+
+
+def start(operator: RunningOperator, scene: Scene, step: int = 40) -> None:
+    """Bring a training to `step`, with a checkpoint there."""
+    scene.apply()
+    pod = scene.wait_attempt(1)
+    scene.run_pod(pod)
+    token = scene.token(pod)
+    told = report(step, 1, **saved(step))
+    assert operator.report(scene.namespace, "trees", token, told)[0] == 200
+    scene.wait(lambda s: s["phase"] == "Running", "running")
+
+
+def test_a_job_that_a_person_deleted_is_made_again(operator: RunningOperator, scene: Scene) -> None:
+    start(operator, scene)
+    [job] = scene.jobs()
+    scene.kube.delete(f"{scene.collection('jobs')}/{job}")
+    pod = scene.wait_attempt(2)
+    status = scene.training()["status"]
+    [interruption] = status["interruptions"]
+    assert (interruption["reason"], interruption["lastReportedStep"]) == ("JobDeleted", 40)
+    token = scene.token(pod)
+    told = report(41, 1, attempt=2, resumedFromStep=40, **saved(40))
+    assert operator.report(scene.namespace, "trees", token, told)[0] == 200
+    [interruption] = scene.training()["status"]["interruptions"]
+    assert (interruption["resumedFromStep"], interruption["stepsLost"]) == (40, 0)
+    assert "Resumed" in scene.events()
+
+
+def test_a_job_that_was_deleted_before_it_ran_is_made_again(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    scene.apply()
+    scene.wait_attempt(1)
+    [job] = scene.kube.items(scene.collection("jobs"))
+    scene.kube.delete(f"{scene.collection('jobs')}/{job['metadata']['name']}")
+    old = job["metadata"]["uid"]
+    operator.wait_until(
+        lambda: (
+            {old} != {j["metadata"]["uid"] for j in scene.kube.items(scene.collection("jobs"))}
+            and scene.jobs()
+        ),
+        "making a Job again",
+    )
+
+
+def test_a_pod_that_was_deleted_with_no_grace_is_followed_by_another(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    start(operator, scene)
+    [pod] = scene.kube.items(scene.collection("pods"))
+    scene.kube.delete(f"{scene.collection('pods')}/{pod['metadata']['name']}", grace_s=0)
+    scene.wait_attempt(2)
+    [interruption] = scene.training()["status"]["interruptions"]
+    assert interruption["reason"] == "PodDeleted"
+
+
+def test_a_permanent_error_stops_with_the_trainers_own_words(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    del operator
+    scene.apply()
+    pod = scene.wait_attempt(1)
+    scene.end_pod(pod, 52, last_word(52, "DataInvalid", "train-0.tfrecord: record 7 is cut short"))
+    failed = scene.wait(lambda s: s["phase"] == "Failed", "failed")
+    stalled = condition(failed, "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "DataInvalid")
+    assert "record 7 is cut short" in stalled["message"]
+    assert failed["status"]["attemptCount"] == 1
+
+
+def test_a_crash_is_tried_again_after_a_while(operator: RunningOperator, scene: Scene) -> None:
+    del operator
+    scene.apply()
+    scene.end_pod(scene.wait_attempt(1), 1)
+    pod = scene.wait_attempt(2)
+    assert scene.training()["status"]["retries"]["count"] == 1
+    scene.end_pod(pod, 137)
+    scene.wait_attempt(3)
+
+
+def test_suspending_saves_and_resuming_goes_on(operator: RunningOperator, scene: Scene) -> None:
+    start(operator, scene)
+    [pod] = scene.kube.items(scene.collection("pods"))
+    # As a trainer that holds on until it has saved.
+    path = f"{scene.collection('pods')}/{pod['metadata']['name']}"
+    scene.kube.patch(path, {"metadata": {"finalizers": ["test.example/saving"]}})
+    token = scene.token(pod)
+    scene.kube.patch(scene.path(), {"spec": {"suspend": True}})
+    scene.wait(lambda s: s["phase"] == "Suspending", "suspending")
+    told = report(45, 2, **saved(45, 40), **ended(40, "Saved", "saved at step 45"))
+    assert operator.report(scene.namespace, "trees", token, told)[0] == 200, "the Job is gone"
+    scene.end_pod(pod, 40, last_word(40, "Saved", "saved at step 45"))
+    scene.kube.patch(path, {"metadata": {"finalizers": None}})
+    suspended = scene.wait(lambda s: s["phase"] == "Suspended", "suspended")
+    assert scene.jobs() == []
+    assert "45" in condition(suspended, "Suspended")["message"]
+    scene.kube.patch(scene.path(), {"spec": {"suspend": False}})
+    scene.wait_attempt(2)
+
+
+def test_a_node_that_drains_is_told_from_a_crash(operator: RunningOperator, scene: Scene) -> None:
+    start(operator, scene)
+    [pod] = scene.kube.items(scene.collection("pods"))
+    path = f"{scene.collection('pods')}/{pod['metadata']['name']}"
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod["metadata"]["name"]},
+    }
+    scene.kube.create(f"{path}/eviction", eviction)
+    scene.wait_attempt(2)
+    [interruption] = scene.training()["status"]["interruptions"]
+    assert interruption["reason"] == "Evicted"
+
+
+def test_raised_steps_go_on_where_it_was(operator: RunningOperator, scene: Scene) -> None:
+    start(operator, scene)
+    [pod] = scene.kube.items(scene.collection("pods"))
+    told = report(100, 2, **saved(100), **ended(0, "Completed"))
+    assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
+    scene.end_pod(pod, 0)
+    scene.wait(lambda s: s["phase"] == "Complete", "complete")
+    scene.kube.patch(scene.path(), {"spec": {"steps": 200}})
+    scene.wait_attempt(2)
+    status = scene.training()["status"]
+    assert (status["currentAttempt"]["startStep"], status["targetSteps"]) == (100, 200)
+    assert status.get("interruptionCount", 0) == 0
