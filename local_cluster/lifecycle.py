@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import http
 import json
+import socket
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ from local_cluster.errors import ClusterStateError, NetworkError
 from local_cluster.namespaces import ProcessIdentity
 from local_cluster.plan import build_plan
 from local_cluster.topology import (
+    DNS_PORT,
+    REGISTRY_PORT,
     Cluster,
     Node,
     check_name,
@@ -131,6 +135,7 @@ def up(name: str, node_count: int = 1, subnet_index: int | None = None) -> Runni
                 _start_node(running, Node(index), components)
         _wait_for_api(running.cluster)
         _wait_for_nodes(running)
+        _wait_for_services(running.cluster)
         return running
 
 
@@ -165,10 +170,11 @@ def _start_node(running: Running, node: Node, components: Path) -> None:
         try:
             for command in namespaces.build_link_commands(cluster, node, process.pid):
                 _run_link_command(command, first)
+            (state / "linked").touch()
+            namespaces.wait_until_prepared(process, state / "prepared", log)
         except BaseException:
             namespaces.kill(process)
             raise
-        (state / "linked").touch()
 
 
 def _wait_for_api(cluster: Cluster) -> None:
@@ -217,6 +223,25 @@ def _wait_for_nodes(running: Running) -> None:
         )
 
 
+def _wait_for_services(cluster: Cluster) -> None:
+    """Return when a pod can be created, resolve names and pull images."""
+    account = "/api/v1/namespaces/default/serviceaccounts/default"
+
+    def are_ready() -> bool:
+        for port in (DNS_PORT, REGISTRY_PORT):
+            socket.create_connection((cluster.api_address, port), timeout=1).close()
+        return api.request(cluster, "GET", account)[0] == http.HTTPStatus.OK
+
+    with progress.step("wait for names, images and service accounts"):
+        api.wait_until(
+            "DNS and image registry listening, and the default service account made",
+            are_ready,
+            timeout_s=API_TIMEOUT_S,
+            explain=lambda: diagnosis.describe_failures(cluster),
+            remedy=f"read the logs in {cluster.node_state(Node(1)) / 'logs'}",
+        )
+
+
 def down(name: str) -> bool:
     """Kill cluster `name` and remove its state; return whether there was one."""
     with held(name):
@@ -231,7 +256,9 @@ def down(name: str) -> bool:
 def _remove(running: Running) -> None:
     """Kill the first node, with it all others, and remove what they leave: files and cgroups."""
     first = running.nodes.get(1)
-    if first:
+    # One that is dead already has no link, and its subnet may be another cluster's by now.
+    if first and namespaces.is_alive(first):
         namespaces.kill(first)
+        namespaces.remove_link(running.cluster.host_link)
     files.remove_cgroups(running.cluster)
     files.remove_state(running.cluster)

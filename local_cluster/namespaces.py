@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from local_cluster.topology import Cluster, Node
 
 NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts")
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 30.0
 POLL_S = 0.02
 # A shell of a plain `su` has these not on its path.
@@ -95,6 +96,20 @@ def find_init(launcher: int, log: Path) -> ProcessIdentity:
     )
 
 
+def wait_until_prepared(process: ProcessIdentity, prepared: Path, log: Path) -> None:
+    """Return when a node has its mounts and addresses, which it tells by the file `prepared`."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and is_alive(process):
+        if prepared.exists():
+            return
+        time.sleep(POLL_S)
+    raise MachineError(
+        f"the node could not set up its mounts and addresses: {log.read_text()[-2000:].strip()}",
+        expected="the right to mount and to set addresses in namespaces of its own",
+        remedy="run on a machine or in a privileged container that allows it for root",
+    )
+
+
 def is_node_init(pid: int) -> bool:
     """Return whether `pid` runs node_init as process 1 of its PID namespace."""
     try:
@@ -130,6 +145,22 @@ def kill(process: ProcessIdentity) -> None:
         expected="its namespaces to be torn down",
         remedy="look for processes in state D (`ps axo pid,stat,wchan:30,cmd`)",
     )
+
+
+def remove_link(name: str) -> None:
+    """Remove the host's end of a link, and return when its address is free.
+
+    The kernel would do it itself, some time after the namespace of the other end is gone.
+    """
+    deadline = time.monotonic() + END_TIMEOUT_S
+    while name in {interface for _, interface in socket.if_nameindex()}:
+        said = shell.capture(["ip", "link", "delete", name]).stderr.strip()
+        if time.monotonic() > deadline:
+            raise ComponentError(
+                f"the network interface {name} does not go: {said}",
+                expected="it gone with the cluster",
+                remedy=f"`ip link delete {name}`",
+            )
 
 
 def run_inside(

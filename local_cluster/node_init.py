@@ -62,6 +62,7 @@ def main() -> None:
         if done.returncode != 0:
             sys.exit(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()}")
     protect_sysctls(Path("/run/kubelet-sysctls"))
+    Path(plan["prepared"]).touch()
     with contextlib.suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     supervise(plan)

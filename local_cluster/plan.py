@@ -22,6 +22,7 @@ def build_plan(cluster: Cluster, node: Node, components: Path) -> dict[str, Any]
     return {
         "setup": build_mounts(state) + build_addresses(cluster, node) + [["hostname", node.name]],
         "linked": str(state / "linked"),
+        "prepared": str(state / "prepared"),
         "logs": str(state / "logs"),
         "stopped": str(state / "stopped"),
         "api_url": cluster.api_url,

@@ -17,6 +17,7 @@ CLUSTER_RANGE = ipaddress.IPv4Network("10.89.0.0/16")
 PODS_RANGE = ipaddress.IPv4Network("10.200.0.0/16")
 SERVICES_RANGE = ipaddress.IPv4Network("10.96.0.0/16")
 API_PORT = 6443
+DNS_PORT = 53
 REGISTRY_PORT = 5000
 REGISTRY_NAME = "detection-training.local"
 LARGEST_NODE_INDEX = 200
