@@ -15,7 +15,7 @@ LABEL = "detectiontraining.dev/training"
 
 STEPS_MORE = 420
 """What the finished training is raised to."""
-NOISE = 0.03
+NOISE = 0.02
 """Bound on what mAP may lose by chance: from three seeds, see docs/benchmarks.md."""
 TIMEOUT_S = 900.0
 
