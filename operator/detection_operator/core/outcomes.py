@@ -60,9 +60,9 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
     """Return how the trainer in an ended pod ended: its own words, else what Kubernetes saw."""
     termination = pod.termination
     if termination is None:
-        seen = Reason.POD_DELETED if pod.gone else Reason.UNEXPECTED
-        reason = disruption_of(pod) or seen
-        how = "was deleted with no grace" if pod.gone else "ended without its container having run"
+        deleted = pod.gone or pod.deleting_since is not None
+        reason = disruption_of(pod) or (Reason.POD_DELETED if deleted else Reason.UNEXPECTED)
+        how = "was deleted, and left no exit code" if deleted else "ended without having run"
         said = pod.pod_message or f"The pod {how} ({reason})."
         return OutcomeStatus(reason=reason, message=clip(said, MAX_MESSAGE), finished_at=now)
     finished_at = termination.finished_at or now
