@@ -22,7 +22,9 @@ from local_cluster.cache import cache_directory, hash_inputs, locked, replaced_w
 from local_cluster.errors import BuildError
 
 SOURCE_ROOT = Path(__file__).parent.parent
-BUILD_NEEDS_BYTES = 12 * machine.GIB
+SMALL_BUILD_NEEDS_BYTES = 2 * machine.GIB
+# A trainer's image, four times: in a build, committed, in the registry, on a node.
+TRAINER_NEEDS_BYTES = {"cpu": 8 * machine.GIB, "cuda": 40 * machine.GIB}
 TARGETS = ("operator", "trainer")
 NAMES = (*TARGETS, "python", "s3", "pause")
 PAUSE_DOCKERFILE = """\
@@ -51,6 +53,7 @@ class Build:
     context: Path
     target: str | None = None
     arguments: tuple[str, ...] = ()
+    needed_bytes: int = SMALL_BUILD_NEEDS_BYTES
 
     @property
     def reference(self) -> str:
@@ -127,7 +130,10 @@ def plan_project_build(target: str, accelerator: str, base: str) -> Build:
     paths = [found for source in sources for found in sorted(SOURCE_ROOT.glob(source))]
     options = tuple(f"{name}={value}" for name, value in used.items())
     tag = hash_inputs(SOURCE_ROOT, paths, *instructions, *options)
-    return Build(f"detection-{target}", tag, path, SOURCE_ROOT, target, options)
+    needed = SMALL_BUILD_NEEDS_BYTES
+    if "ACCELERATOR" in used:
+        needed = TRAINER_NEEDS_BYTES[accelerator]
+    return Build(f"detection-{target}", tag, path, SOURCE_ROOT, target, options, needed)
 
 
 def ensure_project_image(target: str, accelerator: str = "cpu") -> str:
@@ -151,7 +157,7 @@ def ensure_base_image() -> str:
 
 def build_and_push(build: Build) -> str:
     """Build one image, push what the registry lacks of it, and return its reference."""
-    machine.check_disk(machine.free_bytes(cache_directory()), BUILD_NEEDS_BYTES, cache_directory())
+    machine.check_disk(machine.free_bytes(cache_directory()), build.needed_bytes, cache_directory())
     machine.ensure_packages(machine.IMAGE_PACKAGES)
     local = f"localhost/{build.name}:{build.tag}"
     with locked(cache_directory() / "locks" / "images"), pip_settings.mounted() as volumes:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-REFRESH_S = 1.0
+TERMINAL_REFRESH_S = 1.0
+LOG_REFRESH_S = 30.0
 KEPT_OUTPUT_LINES = 60
 
 
@@ -34,28 +35,28 @@ def answer(text: object) -> None:
 
 @contextlib.contextmanager
 def step(label: str) -> Iterator[None]:
-    """Show `label` with its elapsed seconds, running on a terminal, once elsewhere."""
+    """Show `label` with its elapsed seconds: counting on a terminal, now and then in a log."""
     started = time.monotonic()
     ended = threading.Event()
+    on_terminal = sys.stderr.isatty()
 
     def tick() -> None:
-        while not ended.wait(REFRESH_S):
-            sys.stderr.write(f"\r  … {label} {time.monotonic() - started:.0f} s ")
+        while not ended.wait(TERMINAL_REFRESH_S if on_terminal else LOG_REFRESH_S):
+            line = f"  … {label} {time.monotonic() - started:.0f} s"
+            sys.stderr.write(f"\r{line} " if on_terminal else f"{line}\n")
             sys.stderr.flush()
 
-    ticker = threading.Thread(target=tick, daemon=True) if sys.stderr.isatty() else None
-    if ticker:
-        ticker.start()
+    ticker = threading.Thread(target=tick, daemon=True)
+    ticker.start()
     mark = "✗"
     try:
         yield
         mark = "✓"
     finally:
         ended.set()
-        if ticker:
-            ticker.join()
-            sys.stderr.write("\r")
-        say(f"  {mark} {label} {time.monotonic() - started:.1f} s   ")
+        ticker.join()
+        start, end = ("\r", "   ") if on_terminal else ("", "")
+        say(f"{start}  {mark} {label} {time.monotonic() - started:.1f} s{end}")
 
 
 def run(

@@ -26,9 +26,18 @@ def prune(*, with_images: bool) -> int:
     with locked(cache_directory() / "locks" / "images"):
         freed = _remove("binaries", _choose_kept_binaries(up))
         freed += _remove("contexts", _choose_kept_contexts())
-        freed += _remove("image-stores", set(up))
+        freed += _remove_image_stores()
         if with_images:
             freed += sum(_remove_tree(cache_directory() / name) for name in ("registry", "buildah"))
+    return freed
+
+
+def _remove_image_stores() -> int:
+    freed = 0
+    for store in sorted((cache_directory() / "image-stores").glob("*")):
+        with lifecycle.held(store.name):
+            if not lifecycle.is_up(store.name):
+                freed += _remove_tree(store)
     return freed
 
 

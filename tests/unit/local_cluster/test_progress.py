@@ -26,3 +26,14 @@ def test_a_failed_command_is_quoted_with_what_to_do() -> None:
     ) as e:
         progress.run(["sh", "-c", "echo no water; exit 3"], label="boil", remedy="open the tap")
     assert e.value.remedy == "open the tap"
+
+
+def test_a_long_step_tells_now_and_then_that_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LOG_REFRESH_S", 0.01)
+    with progress.step("steep"):
+        seen = ""
+        while "… steep" not in seen:
+            seen += capsys.readouterr().err
+    assert "\r" not in seen
