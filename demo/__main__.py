@@ -1,6 +1,7 @@
 """`python -m demo run | clean`: the whole story, and its removal."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -9,11 +10,13 @@ from pathlib import Path
 
 from demo import photographs, stories
 from demo.screen import Screen
-from demo.sheet import draw_sheet
 from demo.stories import NAMESPACE, Stage
 from sandbox import installation, object_store
-from sandbox.kube import Kube, WaitTimeoutError
+from sandbox.kube import Kube, Object, WaitTimeoutError
 from sandbox.tools import SandboxError, Tools, run
+
+# TensorFlow's own log lines would drown the story.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 SHEET = Path(__file__).parents[1] / "build" / "demo" / "trees.png"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -42,7 +45,8 @@ def tell(screen: Screen) -> int:
     )
     tools = Tools.choose()
     kube = tools.connect()
-    installation.install(tools)
+    # Bars that move: by default progress alone is written every 30 s.
+    installation.install(tools, "statusIntervalSeconds=2")
     _fresh_namespace(kube)
     object_store.deploy(kube, NAMESPACE, tools.images["s3"])
     data = photographs.fetch()
@@ -56,8 +60,7 @@ def tell(screen: Screen) -> int:
         stories.refused(stage)
         stories.continued(stage, after)
         stories.untouched(stage)
-        uris = [part["status"]["latestCheckpoint"]["uri"] for part in (before, after)]
-        draw_sheet(data, store, uris, SHEET)
+        draw_sheet(data, store, [part["status"] for part in (before, after)])
     screen.chapter("The end", "What the cluster says now:")
     screen.say(stage.kubectl("get", "dt").rstrip())
     kept = screen.close()
@@ -65,6 +68,14 @@ def tell(screen: Screen) -> int:
     screen.say("Look around: python3 -m local_cluster kubectl -n vision describe dt trees")
     screen.say(f"All of it took {time.monotonic() - began:.0f} s; `make demo-clean` removes it.")
     return 0 if kept else 1
+
+
+def draw_sheet(data: Path, store: object_store.ObjectStore, statuses: Sequence[Object]) -> None:
+    """Draw the picture sheet with the newest checkpoint of each status."""
+    # TensorFlow takes seconds to import, and is needed only here.
+    from demo.sheet import draw_sheet as draw  # noqa: PLC0415
+
+    draw(data, store, [status["latestCheckpoint"]["uri"] for status in statuses], SHEET)
 
 
 def clean(screen: Screen) -> int:

@@ -43,8 +43,8 @@ class Screen:
     ) -> Object:
         """Show a training's bar until its state is as `until` says; return that state."""
         columns = (
-            TextColumn("{task.description:16}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[more]}"), TimeElapsedColumn(),
+            TextColumn("  {task.description:12}"), BarColumn(bar_width=16), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("{task.fields[more]}"),
         )  # fmt: skip
         name = path.rsplit("/", 1)[-1]
         with Progress(*columns, console=self.console) as bars:
@@ -84,5 +84,5 @@ def _bar_of(training: Object) -> Object:
     return {
         "completed": status.get("step", 0),
         "total": training["spec"]["steps"],
-        "more": f"{phase(training)}  " + "  ".join(said),
+        "more": "  ".join(said),
     }

@@ -18,33 +18,49 @@ SHOWN = 4
 SCALE = 2
 GAP = 12
 HEADER = 46
-MIN_SCORE = 0.35
-TRUTH, FOUND = (64, 255, 64), (255, 196, 0)
-Boxes = Sequence[Sequence[float]]
+MATCH_IOU = 0.5
+TRUTH, RIGHT, WRONG = (255, 255, 255), (64, 255, 64), (255, 150, 0)
+Box = Sequence[float]
+Colour = tuple[int, int, int]
+Framed = list[tuple[Box, Colour]]
+"""Boxes ymin, xmin, ymax, xmax in pixels of a tile, each with the colour of its frame."""
 
 
 def draw_sheet(photographs: Path, store: ObjectStore, uris: Sequence[str], path: Path) -> None:
-    """Draw the sheet to `path`: a row a tile; the truth, then a column a checkpoint."""
-    checkpoints = [open_checkpoint(store.folder(uri)) for uri in uris]
+    """Draw the sheet to `path`: a row a tile; the truth, then a column a checkpoint.
+
+    Of each tile as many detections are shown as it has trees, the most certain first; green ones
+    meet a tree (IoU at least 0.5).
+    """
     tiles = _most_crowded(photographs)
     images = [_crop(tile) for tile in tiles]
-    columns = [("ground truth", [_truth(tile) for tile in tiles], TRUTH)]
-    columns += [
-        (f"found at step {checkpoint.step}", _found(checkpoint, images), FOUND)
-        for checkpoint in checkpoints
+    truths = [np.asarray(tile.photograph.boxes).tolist() for tile in tiles]
+    total = sum(map(len, truths))
+    columns: list[tuple[str, list[Framed]]] = [
+        (f"ground truth: {total} trees", [[(box, TRUTH) for box in truth] for truth in truths])
     ]
+    for uri in uris:
+        checkpoint = open_checkpoint(store.folder(uri))
+        found = _found(checkpoint, images, truths)
+        right = sum(colour == RIGHT for boxes in found for _, colour in boxes)
+        columns.append((f"step {checkpoint.step}: {right} of {total} met", found))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _compose(images, columns).save(path)
+
+
+def _compose(
+    images: Sequence[Image.Image], columns: Sequence[tuple[str, list[Framed]]]
+) -> Image.Image:
     side = images[0].width * SCALE
-    size = (GAP + len(columns) * (side + GAP), HEADER + SHOWN * (side + GAP))
+    size = (GAP + len(columns) * (side + GAP), HEADER + len(images) * (side + GAP))
     sheet = Image.new("RGB", size, (24, 24, 28))
     font = ImageFont.load_default(20)
-    for x, (title, rows, colour) in enumerate(columns):
+    for x, (title, rows) in enumerate(columns):
         left = GAP + x * (side + GAP)
-        count = sum(map(len, rows))
-        ImageDraw.Draw(sheet).text((left, 12), f"{title}: {count}", fill=colour, font=font)
+        ImageDraw.Draw(sheet).text((left, 12), title, fill=TRUTH, font=font)
         for y, (image, boxes) in enumerate(zip(images, rows, strict=True)):
-            sheet.paste(_framed(image, boxes, colour), (left, HEADER + y * (side + GAP)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+            sheet.paste(_framed(image, boxes), (left, HEADER + y * (side + GAP)))
+    return sheet
 
 
 def _most_crowded(photographs: Path) -> list[Tile]:
@@ -74,24 +90,43 @@ def _crop(tile: Tile) -> Image.Image:
         return image.convert("RGB").crop((window.left, window.top, window.right, window.bottom))
 
 
-def _truth(tile: Tile) -> Boxes:
-    boxes: Boxes = np.asarray(tile.photograph.boxes).tolist()
-    return boxes
-
-
-def _found(checkpoint: Checkpoint, images: Sequence[Image.Image]) -> list[Boxes]:
+def _found(
+    checkpoint: Checkpoint, images: Sequence[Image.Image], truths: Sequence[Sequence[Box]]
+) -> list[Framed]:
     detector = load_detector(checkpoint)
     classes = checkpoint.manifest.classes
-    return [
-        [finding.box for finding in find_objects(detector, image, classes, MIN_SCORE)]
-        for image in images
-    ]
+    rows = []
+    for image, truth in zip(images, truths, strict=True):
+        findings = find_objects(detector, image, classes, min_score=0.0)[: len(truth)]
+        rows.append(_judged([finding.box for finding in findings], truth))
+    return rows
 
 
-def _framed(image: Image.Image, boxes: Boxes, colour: tuple[int, int, int]) -> Image.Image:
+def _judged(found: Sequence[Box], truth: Sequence[Box]) -> Framed:
+    """Colour each detection: right where it meets a tree that no surer one has met."""
+    left = list(truth)
+    judged: Framed = []
+    for box in found:
+        best = max(left, key=lambda tree: _iou(box, tree), default=None)
+        is_right = best is not None and _iou(box, best) >= MATCH_IOU
+        if best is not None and is_right:
+            left.remove(best)
+        judged.append((box, RIGHT if is_right else WRONG))
+    return judged
+
+
+def _iou(a: Box, b: Box) -> float:
+    height = max(min(a[2], b[2]) - max(a[0], b[0]), 0.0)
+    width = max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
+    shared = height * width
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return shared / (areas - shared)
+
+
+def _framed(image: Image.Image, boxes: Framed) -> Image.Image:
     picture = image.resize((image.width * SCALE, image.height * SCALE))
     draw = ImageDraw.Draw(picture)
-    for ymin, xmin, ymax, xmax in boxes:
+    for (ymin, xmin, ymax, xmax), colour in boxes:
         frame = (xmin * SCALE, ymin * SCALE, xmax * SCALE, ymax * SCALE)
         draw.rectangle(frame, outline=colour, width=2)
     return picture
