@@ -11,10 +11,17 @@ from sandbox.kube import ApiError
 from sandbox.tools import SandboxError, Tools, run
 from tests.support.fixtures import CLUSTER_NAME
 from tests.support.shapes import write_shapes
-from tests.support.site import DATASET, NAMESPACES, S3_NAMESPACE, Result, Site, Workspace
+from tests.support.site import (
+    CONTROL_STEPS,
+    DATASET,
+    NAMESPACES,
+    S3_NAMESPACE,
+    Result,
+    Site,
+    Workspace,
+)
 
 CONFLICT = 409
-CONTROL_STEPS = 400
 TIMEOUT_S = 1500
 OPERATOR_VALUES = (
     "statusIntervalSeconds=1",
@@ -47,6 +54,8 @@ def site() -> Iterator[Site]:
     with object_store.reach(tools, S3_NAMESPACE) as store:
         write_shapes(store.folder(DATASET))
         yield Site(tools, kube, store)
+    # Other tests run operators of their own.
+    installation.uninstall(tools, kube)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from tests.support.trainings import TINY_MODEL, training
 NAMESPACES = "/api/v1/namespaces"
 S3_NAMESPACE = "detection-e2e"
 DATASET = "s3://data/shapes"
+CONTROL_STEPS = 400
+"""Some ten seconds: long enough to be interrupted in."""
 ONE_THREAD = [
     {"name": "TF_NUM_INTRAOP_THREADS", "value": "1"},
     {"name": "TF_NUM_INTEROP_THREADS", "value": "1"},
@@ -96,7 +98,7 @@ class Workspace:
             spec: replaces the spec's fields of that name; None takes one away.
         """
         checkpoints = {
-            "storage": {"uri": self.folder_uri(name)}, "everySteps": 20, "keepLast": 100,
+            "storage": {"uri": self.folder_uri(name)}, "everySteps": 40, "keepLast": 100,
         }  # fmt: skip
         fields: Object = {
             "model": copy.deepcopy(TINY_MODEL),
@@ -239,6 +241,18 @@ class LiveTraining:
         """The path of its newest pod."""
         return self.workspace.path("pods", self.pods[0]["metadata"]["name"])
 
+    @property
+    def job_path(self) -> str:
+        """The path of the Job of its current attempt."""
+        name = self.status["currentAttempt"]["jobName"]
+        return self.workspace.path("jobs", name, api="apis/batch/v1")
+
+    @property
+    def events(self) -> list[Object]:
+        """The events about it."""
+        selector = f"involvedObject.kind=DetectionTraining,involvedObject.name={self.name}"
+        return self.kube.items(f"{self.workspace.path('events')}?fieldSelector={selector}")
+
     def checkpoint(self, step: int) -> Checkpoint:
         """Open the committed checkpoint of `step` in its folder."""
         return open_checkpoint(self.folder.child(checkpoint_name(step)))
@@ -271,7 +285,7 @@ class Result:
 
     @classmethod
     def of(cls, status: Object) -> "Result":
-        """Take it from a status."""
+        """Take it from a status; the newest checkpoint must be of the last step."""
         newest = status["latestCheckpoint"]
         assert newest["step"] == status["step"]
         return cls(status["step"], status["progress"]["loss"], newest["digest"])

@@ -1,0 +1,32 @@
+"""A damaged checkpoint is noticed: the one before it is used, and the status says so."""
+
+from detection_trainer.manifest import MODEL_FILE
+from tests.support.site import LiveTraining, Workspace
+
+STEPS, MORE_STEPS = 60, 80
+
+
+def test_the_one_before_is_used(workspace: Workspace) -> None:
+    # Steps to keep are saved before training goes on, so that each of them is there.
+    training = workspace.train("damaged", steps=STEPS, checkpoints={"keepEverySteps": 20})
+    before = training.wait_for_phase("Complete")["latestCheckpoint"]
+    flip_byte(training, STEPS)
+    training.patch(steps=MORE_STEPS)
+    status = training.wait_for_phase("Complete")
+    assert status["currentAttempt"]["resumedFromStep"] == 40
+    (skipped,) = status["skippedCheckpoints"]
+    assert skipped["step"] == STEPS
+    assert "the bytes differ from the manifest" in skipped["problem"]
+    assert MODEL_FILE in skipped["problem"]
+    assert any(event["reason"] == "CheckpointSkipped" for event in training.events)
+    again = {c["step"]: c["digest"] for c in status["checkpoints"]}
+    assert again[STEPS] == before["digest"], "trained again, bit by bit"
+    training.checkpoint(STEPS).verify()
+    assert status["step"] == MORE_STEPS
+
+
+def flip_byte(training: LiveTraining, step: int) -> None:
+    folder = training.checkpoint(step).folder
+    data = bytearray(folder.read(MODEL_FILE))
+    data[-1] ^= 0xFF
+    folder.write(MODEL_FILE, bytes(data))

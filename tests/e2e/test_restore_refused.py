@@ -1,0 +1,46 @@
+"""A restore that cannot fit is refused by the operator itself: no pod, and a way out is told."""
+
+from sandbox.kube import condition
+from tests.support.site import Workspace, dataset
+
+
+def test_full_with_other_classes_needs_no_pod_to_be_refused(workspace: Workspace) -> None:
+    workspace.train("source", suspend=True)
+    training = workspace.train(
+        "misfit",
+        dataset=dataset(classes=["square", "disc", "star"]),
+        restore={"mode": "full", "from": {"trainingRef": {"name": "source"}}},
+    )
+    status = training.wait_for_phase("Refused")
+    stalled = condition({"status": status}, "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "RestoreRefused")
+    assert "class_head/" in stalled["message"]
+    assert "[square, disc]" in stalled["message"]
+    assert "[square, disc, star]" in stalled["message"]
+    assert "detection" in stalled["message"].split("To go on:")[1]
+    assert condition({"status": status}, "Ready")["status"] == "False"
+    assert status["attemptCount"] == 0
+    assert training.jobs == []
+    assert training.pods == []
+    events = [(event["type"], event["reason"]) for event in training.events]
+    assert ("Warning", "RestoreRefused") in events
+
+    # What the message says to do is enough: it goes on by itself, to wait for its source.
+    training.patch(restore={"mode": "detection"})
+    status = training.wait_for_phase("Pending")
+    assert condition({"status": status}, "Stalled")["status"] == "False"
+    assert condition({"status": status}, "Ready")["reason"] == "WaitingForSource"
+
+
+def test_continue_from_another_model_is_refused(workspace: Workspace) -> None:
+    source = workspace.document("source", suspend=True)
+    workspace.apply(source)
+    model = source["spec"]["model"] | {"boxPredictor": {"depth": 32}}
+    training = workspace.train(
+        "misfit", model=model, continueFrom={"trainingRef": {"name": "source"}}
+    )
+    status = training.wait_for_phase("Refused")
+    stalled = condition({"status": status}, "Stalled")
+    assert stalled["reason"] == "RestoreRefused"
+    assert "box_head/" in stalled["message"]
+    assert training.jobs == []

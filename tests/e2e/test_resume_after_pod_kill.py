@@ -1,0 +1,59 @@
+"""A trainer that is killed without notice goes on from its newest checkpoint, to the same end."""
+
+import subprocess
+
+from sandbox.kube import Object
+from tests.support.site import CONTROL_STEPS, LiveTraining, Result, Workspace
+
+SAVED_STEP = 40
+HOG = """\
+open("/proc/1/oom_score_adj", "w").write("1000")
+import os
+taken = os.urandom(1 << 20) * (8 << 10)
+"""
+
+
+def test_a_pod_deleted_with_no_grace(workspace: Workspace, control: Result) -> None:
+    training = workspace.train("deleted", steps=CONTROL_STEPS)
+    training.wait_for_checkpoint(SAVED_STEP)
+    training.kube.delete(training.pod_path, grace_s=0)  # kubectl delete pod --force
+    status = training.wait_for_phase("Complete")
+    assert interruption_of(status)["reason"] == "PodDeleted"
+    assert Result.of(status) == control
+
+
+def test_a_container_killed_by_the_kernel_for_its_memory(
+    workspace: Workspace, control: Result
+) -> None:
+    resources = {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"memory": "1536Mi"}}
+    training = workspace.train("hungry", steps=CONTROL_STEPS, resources=resources)
+    training.wait_for_checkpoint(SAVED_STEP)
+    take_memory(training)
+    status = training.wait_for_phase("Complete")
+    interruption = interruption_of(status)
+    assert interruption["reason"] == "OutOfMemory"
+    assert "memory" in interruption["message"]
+    assert Result.of(status) == control
+
+
+def interruption_of(status: Object) -> Object:
+    """Return the only interruption, having checked what the status says that it cost."""
+    (interruption,) = status["interruptions"]
+    resumed, reported = interruption["resumedFromStep"], interruption["lastReportedStep"]
+    assert SAVED_STEP <= resumed < CONTROL_STEPS
+    assert interruption["attempt"] == 1
+    assert interruption["stepsLost"] == max(reported - resumed, 0)
+    assert status["stepsLost"] == interruption["stepsLost"]
+    assert status["interruptionCount"] == 1
+    assert status["attemptCount"] == 2
+    found: Object = interruption
+    return found
+
+
+def take_memory(training: LiveTraining) -> None:
+    """Use more memory than the pod may, so that the kernel kills the trainer with SIGKILL."""
+    kubectl = training.workspace.site.tools.kubectl
+    pod = training.pods[0]["metadata"]["name"]
+    within = ["--namespace", training.workspace.namespace]
+    done = subprocess.run([*kubectl, "exec", *within, pod, "--", "python3", "-c", HOG], check=False)
+    assert done.returncode != 0

@@ -1,0 +1,42 @@
+"""More steps make a training go on: its end is that of one that had them from the beginning."""
+
+from sandbox.kube import Object, condition
+from tests.support.site import CONTROL_STEPS, Result, Workspace
+
+FEWER_STEPS = CONTROL_STEPS // 2
+
+
+def test_a_finished_training_goes_on(workspace: Workspace, control: Result) -> None:
+    training = workspace.train("raised", steps=FEWER_STEPS)
+    status = training.wait_for_phase("Complete")
+    assert (status["step"], status["schedule"]["decaySteps"]) == (FEWER_STEPS, FEWER_STEPS)
+    training.patch(steps=CONTROL_STEPS)
+    status = training.wait_for_attempt(2)
+    assert condition({"status": status}, "Complete")["status"] == "False"
+    assert "completionTime" not in status
+    assert status["currentAttempt"]["resumedFromStep"] == FEWER_STEPS
+    status = training.wait_for_phase("Complete")
+    require_continued(status)
+    assert Result.of(status) == control
+
+
+def test_a_running_training_is_given_more(workspace: Workspace, control: Result) -> None:
+    training = workspace.train("extended", steps=FEWER_STEPS)
+    training.wait_for_checkpoint(0)
+    training.patch(steps=CONTROL_STEPS)
+    training.wait(tells_pending_steps, "the running attempt is told to know nothing of it")
+    status = training.wait_for_phase("Complete")
+    assert status.get("pendingChanges", []) == []
+    require_continued(status)
+    assert Result.of(status) == control
+
+
+def tells_pending_steps(found: Object) -> bool:
+    return bool(found["status"].get("pendingChanges") == ["steps"])
+
+
+def require_continued(status: Object) -> None:
+    assert status["attemptCount"] == 2
+    assert status["interruptionCount"] == 0
+    assert status["targetSteps"] == CONTROL_STEPS
+    assert status["schedule"]["decaySteps"] == FEWER_STEPS, "fixed at the first start"
