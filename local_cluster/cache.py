@@ -30,7 +30,7 @@ def choose_cache_directory(environment: Mapping[str, str]) -> Path:
     chosen = environment.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).absolute()
-    return Path(environment.get("HOME", "/root")) / ".cache" / "detection-training"
+    return Path(environment.get("HOME") or Path.home()) / ".cache" / "detection-training"
 
 
 def cache_directory() -> Path:

@@ -70,7 +70,7 @@ def build_launch(plan: Path, parent: ProcessIdentity | None) -> list[str]:
 def launch(plan: Path, log: Path, parent: ProcessIdentity | None) -> int:
     """Start a node detached from this process and its terminal; return the launcher's PID."""
     path = ":".join([os.environ["PATH"], *SYSTEM_DIRECTORIES])
-    environment = {"PATH": path, "HOME": "/root", "PYTHONUNBUFFERED": "1"}
+    environment = {"PATH": path, "HOME": str(Path.home()), "PYTHONUNBUFFERED": "1"}
     command = ["sh", "-c", DETACH, str(log), *build_launch(plan, parent)]
     done = shell.capture(command, check=True, cwd=SOURCE_ROOT, env=environment)
     return int(done.stdout)
