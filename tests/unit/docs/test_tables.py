@@ -1,0 +1,111 @@
+"""What the hand-written tables of the documentation say is what the code does."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.core.phases import TABLE
+from detection_operator.server.metrics import PREFIX, TRAINING_GAUGES, Metrics
+from detection_trainer.contract.restore_check import restored_groups
+from detection_trainer.contract.spec import RestoreMode
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+GROUPS = ("backbone", "feature_extractor", "box_head", "class_head")
+CODE = re.compile(r"`([^`]+)`")
+KSTATUS = {"False True False": "InProgress", "True False False": "Current"}
+
+
+def _section(page: str, heading: str) -> str:
+    text = (DOCS / page).read_text()
+    _, _, behind = text.partition(f"\n## {heading}\n")
+    assert behind, f"docs/{page} has no section {heading!r}"
+    return behind.partition("\n## ")[0]
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    for line in text.splitlines():
+        if line.startswith("| ") and not line.startswith("|--"):
+            yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_the_table_of_phases_is_the_one_that_is_written_to_the_status() -> None:
+    told: dict[str, list[str]] = {}
+    for phases, *cells in _rows(_section("operations.md", "GitOps")):
+        told |= dict.fromkeys(CODE.findall(phases), cells)
+    wanted = {}
+    for phase, row in TABLE.items():
+        truths = [row.ready, row.reconciling, row.stalled]
+        wanted[phase.value] = [*truths, KSTATUS.get(" ".join(truths), "Failed")]
+    assert told == wanted
+    assert set(told) == {phase.value for phase in Phase}
+
+
+def test_every_metric_is_named_and_none_that_is_not_served() -> None:
+    rows = _rows(_section("operations.md", "Watching it"))
+    told = {name for cells in rows for name in CODE.findall(cells[0])}
+    counters = {f"{name}_total" for name in _families("counter")}
+    histograms = set(_families("histogram"))
+    gauges = {f"detection_training_{name}" for name in (*TRAINING_GAUGES, "phase_info")}
+    measured = set(re.findall(r'measure\(\s*"(\w+)"', _source("program.py")))
+    assert measured
+    assert told == counters | histograms | gauges | {PREFIX + name for name in measured}
+
+
+def _families(kind: str) -> list[str]:
+    return [family.name for family in Metrics().registry.collect() if family.type == kind]
+
+
+def _source(module: str) -> str:
+    return (ROOT / "operator" / "detection_operator" / module).read_text()
+
+
+def test_the_modes_take_the_groups_that_the_table_says() -> None:
+    told = {
+        CODE.findall(cells[0])[0]: cells[1:5]
+        for cells in _rows(_section("restore-modes.md", "What is taken over"))
+        if CODE.findall(cells[0])
+    }
+    for mode in RestoreMode:
+        taken = restored_groups(mode)
+        wanted = ["from the source" if group in taken else "fresh" for group in GROUPS]
+        assert told[mode.value] == wanted
+
+
+def test_troubleshooting_names_reasons_that_there_are() -> None:
+    known = {reason.value for reason in Reason}
+    told = set()
+    for cells in _rows((DOCS / "troubleshooting.md").read_text()):
+        told |= {name for name in CODE.findall(cells[0]) if re.fullmatch(r"([A-Z][a-z]+)+", name)}
+    assert told
+    assert told <= known
+
+
+def test_troubleshooting_helps_with_whatever_needs_a_person() -> None:
+    text = (DOCS / "troubleshooting.md").read_text()
+    needs_a_person = {
+        Reason.INVALID_SPEC, Reason.RESTORE_REFUSED, Reason.SOURCE_NOT_FOUND,
+        Reason.SOURCE_HAS_NO_CHECKPOINT, Reason.LEARNING_RATE_ZERO, Reason.STORAGE_IN_USE,
+        Reason.NOT_SUPPORTED, Reason.INVALID_CONFIG, Reason.DATA_INVALID, Reason.NON_FINITE_LOSS,
+        Reason.CHECKPOINT_MISSING, Reason.NOT_FOUND, Reason.ACCESS_DENIED,
+        Reason.RETRIES_EXHAUSTED, Reason.DEADLINE_EXCEEDED, Reason.UNSCHEDULABLE,
+        Reason.IMAGE_PULL_FAILED, Reason.POD_REJECTED, Reason.REPORT_MISSING, Reason.START_FAILED,
+    }  # fmt: skip
+    missing = [reason for reason in needs_a_person if f"`{reason}`" not in text]
+    assert not missing
+
+
+def test_the_chart_takes_the_values_that_the_table_names() -> None:
+    values = yaml.safe_load((ROOT / "charts/detection-operator/values.yaml").read_text())
+    told: set[str] = set()
+    for cells in _rows(_section("operations.md", "Install")):
+        told |= set(CODE.findall(cells[0]))
+    for path in told:
+        found = values
+        for segment in path.removesuffix(".*").split("."):
+            assert segment in found, f"values.yaml has no {path}"
+            found = found[segment]
+    assert {path.partition(".")[0] for path in told} == set(values)
