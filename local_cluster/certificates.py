@@ -48,8 +48,9 @@ ADMINISTRATOR = Identity("administrator", "local-cluster-administrator", "system
 CONTROLLER_MANAGER = Identity("kube-controller-manager", "system:kube-controller-manager")
 SCHEDULER = Identity("kube-scheduler", "system:kube-scheduler")
 PROXY = Identity("kube-proxy", "system:kube-proxy")
-DNS = Identity("coredns", "system:coredns")
-PROVISIONER = Identity("provisioner", "system:local-volume-provisioner")
+# Both start together with the API server: rights written afterwards would come seconds late.
+DNS = Identity("coredns", "local-cluster-dns", "system:masters")
+PROVISIONER = Identity("provisioner", "local-cluster-provisioner", "system:masters")
 KUBELET_CLIENT = Identity("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
 
 

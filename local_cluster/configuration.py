@@ -196,49 +196,12 @@ def build_corefile(cluster: Cluster) -> str:
 """
 
 
-def build_bootstrap_objects() -> list[tuple[str, dict[str, Any]]]:
-    """Return what the API server holds from the start, with the paths: rights, storage classes."""
-    objects = [
-        _dns_role(),
-        _bind("system:coredns", "system:coredns"),
-        _bind("system:local-volume-provisioner", "system:persistent-volume-provisioner"),
+def build_storage_classes() -> list[dict[str, Any]]:
+    """Return the storage classes that claims can name; the first is the default."""
+    return [
         _storage_class("local", shared=False, is_default=True),
         _storage_class("shared", shared=True, is_default=False),
     ]
-    plurals = {
-        "ClusterRole": "clusterroles",
-        "ClusterRoleBinding": "clusterrolebindings",
-        "StorageClass": "storageclasses",
-    }
-    return [
-        (f"/apis/{content['apiVersion']}/{plurals[content['kind']]}", content)
-        for content in objects
-    ]
-
-
-def _dns_role() -> dict[str, Any]:
-    core = ["endpoints", "services", "pods", "namespaces"]
-    resources = {"": core, "discovery.k8s.io": ["endpointslices"]}
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "system:coredns"},
-        "rules": [
-            {"apiGroups": [group], "resources": names, "verbs": ["list", "watch"]}
-            for group, names in resources.items()
-        ],
-    }
-
-
-def _bind(user: str, role: str) -> dict[str, Any]:
-    group = "rbac.authorization.k8s.io"
-    return {
-        "apiVersion": f"{group}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": user},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
-        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
-    }
 
 
 def _storage_class(name: str, *, shared: bool, is_default: bool) -> dict[str, Any]:

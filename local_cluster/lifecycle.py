@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UP_NEEDS_BYTES = 4 * machine.GIB
+STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 API_TIMEOUT_S = 120.0
 NODE_TIMEOUT_S = 120.0
 
@@ -187,8 +188,8 @@ def _wait_for_api(cluster: Cluster) -> None:
             explain=lambda: diagnosis.describe_failures(cluster),
             remedy=f"read the logs in {cluster.node_state(Node(1)) / 'logs'}",
         )
-        for path, content in configuration.build_bootstrap_objects():
-            api.apply(cluster, path, content)
+        for storage_class in configuration.build_storage_classes():
+            api.apply(cluster, STORAGE_CLASSES, storage_class)
 
 
 def _run_link_command(command: list[str], inside: ProcessIdentity | None) -> None:

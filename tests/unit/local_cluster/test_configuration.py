@@ -75,7 +75,6 @@ def test_exactly_one_storage_class_is_the_default() -> None:
     annotation = "storageclass.kubernetes.io/is-default-class"
     classes = {
         content["metadata"]["name"]: content["metadata"]["annotations"][annotation]
-        for path, content in configuration.build_bootstrap_objects()
-        if path.endswith("/storageclasses")
+        for content in configuration.build_storage_classes()
     }
     assert classes == {"local": "true", "shared": "false"}
