@@ -301,6 +301,7 @@ def _notes(standing: _Standing, train: DataResult) -> list[str]:
         if before is not None and before != train.summary.digest:
             notes.append(
                 f"the training set is not the one that step {standing.manifests[0].step} was "
-                "trained on: the run goes on, but not as it would have"
+                "trained on: the run will refuse to go on; bring the files back, or make a new "
+                "training with continueFrom"
             )
     return notes

@@ -13,12 +13,22 @@ from detection_operator.cluster.client import Client
 from detection_operator.cluster.parse import parse_time
 from detection_operator.cluster.records import JobRecord, PodRecord, TrainingRecord
 from detection_operator.cluster.resources import EVENTS, JOBS, PODS, Key, Object
-from detection_operator.core.state import Job, Observed, Source, Training
+from detection_operator.core.state import (
+    Job,
+    Observed,
+    Pod,
+    PodPhase,
+    Source,
+    Training,
+    Waiting,
+)
 from detection_operator.errors import NotFoundError
 
 POD_EXPECTED_AFTER = timedelta(seconds=3)
 """The Job controller makes a pod within a second; where none comes, its events say why."""
-REJECTED_RECHECK_S = 10.0
+START_EXPECTED_AFTER = timedelta(seconds=10)
+"""A node starts a container within seconds; where it cannot, the pod's events say why."""
+EVENTS_RECHECK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,7 @@ class Gathered:
     ended_orphans: tuple[str, ...] = ()
     """Pods that were gone when they were observed: those that go later have a word to say yet."""
     recheck_after_s: float | None = None
-    """A Job has no pod yet: no event will tell why."""
+    """A Job has no pod yet, or its pod no container: only Events tell why, and none are watched."""
 
 
 class Gatherer:
@@ -52,7 +62,8 @@ class Gatherer:
         await self._confirm_absences(training)
         jobs = [await self._job(job, now) for job in self._cache.jobs(training.identity.uid)]
         orphans = self._orphans(training)
-        podless = any(_lacks_pod(job) for job in jobs)
+        held_up = any(_is_held_up(pod.pod) for pod in self._cache.pods(training.identity.uid))
+        unexplained = held_up or any(_lacks_pod(job) for job in jobs)
         return Gathered(
             observed=Observed(
                 training=training,
@@ -62,7 +73,7 @@ class Gatherer:
                 folder_owner=self._folder_owner(record),
             ),
             ended_orphans=tuple(orphan.version.uid for orphan in orphans if orphan.gone),
-            recheck_after_s=REJECTED_RECHECK_S if podless else None,
+            recheck_after_s=EVENTS_RECHECK_S if unexplained else None,
         )
 
     async def _confirm_absences(self, training: Training) -> None:
@@ -86,7 +97,8 @@ class Gatherer:
         self._cache.apply(JOBS, body)
 
     async def _job(self, record: JobRecord, now: datetime) -> Job:
-        job = replace(record.job, pods=tuple(pod.pod for pod in self._pods_of(record)))
+        pods = [await self._pod(record, pod.pod, now) for pod in self._pods_of(record)]
+        job = replace(record.job, pods=tuple(pods))
         if not _lacks_pod(job) or now - job.created_at < POD_EXPECTED_AFTER:
             return job
         return replace(job, rejected=await self._rejection(record))
@@ -95,13 +107,28 @@ class Gatherer:
         pods = self._cache.pods(record.training_uid)
         return [pod for pod in pods if pod.job_uid == record.version.uid]
 
+    async def _pod(self, record: JobRecord, pod: Pod, now: datetime) -> Pod:
+        """Return `pod` with what holds its container up: a Secret or a volume that is not there."""
+        if not _is_held_up(pod) or now - record.job.created_at < START_EXPECTED_AFTER:
+            return pod
+        event = await self._newest_event(record.namespace, pod.uid, "type=Warning")
+        if event is None:
+            return pod
+        said = str(event.get("reason", "")), str(event.get("message", ""))
+        return replace(pod, waiting=Waiting(*said, since=record.job.created_at))
+
     async def _rejection(self, record: JobRecord) -> str:
         """Return the message of the Job's newest FailedCreate event; empty where there is none."""
-        fields = f"involvedObject.uid={record.version.uid},reason=FailedCreate"
-        found = self._client.items(EVENTS, record.namespace, fields=fields)
+        event = await self._newest_event(
+            record.namespace, record.version.uid, "reason=FailedCreate"
+        )
+        return "" if event is None else str(event.get("message", ""))
+
+    async def _newest_event(self, namespace: str, uid: str, which: str) -> Object | None:
+        fields = f"involvedObject.uid={uid},{which}"
+        found = self._client.items(EVENTS, namespace, fields=fields)
         events = [event async for event in found]
-        newest = max(events, key=_event_time, default=None)
-        return "" if newest is None else str(newest.get("message", ""))
+        return max(events, key=_event_time, default=None)
 
     def _orphans(self, training: Training) -> list[PodRecord]:
         pods = self._cache.pods(training.identity.uid)
@@ -127,6 +154,12 @@ class Gatherer:
 def _lacks_pod(job: Job) -> bool:
     ended = job.complete or job.failed
     return not (job.pods or ended or job.suspended or job.deleting)
+
+
+def _is_held_up(pod: Pod) -> bool:
+    """Tell whether a node has the pod, and nothing in its status says why it does not start."""
+    explained = pod.waiting or pod.unschedulable or pod.running_since or pod.termination
+    return pod.phase is PodPhase.PENDING and bool(pod.node) and not explained
 
 
 def _event_time(event: Object) -> datetime:

@@ -184,4 +184,9 @@ _REPORT_MISSING = (
 def explain(outcome: OutcomeStatus, advice: str) -> str:
     """Return an outcome as a condition's message: what differs, and what to do."""
     parts = [outcome.message, advice, *outcome.differences]
-    return clip(" ".join(part.strip() for part in parts if part.strip()), MAX_MESSAGE)
+    return clip(" ".join(_sentence(part) for part in parts if part.strip()), MAX_MESSAGE)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?", ";")) else f"{text}."

@@ -39,7 +39,7 @@ def apply_report(status: Status, report: Report, now: datetime) -> Status:
         update={
             "sequence": report.sequence,
             "started_at": attempt.started_at or now.replace(microsecond=0),
-            "last_step": max(attempt.last_step, report.step),
+            "last_step": max(attempt.last_step, _step_told(report)),
             "resumed_from_step": _first(attempt.resumed_from_step, report.resumed_from_step),
             "outcome": outcome_status(report.outcome) if report.outcome else attempt.outcome,
         }
@@ -55,6 +55,12 @@ def apply_report(status: Status, report: Report, now: datetime) -> Status:
         **_checkpoints(report),
     }
     return _complete_interruptions(status.model_copy(update=changes), merged)
+
+
+def _step_told(report: Report) -> int:
+    """Return the step that a report proves: a checkpoint may be newer than the last measurement."""
+    saved = [record.step for record in report.checkpoints]
+    return max([report.step, *saved]) if report.resumed_from_step is not None else report.step
 
 
 def is_stale(attempt: AttemptStatus, report: Report) -> bool:

@@ -30,7 +30,7 @@ _PARALLEL_PARTS = 4
 _FULL_WORDS = ("507", "storagefull", "insufficient storage", "quotaexceeded", "insufficientspace")
 _REFUSED_WORDS = (
     "401 unauthorized", "403 forbidden", "invalidaccesskeyid", "signaturedoesnotmatch",
-    "expiredtoken",
+    "expiredtoken", "xadminusernotfound",
     # Where credentials are sought when none are given.
     "169.254.169.254", "metadata.google.internal",
 )  # fmt: skip

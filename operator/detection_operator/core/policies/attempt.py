@@ -71,7 +71,11 @@ def describe(case: Case, attempt: AttemptStatus) -> Standing:
     job, pod = case.job(attempt.job_name), pods.first_alive(case.pods(attempt.job_name))
     if job is None and pod is None:
         return _make_again(case, attempt)
-    standing: Standing | None = _stop_hung(case, attempt, job) or _describe_stopping(case, job, pod)
+    standing: Standing | None = (
+        _stop_hung(case, attempt, job)
+        or _replace_outdated(case, attempt, job)
+        or _describe_stopping(case, job, pod)
+    )
     if standing is not None or job is None:
         return standing or _make_again(case, attempt)
     if pod is None and attempt.started_at is not None:
@@ -81,6 +85,19 @@ def describe(case: Case, attempt: AttemptStatus) -> Standing:
     if wait is not None:
         return Standing(Phase.QUEUED, wait.reason, wait.message, (), wait.recheck_after_s)
     return _describe_running(case, attempt)
+
+
+def _replace_outdated(case: Case, attempt: AttemptStatus, job: Job | None) -> Standing | None:
+    """Take away a pod that has not started and is not what the spec asks for any more.
+
+    So a corrected image, node selector or Secret helps at once; the attempt is made again.
+    """
+    asked = attempt.spec_digest in {None, spec_digest(case.spec)}
+    if asked or attempt.started_at is not None or job is None or job.deleting:
+        return None
+    message = "The spec changed before the pod started: the pod is made anew."
+    action = DeleteJob(job.name, job.uid, message)
+    return Standing(Phase.QUEUED, Reason.ATTEMPT_CREATED, message, (action,))
 
 
 def _describe_running(case: Case, attempt: AttemptStatus) -> Standing:

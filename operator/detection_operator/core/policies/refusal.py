@@ -11,8 +11,8 @@ def refuse_unsupported(case: Case) -> Standing | None:
     if case.spec.workers == 1:
         return None
     message = (
-        f"spec.workers is {case.spec.workers}; this version trains with one worker: set workers: 1 "
-        "(it may have several GPUs)."
+        f"spec.workers is {case.spec.workers}; this version trains with one worker on one GPU: set "
+        "workers: 1."
     )
     return Standing(Phase.REFUSED, Reason.NOT_SUPPORTED, message)
 

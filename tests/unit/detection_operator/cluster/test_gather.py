@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.gather import REJECTED_RECHECK_S, Gathered, Gatherer
+from detection_operator.cluster.gather import EVENTS_RECHECK_S, Gathered, Gatherer
 from detection_operator.cluster.resources import EVENTS, JOBS, PODS, TRAININGS, Key, Object
 from detection_operator.errors import UnavailableError
 from tests.support.cluster_objects import (
@@ -50,7 +50,8 @@ async def test_a_training_that_is_gone_is_nothing(api: FakeCluster, cache: Cache
 async def test_a_job_comes_with_its_pods(api: FakeCluster, cache: Cache) -> None:
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
     cache.apply(JOBS, job())
-    cache.apply(PODS, pod())
+    running = container_status(running={"startedAt": "2026-11-24T10:00:00Z"})
+    cache.apply(PODS, pod(status=running))
     found = await gather(api, cache)
     [made] = found.observed.jobs
     assert [p.uid for p in made.pods] == [POD_UID]
@@ -127,7 +128,7 @@ async def test_a_job_without_a_pod_tells_the_newest_reason(api: FakeCluster, cac
     cache.apply(JOBS, job())
     found = await gather(api, cache)
     assert found.observed.jobs[0].rejected == "violates PodSecurity"
-    assert found.recheck_after_s == REJECTED_RECHECK_S
+    assert found.recheck_after_s == EVENTS_RECHECK_S
 
 
 async def test_a_job_that_was_just_made_is_given_a_moment(api: FakeCluster, cache: Cache) -> None:
@@ -136,7 +137,25 @@ async def test_a_job_that_was_just_made_is_given_a_moment(api: FakeCluster, cach
     found = await gather(api, cache, CREATED + timedelta(seconds=1))
     assert found.observed.jobs[0].rejected == ""
     assert api.called("list", EVENTS) == []
-    assert found.recheck_after_s == REJECTED_RECHECK_S
+    assert found.recheck_after_s == EVENTS_RECHECK_S
+
+
+async def test_a_pod_that_does_not_start_tells_what_its_events_say(
+    api: FakeCluster, cache: Cache
+) -> None:
+    missing = 'MountVolume.SetUp failed for volume "credentials-0": secret "s3" not found'
+    event = {"metadata": {"name": "e"}, "involvedObject": {"uid": POD_UID}, "message": missing}
+    api.put(EVENTS, {**event, "type": "Warning", "reason": "FailedMount"})
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(JOBS, job())
+    cache.apply(PODS, pod())
+    early = await gather(api, cache, CREATED + timedelta(seconds=5))
+    assert early.observed.jobs[0].pods[0].waiting is None
+    found = await gather(api, cache)
+    waiting = found.observed.jobs[0].pods[0].waiting
+    assert waiting is not None
+    assert (waiting.reason, waiting.message) == ("FailedMount", missing)
+    assert found.recheck_after_s == EVENTS_RECHECK_S
 
 
 async def test_no_event_says_nothing(api: FakeCluster, cache: Cache) -> None:

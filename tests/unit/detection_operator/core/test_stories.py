@@ -10,7 +10,18 @@ from detection_operator.core.policies.retry import delay_s
 from detection_operator.core.state import Job
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
-from tests.support.observations import Story, ago, ended_pod, job, pod, record, report, spec
+from tests.support.observations import (
+    Story,
+    ago,
+    ended_pod,
+    job,
+    pending_pod,
+    pod,
+    record,
+    report,
+    spec,
+    waiting,
+)
 
 
 def ending(code: ExitCode, message: str = "as said") -> Outcome:
@@ -90,6 +101,23 @@ def test_what_an_operator_missed_is_read_from_the_pod() -> None:
     assert (status.phase, status.step, status.metrics) == ("Complete", 100, {"mAP": "0.31"})
     assert status.latest_checkpoint is not None
     assert status.latest_checkpoint.step == 100
+
+
+def test_a_pod_that_waits_is_made_anew_once_the_spec_is_corrected() -> None:
+    story = Story(spec(), Status())
+    story.plan()
+    held = pending_pod(waiting=waiting("ImagePullBackOff", since=story.now))
+    story.jobs = (job(held, created_at=story.now),)
+    story.plan()
+    story.edit(image="trainer:mended")
+    decided = story.plan()
+    assert [type(action) for action in decided.actions] == [DeleteJob]
+    assert "made anew" in next(c for c in story.status.conditions if c.type == "Ready").message
+    story.jobs = ()
+    action = story.start()
+    assert (action.number, action.image) == (1, "trainer:mended")
+    assert story.status.interruption_count == 0
+    assert story.status.pending_changes == []
 
 
 def test_saved_on_a_drain_loses_nothing() -> None:
