@@ -31,7 +31,7 @@ class Binary:
     duration: str
 
 
-COMPONENTS = Binary("components", ".", "3-6 minutes")
+COMPONENTS = Binary("components", ".", "4-8 minutes")
 PAUSE = Binary("pause", "./pause", "seconds")
 HELM = Binary("helm", "helm.sh/helm/v3/cmd/helm", "half a minute")
 S3_SERVER = Binary("versitygw", "github.com/versity/versitygw/cmd/versitygw", "a minute")
