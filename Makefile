@@ -95,3 +95,15 @@ cluster-down: ## stop the local cluster; nothing stays but the cache
 .PHONY: cluster-status
 cluster-status: ## what runs in the local cluster
 	$(PYTHON) -m local_cluster status
+
+.PHONY: cluster-prepare
+cluster-prepare: ## install packages and build programs for the local cluster, start nothing
+	$(PYTHON) -m local_cluster prepare
+
+.PHONY: images
+images: ## build both images into the local cluster's registry
+	$(PYTHON) -m local_cluster build-images
+
+.PHONY: cluster-prune
+cluster-prune: ## free the disk of old images and of clusters that are down
+	$(PYTHON) -m local_cluster prune
