@@ -79,9 +79,12 @@ class Cache:
         return self._pods.get(uid)
 
     def sharing(self, folder: str) -> list[TrainingRecord]:
-        """Return the trainings with this checkpoint folder, the oldest first."""
+        """Return the trainings with this checkpoint folder, the oldest first.
+
+        Times have whole seconds: of those made in the same one, who has begun comes first.
+        """
         found = [self._trainings[key] for key in self._folders.get(folder, ())]
-        return sorted(found, key=lambda record: (record.created_at, record.version.uid))
+        return sorted(found, key=_seniority)
 
     def versions(self, resource: Resource) -> dict[str, Version]:
         """Return the version of every object of a kind that is thought to exist, by uid."""
@@ -228,3 +231,7 @@ def _discard(index: dict[K, set[V]], key: K, value: V) -> None:
     values.discard(value)
     if not values:
         del index[key]
+
+
+def _seniority(record: TrainingRecord) -> tuple[str, bool, str]:
+    return record.created_at, record.attempt is None, record.version.uid

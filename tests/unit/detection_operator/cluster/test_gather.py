@@ -193,6 +193,18 @@ async def test_the_folder_belongs_to_the_older_training(api: FakeCluster, cache:
     assert found.observed.folder_owner is None
 
 
+async def test_of_two_made_in_one_second_the_folder_is_whose_who_has_begun(
+    api: FakeCluster, cache: Cache
+) -> None:
+    storage = {"storage": {"uri": "s3://runs/one"}}
+    cache.apply(TRAININGS, stored_training("birds", uid="0", checkpoints=storage))
+    cache.apply(TRAININGS, stored_training(status=attempt_status(), checkpoints=storage))
+    assert (await gather(api, cache)).observed.folder_owner is None
+    found = await Gatherer(api, cache).gather(Key("vision", "birds"), LATER)
+    assert found is not None
+    assert found.observed.folder_owner == "vision/trees"
+
+
 async def test_a_folder_that_is_not_said_is_nobodys(api: FakeCluster, cache: Cache) -> None:
     cache.apply(TRAININGS, newer(stored_training(checkpoints={})))
     found = await gather(api, cache)
