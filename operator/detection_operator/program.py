@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 START_RETRY_S = 2.0
 KOPF_STOP_S = 15.0
-TLS_CLOSE_S = 0.1
+TLS_CLOSE_S = 0.25
 CRD = f"{TRAININGS.plural}.detectiontraining.dev"
 
 

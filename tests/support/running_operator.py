@@ -1,6 +1,7 @@
 """The operator as its process runs it, in a thread with an event loop of its own."""
 
 import asyncio
+import gc
 import json
 import threading
 import time
@@ -24,6 +25,8 @@ class RunningOperator:
     """Started by `with`; ended in good order when left."""
 
     environment: Mapping[str, str]
+    waits: bool = True
+    """Whether `with` waits until it is ready."""
     error: BaseException | None = None
     operator: Operator | None = None
     _loop: asyncio.AbstractEventLoop | None = None
@@ -33,25 +36,34 @@ class RunningOperator:
 
     def __enter__(self) -> Self:
         """Start it, and wait until it watches."""
-        self.start()
-        self.wait_ready()
+        self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
+        self._thread.start()
+        if self.waits:
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.stop()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop it."""
         self.stop()
 
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
-        self._thread.start()
-
     def stop(self) -> None:
         """End it as SIGTERM does; raise what it failed with."""
-        if self._loop is not None and self._stop is not None:
+        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stop.set)
         self.join()
         if self.error is not None:
             raise self.error
+
+    def wait_error(self) -> BaseException:
+        """Wait until it has failed; return what it failed with, once."""
+        self.join()
+        error, self.error = self.error, None
+        assert error is not None, "it ended without an error"
+        return error
 
     def join(self) -> None:
         """Wait until it has ended."""
@@ -113,6 +125,8 @@ class RunningOperator:
             asyncio.run(self._main())
         except BaseException as error:  # noqa: BLE001 - raised again where the test waits
             self.error = error
+        # What the loop left must not be finalized in the middle of another test.
+        gc.collect()
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

@@ -109,7 +109,8 @@ class Client:
         accept = METADATA_ONLY if metadata_only else JSON
         while True:
             page = await self.request("list", resource.path(namespace), query=query, accept=accept)
-            for item in page["items"]:
+            # An empty list of metadata alone has null for its items.
+            for item in page["items"] or ():
                 yield item
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster.apply import Applier
@@ -22,7 +23,6 @@ from detection_operator.errors import (
     ConflictError,
     NotFoundError,
     OperatorError,
-    UnavailableError,
 )
 from detection_operator.logs import about
 
@@ -121,7 +121,7 @@ class Reconciler:
             await self._applier.apply(replace(known.training, status=plan.status), plan)
             return self._recheck(key, gathered, plan)
         msg = f"the status changed under each of {MAX_CONFLICTS} decisions"
-        raise UnavailableError(f"reconciling {key}", 409, msg)
+        raise ConflictError(f"reconciling {key}", HTTPStatus.CONFLICT, msg)
 
     def _recheck(self, key: Key, gathered: Gathered, plan: Plan) -> float | None:
         if self._cache.drop_ended_orphans(gathered.ended_orphans):

@@ -27,7 +27,6 @@ from detection_operator.errors import (
     ConflictError,
     NotFoundError,
     RefusedError,
-    UnavailableError,
 )
 from detection_operator.logs import about
 from detection_trainer.contract.report import Report
@@ -102,7 +101,7 @@ class ReportWriter:
                 await self._events.tell(training.identity, event)
             return True
         msg = f"the status changed under each of {MAX_CONFLICTS} attempts to write it"
-        raise UnavailableError(f"writing the report of {key}", 0, msg)
+        raise ConflictError(f"writing the report of {key}", HTTPStatus.CONFLICT, msg)
 
     def overlay(self, training: Training) -> Training:
         """Return `training` with the report that waits: decisions are to know all there is."""

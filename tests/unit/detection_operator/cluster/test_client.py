@@ -89,6 +89,12 @@ async def test_a_list_is_read_page_by_page(server: Scene) -> None:
     assert first.headers["Accept"] == METADATA_ONLY
 
 
+async def test_an_empty_list_of_metadata_has_null_for_its_items(server: Scene) -> None:
+    behind, client, _ = server
+    behind.answers = [(200, {"metadata": {}, "items": None})]
+    assert [item async for item in client.items(PODS, "vision", metadata_only=True)] == []
+
+
 async def test_a_deletion_is_in_the_background_and_of_this_uid_only(server: Scene) -> None:
     behind, client, _ = server
     behind.answers = [(200, {}), (200, {})]

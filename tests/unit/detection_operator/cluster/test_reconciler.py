@@ -20,7 +20,7 @@ from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Silence
 from detection_operator.core.actions import Plan, StartAttempt
 from detection_operator.core.state import Observed, PolicySettings
-from detection_operator.errors import UnavailableError
+from detection_operator.errors import ConflictError, UnavailableError
 from detection_operator.manifests import Manifests
 from tests.support.cluster_objects import (
     JOB,
@@ -138,7 +138,7 @@ async def test_on_a_conflict_it_reads_again_and_decides_again() -> None:
 async def test_conflicts_without_end_are_left_for_later() -> None:
     scene = Scene(step_to(5))
     scene.api.before_status = lambda: scene.api.put(TRAININGS, stored_training())
-    with pytest.raises(UnavailableError, match=f"each of {MAX_CONFLICTS} decisions"):
+    with pytest.raises(ConflictError, match=f"each of {MAX_CONFLICTS} decisions"):
         await scene.reconciler.reconcile(TREES)
 
 

@@ -14,7 +14,7 @@ from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.resources import EVENTS, TRAININGS, Key, Object
 from detection_operator.cluster.status import StatusWriter
-from detection_operator.errors import RefusedError, UnavailableError
+from detection_operator.errors import ConflictError, RefusedError, UnavailableError
 from detection_trainer.contract.report import Report
 from tests.support.cluster_objects import UID, attempt_status, newer, stored_training
 from tests.support.fake_cluster import FakeCluster
@@ -196,7 +196,7 @@ async def test_conflicts_without_end_are_left_to_the_trainer_to_send_again() -> 
     scene = Scene()
     body = stored_training(status=attempt_status())
     scene.api.before_status = lambda: scene.api.put(TRAININGS, body)
-    with pytest.raises(UnavailableError, match="status changed"):
+    with pytest.raises(ConflictError, match="status changed"):
         await scene.take(report(1, 1))
 
 
