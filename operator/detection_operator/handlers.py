@@ -5,7 +5,9 @@ since Kopf would call plain functions in other threads. Kopf writes nothing:
 no annotation, no finalizer, no Event; what it would write through `patch` is never touched.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import aiohttp
@@ -21,6 +23,7 @@ LIST_CHUNK = 500
 IDLE_S = 0.2
 REQUEST_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
+ORPHANS_S = 5.0
 EXITING_TIMEOUT_S = 20.0
 """Below the pod's grace period."""
 
@@ -66,6 +69,61 @@ def build_settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.process.ultimate_exiting_timeout = EXITING_TIMEOUT_S
     return settings
+
+
+class Watching:
+    """Kopf's tasks, from their start to their end."""
+
+    def __init__(self, registry: kopf.OperatorRegistry, namespaces: Collection[str]) -> None:
+        """Watch `namespaces` (none: all of them)."""
+        self._registry, self._namespaces = registry, namespaces
+        self._stop, self._before = asyncio.Event(), set[asyncio.Task[Any]]()
+        self._root: Collection[asyncio.Task[Any]] = ()
+
+    async def start(self) -> None:
+        """Start them. Kopf takes SIGTERM and SIGINT for itself, where it can."""
+        self._before = asyncio.all_tasks()
+        self._root = await kopf.spawn_tasks(
+            registry=self._registry,
+            settings=build_settings(),
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            standalone=True,
+            stop_flag=self._stop,
+        )
+
+    async def wait_end(self) -> None:
+        """Wait until they end by themselves, and raise why: an ERROR event in one watch does it."""
+        await asyncio.wait(self._root, return_when=asyncio.FIRST_COMPLETED)
+        if (error := self._error()) is not None:
+            raise error
+
+    async def stop(self) -> None:
+        """End them, if they were started."""
+        if not self._root:
+            return
+        self._stop.set()
+        if self._error() is not None:
+            await self._end_orphans()
+        # What they failed with is known already.
+        with contextlib.suppress(Exception):
+            await kopf.run_tasks(self._root, ignored=self._before)
+
+    def _error(self) -> BaseException | None:
+        done = [task for task in self._root if task.done() and not task.cancelled()]
+        return next((error for task in done if (error := task.exception())), None)
+
+    async def _end_orphans(self) -> None:
+        """End the watches that did not fail.
+
+        Kopf leaves them alone, closes their session, and then waits for them for ever while they
+        wait for credentials that nobody brings any more.
+        """
+        orphans = asyncio.all_tasks() - self._before - set(self._root)
+        for task in orphans:
+            task.cancel()
+        if orphans:
+            await asyncio.wait(orphans, timeout=ORPHANS_S)
 
 
 def build_registry(

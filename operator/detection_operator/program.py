@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 
-import kopf
 from aiohttp import web
 
 from detection_operator import handlers
@@ -46,7 +45,6 @@ from detection_trainer.contract.runtime import REPORT_AUDIENCE
 logger = logging.getLogger(__name__)
 
 START_RETRY_S = 2.0
-KOPF_STOP_S = 15.0
 TLS_CLOSE_S = 0.25
 CRD = f"{TRAININGS.plural}.detectiontraining.dev"
 
@@ -194,24 +192,38 @@ class Operator:
         site = await open_site(self.routes(), settings.listen_host, settings.listen_port)
         self.on_listening(site.addresses[0][1])
         tasks = [asyncio.create_task(self.lag.run(), name="event loop lag")]
-        kopf_stop = asyncio.Event()
+        watching = self._build_watching()
         try:
-            if not await _unless(stop, self._begin()):
-                return
-            tasks += self._start_work()
-            # Kopf ends every task that is younger than itself when it ends: it comes last.
-            tasks.append(asyncio.create_task(self._watch(kopf_stop, stop), name="watches"))
-            self.startup.waits_for = ""
-            logger.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
-            await self._wait(stop, tasks)
+            if await _unless(stop, self._begin()):
+                tasks += self._start_work()
+                # Kopf ends every task that is younger than itself when it ends: it comes last.
+                await watching.start()
+                handle_signals(stop)
+                tasks.append(asyncio.create_task(watching.wait_end(), name="watches"))
+                self.startup.waits_for = ""
+                logger.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
+                await self._wait(stop, tasks)
         finally:
             logger.info("ending")
             await site.cleanup()
             await self.reports.close()
-            await _end(tasks, kopf_stop)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await watching.stop()
             await self.client.close()
             # TLS connections are closed by the loop once it comes around.
             await asyncio.sleep(TLS_CLOSE_S)
+
+    def _build_watching(self) -> handlers.Watching:
+        configuration = self.client.configuration
+        registry = handlers.build_registry(
+            self.cache,
+            self.queue,
+            lambda: open_watch_session(configuration, self.watches),
+            configuration.host,
+        )
+        return handlers.Watching(registry, self.settings.namespaces)
 
     async def _begin(self) -> None:
         """Wait until the cluster lets us list everything, and take it in."""
@@ -240,29 +252,6 @@ class Operator:
         work = [self.reconciler.work() for _ in range(count)]
         named = [asyncio.create_task(w, name=f"worker {i}") for i, w in enumerate(work)]
         return [*named, asyncio.create_task(self.resync.run(), name="resync")]
-
-    async def _watch(self, kopf_stop: asyncio.Event, stop: asyncio.Event) -> None:
-        configuration = self.client.configuration
-        registry = handlers.build_registry(
-            self.cache,
-            self.queue,
-            lambda: open_watch_session(configuration, self.watches),
-            configuration.host,
-        )
-        started = asyncio.Event()
-        signals = asyncio.create_task(_take_signals_back(started, stop))
-        try:
-            await kopf.operator(
-                registry=registry,
-                settings=handlers.build_settings(),
-                clusterwide=not self.settings.namespaces,
-                namespaces=self.settings.namespaces,
-                standalone=True,
-                stop_flag=kopf_stop,
-                ready_flag=started,
-            )
-        finally:
-            signals.cancel()
 
     async def _wait(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
         stopping = asyncio.create_task(stop.wait())
@@ -296,17 +285,14 @@ def explain_start(error: ClusterError) -> str:
 
 
 def handle_signals(stop: asyncio.Event) -> None:
-    """Let SIGTERM and SIGINT set `stop`, where this is the main thread."""
+    """Let SIGTERM and SIGINT set `stop`, where this is the main thread.
+
+    Called again once Kopf has started, which would stop at once on a signal of its own.
+    """
     loop = asyncio.get_running_loop()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-
-
-async def _take_signals_back(started: asyncio.Event, stop: asyncio.Event) -> None:
-    """Handle signals ourselves again: Kopf, once started, would stop before reports are written."""
-    await started.wait()
-    handle_signals(stop)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
@@ -321,20 +307,6 @@ async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> boo
         return False
     await working
     return True
-
-
-async def _end(tasks: list[asyncio.Task[None]], kopf_stop: asyncio.Event) -> None:
-    """End our tasks, then Kopf, which is given a while."""
-    kopf_stop.set()
-    watching = [task for task in tasks if task.get_name() == "watches"]
-    for task in tasks:
-        if task not in watching:
-            task.cancel()
-    if watching:
-        await asyncio.wait(watching, timeout=KOPF_STOP_S)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def run(settings: Settings) -> None:

@@ -11,6 +11,7 @@ import pytest
 from detection_operator import __main__ as command
 from detection_operator import errors, logs, program
 from detection_operator.errors import ClusterError, OperatorError
+from detection_operator.handlers import Watching
 from detection_operator.program import EndedError, Operator, explain_start, handle_signals
 from detection_operator.settings import Settings
 
@@ -83,7 +84,8 @@ async def test_a_part_that_ends_ends_the_whole_with_an_error(
         raise RuntimeError("ERROR event in a watch")
 
     monkeypatch.setattr(Operator, "_begin", nothing)
-    monkeypatch.setattr(Operator, "_watch", broken)
+    for name, stand_in in (("start", nothing), ("wait_end", broken), ("stop", nothing)):
+        monkeypatch.setattr(Watching, name, stand_in)
     with pytest.raises(EndedError, match="watches ended: RuntimeError"):
         await asyncio.wait_for(operator.run(asyncio.Event()), 10)
 
