@@ -1,0 +1,165 @@
+"""The chart as helm renders it: every variant holds for the API server, and asks for little."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox.kube import ApiError, Kube
+from tests.support.fixtures import NAMESPACES
+
+pytestmark = pytest.mark.usefixtures("kubeconfig")
+
+CHART = Path(__file__).parents[2] / "charts" / "detection-operator"
+COLLECTIONS = {
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "Service": "/api/v1/namespaces/{}/services",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+}
+Object = dict[str, Any]
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    local = os.environ.get("CLUSTER", "local") != "current"
+    program = (sys.executable, "-m", "local_cluster", "helm", "--name", "integration")
+    command = [*(program if local else ("helm",)), *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def render(*values: str) -> list[Object]:
+    """Return the chart's objects with `values` (each `key=value`) set."""
+    settings = [part for value in values for part in ("--set", value)]
+    named = ("template", "release", str(CHART), "--namespace", "system", "--kube-version", "1.34.4")
+    done = helm(*named, *settings)
+    assert done.returncode == 0, done.stderr
+    return [found for found in yaml.safe_load_all(done.stdout) if found]
+
+
+def only(objects: list[Object], kind: str) -> Object:
+    [found] = [body for body in objects if body["kind"] == kind]
+    return found
+
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "as it comes": (),
+    "for two namespaces": ("watchNamespaces={a,b}",),
+    "with a network policy": ("networkPolicy.enabled=true",),
+    "where issuer discovery is shut": ("rbac.issuerDiscovery=true",),
+    "with the rights bound by hand": (
+        "rbac.create=false",
+        "rbac.aggregateToUserRoles=false",
+        "serviceAccount.create=false",
+        "serviceAccount.name=mine",
+    ),
+    "on nodes of its own": (
+        "nodeSelector.disk=ssd",
+        "tolerations[0].operator=Exists",
+        "priorityClassName=high",
+        "podLabels.team=vision",
+        "podAnnotations.scrape=yes",
+        "imagePullSecrets[0].name=registry",
+    ),
+}
+
+
+@pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS.keys())
+def test_the_api_server_takes_every_object(
+    kube: Kube, namespace: str, values: tuple[str, ...]
+) -> None:
+    for body in render(*values):
+        if body["kind"] == "CustomResourceDefinition":
+            continue
+        # Namespaces that the release would be in do not exist here.
+        body["metadata"].pop("namespace", None)
+        collection = COLLECTIONS[body["kind"]].format(namespace)
+        made = kube.create(collection, body, dry_run=True)
+        warnings = made["metadata"].get("annotations", {})
+        assert "pod-security" not in json.dumps(warnings)
+
+
+def test_its_pod_passes_the_restricted_level(kube: Kube, namespace: str) -> None:
+    pod = only(render(), "Deployment")["spec"]["template"]
+    pod["spec"].pop("serviceAccountName")
+    pods = f"{NAMESPACES}/{namespace}/pods"
+    kube.create(pods, {"metadata": {"name": "operator"}, "spec": pod["spec"]}, dry_run=True)
+    container = pod["spec"]["containers"][0]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    container["securityContext"] = {"privileged": True}
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        kube.create(pods, {"metadata": {"name": "operator"}, "spec": pod["spec"]}, dry_run=True)
+
+
+@pytest.mark.parametrize("values", [(), ("watchNamespaces={a,b}",)], ids=["cluster", "namespaces"])
+def test_it_asks_for_no_wildcard_and_no_secret(values: tuple[str, ...]) -> None:
+    rules = [
+        rule
+        for body in render(*values)
+        if body["kind"] in {"Role", "ClusterRole"}
+        for rule in body["rules"]
+    ]
+    text = json.dumps(rules)
+    assert "*" not in text
+    assert "secrets" not in text
+    writes = {
+        resource: set(rule["verbs"]) & {"create", "update", "patch", "delete"}
+        for rule in rules
+        for resource in rule["resources"]
+        if resource == "detectiontrainings/status"
+    }
+    assert writes["detectiontrainings/status"] <= {"patch"}
+
+
+def test_a_namespaced_install_has_no_rights_beyond_its_namespaces() -> None:
+    objects = render("watchNamespaces={a,b}", "rbac.aggregateToUserRoles=false")
+    assert not [body for body in objects if body["kind"].startswith("ClusterRole")]
+    roles = [body["metadata"]["namespace"] for body in objects if body["kind"] == "Role"]
+    assert roles == ["a", "b"]
+    container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["DETECTION_OPERATOR_NAMESPACES"] == "a,b"
+
+
+def test_the_crd_is_upgraded_with_the_release_and_outlives_it() -> None:
+    rendered = only(render(), "CustomResourceDefinition")
+    assert rendered["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    source = yaml.safe_load((CHART / "files" / "detectiontrainings.yaml").read_text())
+    assert rendered["spec"] == source["spec"]
+    kinds = {body["kind"] for body in render("crds.install=false")}
+    assert "CustomResourceDefinition" not in kinds
+
+
+def test_pods_find_the_operator_by_its_service() -> None:
+    objects = render("service.port=8088")
+    service = only(objects, "Service")
+    container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    expected = f"http://{service['metadata']['name']}.system.svc:8088"
+    assert environment["DETECTION_OPERATOR_REPORT_URL"] == expected
+    assert service["spec"]["ports"][0]["port"] == 8088
+
+
+REFUSED = {
+    "a value that is not there": ("colour=green", "colour"),
+    "a log format that is not there": ("logFormat=xml", "logFormat"),
+    "no workers": ("workers=0", "workers"),
+    "a namespace that cannot be": ("watchNamespaces={A_B}", "watchNamespaces"),
+    "a report URL without a scheme": ("reportURL=operator:80", "reportURL"),
+    "no name for the service account": ("serviceAccount.create=false", "serviceAccount.name"),
+}
+
+
+@pytest.mark.parametrize(("value", "named"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_value_that_does_not_hold_is_refused_by_name(value: str, named: str) -> None:
+    done = helm("template", "release", str(CHART), "--kube-version", "1.34.4", "--set", value)
+    assert done.returncode != 0
+    assert named in done.stderr
