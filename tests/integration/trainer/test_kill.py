@@ -103,7 +103,7 @@ def test_sigterm_saves_the_step_and_exits_40(place: RunPlace) -> None:
         assert process.returncode == 40
     saved = place.steps("term")[-1]
     assert saved >= 3
-    outcome = json.loads(log.read_text())
+    outcome = json.loads(log.read_text())["outcome"]
     assert outcome["exitCode"] == 40
     assert f"checkpoint is of step {saved}" in outcome["message"]
 
@@ -129,4 +129,4 @@ def test_an_error_is_one_line_an_outcome_and_an_exit_code(place: RunPlace, tmp_p
     lines = [line for line in errors.splitlines() if line.startswith("detection-trainer:")]
     assert len(lines) == 1
     assert "NotFound" in lines[0]
-    assert json.loads(log.read_text())["reason"] == "NotFound"
+    assert json.loads(log.read_text())["outcome"]["reason"] == "NotFound"
