@@ -35,12 +35,13 @@ def test_full_with_other_classes_needs_no_pod_to_be_refused(workspace: Workspace
 def test_continue_from_another_model_is_refused(workspace: Workspace) -> None:
     source = workspace.document("source", suspend=True)
     workspace.apply(source)
-    model = source["spec"]["model"] | {"boxPredictor": {"depth": 32}}
+    heads = source["spec"]["model"]["boxPredictor"] | {"depth": 32}
+    model = source["spec"]["model"] | {"boxPredictor": heads}
     training = workspace.train(
         "misfit", model=model, continueFrom={"trainingRef": {"name": "source"}}
     )
     status = training.wait_for_phase("Refused")
     stalled = condition({"status": status}, "Stalled")
     assert stalled["reason"] == "RestoreRefused"
-    assert "box_head/" in stalled["message"]
+    assert "model.boxPredictor.depth: there 16, here 32" in stalled["message"]
     assert training.jobs == []

@@ -7,9 +7,13 @@ from tests.support.site import CONTROL_STEPS, LiveTraining, Result, Workspace
 
 SAVED_STEP = 40
 HOG = """\
+import os, signal
 open("/proc/1/oom_score_adj", "w").write("1000")
-import os
-taken = os.urandom(1 << 20) * (8 << 10)
+for _ in range(20):
+    if os.fork() == 0:
+        break
+taken = os.urandom(1 << 20) * 96
+signal.pause()
 """
 
 
@@ -51,7 +55,10 @@ def interruption_of(status: Object) -> Object:
 
 
 def take_memory(training: LiveTraining) -> None:
-    """Use more memory than the pod may, so that the kernel kills the trainer with SIGKILL."""
+    """Use more memory than the pod may, so that the kernel kills its largest process, process 1.
+
+    That is the trainer: what takes the memory is many small ones.
+    """
     kubectl = training.workspace.site.tools.kubectl
     pod = training.pods[0]["metadata"]["name"]
     within = ["--namespace", training.workspace.namespace]

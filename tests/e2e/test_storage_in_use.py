@@ -7,7 +7,7 @@ from tests.support.site import Workspace
 def test_a_folder_is_not_shared(workspace: Workspace) -> None:
     checkpoints = {"storage": {"uri": workspace.folder_uri("shared")}}
     first = workspace.train("first", steps=20, checkpoints=checkpoints)
-    first.wait_for_phase("Queued", "Starting", "Running", "Complete")
+    first.wait_for_checkpoint(0)
     second = workspace.train("second", steps=20, checkpoints=checkpoints)
     status = second.wait_for_phase("Refused")
     stalled = condition({"status": status}, "Stalled")
