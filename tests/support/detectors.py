@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from detection_trainer.contract.spec import Model
+from detection_trainer.contract.model import Model
 from detection_trainer.models import Detector, build_detector
 
 

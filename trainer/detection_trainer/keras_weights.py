@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detection_trainer.contract.backbone_shapes import RANDOM_STATE, RESIDUAL, backbone_shapes
-from detection_trainer.contract.spec import Backbone, Model
+from detection_trainer.contract.model import Backbone, Model
 from detection_trainer.errors import RestoreRefusedError, StorageUnavailableError
 
 _URI = re.compile(r"^keras://([^/]+)/imagenet/?$")

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from detection_trainer.contract.base import ClassName, Contract, Digest
+from detection_trainer.contract.model import Model
 from detection_trainer.contract.report import Restored, Step
 from detection_trainer.contract.schedule import Cycles
-from detection_trainer.contract.spec import Model
 from detection_trainer.contract.training import Identity, explain
 from detection_trainer.errors import CheckpointMissingError, DamagedCheckpointError
 

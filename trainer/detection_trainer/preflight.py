@@ -19,12 +19,7 @@ from detection_trainer.contract.base import Contract, Digest
 from detection_trainer.contract.report import VariableCounts
 from detection_trainer.contract.restore_check import compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
-from detection_trainer.contract.spec import (
-    Place,
-    RestoreMode,
-    TrainingSpec,
-    config_digest,
-)
+from detection_trainer.contract.spec import Place, RestoreMode, TrainingSpec, config_digest
 from detection_trainer.contract.training import Training
 from detection_trainer.cycles import choose_cycles
 from detection_trainer.data.dataset import VERIFIED_BYTES, DatasetSummary, open_dataset

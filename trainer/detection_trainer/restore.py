@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from detection_trainer.contract.model import Model
 from detection_trainer.contract.report import Restored, VariableCounts
 from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
-from detection_trainer.contract.spec import Model, RestoreMode
+from detection_trainer.contract.spec import RestoreMode
 from detection_trainer.errors import RestoreRefusedError, TrainerError
 from detection_trainer.keras_weights import KerasWeights
 from detection_trainer.models.detector import Detector

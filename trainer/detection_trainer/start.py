@@ -7,12 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detection_trainer.contract.report import SkippedCheckpoint
-from detection_trainer.contract.spec import (
-    ContinueSource,
-    RestoreMode,
-    RestoreSource,
-    TrainingSpec,
-)
+from detection_trainer.contract.spec import ContinueSource, RestoreMode, RestoreSource, TrainingSpec
 from detection_trainer.errors import CheckpointMissingError, InvalidConfigError
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from detection_trainer import restore as restoring
 from detection_trainer.contract.exit_codes import ExitCode
-from detection_trainer.contract.spec import Backbone, Model, RestoreMode
+from detection_trainer.contract.model import Backbone, Model
+from detection_trainer.contract.spec import RestoreMode
 from detection_trainer.errors import (
     RestoreRefusedError,
     StorageUnavailableError,

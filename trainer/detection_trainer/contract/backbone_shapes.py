@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from detection_trainer.contract.spec import Backbone
+from detection_trainer.contract.model import Backbone
 
 Shape = tuple[int, ...]
 Variable = tuple[int, str, Shape]

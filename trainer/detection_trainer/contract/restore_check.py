@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from detection_trainer.contract.backbone_shapes import RANDOM_STATE, Shape
-from detection_trainer.contract.spec import Model, RestoreMode
+from detection_trainer.contract.model import Model
+from detection_trainer.contract.spec import RestoreMode
 
 _NAMES_SHOWN = 10
 _DIFFERENCES_SHOWN = 3

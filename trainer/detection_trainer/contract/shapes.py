@@ -12,7 +12,7 @@ from detection_trainer.contract.backbone_shapes import (
     batch_norm,
     convolution,
 )
-from detection_trainer.contract.spec import Backbone, Model
+from detection_trainer.contract.model import Backbone, Model
 
 
 def variable_shapes(model: Model, num_classes: int) -> dict[str, Shape]:

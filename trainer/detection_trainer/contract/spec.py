@@ -19,11 +19,10 @@ from detection_trainer.contract.base import (
     canonical_digest,
     dump,
 )
+from detection_trainer.contract.model import Fraction, Model, PositiveFloat
 from detection_trainer.contract.rules import cel, exactly_one_of, with_rules
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
-PositiveFloat = Annotated[float, Field(gt=0.0, le=1e9)]
 
 KUBERNETES_FIELDS = frozenset({
     "activeDeadlineSeconds", "image", "podTemplate", "preflight", "resources", "retryPolicy",
@@ -32,112 +31,12 @@ KUBERNETES_FIELDS = frozenset({
 """Spec fields that say how pods run; `detection-trainer run` leaves them aside, by name."""
 
 
-class Backbone(StrEnum):
-    """`keras.applications` networks, and tiny residual ones for CPUs and tests."""
-
-    TINY = "tiny"
-    SMALL = "small"
-    RESNET50 = "resnet50"
-    RESNET101 = "resnet101"
-    RESNET152 = "resnet152"
-    MOBILENET_V2 = "mobilenet_v2"
-    EFFICIENTNET_B0 = "efficientnet_b0"
-    EFFICIENTNET_B1 = "efficientnet_b1"
-    EFFICIENTNET_B2 = "efficientnet_b2"
-    EFFICIENTNET_B3 = "efficientnet_b3"
-    EFFICIENTNET_B4 = "efficientnet_b4"
-    VGG16 = "vgg16"
-
-
 class RestoreMode(StrEnum):
     """`fine_tune_checkpoint_type` of the OD API (train.proto)."""
 
     CLASSIFICATION = "classification"
     DETECTION = "detection"
     FULL = "full"
-
-
-class FeaturePyramid(Contract):
-    """The FPN: `fpn` of ssd.proto. Levels above 5 are the coarse ones (stride-2 convolutions)."""
-
-    model_config = with_rules(
-        cel("self.minLevel <= self.maxLevel", "minLevel must not be above maxLevel"),
-    )
-
-    min_level: Annotated[int, Field(ge=3, le=5)] = 3
-    max_level: Annotated[int, Field(ge=3, le=7)] = 7
-    additional_layer_depth: Annotated[int, Field(ge=8, le=1024)] = 256
-
-
-class BoxPredictor(Contract):
-    """The heads: `weight_shared_convolutional_box_predictor` of box_predictor.proto."""
-
-    depth: Annotated[int, Field(ge=8, le=1024)] = 256
-    num_layers_before_predictor: Annotated[int, Field(ge=0, le=8)] = 4
-    kernel_size: Literal[1, 3, 5] = 3
-    class_prior_probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
-
-
-class AnchorGenerator(Contract):
-    """`multiscale_anchor_generator`: ratio outer, scale inner, at every cell of every level."""
-
-    anchor_scale: PositiveFloat = 4.0
-    aspect_ratios: Annotated[list[PositiveFloat], Field(min_length=1, max_length=16)] = [
-        1.0, 2.0, 0.5,
-    ]  # fmt: skip
-    scales_per_octave: Annotated[int, Field(ge=1, le=8)] = 2
-
-    @property
-    def per_cell(self) -> int:
-        """Anchors at one cell of one level."""
-        return len(self.aspect_ratios) * self.scales_per_octave
-
-
-class Matcher(Contract):
-    """`argmax_matcher`: IoU above which an anchor is an object, below which it is background."""
-
-    model_config = with_rules(
-        cel(
-            "self.unmatchedThreshold <= self.matchedThreshold",
-            "unmatchedThreshold must not be above matchedThreshold",
-        ),
-    )
-
-    matched_threshold: Fraction = 0.5
-    unmatched_threshold: Fraction = 0.5
-
-
-class Loss(Contract):
-    """`sigmoid_focal` and `weighted_smooth_l1` of losses.proto."""
-
-    focal_alpha: Fraction = 0.25
-    focal_gamma: Annotated[float, Field(ge=0.0, le=10.0)] = 2.0
-    huber_delta: PositiveFloat = 1.0
-    localization_weight: PositiveFloat = 1.0
-    classification_weight: PositiveFloat = 1.0
-
-
-class PostProcessing(Contract):
-    """`batch_non_max_suppression` of post_processing.proto."""
-
-    score_threshold: Fraction = 0.01
-    iou_threshold: Fraction = 0.6
-    max_detections: Annotated[int, Field(ge=1, le=1000)] = 100
-
-
-class Model(Contract):
-    """What is trained: `ssd` of model.proto with an FPN extractor."""
-
-    architecture: Literal["retinanet"] = "retinanet"
-    backbone: Backbone
-    image_size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] = 640
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    fpn: FeaturePyramid = FeaturePyramid()
-    box_predictor: BoxPredictor = BoxPredictor()
-    anchors: AnchorGenerator = AnchorGenerator()
-    matcher: Matcher = Matcher()
-    loss: Loss = Loss()
-    post_processing: PostProcessing = PostProcessing()
 
 
 class Place(Contract):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from detection_trainer.contract.spec import Model
+from detection_trainer.contract.model import Model
 from detection_trainer.models.detector import GROUPS, Detector
 from detection_trainer.models.retinanet import build_retinanet
 

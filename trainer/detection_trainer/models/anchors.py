@@ -6,7 +6,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from detection_trainer.contract.spec import AnchorGenerator, Model
+from detection_trainer.contract.model import AnchorGenerator, Model
 
 
 def anchor_boxes(model: Model) -> npt.NDArray[np.float32]:

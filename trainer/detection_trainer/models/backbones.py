@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from detection_trainer.contract.backbone_shapes import RESIDUAL
-from detection_trainer.contract.spec import Backbone
+from detection_trainer.contract.model import Backbone
 from detection_trainer.models.layers import (
     BatchNorm,
     ChannelAffine,

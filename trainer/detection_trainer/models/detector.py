@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from detection_trainer.contract.spec import Model
+from detection_trainer.contract.model import Model
 from detection_trainer.models.anchors import anchor_boxes
 
 GROUPS = ("backbone", "feature_extractor", "box_head", "class_head")

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from detection_trainer.contract.spec import BoxPredictor
+from detection_trainer.contract.model import BoxPredictor
 from detection_trainer.models.layers import LayerFactory
 
 BOX_CODE_SIZE = 4

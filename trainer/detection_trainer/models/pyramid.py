@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from detection_trainer.contract.spec import FeaturePyramid
+from detection_trainer.contract.model import FeaturePyramid
 from detection_trainer.models.layers import LayerFactory
 
 FINEST_COARSE_LEVEL = 6

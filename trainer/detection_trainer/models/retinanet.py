@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from detection_trainer.contract.spec import Backbone, Model
+from detection_trainer.contract.model import Backbone, Model
 from detection_trainer.models.backbones import backbone_features
 from detection_trainer.models.detector import GROUPS, Detector
 from detection_trainer.models.heads import box_encodings, class_logits

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from detection_trainer.contract.model import Backbone
 from detection_trainer.contract.shapes import level_width, variable_shapes
-from detection_trainer.contract.spec import Backbone
 from detection_trainer.models import build_detector
 from tests.support.detectors import small_model
 

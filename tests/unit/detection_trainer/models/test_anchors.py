@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from detection_trainer.contract.spec import AnchorGenerator, FeaturePyramid
+from detection_trainer.contract.model import AnchorGenerator, FeaturePyramid
 from detection_trainer.models.anchors import anchor_boxes
 from tests.support.detectors import small_model
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from detection_trainer.contract.spec import Model
+from detection_trainer.contract.model import Model
 from detection_trainer.models import GROUPS, Detector, build_detector
 from detection_trainer.models.layers import BatchNorm
 from detection_trainer.restore import weights_digest
