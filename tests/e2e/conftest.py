@@ -40,8 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def site() -> Iterator[Site]:
+def site(kubeconfig: Path | None) -> Iterator[Site]:
     """Prepare the cluster once."""
+    del kubeconfig  # Keeps the cluster up for as long as the session lasts.
     tools = Tools.choose(CLUSTER_NAME)
     kube = tools.connect()
     try:
@@ -54,7 +55,7 @@ def site() -> Iterator[Site]:
     with object_store.reach(tools, S3_NAMESPACE) as store:
         write_shapes(store.folder(DATASET))
         yield Site(tools, kube, store)
-    # Other tests run operators of their own.
+    # A cluster that was up before stays, and other operators may come.
     installation.uninstall(tools, kube)
 
 

@@ -5,6 +5,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -26,16 +27,27 @@ def local_cluster(*arguments: str, name: str = CLUSTER_NAME) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture(scope="session")
-def kubeconfig() -> Path | None:
-    """Return the kubeconfig of the tests' cluster, which is started here if it does not run.
+@contextmanager
+def running_cluster(name: str) -> Iterator[Path | None]:
+    """Give the kubeconfig of a local cluster; one that was not up is taken down again.
 
     `CLUSTER=current`: None, which stands for the user's own context.
     """
     if os.environ.get("CLUSTER", "local") == "current":
-        return None
-    local_cluster("up")
-    return Path(local_cluster("kubeconfig"))
+        yield None
+        return
+    was_up = name in local_cluster("list", name=name).split()
+    local_cluster("up", name=name)
+    yield Path(local_cluster("kubeconfig", name=name))
+    if not was_up:
+        local_cluster("down", name=name)
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path | None]:
+    """Return the kubeconfig of the tests' cluster."""
+    with running_cluster(CLUSTER_NAME) as path:
+        yield path
 
 
 @pytest.fixture(scope="session")
