@@ -22,14 +22,14 @@ def test_full_with_other_classes_needs_no_pod_to_be_refused(workspace: Workspace
     assert status["attemptCount"] == 0
     assert training.jobs == []
     assert training.pods == []
-    events = [(event["type"], event["reason"]) for event in training.events]
-    assert ("Warning", "RestoreRefused") in events
 
     # What the message says to do is enough: it goes on by itself, to wait for its source.
     training.patch(restore={"mode": "detection"})
     status = training.wait_for_phase("Pending")
     assert condition({"status": status}, "Stalled")["status"] == "False"
     assert condition({"status": status}, "Ready")["reason"] == "WaitingForSource"
+    events = [(event["type"], event["reason"]) for event in training.events]
+    assert ("Warning", "RestoreRefused") in events
 
 
 def test_continue_from_another_model_is_refused(workspace: Workspace) -> None:
