@@ -29,16 +29,21 @@ def endpoint(namespace: str) -> str:
     return f"http://{NAME}.{namespace}.svc:{PORT}"
 
 
+def keys_for(url: str) -> dict[str, str]:
+    """Return the keys of a client that reaches the server at `url`, by their usual names."""
+    return {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": "us-east-1",
+    }
+
+
 def deploy(kube: Kube, namespace: str, image: str) -> None:
     """Start the server in `namespace` and write the Secret that trainings refer to."""
     base = f"/api/v1/namespaces/{namespace}"
-    keys = {
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AWS_ENDPOINT_URL": endpoint(namespace),
-        "AWS_REGION": "us-east-1",
-    }
-    _ensure(kube, f"{base}/secrets", {"metadata": {"name": SECRET}, "stringData": keys})
+    keys = {"metadata": {"name": SECRET}, "stringData": keys_for(endpoint(namespace))}
+    _ensure(kube, f"{base}/secrets", keys)
     _ensure(kube, f"{base}/services", _service())
     deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     _ensure(kube, deployments, _deployment(image))
@@ -139,12 +144,6 @@ def reach(tools: Tools, namespace: str) -> Iterator[ObjectStore]:
 
 
 def _write_keys(directory: Path, port: int) -> Path:
-    keys = {
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_REGION": "us-east-1",
-    }
-    for name, value in keys.items():
+    for name, value in keys_for(f"http://127.0.0.1:{port}").items():
         (directory / name).write_text(value)
     return directory

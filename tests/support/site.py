@@ -61,12 +61,7 @@ class Site:
 
 def s3_secret(name: str = object_store.SECRET, **changes: str) -> Object:
     """Return the Secret that trainings refer to; `changes` replace some of its keys."""
-    keys = {
-        "AWS_ACCESS_KEY_ID": object_store.ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": object_store.SECRET_KEY,
-        "AWS_ENDPOINT_URL": object_store.endpoint(S3_NAMESPACE),
-        "AWS_REGION": "us-east-1",
-    }
+    keys = object_store.keys_for(object_store.endpoint(S3_NAMESPACE))
     return {"metadata": {"name": name}, "stringData": keys | changes}
 
 

@@ -91,12 +91,6 @@ class StorageFullError(TrainerError):
     exit_code = ExitCode.STORAGE_FULL
 
 
-class OutOfMemoryError(TrainerError):
-    """The device's memory does not suffice."""
-
-    exit_code = ExitCode.OUT_OF_MEMORY
-
-
 class SupersededError(TrainerError):
     """A later attempt has taken over the folder."""
 

@@ -1,6 +1,7 @@
-"""Places as people type them on a command line: URIs, and paths on this machine."""
+"""What commands share: places as people type them, and options that the environment also gives."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from detection_trainer.contract import runtime
@@ -17,6 +18,18 @@ def add_credentials(parser: argparse.ArgumentParser) -> None:
         help="JSON object of URI prefix -> directory with one file a key; default: the usual "
         "environment variables of each storage",
     )
+
+
+def add_variables(parser: argparse.ArgumentParser, options: Mapping[str, tuple[str, str]]) -> None:
+    """Add options whose defaults are variables of `contract.runtime`.
+
+    Args:
+        parser: takes the options.
+        options: option -> the variable's name, and what it is for.
+    """
+    for option, (variable, text) in options.items():
+        default = environment_value(variable)
+        parser.add_argument(option, default=default, help=f"{text} (${variable})")
 
 
 def place_uri(text: str) -> str:

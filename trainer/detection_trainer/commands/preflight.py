@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from detection_trainer.commands.places import add_credentials, place_uri
+from detection_trainer.commands.places import add_credentials, add_variables, place_uri
 from detection_trainer.contract import runtime
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
@@ -17,7 +17,6 @@ from detection_trainer.contract.report import Outcome
 from detection_trainer.contract.training import read_training
 from detection_trainer.options import (
     Options,
-    environment_value,
     parse_credentials,
     require_unchanged,
 )
@@ -38,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config-digest": (runtime.CONFIG_DIGEST, "sha256:<hex> that FILE's bytes must have"),
         "--termination-log": (runtime.TERMINATION_LOG, "file for the outcome as JSON"),
     }
-    for option, (variable, text) in options.items():
-        default = environment_value(variable)
-        parser.add_argument(option, default=default, help=f"{text} (${variable})")
+    add_variables(parser, options)
     parser.add_argument(
         "--cache-dir", type=Path, help="keeps copies of remote datasets; default: none are kept"
     )

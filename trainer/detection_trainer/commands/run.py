@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from detection_trainer.attempt import Attempt, run_attempt
-from detection_trainer.commands.places import add_credentials, place_uri
+from detection_trainer.commands.places import add_credentials, add_variables, place_uri
 from detection_trainer.console import Console, open_console
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
@@ -18,7 +18,6 @@ from detection_trainer.contract.training import read_training
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.options import (
     Options,
-    environment_value,
     parse_credentials,
     require_unchanged,
 )
@@ -51,9 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recorded-step": (runtime.RECORDED_STEP, "a checkpoint that must be in the folder"),
         "--termination-log": (runtime.TERMINATION_LOG, "file for the outcome as JSON"),
     }
-    for option, (variable, text) in options.items():
-        default = environment_value(variable)
-        parser.add_argument(option, default=default, help=f"{text} (${variable})")
+    add_variables(parser, options)
     parser.add_argument("--cache-dir", type=Path, help="where remote datasets are copied to")
     parser.add_argument(
         "--report-period", type=float, default=5.0, metavar="SECONDS", help="between progress lines"

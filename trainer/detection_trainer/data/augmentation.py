@@ -24,7 +24,6 @@ _GREY = (0.299, 0.587, 0.114)
 
 Geometry = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 """Image uint8 [H, W, 3]; boxes [N, 4]; classes [N], 0 for padding."""
-Change = Callable[[tf.Tensor, Geometry], Geometry]
 
 
 def draw_uniform(steps: Sequence[Augmentation], seed: int, sample: tf.Tensor) -> tf.Tensor:
