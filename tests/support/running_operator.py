@@ -16,8 +16,8 @@ from detection_operator.settings import Settings
 from detection_trainer.contract.runtime import REPORT_PATH
 
 Object = dict[str, Any]
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 90.0
 
 
 @dataclass

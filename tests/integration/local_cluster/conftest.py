@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from local_cluster import images, lifecycle
+from local_cluster import api, images, lifecycle
 
 CLUSTER_NAME = "trial"
-WAIT_TIMEOUT = "60s"
+WAIT_TIMEOUT = "120s"
+POD_TIMEOUT_S = 120
 
 
 def drive(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -51,10 +52,20 @@ class Trial:
         """Run a pod until it succeeds; return its log, and remove it."""
         name = f"pod/{document['metadata']['name']}"
         self.apply(document)
-        self.wait(name, "jsonpath={.status.phase}=Succeeded")
+        api.wait_until(
+            f"{name} ended",
+            lambda: self.phase(name) in {"Succeeded", "Failed"},
+            timeout_s=POD_TIMEOUT_S,
+            remedy="see what the pod said",
+            explain=lambda: f": {self.kubectl('describe', name)}",
+        )
         log = self.kubectl("logs", name)
+        assert self.phase(name) == "Succeeded", f"{name} failed and said: {log}"
         self.kubectl("delete", name, "--wait=false")
         return log
+
+    def phase(self, name: str) -> str:
+        return self.kubectl("get", name, "-o", "jsonpath={.status.phase}")
 
     @property
     def running(self) -> lifecycle.Running:

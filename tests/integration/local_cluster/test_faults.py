@@ -37,10 +37,10 @@ def test_the_api_server_may_be_away_for_a_while(trial: Trial) -> None:
     cluster = trial.running.cluster
     faults.stop_program(trial.name, "kube-apiserver")
     api.wait_until(
-        "the API server away", lambda: not reaches_api(trial), timeout_s=30, remedy="see its log"
+        "the API server away", lambda: not reaches_api(trial), timeout_s=60, remedy="see its log"
     )
     faults.start_program(trial.name, "kube-apiserver")
-    api.wait_until("it back", lambda: api.is_ready(cluster), timeout_s=60, remedy="see its log")
+    api.wait_until("it back", lambda: api.is_ready(cluster), timeout_s=120, remedy="see its log")
 
 
 def reaches_api(trial: Trial) -> bool:

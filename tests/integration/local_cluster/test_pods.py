@@ -4,10 +4,21 @@ import json
 
 from tests.integration.local_cluster.conftest import Trial, drive
 
+# A ready pod is behind its service once every node has been told: Kubernetes promises no moment,
+# and after an API server that was away the nodes' watches take up to half a minute to come back.
 ASK_SERVICE = """\
 python3 - <<EOF
-import urllib.request
-print(urllib.request.urlopen("http://{name}.default.svc.cluster.local", timeout=10).read().decode())
+import time, urllib.request
+deadline = time.monotonic() + 90
+while True:
+    try:
+        answer = urllib.request.urlopen("http://{name}.default.svc.cluster.local", timeout=5).read()
+        break
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.2)
+print(answer.decode())
 EOF
 """
 ASK_KEYS = """\
