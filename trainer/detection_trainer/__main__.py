@@ -29,6 +29,7 @@ COMMANDS = {
     "preflight": Command("commands.preflight", "check all that can be checked without training"),
     "evaluate": Command("commands.evaluate", "print the COCO metrics of a checkpoint"),
     "predict": Command("commands.predict", "find objects in images and draw them"),
+    "export": Command("commands.export", "write a checkpoint as a model for other programs"),
     "checkpoints": Command("commands.checkpoints", "list, show, verify and compare checkpoints"),
     "inspect": Command("commands.inspect", "tell what a training or a checkpoint is"),
     "convert": Command("commands.convert", "make TFRecords from Pascal VOC or COCO"),

@@ -13,6 +13,7 @@ from detection_trainer.contract.spec import TrainingSpec, config_digest
 from detection_trainer.contract.training import Training
 from detection_trainer.cycles import choose_cycles
 from detection_trainer.errors import InvalidConfigError
+from detection_trainer.exports import export_checkpoint, export_folder, list_exports
 from detection_trainer.options import Options
 from detection_trainer.outcome import outcome_of
 from detection_trainer.ownership import Fence, claim_folder, raise_fence
@@ -66,12 +67,16 @@ def run_attempt(attempt: Attempt) -> Outcome:
     beginning = begin(attempt)
     reached = step_reached(attempt.spec, beginning)
     if reached is not None:
-        return _report_reached(attempt, beginning, reached)
-    # TensorFlow takes seconds to import; nothing above needs it.
-    from detection_trainer.session import run_session  # noqa: PLC0415
+        outcome = _report_reached(attempt, beginning, reached)
+    else:
+        # TensorFlow takes seconds to import; nothing above needs it.
+        from detection_trainer.session import run_session  # noqa: PLC0415
 
-    step = run_session(attempt, beginning)
-    return outcome_of(ExitCode.COMPLETED, f"reached step {step} of {attempt.spec.steps}")
+        step = run_session(attempt, beginning)
+        outcome = outcome_of(ExitCode.COMPLETED, f"reached step {step} of {attempt.spec.steps}")
+    if attempt.spec.exports:
+        _export(attempt, beginning)
+    return outcome
 
 
 def begin(attempt: Attempt) -> Beginning:
@@ -125,6 +130,14 @@ def step_reached(spec: TrainingSpec, beginning: Beginning) -> int | None:
     if checkpoint is None or (spec.dataset.validation is not None and not checkpoint.is_evaluated):
         return None
     return checkpoint.step
+
+
+def _export(attempt: Attempt, beginning: Beginning) -> None:
+    """Export the best checkpoint, else the newest, unless that is done, and tell what there is."""
+    store, fence = beginning.store, beginning.fence
+    chosen = store.best or store.checkpoints[0]
+    export = export_checkpoint(chosen, export_folder(store.folder, chosen.step), fence.check)
+    attempt.reporter.exported(export, list_exports(store.folder))
 
 
 def _report_reached(attempt: Attempt, beginning: Beginning, step: int) -> Outcome:

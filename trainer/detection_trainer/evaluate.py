@@ -1,4 +1,8 @@
-"""COCO metrics, by pycocotools: what is called mAP here is what everyone else calls so."""
+"""COCO metrics, by pycocotools: what is called mAP here is what everyone else calls so.
+
+As in the OD API's `coco_detection_metrics`, an object marked difficult (Pascal VOC) counts like
+any other, and an object's area is that of its box.
+"""
 
 import contextlib
 import io
@@ -13,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 SUMMARY = {
     "mAP": 0, "mAP50": 1, "mAP75": 2, "mAPSmall": 3, "mAPMedium": 4, "mAPLarge": 5,
-    "AR1": 6, "AR10": 7, "AR100": 8,
+    "AR1": 6, "AR10": 7, "AR100": 8, "AR100Small": 9, "AR100Medium": 10, "AR100Large": 11,
 }  # fmt: skip
 """Place of each metric in `COCOeval.stats`."""
 

@@ -112,6 +112,7 @@ _REDUCTIONS: tuple[Callable[[Report], Report], ...] = (
     _shorter(progress=Progress(), skipped=[]),
     lambda report: report.model_copy(update={"checkpoints": report.checkpoints[:3]}),
     _shorter(classes=[]),
+    lambda report: report.model_copy(update={"exports": report.exports[:1]}),
     lambda report: report.model_copy(update={"checkpoints": report.checkpoints[:1]}),
     _shorter(restored=None),
 )

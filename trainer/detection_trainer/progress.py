@@ -14,6 +14,8 @@ from detection_trainer.checkpoint import Checkpoint, reported_metrics
 from detection_trainer.console import Console
 from detection_trainer.contract.report import (
     MAX_CHECKPOINTS,
+    MAX_EXPORTS,
+    ExportRecord,
     Outcome,
     Progress,
     Report,
@@ -97,6 +99,12 @@ class Reporter:
         overall = {name: value for name, value in reported.items() if "/" not in name}
         message = f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in overall.items())
         self.console.say("evaluated", message, step=step, seconds=seconds, metrics=reported)
+
+    def exported(self, export: ExportRecord, exports: Sequence[ExportRecord]) -> None:
+        """Tell that `export` is committed, and all that the folder holds, newest first."""
+        self.update(exports=list(exports[:MAX_EXPORTS]))
+        message = f"{export.format} of step {export.step} lies at {export.uri}"
+        self.console.say("exported", message, step=export.step, digest=export.digest)
 
     def skipped(self, skipped: Sequence[SkippedCheckpoint]) -> None:
         """Tell which damaged checkpoints were not used."""

@@ -10,9 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from detection_trainer.contract.base import Contract, Digest, Message, Name, Text
-from detection_trainer.contract.report import MAX_CHECKPOINTS, SkippedCheckpoint, VariableCounts
+from detection_trainer.contract.report import (
+    MAX_CHECKPOINTS,
+    MAX_EXPORTS,
+    SkippedCheckpoint,
+    VariableCounts,
+)
 from detection_trainer.contract.schedule import Cycles
-from detection_trainer.contract.spec import RestoreMode, TrainingSpec
+from detection_trainer.contract.spec import ExportFormat, RestoreMode, TrainingSpec
 
 GROUP = "detectiontraining.dev"
 VERSION = "v1alpha1"
@@ -101,6 +106,16 @@ class CheckpointStatus(Contract):
     digest: Digest
     saved_at: datetime
     metrics: Metrics = {}
+
+
+class ExportStatus(Contract):
+    """A model in a format for other programs, committed in storage."""
+
+    format: ExportFormat
+    step: Step
+    uri: Text
+    digest: Digest
+    """Of the weights: that of the checkpoint it was made from."""
 
 
 class ProgressStatus(Contract):
@@ -214,6 +229,7 @@ class Status(Contract):
     checkpoint_count: Annotated[int, Field(ge=0)] = 0
     latest_checkpoint: CheckpointStatus | None = None
     best_checkpoint: CheckpointStatus | None = None
+    exports: Annotated[list[ExportStatus], Field(max_length=MAX_EXPORTS)] = []
     skipped_checkpoints: Annotated[list[SkippedCheckpoint], Field(max_length=20)] = []
     attempt_count: Annotated[int, Field(ge=0)] = 0
     current_attempt: AttemptStatus | None = None

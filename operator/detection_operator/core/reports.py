@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from detection_operator.api.v1alpha1 import (
     AttemptStatus,
     CheckpointStatus,
+    ExportStatus,
     Interruption,
     ProgressStatus,
     RestoredStatus,
@@ -115,6 +116,8 @@ def _checkpoints(report: Report) -> dict[str, object]:
     changes: dict[str, object] = {}
     if report.skipped:
         changes["skipped_checkpoints"] = list(report.skipped)
+    if report.exports:
+        changes["exports"] = [ExportStatus(**dict(record)) for record in report.exports]
     if not report.checkpoints:
         return changes
     checkpoints = [_checkpoint(record) for record in report.checkpoints]

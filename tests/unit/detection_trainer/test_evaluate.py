@@ -1,13 +1,21 @@
 import contextlib
 import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from detection_trainer.contract.spec import Place
+from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.evaluate import GroundTruth, ImageDetections, coco_metrics
+from detection_trainer.evaluation import ground_truth
+from tests.support.datasets import Drawn, write_dataset
 
 HEIGHT, WIDTH = 200, 400
 LARGE, SMALL = [0.1, 0.1, 0.7, 0.5], [0.8, 0.8, 0.9, 0.85]
@@ -40,6 +48,7 @@ def test_what_is_found_exactly_scores_1() -> None:
     assert metrics == {
         **dict.fromkeys(["mAP", "mAP50", "mAP75", "mAPSmall", "mAPLarge"], pytest.approx(1.0)),
         **dict.fromkeys(["AR1", "AR10", "AR100", "mAP/a", "mAP/b"], pytest.approx(1.0)),
+        **dict.fromkeys(["AR100Small", "AR100Large"], pytest.approx(1.0)),
     }
 
 
@@ -85,55 +94,77 @@ def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
 
 
-def random_case(seed: int) -> tuple[list[GroundTruth], list[ImageDetections]]:
+@dataclass(frozen=True)
+class Case:
+    """A COCO document of images of many sizes, its detections, and the same as TFRecords."""
+
+    document: dict[str, Any]
+    results: list[dict[str, Any]]
+    dataset: Dataset
+    detections: list[ImageDetections]
+
+
+def draw_objects(random: Any, height: int, width: int) -> npt.NDArray[Any]:
+    """Return boxes [N,4] of whole pixels, x, y, w, h: some tiny, some as large as the image."""
+    count = int(random.integers(0, 6))
+    sides = np.exp(random.uniform(np.log(6), np.log(min(height, width)), (count, 2))).astype(int)
+    corners = (random.uniform(size=(count, 2)) * ([width, height] - sides)).astype(int)
+    return np.concatenate([corners, sides], axis=1, dtype=float)
+
+
+def fractions(boxes: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    """Return x, y, w, h in pixels as normalised ymin, xmin, ymax, xmax."""
+    x, y, w, h = boxes.T
+    return np.stack([y / height, x / width, (y + h) / height, (x + w) / width], axis=1)
+
+
+def random_case(folder: Path, seed: int) -> Case:
+    """Return 24 images, every fourth without objects, crowds and difficult ones among them.
+
+    Class 4 has no ground truth and is detected all the same.
+    """
     random = np.random.default_rng(seed)
-    images, detections = [], []
-    for image_id in range(1, 13):
-        low = random.uniform(0, 0.6, (5, 2))
-        boxes = np.concatenate([low, low + random.uniform(0.02, 0.4, (5, 2))], axis=1)
-        labels = random.integers(1, 4, 5)
-        images.append(
-            GroundTruth(image_id, HEIGHT, WIDTH, boxes, labels, random.uniform(size=5) < 0.2)
-        )
-        moved = boxes + random.normal(0, 0.02, boxes.shape)
-        guessed = np.where(random.uniform(size=5) < 0.8, labels, random.integers(1, 4, 5))
-        detections.append(ImageDetections(image_id, moved, random.uniform(size=5), guessed))
-    return images, detections
-
-
-def by_pycocotools(images: list[GroundTruth], detections: list[ImageDetections]) -> Any:
-    """Evaluate as pycocotools' own example does, through `loadRes`."""
-
-    def corner(box: Any) -> list[float]:
-        y, x, bottom, right = box * [HEIGHT, WIDTH, HEIGHT, WIDTH]
-        return [x, y, right - x, bottom - y]
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        annotations: list[dict[str, Any]] = []
-        coco = COCO()
-        for image in images:
-            for box, label, crowd in zip(image.boxes, image.classes, image.crowd, strict=True):
-                place = {"id": len(annotations) + 1, "image_id": image.image_id}
-                x, y, w, h = corner(box)
-                what = {"category_id": int(label), "iscrowd": int(crowd)}
-                annotations.append({**place, **what, "bbox": [x, y, w, h], "area": w * h})
-        coco.dataset = {
-            "images": [{"id": image.image_id} for image in images],
-            "categories": [{"id": i} for i in (1, 2, 3)],
-            "annotations": annotations,
-        }
-        coco.createIndex()
-        results = [
-            {
-                "image_id": image.image_id,
-                "category_id": int(label),
-                "bbox": corner(box),
-                "score": float(score),
-            }
-            for image in detections
-            for box, score, label in zip(image.boxes, image.scores, image.classes, strict=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    records, detections = [], []
+    for number in range(24):
+        height, width = (int(side) for side in random.integers(60, 400, 2))
+        images.append({"id": number, "height": height, "width": width})
+        boxes = draw_objects(random, height, width) if number % 4 else np.zeros((0, 4))
+        labels = random.integers(1, 4, len(boxes)).tolist()
+        crowd, difficult = (random.uniform(size=(2, len(boxes))) < 0.2).astype(int).tolist()
+        for box, label, flag in zip(boxes.tolist(), labels, crowd, strict=True):
+            what = {"image_id": number, "category_id": label, "iscrowd": flag, "bbox": box}
+            annotations.append({"id": len(annotations) + 1, "area": box[2] * box[3], **what})
+        places = fractions(boxes, height, width).tolist()
+        drawn = Drawn(places, labels, height, width, number, crowd=crowd)
+        records.append(drawn.record(image__object__difficult=difficult))
+        guesses = np.concatenate([boxes, draw_objects(random, height, width)])
+        guesses[:, 2:] *= np.exp(random.normal(0, 0.15, guesses[:, 2:].shape))
+        named = [*labels, *random.integers(1, 5, len(guesses) - len(boxes)).tolist()]
+        scores = random.uniform(size=len(guesses))
+        results += [
+            {"image_id": number, "category_id": label, "bbox": box, "score": score}
+            for box, label, score in zip(guesses.tolist(), named, scores.tolist(), strict=True)
         ]
-        evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
+        guessed = fractions(guesses, height, width)
+        detections.append(ImageDetections(number, guessed, scores, np.array(named)))
+    categories = [{"id": i, "name": name} for i, name in enumerate("abcd", start=1)]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    write_dataset(folder / "a.tfrecord", records)
+    dataset = open_dataset(Place(uri=(folder / "a.tfrecord").as_uri()), list("abcd"), folder)
+    return Case(document, results, dataset, detections)
+
+
+def by_pycocotools(case: Case, folder: Path, **parameters: Any) -> Any:
+    """Evaluate as pycocotools' own example does: from a JSON file, through `loadRes`."""
+    (folder / "instances.json").write_text(json.dumps(case.document))
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(folder / "instances.json")
+        evaluation = COCOeval(coco, coco.loadRes(case.results), "bbox")
+        for name, value in parameters.items():
+            setattr(evaluation.params, name, value)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -141,13 +172,15 @@ def by_pycocotools(images: list[GroundTruth], detections: list[ImageDetections])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_metrics_are_pycocotools(seed: int) -> None:
-    images, detections = random_case(seed)
-    metrics = coco_metrics(images, detections, ["a", "b", "c"])
-    stats = by_pycocotools(images, detections)
+def test_metrics_are_pycocotools_own_of_the_pixels(tmp_path: Path, seed: int) -> None:
+    case = random_case(tmp_path, seed)
+    metrics = coco_metrics(ground_truth(case.dataset), case.detections, case.dataset.classes)
+    stats = by_pycocotools(case, tmp_path)
     names = ["mAP", "mAP50", "mAP75", "mAPSmall", "mAPMedium", "mAPLarge", "AR1", "AR10", "AR100"]
-    expected = {name: value for name, value in zip(names, stats, strict=False) if value >= 0}
-    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
-    assert 0.1 < metrics["mAP"] < 0.9
-    per_class = [metrics[f"mAP/{name}"] for name in "abc"]
-    assert np.mean(per_class) == pytest.approx(metrics["mAP"])
+    names += ["AR100Small", "AR100Medium", "AR100Large"]
+    expected = dict(zip(names, stats, strict=True))
+    for number, name in enumerate("abc", start=1):
+        expected[f"mAP/{name}"] = by_pycocotools(case, tmp_path, catIds=[number])[0]
+    assert metrics == pytest.approx(expected, abs=1e-6, rel=0)
+    assert len({round(value, 4) for value in metrics.values()}) > 10
+    assert all(0.05 < value < 1.0 for value in metrics.values())

@@ -105,6 +105,19 @@ def test_evaluate_prints_metrics_and_writes_nothing(
     assert not find_checkpoint(folder).is_evaluated
 
 
+def test_a_person_reads_a_table_with_every_class(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    assert main(["evaluate", str(root / "trees.json"), "--step", "7"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["METRIC", "STEP", "7"]
+    assert [line[0] for line in lines[-1:]] == ["mAP/tree"]
+    assert main(["evaluate", str(root / "trees.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 7
+
+
 def test_evaluate_needs_a_validation_set(tmp_path: Path) -> None:
     path = tmp_path / "trees.json"
     path.write_text(json.dumps(training()))

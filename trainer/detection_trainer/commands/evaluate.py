@@ -1,6 +1,7 @@
-"""`detection-trainer evaluate FILE`: the COCO metrics of a run's checkpoint, as JSON.
+"""`detection-trainer evaluate FILE`: the COCO metrics of a run's checkpoint.
 
-Writes nothing into the run's folder: metrics there are the running trainer's to write.
+A table on a terminal, else JSON. Writes nothing into the run's folder: metrics there are the
+running trainer's to write.
 """
 
 import argparse
@@ -8,17 +9,21 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from detection_trainer.checkpoint import Checkpoint, checkpoint_name, find_checkpoint
-from detection_trainer.commands.places import add_credentials, place_uri
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from detection_trainer.checkpoint import Checkpoint
+from detection_trainer.commands.places import add_credentials, choose_checkpoint, place_uri
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import Place, TrainingSpec
 from detection_trainer.contract.training import read_training
 from detection_trainer.errors import InvalidConfigError
-from detection_trainer.options import Options, environment_value, parse_credentials
-from detection_trainer.storage import open_folder
+from detection_trainer.options import environment_value, parse_credentials
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint folder; needed for a volumeClaim, else in place of storage.uri",
     )
     parser.add_argument("--cache-dir", type=Path, help="where remote datasets are copied to")
+    parser.add_argument("--json", action="store_true", help="print JSON on a terminal too")
     add_credentials(parser)
 
 
@@ -42,26 +48,29 @@ def run(arguments: argparse.Namespace) -> int:
         msg = f"{arguments.file}: evaluating takes dataset.validation, which is absent: add it"
         raise InvalidConfigError(msg)
     uri = place_uri(arguments.checkpoint_uri) if arguments.checkpoint_uri else None
-    options = Options(checkpoint_uri=uri, credentials=parse_credentials(arguments.credentials))
-    checkpoint = choose_checkpoint(spec, options, arguments.step)
-    metrics = _evaluate(spec, spec.dataset.validation, options, checkpoint, arguments.cache_dir)
+    checkpoint = choose_checkpoint(
+        str(arguments.file), arguments.credentials, arguments.step, checkpoint_uri=uri
+    )
+    metrics = _evaluate(spec, spec.dataset.validation, arguments, checkpoint)
+    if sys.stdout.isatty() and not arguments.json:
+        Console().print(metrics_table(checkpoint.step, metrics))
+        return ExitCode.COMPLETED
     document = {"step": checkpoint.step, "digest": checkpoint.manifest.digest, "metrics": metrics}
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
     return ExitCode.COMPLETED
 
 
-def choose_checkpoint(spec: TrainingSpec, options: Options, step: int | None) -> Checkpoint:
-    """Return the checkpoint of `step` in the run's folder, or its newest."""
-    folder = open_folder(options.checkpoint_folder(spec), options.credentials)
-    return find_checkpoint(folder if step is None else folder.child(checkpoint_name(step)))
+def metrics_table(step: int, metrics: Mapping[str, float]) -> Table:
+    """Return the metrics as people read them: first those of all classes, then class by class."""
+    table = Table("METRIC", f"STEP {step}", box=None)
+    for name, value in sorted(metrics.items(), key=lambda metric: "/" in metric[0]):
+        # Text, not markup: a class may be called `[tree]`.
+        table.add_row(Text(name), f"{value:.4f}")
+    return table
 
 
 def _evaluate(
-    spec: TrainingSpec,
-    place: Place,
-    options: Options,
-    checkpoint: Checkpoint,
-    cache_dir: Path | None,
+    spec: TrainingSpec, place: Place, arguments: argparse.Namespace, checkpoint: Checkpoint
 ) -> dict[str, float]:
     # TensorFlow takes seconds to import; `--help` and refusals need none of it.
     from detection_trainer.data.dataset import open_dataset  # noqa: PLC0415
@@ -71,8 +80,8 @@ def _evaluate(
     dataset = open_dataset(
         place,
         checkpoint.manifest.classes,
-        cache_dir=cache_dir or Path(tempfile.gettempdir()) / "detection-trainer",
-        credentials=options.credentials,
+        cache_dir=arguments.cache_dir or Path(tempfile.gettempdir()) / "detection-trainer",
+        credentials=parse_credentials(arguments.credentials),
         max_bad_records=spec.dataset.max_bad_records,
         purpose="validation",
     )

@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from detection_trainer.checkpoint import Checkpoint, checkpoint_name, find_checkpoint
 from detection_trainer.contract import runtime
-from detection_trainer.options import environment_value, parse_credentials
+from detection_trainer.contract.training import read_training
+from detection_trainer.options import Options, environment_value, parse_credentials
 from detection_trainer.storage import Folder, open_folder
 
 
@@ -40,3 +42,24 @@ def place_uri(text: str) -> str:
 def open_place(text: str, credentials: str) -> Folder:
     """Open the folder that `text`, a URI or a path, names."""
     return open_folder(place_uri(text), parse_credentials(credentials))
+
+
+def choose_checkpoint(
+    place: str, credentials: str, step: int | None = None, checkpoint_uri: str | None = None
+) -> Checkpoint:
+    """Open the checkpoint that `place` names.
+
+    Args:
+        place: a DetectionTraining file, a checkpoint, or a run's folder.
+        credentials: JSON of URI prefix -> directory of keys.
+        step: which one of the run; None: the newest.
+        checkpoint_uri: the run's folder, in place of the one that the file names.
+
+    Raises:
+        NotFoundError: there is no such checkpoint.
+    """
+    if Path(place).is_file():
+        options = Options(checkpoint_uri=checkpoint_uri)
+        place = options.checkpoint_folder(read_training(Path(place)).spec)
+    folder = open_place(place, credentials)
+    return find_checkpoint(folder if step is None else folder.child(checkpoint_name(step)))

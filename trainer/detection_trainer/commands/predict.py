@@ -9,13 +9,9 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from detection_trainer.checkpoint import Checkpoint, find_checkpoint
-from detection_trainer.commands.evaluate import choose_checkpoint
-from detection_trainer.commands.places import add_credentials, open_place
+from detection_trainer.commands.places import add_credentials, choose_checkpoint
 from detection_trainer.contract.exit_codes import ExitCode
-from detection_trainer.contract.training import read_training
 from detection_trainer.errors import DataInvalidError, NotFoundError
-from detection_trainer.options import Options, parse_credentials
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one JSON object an image, and draw."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     images = {path: _open_image(path) for path in arguments.images}
-    checkpoint = _checkpoint(arguments.place, arguments.credentials)
+    checkpoint = choose_checkpoint(arguments.place, arguments.credentials)
     classes = checkpoint.manifest.classes
     # TensorFlow takes seconds to import; `--help` and refusals need none of it.
     from detection_trainer.inference import (  # noqa: PLC0415
@@ -50,13 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.out.mkdir(parents=True, exist_ok=True)
             draw_findings(image, findings, classes).save(arguments.out / f"{path.stem}.png")
     return ExitCode.COMPLETED
-
-
-def _checkpoint(place: str, credentials: str) -> Checkpoint:
-    if Path(place).is_file():
-        options = Options(credentials=parse_credentials(credentials))
-        return choose_checkpoint(read_training(Path(place)).spec, options, None)
-    return find_checkpoint(open_place(place, credentials))
 
 
 def _open_image(path: Path) -> Image.Image:

@@ -9,12 +9,21 @@ from typing import Annotated
 
 from pydantic import Field
 
-from detection_trainer.contract.base import ClassName, Contract, Digest, Message, RestoreUri, Text
+from detection_trainer.contract.base import (
+    ClassName,
+    Contract,
+    Digest,
+    Message,
+    RestoreUri,
+    StorageUri,
+    Text,
+)
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.schedule import Cycles
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.spec import ExportFormat, RestoreMode
 
 MAX_CHECKPOINTS = 20
+MAX_EXPORTS = 20
 MAX_DIFFERENCES = 50
 MAX_REPORT_BYTES = 256 * 1024
 MAX_TERMINATION_BYTES = 4096
@@ -39,6 +48,16 @@ class SkippedCheckpoint(Contract):
 
     step: Step
     problem: Text
+
+
+class ExportRecord(Contract):
+    """A model in a format for other programs, committed in storage."""
+
+    format: ExportFormat
+    step: Step
+    uri: StorageUri
+    digest: Digest
+    """Of the weights: that of the checkpoint it was made from."""
 
 
 class VariableCounts(Contract):
@@ -99,6 +118,8 @@ class Report(Contract):
     """Newest first, as storage holds them."""
     checkpoint_count: Annotated[int, Field(ge=0)] = 0
     best: CheckpointRecord | None = None
+    exports: Annotated[list[ExportRecord], Field(max_length=MAX_EXPORTS)] = []
+    """Newest first, as storage holds them; empty until the run's end."""
     skipped: Annotated[list[SkippedCheckpoint], Field(max_length=MAX_CHECKPOINTS)] = []
     metrics: Metrics = {}
     progress: Progress = Progress()

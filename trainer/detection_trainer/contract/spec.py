@@ -281,6 +281,7 @@ class Evaluation(Contract):
 
 
 Group = Literal["backbone", "feature_extractor"]
+ExportFormat = Literal["SavedModel"]
 
 
 class TrainingSpec(Contract):
@@ -326,6 +327,8 @@ class TrainingSpec(Contract):
     checkpoints: Checkpoints
     credentials: Annotated[list[Credentials], Field(max_length=16)] = []
     evaluation: Evaluation = Evaluation()
+    exports: Annotated[list[ExportFormat], Field(max_length=4)] = []
+    """Made at the end of the run, of the best checkpoint, else the newest: see `status.exports`."""
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
 
     @model_validator(mode="after")
@@ -341,7 +344,9 @@ class TrainingSpec(Contract):
 
 START_FIELDS = frozenset({"restore", "continueFrom"})
 """Spec fields that say how the run begins; its first checkpoint records what came of them."""
-FREE_FIELDS = frozenset({"steps", "checkpoints", "credentials", "evaluation", "workers"})
+FREE_FIELDS = frozenset({
+    "steps", "checkpoints", "credentials", "evaluation", "exports", "workers",
+})  # fmt: skip
 """Spec fields that may change once the training has started."""
 
 

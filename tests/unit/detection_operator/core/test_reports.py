@@ -11,6 +11,7 @@ from detection_operator.api.v1alpha1 import Interruption, Status
 from detection_operator.core.reports import apply_report, decimal, decimals
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.report import (
+    ExportRecord,
     Outcome,
     Progress,
     Report,
@@ -224,3 +225,11 @@ def test_any_reports_leave_a_status_that_the_api_takes(told: list[Report]) -> No
         assert status.current_attempt.last_step >= last
         last = status.current_attempt.last_step
         assert apply_report(status, each, now) == status
+
+
+def test_exports_are_kept_once_they_are_told() -> None:
+    uri = "s3://runs/trees/export/saved_model-00000060"
+    export = ExportRecord(format="SavedModel", step=60, uri=uri, digest="sha256:" + "6" * 64)
+    told = apply_report(under_way(), report(60, exports=[export]), NOW)
+    assert [dump(kept) for kept in told.exports] == [dump(export)]
+    assert apply_report(told, report(70, 9), NOW).exports == told.exports

@@ -1,0 +1,123 @@
+"""Models in a format for other programs, each in a folder of its own, committed by its manifest.
+
+    export/saved_model-00018000/{saved_model.pb, variables/…, assets/label_map.pbtxt}
+    export/saved_model-00018000/manifest.json   written last: what lies here, with SHA-256
+
+What has no manifest is not there; a later try writes over it. TensorFlow is imported only where
+something is to be exported.
+"""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from detection_trainer.checkpoint import MANIFEST_FILE, Checkpoint
+from detection_trainer.contract.base import ClassName, Digest, dump
+from detection_trainer.contract.report import ExportRecord, Step
+from detection_trainer.contract.spec import ExportFormat
+from detection_trainer.errors import NotFoundError
+from detection_trainer.manifest import FileRecord, Stored
+from detection_trainer.storage import Folder
+
+EXPORTS = "export"
+_NAME = re.compile(rf"^{EXPORTS}/(saved_model-\d+)/{MANIFEST_FILE}$")
+
+
+class ExportManifest(Stored):
+    """The content of an export's `manifest.json`."""
+
+    format: ExportFormat
+    step: Step
+    digest: Digest
+    """Of the weights: that of the checkpoint."""
+    classes: list[ClassName]
+    exported_at: datetime
+    files: dict[str, FileRecord]
+
+
+def export_folder(run: Folder, step: int) -> Folder:
+    """Return where a run's checkpoint of `step` is exported to."""
+    return run.child(f"{EXPORTS}/saved_model-{step:08d}")
+
+
+def list_exports(run: Folder) -> list[ExportRecord]:
+    """Return the committed exports of a run's folder, newest step first."""
+    names = (_NAME.match(entry.path) for entry in run.list(f"{EXPORTS}/"))
+    found = (read_export(run.child(f"{EXPORTS}/{match[1]}")) for match in names if match)
+    return sorted(filter(None, found), key=lambda export: -export.step)
+
+
+def read_export(place: Folder) -> ExportRecord | None:
+    """Return the export committed at `place`; None where there is none that is whole."""
+    try:
+        manifest = ExportManifest.model_validate_json(place.read(MANIFEST_FILE))
+    except (NotFoundError, ValidationError):
+        return None
+    return _record(place, manifest)
+
+
+def export_checkpoint(
+    checkpoint: Checkpoint, place: Folder, before_commit: Callable[[], None] = lambda: None
+) -> ExportRecord:
+    """Export `checkpoint` as a SavedModel to `place`; one of the same weights is left as it is.
+
+    Args:
+        checkpoint: whose weights are exported.
+        place: the export's own folder; other files there are not touched.
+        before_commit: raises where this process may no longer write.
+
+    Raises:
+        DamagedCheckpointError: the weights' bytes are not those of the checkpoint's manifest.
+    """
+    known = read_export(place)
+    if known is not None and known.digest == checkpoint.manifest.digest:
+        return known
+    # TensorFlow takes seconds to import; an export that is there already needs none of it.
+    from detection_trainer.saved_model import write_saved_model  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as scratch:
+        write_saved_model(checkpoint, Path(scratch))
+        return _commit(checkpoint, Path(scratch), place, before_commit)
+
+
+def _commit(
+    checkpoint: Checkpoint, local: Path, place: Folder, before_commit: Callable[[], None]
+) -> ExportRecord:
+    if place.exists(MANIFEST_FILE):
+        place.delete(MANIFEST_FILE)
+    paths = sorted(path for path in local.rglob("*") if path.is_file())
+    for path in paths:
+        place.write(path.relative_to(local).as_posix(), path)
+    manifest = ExportManifest(
+        format="SavedModel",
+        step=checkpoint.step,
+        digest=checkpoint.manifest.digest,
+        classes=checkpoint.manifest.classes,
+        exported_at=datetime.now(UTC),
+        files=_file_records(local, paths),
+    )
+    before_commit()
+    place.write(MANIFEST_FILE, (json.dumps(dump(manifest), indent=1) + "\n").encode())
+    return _record(place, manifest)
+
+
+def _file_records(local: Path, paths: Sequence[Path]) -> dict[str, FileRecord]:
+    return {
+        path.relative_to(local).as_posix(): FileRecord(
+            sha256="sha256:" + hashlib.sha256(path.read_bytes()).hexdigest(),
+            size=path.stat().st_size,
+        )
+        for path in paths
+    }
+
+
+def _record(place: Folder, manifest: ExportManifest) -> ExportRecord:
+    return ExportRecord(
+        format=manifest.format, step=manifest.step, uri=place.uri, digest=manifest.digest
+    )
