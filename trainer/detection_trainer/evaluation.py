@@ -3,10 +3,12 @@
 Changes nothing in the detector: batch norm uses its moving statistics, no random state moves.
 """
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.data.dataset import Dataset
@@ -14,6 +16,10 @@ from detection_trainer.data.pipeline import PADDING_ID, validation_batches
 from detection_trainer.evaluate import GroundTruth, ImageDetections, coco_metrics
 from detection_trainer.models.detections import detect
 from detection_trainer.models.detector import Detector
+from detection_trainer.pictures import Finding, draw_findings
+
+SHOWN_SCORE = 0.3
+"""Detections below are not drawn; `predict` shows as many by default."""
 
 
 class Evaluator:
@@ -23,6 +29,7 @@ class Evaluator:
         """Take what is evaluated; nothing is read yet."""
         self._detector, self._dataset, self._spec = detector, dataset, spec
         self._detect = tf.function(self._detections, jit_compile=False)
+        self._samples: Sequence[ImageDetections] = ()
 
     def metrics(self, check: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Return the COCO metrics of the detector's current weights.
@@ -31,7 +38,18 @@ class Evaluator:
             check: called before each batch; what it raises ends the evaluation.
         """
         detections = list(self._run(check))
+        count = self._spec.evaluation.sample_images
+        spread = max(len(detections) // max(count, 1), 1)
+        self._samples = detections[::spread][:count]
         return coco_metrics(ground_truth(self._dataset), detections, self._dataset.classes)
+
+    def pictures(self) -> Iterator[Image.Image]:
+        """Yield some of the images that were evaluated last, with what was found drawn."""
+        for sample in self._samples:
+            data = self._dataset.read_image(self._dataset.images[sample.image_id])
+            with Image.open(io.BytesIO(data)) as image:
+                findings = find_again(sample, image.size, self._dataset.classes)
+                yield draw_findings(image, findings, self._dataset.classes)
 
     def _run(self, check: Callable[[], None]) -> Iterator[ImageDetections]:
         for images, ids, _sizes in validation_batches(self._dataset, self._spec):
@@ -50,6 +68,20 @@ class Evaluator:
 
     def _detections(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         return detect(self._detector, self._detector(images, training=False))
+
+
+def find_again(
+    detections: ImageDetections, size: tuple[int, int], classes: Sequence[str]
+) -> list[Finding]:
+    """Return what was detected in an image, width and height `size`, as drawings show it."""
+    width, height = size
+    boxes = detections.boxes * np.array([height, width, height, width])
+    rows = zip(boxes.tolist(), detections.scores.tolist(), detections.classes, strict=True)
+    return [
+        Finding(classes[label - 1], score, (ymin, xmin, ymax, xmax))
+        for (ymin, xmin, ymax, xmax), score, label in rows
+        if score >= SHOWN_SCORE
+    ]
 
 
 def ground_truth(dataset: Dataset) -> Sequence[GroundTruth]:

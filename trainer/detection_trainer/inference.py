@@ -1,12 +1,10 @@
 """A detector as a checkpoint holds it, and what it finds in pictures that people look at."""
 
-import colorsys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from detection_trainer.checkpoint import Checkpoint
 from detection_trainer.errors import CheckpointMissingError
@@ -14,16 +12,7 @@ from detection_trainer.manifest import MODEL_FILE
 from detection_trainer.models import build_detector
 from detection_trainer.models.detections import detect
 from detection_trainer.models.detector import Detector
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One object found in an image."""
-
-    class_name: str
-    score: float
-    box: tuple[float, float, float, float]
-    """ymin, xmin, ymax, xmax in pixels of the image."""
+from detection_trainer.pictures import Finding
 
 
 def load_detector(checkpoint: Checkpoint) -> Detector:
@@ -69,27 +58,3 @@ def find_objects(
         for (ymin, xmin, ymax, xmax), score, label in rows
         if label > 0 and score >= min_score
     ]
-
-
-def draw_findings(
-    image: Image.Image, findings: Sequence[Finding], classes: Sequence[str]
-) -> Image.Image:
-    """Return a copy of `image` with a frame and a label for each finding, a colour a class."""
-    picture = image.convert("RGB")
-    draw = ImageDraw.Draw(picture)
-    width = max(1, round(max(picture.size) / 400))
-    for finding in findings:
-        ymin, xmin, ymax, xmax = finding.box
-        colour = _colour(classes.index(finding.class_name), len(classes))
-        draw.rectangle((xmin, ymin, xmax, ymax), outline=colour, width=width)
-        draw.text((xmin + width + 1, ymin + width), _label(finding), fill=colour)
-    return picture
-
-
-def _label(finding: Finding) -> str:
-    return f"{finding.class_name} {finding.score:.2f}"
-
-
-def _colour(index: int, count: int) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hsv_to_rgb(index / max(count, 1), 0.9, 1.0)
-    return round(red * 255), round(green * 255), round(blue * 255)

@@ -25,6 +25,7 @@ class Options:
     recorded_step: int | None = None
     cache_dir: Path | None = None
     report_period_s: float = 5.0
+    metrics_port: int | None = None
 
     def checkpoint_folder(self, spec: TrainingSpec) -> str:
         """Return the URI of the run's folder.

@@ -8,7 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from detection_trainer.checkpoint import Checkpoint, reported_metrics
 from detection_trainer.console import Console
@@ -28,6 +28,16 @@ FINAL_TIMEOUT_S = 10.0
 """How long the end of an attempt waits for the operator's acknowledgement."""
 
 
+class Watcher(Protocol):
+    """Wants to know what the loop measures; told after the operator and the console."""
+
+    def progress(self, report: Report) -> None:
+        """Take the loop's figures."""
+
+    def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take all metrics of an evaluated step."""
+
+
 class Reporter:
     """Holds the newest snapshot of the attempt and sends it on."""
 
@@ -40,12 +50,17 @@ class Reporter:
         """
         self.console, self.clock = console, clock
         self._client: ReportClient | None = None
+        self._watchers: list[Watcher] = []
         self._lock = threading.RLock()
         self._report = Report(attempt=1, sequence=0, time=clock(), step=0, target_steps=0)
 
     def connect(self, client: ReportClient) -> None:
         """Send every later snapshot to the operator, too."""
         self._client = client
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher`, too, what the loop measures from now on."""
+        self._watchers.append(watcher)
 
     @property
     def report(self) -> Report:
@@ -69,6 +84,8 @@ class Reporter:
             kept = {k: v for k, v in known.items() if k not in figures}
             report = self.update(step=step, progress=Progress(**kept, **finite))
         self.console.progress(report)
+        for watcher in self._watchers:
+            watcher.progress(report)
 
     def checkpoints(self, store: CheckpointStore, **fields: Any) -> None:
         """Tell what the folder holds now."""
@@ -99,6 +116,8 @@ class Reporter:
         overall = {name: value for name, value in reported.items() if "/" not in name}
         message = f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in overall.items())
         self.console.say("evaluated", message, step=step, seconds=seconds, metrics=reported)
+        for watcher in self._watchers:
+            watcher.evaluated(step, metrics)
 
     def exported(self, export: ExportRecord, exports: Sequence[ExportRecord]) -> None:
         """Tell that `export` is committed, and all that the folder holds, newest first."""

@@ -4,6 +4,7 @@
 """
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,9 @@ from detection_trainer.data.label_map import load_classes
 from detection_trainer.data.pipeline import training_batches
 from detection_trainer.describe import RunDescription
 from detection_trainer.environment import prepare_tensorflow
-from detection_trainer.errors import DataInvalidError
+from detection_trainer.errors import DataInvalidError, TrainerError
 from detection_trainer.evaluation import Evaluator
+from detection_trainer.events import EventLog
 from detection_trainer.fence_watch import FenceWatch
 from detection_trainer.loop import Evaluate, Surroundings, TrainingLoop
 from detection_trainer.manifest import Environment, Manifest
@@ -55,7 +57,18 @@ def run_session(attempt: Attempt, beginning: Beginning) -> int:
     origin = take_origin(beginning, spec, data.classes, update, credentials)
     if origin.resumed is not None:
         require_same_data(origin.resumed, data.train)
-    session = _Session(attempt, beginning, data, update, origin, environment)
+    evaluator = None
+    if data.validation is not None:
+        evaluator = Evaluator(update.detector, data.validation, spec)
+    events = EventLog(
+        beginning.store.folder,
+        origin.step,
+        clock=attempt.clock,
+        pictures=evaluator.pictures if evaluator is not None else tuple,
+        before_write=beginning.fence.check,
+    )
+    attempt.reporter.watch(events)
+    session = _Session(attempt, beginning, data, update, origin, environment, evaluator, events)
     session.tell_origin()
     if origin.resumed is None:
         # From here on every attempt is alike, and the source may vanish.
@@ -132,6 +145,8 @@ class _Session:
     update: TrainingStep
     origin: Origin
     environment: Environment
+    evaluator: Evaluator | None
+    events: EventLog
 
     def train(self) -> int:
         spec = self.attempt.spec
@@ -153,6 +168,8 @@ class _Session:
         finally:
             watch.close()
             saver.close()
+            with suppress(TrainerError):
+                self.events.flush(now=True)
 
     def commit(self, snapshot: Snapshot) -> None:
         """Commit a snapshot and tell of it; in the saver's thread or the loop's."""
@@ -162,12 +179,12 @@ class _Session:
         reporter.saved(checkpoint, (self.attempt.clock() - began).total_seconds())
         store.apply_retention()
         reporter.checkpoints(store)
+        self.events.flush()
 
     def _evaluation(self) -> Evaluate | None:
-        if self.data.validation is None:
+        if self.evaluator is None:
             return None
-        evaluator = Evaluator(self.update.detector, self.data.validation, self.attempt.spec)
-        return partial(evaluator.metrics, self.attempt.stop.raise_if_requested)
+        return partial(self.evaluator.metrics, self.attempt.stop.raise_if_requested)
 
     def tell_delay(self, snapshot: Snapshot, error: Exception) -> None:
         """Tell of a save that failed and that a later one makes up for."""

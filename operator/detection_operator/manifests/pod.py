@@ -111,6 +111,8 @@ def _container(
         "terminationMessagePolicy": "File",
         "volumeMounts": [*mounts, *template.volume_mounts],
     }
+    if run.reports:
+        container["ports"] = [{"name": "metrics", "containerPort": runtime.DEFAULT_METRICS_PORT}]
     if template.env_from:
         container["envFrom"] = list(template.env_from)
     return container
@@ -131,6 +133,7 @@ def _environment(
         )
         contract[runtime.REPORT_URL] = settings.report_url.rstrip("/") + path
         contract[runtime.REPORT_TOKEN_FILE] = f"{TOKEN_MOUNT}/token"
+        contract[runtime.METRICS_PORT] = str(runtime.DEFAULT_METRICS_PORT)
     if spec.checkpoints.storage.volume_claim is not None:
         contract[runtime.CHECKPOINT_URI] = f"file://{names.CHECKPOINTS_MOUNT}"
     if spec.credentials:

@@ -9,7 +9,7 @@ from PIL import Image
 from detection_trainer.__main__ import main
 from detection_trainer.checkpoint import checkpoint_name, find_checkpoint, write_checkpoint
 from detection_trainer.errors import CheckpointMissingError, DamagedCheckpointError
-from detection_trainer.inference import Finding, draw_findings, find_objects, load_detector
+from detection_trainer.inference import find_objects, load_detector
 from detection_trainer.session import build_update
 from detection_trainer.storage import Folder, open_folder
 from tests.support.datasets import Drawn, write_dataset
@@ -67,17 +67,6 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
         load_detector(checkpoint)
 
 
-def test_findings_are_drawn_in_a_colour_a_class() -> None:
-    image = Image.new("RGB", (90, 50), (90, 120, 90))
-    findings = [
-        Finding("tree", 0.9, (5.0, 5.0, 20.0, 30.0)),
-        Finding("shrub", 0.5, (25.0, 40.0, 45.0, 80.0)),
-    ]
-    picture = draw_findings(image, findings, CLASSES)
-    assert picture.getpixel((5, 12)) != picture.getpixel((40, 40)) != (90, 120, 90)
-    assert image.getpixel((5, 12)) == (90, 120, 90)
-
-
 def test_predict_prints_and_draws(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,9 +74,47 @@ def test_predict_prints_and_draws(
     for place in (root / "run", root / "trees.json"):
         words = ["predict", str(place), picture, "--out", str(tmp_path), "--min-score", "0"]
         assert main(words) == 0
-        assert json.loads(capsys.readouterr().out)["step"] == 7
+        printed = json.loads(capsys.readouterr().out)
+        assert printed["step"] == 7
+        assert printed["image"] == (root / "picture.png").as_uri()
     with Image.open(tmp_path / "picture.png") as drawn:
         assert drawn.size == (90, 50)
+
+
+def test_predict_takes_files_folders_patterns_and_uris(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("many/a 1.png", "many/b.jpg", "many/notes.txt", "other/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30)).save(tmp_path / name, "PNG")
+    words = ["predict", str(root / "run"), "--out", str(tmp_path / "drawn")]
+
+    def found(*places: str) -> list[str]:
+        assert main([*words, *places]) == 0
+        lines = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
+        return [line.removeprefix(tmp_path.as_uri() + "/") for line in lines]
+
+    folder = tmp_path / "many"
+    assert found(str(folder), str(tmp_path / "other/*.png")) == [
+        "many/a 1.png", "many/b.jpg", "other/b.png",
+    ]  # fmt: skip
+    assert sorted(p.name for p in (tmp_path / "drawn").iterdir()) == [
+        "a 1.png", "b-2.png", "b.png",
+    ]  # fmt: skip
+    assert found(folder.as_uri()) == ["many/a 1.png", "many/b.jpg"]
+    assert found(folder.as_uri() + "/a*") == found(folder.as_uri() + "/a%201.png")
+    assert main([*words, str(tmp_path / "drawn/*.jpg")]) == 56
+
+
+def test_predict_tells_only_what_is_certain_enough(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", str(root / "run"), str(root / "picture.png"), "--min-score"]
+    counts = []
+    for score in ("0", "1.1"):
+        assert main([*words, score]) == 0
+        counts.append(len(json.loads(capsys.readouterr().out)["objects"]))
+    assert counts[0] > counts[1] == 0
 
 
 @pytest.mark.parametrize(("name", "code"), [("absent.png", 56), ("trees.json", 52)])

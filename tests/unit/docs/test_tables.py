@@ -9,6 +9,7 @@ import yaml
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.core.phases import TABLE
 from detection_operator.server.metrics import PREFIX, TRAINING_GAUGES, Metrics
+from detection_trainer import metrics_port as trainer_metrics
 from detection_trainer.contract.restore_check import restored_groups
 from detection_trainer.contract.spec import RestoreMode
 
@@ -53,6 +54,14 @@ def test_every_metric_is_named_and_none_that_is_not_served() -> None:
     measured = set(re.findall(r'measure\(\s*"(\w+)"', _source("program.py")))
     assert measured
     assert told == counters | histograms | gauges | {PREFIX + name for name in measured}
+
+
+def test_every_metric_of_a_trainer_is_named_and_none_that_is_not_served() -> None:
+    rows = _rows(_section("trainer.md", "Watching"))
+    told = {name for cells in rows for name in CODE.findall(cells[0])}
+    served = {trainer_metrics.PREFIX + name for name in trainer_metrics.HELP}
+    named = {name.partition("{")[0] for name in told if name.startswith(trainer_metrics.PREFIX)}
+    assert named == served | {trainer_metrics.PREFIX + "metric"}
 
 
 def _families(kind: str) -> list[str]:

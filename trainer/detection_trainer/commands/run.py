@@ -16,6 +16,7 @@ from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome, Report
 from detection_trainer.contract.training import read_training
 from detection_trainer.errors import InvalidConfigError
+from detection_trainer.metrics_port import MetricsPort
 from detection_trainer.options import (
     Options,
     parse_credentials,
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config-digest": (runtime.CONFIG_DIGEST, "sha256:<hex> that FILE's bytes must have"),
         "--recorded-step": (runtime.RECORDED_STEP, "a checkpoint that must be in the folder"),
         "--termination-log": (runtime.TERMINATION_LOG, "file for the outcome as JSON"),
+        "--metrics-port": (runtime.METRICS_PORT, "port for Prometheus; default: none"),
     }
     add_variables(parser, options)
     parser.add_argument("--cache-dir", type=Path, help="where remote datasets are copied to")
@@ -101,6 +103,7 @@ def parse_options(arguments: argparse.Namespace) -> Options:
         recorded_step=_number(arguments.recorded_step, "--recorded-step"),
         cache_dir=arguments.cache_dir,
         report_period_s=arguments.report_period,
+        metrics_port=_number(arguments.metrics_port, "--metrics-port"),
     )
 
 
@@ -109,6 +112,8 @@ def _train(arguments: argparse.Namespace, reporter: Reporter, stop: StopSignal) 
     if options.report_url is not None:
         tell = partial(_tell_connection, reporter.console)
         reporter.connect(ReportClient(options.report_url, options.report_token_file, tell))
+    if options.metrics_port is not None:
+        _serve_metrics(options.metrics_port, reporter)
     require_unchanged(arguments.file, options.config_digest)
     training = read_training(arguments.file)
     reporter.update(target_steps=training.spec.steps, attempt=options.attempt or 1)
@@ -116,6 +121,16 @@ def _train(arguments: argparse.Namespace, reporter: Reporter, stop: StopSignal) 
         fields = ", ".join(training.set_aside)
         reporter.console.say("setAside", f"only Kubernetes reads these fields of spec: {fields}")
     return run_attempt(Attempt(training, options, reporter, stop, reporter.clock))
+
+
+def _serve_metrics(port: int, reporter: Reporter) -> None:
+    try:
+        served = MetricsPort(port, lambda: reporter.report)
+    except (OSError, OverflowError) as error:
+        message = f"no metrics are served, training goes on: port {port}: {error}"
+        reporter.console.say("metricsUnserved", message)
+    else:
+        reporter.console.say("metricsServed", f"metrics are served at port {served.port}")
 
 
 def _number(text: str | None, option: str) -> int | None:

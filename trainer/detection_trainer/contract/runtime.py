@@ -22,6 +22,10 @@ RECORDED_STEP = PREFIX + "RECORDED_STEP"
 """Newest checkpoint that the status records; a folder without any is then an error, not step 0."""
 TERMINATION_LOG = PREFIX + "TERMINATION_LOG"
 """Where the outcome is written for the kubelet; absent: nowhere."""
+METRICS_PORT = PREFIX + "METRICS_PORT"
+"""Where Prometheus finds the newest report; absent: nowhere."""
 
+DEFAULT_METRICS_PORT = 9464
+"""In pods; that of OpenTelemetry's Prometheus exporter."""
 REPORT_AUDIENCE = "detectiontraining.dev/progress"
 REPORT_PATH = "/v1/namespaces/{namespace}/trainings/{name}/report"

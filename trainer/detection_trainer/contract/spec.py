@@ -278,6 +278,8 @@ class Evaluation(Contract):
 
     every_steps: Positive | None = None
     """Absent: at the end only."""
+    sample_images: Annotated[int, Field(ge=0, le=16)] = 4
+    """So many images are drawn with what is found in them, among the TensorBoard events."""
 
 
 Group = Literal["backbone", "feature_extractor"]

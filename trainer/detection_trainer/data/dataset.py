@@ -6,6 +6,7 @@ one. Called by the run, by `inspect` and by preflight; imports no TensorFlow.
 
 import hashlib
 import mmap
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,21 @@ class Dataset:
     def __len__(self) -> int:
         """Return the number of usable images."""
         return len(self.images)
+
+    def read_image(self, image: StoredImage) -> bytes:
+        """Return the encoded bytes of one of `images`.
+
+        Raises:
+            DataInvalidError: its file became shorter.
+        """
+        length, file = image.annotations.image_length, self.files[image.file]
+        # Opened each time: a dataset may have more files than a process may keep open.
+        with file.path.open("rb", buffering=0) as opened:
+            data = os.pread(opened.fileno(), length, image.offset)
+        if len(data) != length:
+            msg = f"{file.uri} became shorter while it was used: restore it, then start again"
+            raise DataInvalidError(msg)
+        return data
 
     @property
     def padded_boxes(self) -> int:

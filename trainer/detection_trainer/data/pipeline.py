@@ -6,7 +6,6 @@ There is no iterator state to save, and starting at any step costs the same. How
 on it does not show in the result.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,7 @@ import tensorflow as tf
 
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.data.augmentation import augment_colors, augment_geometry, draw_uniform
-from detection_trainer.data.dataset import Dataset, StoredImage
-from detection_trainer.errors import DataInvalidError
+from detection_trainer.data.dataset import Dataset
 
 _PARALLEL = tf.data.AUTOTUNE
 _READ_AHEAD = 2
@@ -128,7 +126,7 @@ class _Reader:
     def _read(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], ...]:
         images = [self._dataset.images[position] for position in positions]
         encoded = np.empty(len(images), np.object_)
-        encoded[:] = [self._read_image(image) for image in images]
+        encoded[:] = [self._dataset.read_image(image) for image in images]
         padded = self._dataset.padded_boxes
         boxes = np.zeros((len(images), padded, 4), np.float32)
         classes = np.zeros((len(images), padded), np.int32)
@@ -139,17 +137,6 @@ class _Reader:
             boxes[row, :count] = image.annotations.boxes[single]
             classes[row, :count] = image.annotations.labels[single]
         return encoded, boxes, classes
-
-    def _read_image(self, image: StoredImage) -> bytes:
-        length, file = image.annotations.image_length, self._dataset.files[image.file]
-        # Opened each time: TensorFlow holds this reader until the process ends, and a dataset may
-        # have more files than a process may keep open.
-        with file.path.open("rb", buffering=0) as opened:
-            data = os.pread(opened.fileno(), length, image.offset)
-        if len(data) != length:
-            msg = f"{file.uri} became shorter while it was used: restore it, then start again"
-            raise DataInvalidError(msg)
-        return data
 
 
 def _decode(encoded: tf.Tensor) -> tf.Tensor:
