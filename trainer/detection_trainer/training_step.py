@@ -30,7 +30,7 @@ class TrainingStep:
         half = spec.model.precision == "mixed_float16"
         self.optimizer = SlotOptimizer(spec.optimizer, trainable, scale_loss=half)
         self._first_bad_step = tf.Variable(_NEVER, dtype=tf.int64, trainable=False)
-        self._graph = tf.function(self._update, jit_compile=False)
+        self._graph = tf.function(self._update, autograph=False, jit_compile=False)
 
     def __call__(self, batch: tuple[Any, Any, Any], rate: float, step: int) -> dict[str, Any]:
         """Move the weights from `step` to `step + 1`; returns scalar losses, still on the device.
@@ -51,9 +51,13 @@ class TrainingStep:
         return None if step == _NEVER else step
 
     def snapshot(self, step: int) -> Snapshot:
-        """Copy the whole state off the device; the copy does not change when training goes on."""
-        weights = {p: np.array(v.numpy()) for p, v in self.detector.variables.items()}
-        slots = {p: np.array(v.numpy()) for p, v in self.optimizer.variables.items()}
+        """Take the whole state off the device; it does not change when training goes on.
+
+        On a CPU nothing is copied here: what was read of a variable keeps its memory, and the next
+        update of that variable moves to memory of its own.
+        """
+        weights = {path: _read(v) for path, v in self.detector.variables.items()}
+        slots = {path: _read(v) for path, v in self.optimizer.variables.items()}
         groups = {path: self.detector.group_of(path) for path in weights}
         return Snapshot(step=step, weights=weights, optimizer=slots, groups=groups)
 
@@ -88,6 +92,11 @@ class TrainingStep:
         bad = ~finite & (self._first_bad_step < 0)
         self._first_bad_step.assign(tf.where(bad, step + 1, self._first_bad_step))
         return losses
+
+
+def _read(variable: Any) -> np.ndarray[Any, Any]:
+    """Return the value as a read-only view of the tensor; it holds the tensor."""
+    return np.asarray(memoryview(tf.convert_to_tensor(variable)))
 
 
 def _differences(variables: Any, arrays: Arrays) -> list[str]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from detection_trainer.checkpoint import Arrays
 from detection_trainer.contract.schedule import Cycle, learning_rate
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import CheckpointMissingError
@@ -70,16 +71,40 @@ def test_fresh_weights_are_a_function_of_the_seed() -> None:
     assert any((other.weights[p] != same.weights[p]).any() for p in same.weights)
 
 
+def copied(arrays: Arrays) -> Arrays:
+    return {path: array.copy() for path, array in arrays.items()}
+
+
+def assert_differs(arrays: Arrays, before: Arrays) -> None:
+    assert any(not np.array_equal(arrays[path], before[path]) for path in before)
+
+
 @pytest.fixture(scope="module")
 def update() -> TrainingStep:
     return build_update(spec(), 1)
 
 
-def test_a_snapshot_does_not_change_when_training_goes_on(update: TrainingStep) -> None:
-    state = update.snapshot(0)
-    before = {path: array.copy() for path, array in state.weights.items()}
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])
+def test_a_snapshot_does_not_change_when_training_goes_on(optimizer: str) -> None:
+    update = build_update(spec(optimizer), 1)
     train(update, range(1))
+    state = update.snapshot(1)
+    before, slots = copied(state.weights), copied(state.optimizer)
+    train(update, range(1, 3))
     assert all(np.array_equal(before[path], state.weights[path]) for path in before)
+    assert all(np.array_equal(slots[path], state.optimizer[path]) for path in slots)
+    assert_differs(update.snapshot(3).weights, before)
+
+
+def test_a_snapshot_does_not_change_when_another_state_is_loaded(update: TrainingStep) -> None:
+    state = update.snapshot(0)
+    before, slots = copied(state.weights), copied(state.optimizer)
+    other = build_update(spec().model_copy(update={"seed": 9}), 1).snapshot(0)
+    update.load(other.weights, other.optimizer)
+    assert all(np.array_equal(before[path], state.weights[path]) for path in before)
+    assert all(np.array_equal(slots[path], state.optimizer[path]) for path in slots)
+    assert_differs(update.snapshot(0).weights, before)
+    update.load(before, slots)
 
 
 def test_the_graph_is_traced_once_whatever_the_rate(update: TrainingStep) -> None:

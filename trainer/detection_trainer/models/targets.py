@@ -119,7 +119,7 @@ class _Matcher:
 
     def _first_claims(self, anchors: Any, claims: Any, unclaimed: Any) -> Any:
         """Return the smallest of `claims` [...,N] on `anchors` [...,N] for each anchor [...,A]."""
-        count = len(self.anchors)
+        count = self.anchors.shape[0]
         images = tf.range(tf.size(anchors) // tf.shape(anchors)[-1])
         rows = tf.reshape(anchors, (tf.size(images), -1)) + images[:, None] * count
         lowest = tf.tensor_scatter_nd_min(
