@@ -31,8 +31,10 @@ COMMANDS = {
     "predict": Command("commands.predict", "find objects in images and draw them"),
     "export": Command("commands.export", "write a checkpoint as a model for other programs"),
     "checkpoints": Command("commands.checkpoints", "list, show, verify and compare checkpoints"),
-    "inspect": Command("commands.inspect", "tell what a training or a checkpoint is"),
-    "convert": Command("commands.convert", "make TFRecords from Pascal VOC or COCO"),
+    "inspect": Command(
+        "commands.inspect", "tell what a training, a run, a checkpoint or a dataset is"
+    ),
+    "convert": Command("commands.convert", "make TFRecords from Pascal VOC or COCO, and back"),
 }
 
 

@@ -27,16 +27,19 @@ class Finding:
 def draw_findings(
     image: Image.Image, findings: Sequence[Finding], classes: Sequence[str]
 ) -> Image.Image:
-    """Return a copy of `image` with each finding drawn, the most certain on top."""
+    """Return a copy of `image` with frames, then labels, the most certain on top."""
     picture = image.convert("RGB")
     draw = ImageDraw.Draw(picture)
     side = max(picture.size)
     font = ImageFont.load_default(max(_SMALLEST_FONT, side // _LONGEST_SIDE_IN_LINES))
-    for finding in sorted(findings, key=lambda finding: finding.score):
+    rising = sorted(findings, key=lambda finding: finding.score)
+    colours = [_colour(classes.index(finding.class_name)) for finding in rising]
+    for finding, colour in zip(rising, colours, strict=True):
         ymin, xmin, ymax, xmax = finding.box
-        colour = _colour(classes.index(finding.class_name))
         draw.rectangle((xmin, ymin, xmax, ymax), outline=colour, width=max(2, side // 400))
-        _label(draw, f"{finding.class_name} {finding.score:.2f}", (xmin, ymin), font, colour)
+    for finding, colour in zip(rising, colours, strict=True):
+        text = f"{finding.class_name} {finding.score:.2f}"
+        _label(draw, text, (finding.box[1], finding.box[0]), font, colour)
     return picture
 
 

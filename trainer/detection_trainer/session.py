@@ -106,10 +106,14 @@ def open_data(attempt: Attempt) -> Data:
 
 def _tell_dataset(console: Console, dataset: Dataset, purpose: str) -> None:
     about = dataset.summary
-    message = f"{purpose}: {about.images} images with {about.boxes} boxes in {about.files} files"
+    sizes = ", ".join(f"{count} {size}" for size, count in about.boxes_per_size.items())
+    message = (
+        f"{purpose}: {about.images} images in {about.files} files, {about.boxes} boxes ({sizes})"
+    )
     if about.bad_record_count:
         message += f"; passes over {about.bad_record_count} bad records: {about.bad_records[0]}"
-    console.say("dataset", message, digest=about.digest)
+    counts = {"boxesPerClass": about.boxes_per_class, "boxesPerSize": about.boxes_per_size}
+    console.say("dataset", message, digest=about.digest, badRecords=about.bad_records, **counts)
 
 
 def require_same_data(source: Checkpoint, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""`detection-trainer convert voc|coco`: make TFRecords and a label map from annotated images."""
+"""`detection-trainer convert voc|coco|to-voc|to-coco`: annotated images to TFRecords, and back."""
 
 import argparse
 import json
@@ -6,19 +6,22 @@ import sys
 from pathlib import Path
 
 from detection_trainer.commands.places import add_credentials, open_place
+from detection_trainer.commands.records import add_records, read_records
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.data.convert.coco import read_coco
+from detection_trainer.data.convert.coco_writer import write_coco
 from detection_trainer.data.convert.photographs import Annotations
 from detection_trainer.data.convert.tiles import Tiling
 from detection_trainer.data.convert.voc import read_voc
+from detection_trainer.data.convert.voc_writer import write_voc
 from detection_trainer.data.convert.writer import Plan, convert
 from detection_trainer.data.label_map import parse_label_map
 from detection_trainer.errors import DataInvalidError, NotFoundError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two formats, each with the same options."""
+    """Add both formats in both directions."""
     formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
     voc = formats.add_parser("voc", help="Pascal VOC: one XML file an image")
     voc.add_argument("source", type=Path, help="folder of *.xml, or a VOC devkit")
@@ -27,10 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     coco.add_argument("source", type=Path, help="the JSON file")
     for subparser in (voc, coco):
         _add_common(subparser)
+    for name, layout in (
+        ("to-voc", "Pascal VOC: Annotations/*.xml and JPEGImages"),
+        ("to-coco", "COCO: instances.json and images"),
+    ):
+        back = formats.add_parser(name, help=f"from TFRecords to {layout}")
+        back.add_argument("source", metavar="URI", help="TFRecords; * in the last segment")
+        back.add_argument("output", metavar="URI", help="empty folder that takes it")
+        add_records(back)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, and print what was written as JSON."""
+    if arguments.format in _WRITERS:
+        return _convert_back(arguments)
     annotations = _read(arguments)
     classes = _classes(arguments, annotations)
     plan = _plan(arguments)
@@ -42,6 +55,21 @@ def run(arguments: argparse.Namespace) -> int:
         "clippedBoxes": findings.clipped,
         "droppedBoxes": findings.problems,
     }
+    sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    return ExitCode.COMPLETED
+
+
+_WRITERS = {"to-voc": write_voc, "to-coco": write_coco}
+
+
+def _convert_back(arguments: argparse.Namespace) -> int:
+    dataset = read_records(arguments.source, arguments)
+    if dataset.summary.bad_record_count:
+        first = dataset.summary.bad_records[0]
+        msg = f"{dataset.summary.bad_record_count} records cannot be used, the first: {first}"
+        raise DataInvalidError(msg)
+    folder = open_place(arguments.output, arguments.credentials)
+    told = _WRITERS[arguments.format](dataset, folder)
     sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     return ExitCode.COMPLETED
 

@@ -1,17 +1,20 @@
-"""`detection-trainer inspect FILE|URI`: what a training file, a run's folder or a checkpoint is."""
+"""`detection-trainer inspect FILE|URI`: what a training, a run, a checkpoint or a dataset is."""
 
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from detection_trainer.checkpoint import MANIFEST_FILE, find_checkpoint
-from detection_trainer.commands.places import add_credentials, open_place
+from detection_trainer.commands.places import open_place
+from detection_trainer.commands.records import add_records, read_records
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import config_digest
 from detection_trainer.contract.training import Training, read_training
+from detection_trainer.data.dataset import DatasetSummary
 from detection_trainer.manifest import Manifest
 from detection_trainer.ownership import marker_numbers, read_owner
 from detection_trainer.storage import Folder
@@ -19,19 +22,62 @@ from detection_trainer.storage import Folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the thing to inspect."""
-    text = "a DetectionTraining in YAML or JSON, a checkpoint, or a run's folder"
+    text = (
+        "a DetectionTraining in YAML or JSON, a checkpoint, a run's folder, or TFRecords: a file "
+        "*.tfrecord, or a pattern with * in its last segment"
+    )
     parser.add_argument("place", metavar="FILE|URI", help=text)
-    add_credentials(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON of a dataset, no table")
+    add_records(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what it is as JSON."""
+    """Print what it is as JSON, a dataset as a table; returns 52 for one with bad records."""
+    if _is_dataset(arguments):
+        return _inspect_dataset(arguments)
     if Path(arguments.place).is_file():
         described = _describe_training(read_training(Path(arguments.place)))
     else:
         described = _describe_folder(open_place(arguments.place, arguments.credentials))
     sys.stdout.write(json.dumps(described, indent=2, default=str) + "\n")
     return ExitCode.COMPLETED
+
+
+def _is_dataset(arguments: argparse.Namespace) -> bool:
+    name = arguments.place.rpartition("/")[2]
+    said = arguments.label_map is not None or arguments.classes is not None
+    return said or "*" in name or name.endswith(".tfrecord")
+
+
+def _inspect_dataset(arguments: argparse.Namespace) -> int:
+    summary = read_records(arguments.place, arguments).summary
+    if arguments.json:
+        sys.stdout.write(json.dumps(dump(summary), indent=2, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in dataset_lines(summary))
+    return ExitCode.DATA_INVALID if summary.bad_record_count else ExitCode.COMPLETED
+
+
+def dataset_lines(summary: DatasetSummary) -> Iterator[str]:
+    """Yield what a dataset holds as people read it."""
+    sizes = ", ".join(f"{count} {size}" for size, count in summary.boxes_per_size.items())
+    sides = zip(summary.image_width, summary.image_height, strict=True)
+    rows = {
+        "files": f"{summary.files}, {summary.size_bytes / 1e6:.1f} MB",
+        "images": f"{summary.images}, {summary.images_without_boxes} without boxes",
+        "width x height": " to ".join(f"{width}x{height}" for width, height in sides),
+        "boxes": f"{summary.boxes}: {sizes}",
+        "crowd, difficult": f"{summary.crowd_boxes}, {summary.difficult_boxes}",
+        **{f"class {name}": str(count) for name, count in summary.boxes_per_class.items()},
+        "bad records": str(summary.bad_record_count),
+        "digest": summary.digest,
+    }
+    width = max(map(len, rows)) + 2
+    yield from (f"{name:<{width}}{value}" for name, value in rows.items())
+    yield from (f"  {problem}" for problem in summary.bad_records)
+    hidden = summary.bad_record_count - len(summary.bad_records)
+    if hidden:
+        yield f"  and {hidden} more"
 
 
 def _describe_training(training: Training) -> dict[str, Any]:

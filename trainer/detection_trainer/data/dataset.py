@@ -1,7 +1,8 @@
 """A checked dataset: where each image lies, and what is on it.
 
 `open_dataset` reads all records once, before the first step, so that training never meets a bad
-one. Called by the run, by `inspect` and by preflight; imports no TensorFlow.
+one. Called by the run and by preflight; `read_dataset`, which demands no content, by tools that
+look at data. Imports no TensorFlow.
 """
 
 import hashlib
@@ -12,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field
 
 from detection_trainer.contract.base import Contract
@@ -42,6 +44,9 @@ _SAMPLE = 32
 """Beyond these sizes one record in so many is verified and decoded all the same."""
 _BOX_STEP = 8
 _SHOWN_PROBLEMS = 20
+_KEPT_PROBLEMS = 200
+_SMALL_AREA, _LARGE_AREA = 32**2, 96**2
+"""COCO's bounds, in pixels of the image as it is stored."""
 
 
 class DatasetSummary(Contract):
@@ -53,6 +58,10 @@ class DatasetSummary(Contract):
     images_without_boxes: int
     boxes: int
     boxes_per_class: dict[str, int]
+    boxes_per_size: dict[Literal["small", "medium", "large"], int] = {}
+    """As COCO counts them: area below 32² pixels, below 96², and above."""
+    crowd_boxes: int = 0
+    difficult_boxes: int = 0
     image_height: Annotated[list[int], Field(max_length=2)] = []
     """Smallest and largest, in pixels."""
     image_width: Annotated[list[int], Field(max_length=2)] = []
@@ -140,14 +149,43 @@ def open_dataset(  # noqa: PLR0913 - all but three are named
         DataInvalidError: more records are bad than allowed, a file cannot be searched, there is
             no image, or (`train`) not one box.
     """
+    dataset = read_dataset(
+        place, classes, cache_dir, credentials=credentials, max_bad_records=max_bad_records
+    )
+    _require_content(dataset.summary, place.uri, purpose)
+    return dataset
+
+
+def read_dataset(  # noqa: PLR0913 - all but three are named
+    place: Place,
+    classes: Sequence[str],
+    cache_dir: Path,
+    *,
+    credentials: Mapping[str, Path] | None = None,
+    max_bad_records: int = 0,
+    thorough: bool = False,
+) -> Dataset:
+    """Read the dataset at `place`, whatever it holds.
+
+    Args:
+        place: its files; the last segment may hold `*`.
+        classes: names of the label map, from id 1.
+        cache_dir: local folder for files from object storage.
+        credentials: URI prefix -> directory of keys.
+        max_bad_records: how many records may be passed over, each reported by name.
+        thorough: verify every checksum and decode every image, however large the dataset is.
+
+    Raises:
+        NotFoundError: no file matches.
+        DataInvalidError: more records are bad than allowed, or a file cannot be searched.
+    """
     files = fetch_files(find_files(place, credentials), cache_dir)
-    total = sum(file.size for file in files)
-    reading = _Reading(classes, max_bad_records, total)
+    unsure = 0 if thorough else sum(file.size for file in files)
+    reading = _Reading(classes, max_bad_records, unsure)
     images: list[StoredImage] = []
     for index, file in enumerate(files):
         images.extend(reading.read_file(file, index))
     summary = _summarise(files, images, classes, reading)
-    _require_content(summary, place.uri, purpose)
     return Dataset(files=files, images=images, classes=list(classes), summary=summary)
 
 
@@ -158,7 +196,7 @@ class _Reading:
     classes: Sequence[str]
     max_bad_records: int
     size: int
-    """Bytes of the whole dataset."""
+    """Bytes of the whole dataset; 0 where all of it is to be verified."""
     problems: list[str] = field(default_factory=list)
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
@@ -235,14 +273,30 @@ def _summarise(
         images_without_boxes=sum(not len(image.boxes) for image in found),
         boxes=sum(counts.values()),
         boxes_per_class={name: counts[index] for index, name in enumerate(classes, start=1)},
+        boxes_per_size=_count_sizes(found),
+        crowd_boxes=sum(int(image.crowd.sum()) for image in found),
+        difficult_boxes=sum(int(image.difficult.sum()) for image in found),
         image_height=[min(heights), max(heights)] if heights else [],
         image_width=[min(widths), max(widths)] if widths else [],
-        bad_records=reading.problems[:_SHOWN_PROBLEMS],
+        bad_records=reading.problems[:_KEPT_PROBLEMS],
         bad_record_count=len(reading.problems),
         every_image_decoded=reading.size <= DECODED_BYTES,
         every_checksum_verified=reading.size <= VERIFIED_BYTES,
         digest="sha256:" + reading.digest.hexdigest(),
     )
+
+
+def _count_sizes(
+    images: Sequence[AnnotatedImage],
+) -> dict[Literal["small", "medium", "large"], int]:
+    parts = [
+        (image.boxes[:, 2:] - image.boxes[:, :2]).prod(axis=1) * (image.height * image.width)
+        for image in images
+    ]
+    # Rounded, since fractions in float32 do not give back whole pixels.
+    areas = np.concatenate([np.zeros(0), *parts]).round(1)
+    small, not_large = int((areas < _SMALL_AREA).sum()), int((areas < _LARGE_AREA).sum())
+    return {"small": small, "medium": not_large - small, "large": len(areas) - not_large}
 
 
 def _require_content(summary: DatasetSummary, place: str, purpose: str) -> None:

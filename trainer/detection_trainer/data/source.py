@@ -6,13 +6,15 @@ each content (its tag is part of the cached name), and their size is checked.
 
 import hashlib
 import re
+import secrets
+import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from detection_trainer.contract.spec import Place
-from detection_trainer.errors import NotFoundError, StorageUnavailableError
+from detection_trainer.errors import NotFoundError, StorageFullError, StorageUnavailableError
 from detection_trainer.storage import Entry, Folder, open_parent
 from detection_trainer.storage.local import explain_os_error
 
@@ -62,25 +64,52 @@ def fetch_files(files: list[RemoteFile], cache: Path) -> list[LocalFile]:
 
     Raises:
         StorageUnavailableError: a copy has another size than the object.
-        StorageFullError: the cache's disk is full.
+        StorageFullError: the cache's disk has no room; seen before the first byte comes.
     """
+    _require_room([file for file in files if _is_to_come(file, cache)], cache)
     with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
         return list(pool.map(lambda file: _fetch(file, cache), files))
 
 
 def _fetch(file: RemoteFile, cache: Path) -> LocalFile:
-    mounted = file.folder.local_path(file.entry.path)
-    if mounted is not None:
-        return LocalFile(uri=file.uri, path=mounted, size=file.entry.size)
-    identity = f"{file.uri}\n{file.entry.etag}\n{file.entry.modified.isoformat()}"
-    target = cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.tfrecord"
-    if not target.exists() or target.stat().st_size != file.entry.size:
+    target = _place(file, cache)
+    if _is_to_come(file, cache):
         _download(file, target)
     return LocalFile(uri=file.uri, path=target, size=file.entry.size)
 
 
+def _place(file: RemoteFile, cache: Path) -> Path:
+    """Return where the file is used: where it is mounted, or its copy in the cache."""
+    mounted = file.folder.local_path(file.entry.path)
+    if mounted is not None:
+        return mounted
+    identity = f"{file.uri}\n{file.entry.etag}\n{file.entry.modified.isoformat()}"
+    return cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.tfrecord"
+
+
+def _is_to_come(file: RemoteFile, cache: Path) -> bool:
+    target = _place(file, cache)
+    if file.folder.local_path(file.entry.path) is not None:
+        return False
+    return not target.exists() or target.stat().st_size != file.entry.size
+
+
+def _require_room(files: list[RemoteFile], cache: Path) -> None:
+    needed = sum(file.entry.size for file in files)
+    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        msg = (
+            f"{len(files)} files of the dataset take {needed / 1e9:.1f} GB, and the cache's disk "
+            f"({cache}) has {free / 1e9:.1f} GB free: delete what is not needed there, name a "
+            "larger one by --cache-dir, or give the pod's node more ephemeral storage"
+        )
+        raise StorageFullError(msg)
+
+
 def _download(file: RemoteFile, target: Path) -> None:
-    partial = target.with_suffix(".partial")
+    # A name of its own: several trainers of one machine may share the cache.
+    partial = target.with_suffix(f".{secrets.token_hex(6)}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         file.folder.download(file.entry.path, partial)

@@ -1,7 +1,9 @@
 """Datasets as a whole: what is found and counted, and what is refused before the first step."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -271,6 +273,28 @@ def test_a_full_cache_is_said(
     monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(StorageFullError, match="caching the dataset in"):
         from_bucket(tmp_path / "cache")
+
+
+def test_a_cache_without_room_is_said_before_the_first_byte(
+    bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.write("data/train-1", write_dataset(tmp_path / "made", [GOOD]).read_bytes())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    monkeypatch.setattr(Folder, "download", None)
+    with pytest.raises(StorageFullError, match="--cache-dir"):
+        from_bucket(tmp_path / "cache")
+
+
+def test_several_that_share_a_cache_do_not_disturb_each_other(
+    bucket: Folder, tmp_path: Path
+) -> None:
+    for number in range(6):
+        content = write_dataset(tmp_path / "made", [Drawn(seed=number)] * 50).read_bytes()
+        bucket.write(f"data/train-{number}", content)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: from_bucket(tmp_path / "cache"), range(4)))
+    assert len({dataset.digest for dataset in found}) == 1
+    assert len(list((tmp_path / "cache").iterdir())) == 6
 
 
 def test_a_file_that_vanishes_meanwhile_is_said(

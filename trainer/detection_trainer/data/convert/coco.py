@@ -40,6 +40,8 @@ class _Object(_Record):
     category_id: int
     bbox: tuple[float, float, float, float]
     iscrowd: int = 0
+    difficult: int = 0
+    """Not COCO's: as `convert to-coco` writes it."""
 
 
 class _Category(_Record):
@@ -140,6 +142,6 @@ def _photograph(
         width=width,
         boxes=np.stack([y, x, y + h, x + w], axis=1),
         names=tuple(names[entry.category_id] for entry in objects),
-        difficult=(False,) * len(objects),
+        difficult=tuple(bool(entry.difficult) for entry in objects),
         crowd=tuple(bool(entry.iscrowd) for entry in objects),
     )
