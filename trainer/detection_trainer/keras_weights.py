@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detection_trainer.contract.backbone_shapes import RANDOM_STATE, RESIDUAL, backbone_shapes
+from detection_trainer.contract.backbone_shapes import (
+    RANDOM_STATE,
+    RESIDUAL,
+    RESNET_V1_BLOCKS,
+    backbone_shapes,
+)
 from detection_trainer.contract.model import Backbone, Model
 from detection_trainer.errors import RestoreRefusedError, StorageUnavailableError
 
@@ -73,7 +78,8 @@ class KerasWeights:
 
 def _backbone(uri: str) -> Backbone:
     match = _URI.match(uri)
-    known = [backbone.value for backbone in Backbone if backbone not in RESIDUAL]
+    own = {*RESIDUAL, *RESNET_V1_BLOCKS}
+    known = [backbone.value for backbone in Backbone if backbone not in own]
     if match is None or match[1] not in known:
         msg = (
             f"expected keras://<backbone>/imagenet with a backbone of {', '.join(known)}; "

@@ -29,6 +29,11 @@ _RESNET_BLOCKS = {
     Backbone.RESNET101: (3, 4, 23, 3),
     Backbone.RESNET152: (3, 8, 36, 3),
 }
+RESNET_V1_BLOCKS = {
+    Backbone.RESNET50_V1: _RESNET_BLOCKS[Backbone.RESNET50],
+    Backbone.RESNET101_V1: _RESNET_BLOCKS[Backbone.RESNET101],
+    Backbone.RESNET152_V1: _RESNET_BLOCKS[Backbone.RESNET152],
+}
 _EFFICIENTNET_SIZES = {
     Backbone.EFFICIENTNET_B0: (1.0, 1.0),
     Backbone.EFFICIENTNET_B1: (1.0, 1.1),
@@ -55,6 +60,16 @@ def convolution(
         yield f"{path}/bias", (filters,)
 
 
+def separable(
+    path: str, filters_in: int, filters: int, kernel: int, *, bias: bool
+) -> Iterator[tuple[str, Shape]]:
+    """Yield the variables of a depthwise and a pointwise convolution in one layer."""
+    yield f"{path}/depthwise_kernel", (kernel, kernel, filters_in, 1)
+    yield f"{path}/pointwise_kernel", (1, 1, filters_in, filters)
+    if bias:
+        yield f"{path}/bias", (filters,)
+
+
 def batch_norm(path: str, width: int) -> Iterator[tuple[str, Shape]]:
     """Yield the variables of a batch normalisation."""
     for name in STATISTICS:
@@ -63,11 +78,15 @@ def batch_norm(path: str, width: int) -> Iterator[tuple[str, Shape]]:
 
 def _variables(backbone: Backbone) -> Iterator[Variable]:
     if backbone in _RESNET_BLOCKS:
-        return _resnet(_RESNET_BLOCKS[backbone])
+        return _resnet(_RESNET_BLOCKS[backbone], bias=True)
+    if backbone in RESNET_V1_BLOCKS:
+        return _resnet(RESNET_V1_BLOCKS[backbone], bias=False)
     if backbone in _EFFICIENTNET_SIZES:
         return _efficientnet(*_EFFICIENTNET_SIZES[backbone])
     if backbone in RESIDUAL:
         return _residual(*RESIDUAL[backbone])
+    if backbone == Backbone.MOBILENET_V1:
+        return _mobilenet_v1()
     return _mobilenet_v2() if backbone == Backbone.MOBILENET_V2 else _vgg16()
 
 
@@ -95,26 +114,40 @@ def _normalised(
     yield from _at(level, batch_norm(f"{path}/batch_norm", filters))
 
 
-def _resnet(blocks: tuple[int, ...]) -> Iterator[Variable]:
-    yield from _resnet_pair(3, "conv1_{}", 3, 64, 7)
+def _resnet(blocks: tuple[int, ...], *, bias: bool) -> Iterator[Variable]:
+    yield from _resnet_pair(3, "conv1_{}", (3, 64, 7), bias=bias)
     width = 64
     for level, count in enumerate(blocks, start=2):
         inner = 32 * 2 ** (level - 1)
         for block in range(1, count + 1):
             name = f"conv{level}_block{block}_"
             if block == 1:
-                yield from _resnet_pair(level, name + "0_{}", width, 4 * inner, 1)
-            yield from _resnet_pair(level, name + "1_{}", width, inner, 1)
-            yield from _resnet_pair(level, name + "2_{}", inner, inner, 3)
-            yield from _resnet_pair(level, name + "3_{}", inner, 4 * inner, 1)
+                yield from _resnet_pair(level, name + "0_{}", (width, 4 * inner, 1), bias=bias)
+            yield from _resnet_pair(level, name + "1_{}", (width, inner, 1), bias=bias)
+            yield from _resnet_pair(level, name + "2_{}", (inner, inner, 3), bias=bias)
+            yield from _resnet_pair(level, name + "3_{}", (inner, 4 * inner, 1), bias=bias)
             width = 4 * inner
 
 
 def _resnet_pair(
-    level: int, name: str, filters_in: int, filters: int, kernel: int
+    level: int, name: str, sizes: tuple[int, int, int], *, bias: bool
 ) -> Iterator[Variable]:
-    yield from _at(level, convolution(name.format("conv"), filters_in, filters, kernel, bias=True))
-    yield from _at(level, batch_norm(name.format("bn"), filters))
+    yield from _at(level, convolution(name.format("conv"), *sizes, bias=bias))
+    yield from _at(level, batch_norm(name.format("bn"), sizes[1]))
+
+
+def _mobilenet_v1() -> Iterator[Variable]:
+    yield from _at(3, convolution("conv1", 3, 32, 3, bias=False))
+    yield from _at(3, batch_norm("conv1_bn", 32))
+    widths = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
+    width = 32
+    for number, filters in enumerate(widths, start=1):
+        level = 3 if number <= 5 else 4 if number <= 11 else 5  # noqa: PLR2004 - see backbones.py
+        yield level, f"conv_dw_{number}/kernel", (3, 3, width, 1)
+        yield from _at(level, batch_norm(f"conv_dw_{number}_bn", width))
+        yield from _at(level, convolution(f"conv_pw_{number}", width, filters, 1, bias=False))
+        yield from _at(level, batch_norm(f"conv_pw_{number}_bn", filters))
+        width = filters
 
 
 def _mobilenet_v2() -> Iterator[Variable]:

@@ -17,13 +17,21 @@ PositiveFloat = Annotated[float, Field(gt=0.0, le=1e9)]
 
 
 class Backbone(StrEnum):
-    """`keras.applications` networks, and tiny residual ones for CPUs and tests."""
+    """`keras.applications` networks, and tiny residual ones for CPUs and tests.
+
+    `resnet50_v1` and its kin are the OD API's own (slim's) variant of ResNet: convolutions without
+    biases, ReLU6, 'same' pooling, means subtracted from RGB. Both MobileNets are the same in both.
+    """
 
     TINY = "tiny"
     SMALL = "small"
     RESNET50 = "resnet50"
     RESNET101 = "resnet101"
     RESNET152 = "resnet152"
+    RESNET50_V1 = "resnet50_v1"
+    RESNET101_V1 = "resnet101_v1"
+    RESNET152_V1 = "resnet152_v1"
+    MOBILENET_V1 = "mobilenet_v1"
     MOBILENET_V2 = "mobilenet_v2"
     EFFICIENTNET_B0 = "efficientnet_b0"
     EFFICIENTNET_B1 = "efficientnet_b1"
@@ -31,6 +39,17 @@ class Backbone(StrEnum):
     EFFICIENTNET_B3 = "efficientnet_b3"
     EFFICIENTNET_B4 = "efficientnet_b4"
     VGG16 = "vgg16"
+
+
+class BatchNorm(Contract):
+    """`batch_norm` of hyperparams.proto, for every batch normalisation of the model.
+
+    Absent: those of a `keras.applications` backbone keep the numbers they have there; the others
+    have momentum 0.997 (0.9 with the tiny backbones) and epsilon 0.001.
+    """
+
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.997
+    epsilon: Annotated[float, Field(gt=0.0, le=1.0)] = 0.001
 
 
 class FeaturePyramid(Contract):
@@ -43,6 +62,8 @@ class FeaturePyramid(Contract):
     min_level: Annotated[int, Field(ge=3, le=5)] = 3
     max_level: Annotated[int, Field(ge=3, le=7)] = 7
     additional_layer_depth: Annotated[int, Field(ge=8, le=1024)] = 256
+    use_depthwise: bool | None = None
+    """Separable 3x3 convolutions (FPNLite); absent means false."""
 
 
 class BoxPredictor(Contract):
@@ -52,6 +73,10 @@ class BoxPredictor(Contract):
     num_layers_before_predictor: Annotated[int, Field(ge=0, le=8)] = 4
     kernel_size: Literal[1, 3, 5] = 3
     class_prior_probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+    use_depthwise: bool | None = None
+    """Separable convolutions (FPNLite); absent means false."""
+    share_prediction_tower: bool | None = None
+    """One tower for both heads, kept with the box head; absent means one each."""
 
 
 class AnchorGenerator(Contract):
@@ -108,6 +133,7 @@ class Model(Contract):
     backbone: Backbone
     image_size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] = 640
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    batch_norm: BatchNorm | None = None
     fpn: FeaturePyramid = FeaturePyramid()
     box_predictor: BoxPredictor = BoxPredictor()
     anchors: AnchorGenerator = AnchorGenerator()

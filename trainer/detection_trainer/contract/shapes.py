@@ -11,6 +11,7 @@ from detection_trainer.contract.backbone_shapes import (
     backbone_shapes,
     batch_norm,
     convolution,
+    separable,
 )
 from detection_trainer.contract.model import Backbone, Model
 
@@ -32,22 +33,26 @@ def _pyramid(model: Model, top: int) -> Iterator[tuple[str, Shape]]:
         yield from convolution(f"feature_extractor/lateral_{level}", width, depth, 1, bias=True)
     smoothed = [f"smooth_{level}" for level in range(model.fpn.min_level, top)]
     coarse = [f"coarse_{level}" for level in range(6, model.fpn.max_level + 1)]
+    layer = separable if model.fpn.use_depthwise else convolution
     for name in (*smoothed, *coarse):
         path = f"feature_extractor/{name}"
-        yield from convolution(f"{path}/conv", depth, depth, 3, bias=False)
+        yield from layer(f"{path}/conv", depth, depth, 3, bias=False)
         yield from batch_norm(f"{path}/batch_norm", depth)
 
 
 def _head(model: Model, group: str, columns: int) -> Iterator[tuple[str, Shape]]:
     spec, width = model.box_predictor, model.fpn.additional_layer_depth
+    layer = separable if spec.use_depthwise else convolution
+    has_tower = group == "box_head" or not spec.share_prediction_tower
     for i in range(spec.num_layers_before_predictor):
         path = f"{group}/tower/conv_{i}"
-        yield from convolution(path, width, spec.depth, spec.kernel_size, bias=False)
-        for level in range(model.fpn.min_level, model.fpn.max_level + 1):
-            yield from batch_norm(f"{group}/tower/level_{level}/batch_norm_{i}", spec.depth)
+        if has_tower:
+            yield from layer(path, width, spec.depth, spec.kernel_size, bias=False)
+            for level in range(model.fpn.min_level, model.fpn.max_level + 1):
+                yield from batch_norm(f"{group}/tower/level_{level}/batch_norm_{i}", spec.depth)
         width = spec.depth
     filters = model.anchors.per_cell * columns
-    yield from convolution(f"{group}/predictor", width, filters, spec.kernel_size, bias=True)
+    yield from layer(f"{group}/predictor", width, filters, spec.kernel_size, bias=True)
 
 
 def level_width(backbone: Backbone, level: int) -> int:

@@ -8,13 +8,14 @@ backbone's preprocessing is a `ChannelAffine` with the numbers its ImageNet weig
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 
 from detection_trainer.contract.backbone_shapes import RESIDUAL
 from detection_trainer.contract.model import Backbone
+from detection_trainer.contract.model import BatchNorm as BatchNormSpec
 from detection_trainer.models.layers import (
     BatchNorm,
     ChannelAffine,
@@ -37,6 +38,7 @@ class Preprocessing:
 
 
 CAFFE = Preprocessing((1.0, 1.0, 1.0), (-103.939, -116.779, -123.68), to_bgr=True)
+RGB_MEANS = Preprocessing((1.0, 1.0, 1.0), (-123.68, -116.779, -103.939))
 SYMMETRIC = Preprocessing((1 / 127.5,) * 3, (-1.0,) * 3)
 # mean and deviation of ImageNet in 0..1: (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225)
 TORCH = Preprocessing(
@@ -55,6 +57,8 @@ class Application:
     """The first layer that is not input scaling."""
     levels: Mapping[int, str]
     """Level -> expression for the name of the last layer of that level."""
+    edits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Expression for the names of layers -> what changes in their configurations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,20 @@ def _resnet(build: Callable[..., keras.Model]) -> Application:
     return Application(build, CAFFE, "conv1_pad", levels)
 
 
+RESNET_V1_EDITS = {
+    r".*_conv": {"use_bias": False},
+    r".*_bn": {"momentum": 0.997, "epsilon": 1e-3},
+    r".*_(relu|out)": {"activation": "relu6"},
+    "pool1_pad": {"padding": ((0, 0), (0, 0))},
+    "pool1_pool": {"padding": "same"},
+}
+"""What the OD API's models/keras_models/resnet_v1.py makes of keras.applications' ResNet."""
+
+
+def _resnet_v1(build: Callable[..., keras.Model]) -> Application:
+    return replace(_resnet(build), preprocessing=RGB_MEANS, edits=RESNET_V1_EDITS)
+
+
 def _efficientnet(build: Callable[..., keras.Model]) -> Application:
     levels = {3: r"block3._(add|project_bn)", 4: r"block5._(add|project_bn)"}
     levels[5] = r"block7._(add|project_bn)"
@@ -83,7 +101,16 @@ BACKBONES: Mapping[Backbone, Application | Residual] = {
     Backbone.RESNET50: _resnet(keras.applications.ResNet50),
     Backbone.RESNET101: _resnet(keras.applications.ResNet101),
     Backbone.RESNET152: _resnet(keras.applications.ResNet152),
-    # The OD API's ssd_mobilenet_v2_fpn_keras takes the same three.
+    Backbone.RESNET50_V1: _resnet_v1(keras.applications.ResNet50),
+    Backbone.RESNET101_V1: _resnet_v1(keras.applications.ResNet101),
+    Backbone.RESNET152_V1: _resnet_v1(keras.applications.ResNet152),
+    # The levels of both MobileNets are those that the OD API's feature extractors take.
+    Backbone.MOBILENET_V1: Application(
+        keras.applications.MobileNet,
+        SYMMETRIC,
+        "conv1",
+        {3: "conv_pw_5_relu", 4: "conv_pw_11_relu", 5: "conv_pw_13_relu"},
+    ),
     Backbone.MOBILENET_V2: Application(
         keras.applications.MobileNetV2,
         SYMMETRIC,
@@ -112,16 +139,25 @@ OURS: Mapping[Any, Any] = {
 
 
 def backbone_features(
-    images: Any, make: LayerFactory, backbone: Backbone, top_level: int
+    images: Any,
+    make: LayerFactory,
+    backbone: Backbone,
+    top_level: int,
+    batch_norm: BatchNormSpec | None = None,
 ) -> Features:
-    """Return C3 … C`top_level` of `images` [B,S,S,3], RGB in 0..255."""
+    """Return C3 … C`top_level` of `images` [B,S,S,3], RGB in 0..255.
+
+    `batch_norm` takes the place of the numbers that keras.applications chose.
+    """
     entry = BACKBONES[backbone]
     images = _preprocessed(images, make, entry.preprocessing)
     match entry:
         case Residual():
             return residual_features(images, make, entry.widths, entry.blocks, top_level)
         case Application():
-            network = _clone(_cut(entry, images.shape[1:], top_level), make)
+            numbers = {} if batch_norm is None else batch_norm.model_dump()
+            cut = _cut(entry, images.shape[1:], top_level)
+            network = _clone(cut, make, entry.edits, numbers)
             return dict(zip(range(3, top_level + 1), _as_list(network(images)), strict=True))
 
 
@@ -157,11 +193,21 @@ def _last(names: Sequence[str], pattern: str) -> str:
     return [name for name in names if re.fullmatch(pattern, name)][-1]
 
 
-def _clone(network: keras.Model, make: LayerFactory) -> keras.Model:
+def _clone(
+    network: keras.Model,
+    make: LayerFactory,
+    edits: Mapping[str, Mapping[str, Any]],
+    batch_norm: Mapping[str, Any],
+) -> keras.Model:
     """Copy the structure with fresh weights; Keras offers a policy for one network only so."""
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = {**layer.get_config(), "dtype": make.policy}
+        for names, changes in edits.items():
+            if re.fullmatch(names, layer.name):
+                config |= changes
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config |= batch_norm
         seed = seed_for(make.seed, f"{make.prefix}/{layer.name}")
         for key in ("kernel_initializer", "depthwise_initializer"):
             if config.get(key):

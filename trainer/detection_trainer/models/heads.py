@@ -1,77 +1,85 @@
 """Box and class head, as the OD API's `weight_shared_convolutional_box_predictor` builds them.
 
-Each head has a tower of its own, whose convolutions are shared by all levels and whose batch
-normalisations are not. The class head has a background column, the first one.
+Each head has a tower of its own, or both share the box head's; a tower's convolutions are shared by
+all levels, its batch normalisations are not. The class head has a background column, the first one.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from detection_trainer.contract.model import BoxPredictor
+from detection_trainer.contract.model import BoxPredictor, Model
 from detection_trainer.models.layers import LayerFactory
 
 BOX_CODE_SIZE = 4
 KERNEL_STDDEV = 0.01
 
 
-def box_encodings(
-    features: Mapping[int, Any], make: LayerFactory, spec: BoxPredictor, per_cell: int
-) -> Any:
-    """Return the encodings [B,A,4] of all anchors, level after level."""
-    predictor = make.convolution(
-        "predictor",
-        per_cell * BOX_CODE_SIZE,
-        spec.kernel_size,
-        keras.initializers.RandomNormal,
-        KERNEL_STDDEV,
-    )
-    return _over_levels(features, make, spec, predictor, BOX_CODE_SIZE)
+def predictions(
+    features: Mapping[int, Any],
+    make_box: LayerFactory,
+    make_class: LayerFactory,
+    model: Model,
+    columns: int,
+) -> dict[str, Any]:
+    """Return `box_encodings` [B,A,4] and `class_logits` [B,A,columns], level after level.
 
-
-def class_logits(
-    features: Mapping[int, Any], make: LayerFactory, spec: BoxPredictor, per_cell: int, columns: int
-) -> Any:
-    """Return the logits [B,A,columns] of all anchors; `columns` counts the background."""
+    `columns` counts the background.
+    """
+    spec, per_cell = model.box_predictor, model.anchors.per_cell
     prior = spec.class_prior_probability
-    predictor = make.convolution(
-        "predictor",
-        per_cell * columns,
-        spec.kernel_size,
-        keras.initializers.RandomNormal,
-        KERNEL_STDDEV,
-        bias_initializer=keras.initializers.Constant(-math.log((1.0 - prior) / prior)),
-    )
-    return _over_levels(features, make, spec, predictor, columns)
+    bias = keras.initializers.Constant(-math.log((1.0 - prior) / prior))
+    box_predictor = _predictor(make_box, spec, per_cell * BOX_CODE_SIZE)
+    box_tower = _tower(features, make_box, spec)
+    class_predictor = _predictor(make_class, spec, per_cell * columns, bias_initializer=bias)
+    class_tower = box_tower if spec.share_prediction_tower else _tower(features, make_class, spec)
+    return {
+        "box_encodings": _predicted(box_tower, make_box, box_predictor, BOX_CODE_SIZE),
+        "class_logits": _predicted(class_tower, make_class, class_predictor, columns),
+    }
 
 
-def _over_levels(
-    features: Mapping[int, Any], make: LayerFactory, spec: BoxPredictor, predictor: Any, size: int
-) -> Any:
-    tower = [
+def _predictor(make: LayerFactory, spec: BoxPredictor, filters: int, **options: Any) -> Any:
+    convolution = make.separable_convolution if spec.use_depthwise else make.convolution
+    initializer = keras.initializers.RandomNormal
+    size = spec.kernel_size
+    return convolution("predictor", filters, size, initializer, KERNEL_STDDEV, **options)
+
+
+def _tower(features: Mapping[int, Any], make: LayerFactory, spec: BoxPredictor) -> dict[int, Any]:
+    """Return what each level's features [B,H,W,depth] become before the predictor."""
+    convolutions = [
         make.hidden_convolution(
             f"tower/conv_{i}",
             spec.depth,
             spec.kernel_size,
             keras.initializers.RandomNormal,
             KERNEL_STDDEV,
+            separable=bool(spec.use_depthwise),
             use_bias=False,
         )
         for i in range(spec.num_layers_before_predictor)
     ]
-    outputs = [
-        _at_level(x, tower, predictor, make.below(f"tower/level_{level}"), size)
-        for level, x in features.items()
-    ]
+    outputs = {}
+    for level, x in features.items():
+        own = make.below(f"tower/level_{level}")
+        for i, convolution in enumerate(convolutions):
+            x = own.relu6(f"relu_{i}")(own.batch_norm(f"batch_norm_{i}")(convolution(x)))
+        outputs[level] = x
+    return outputs
+
+
+def _predicted(
+    tower: Mapping[int, Any], make: LayerFactory, predictor: keras.layers.Layer, size: int
+) -> Any:
+    """Return [B,A,size] float32 of all levels: each gives H * W * per_cell anchors."""
+
+    def flat(level: int, x: Any) -> Any:
+        name = f"{make.prefix}/level_{level}/flat".replace("/", ".")
+        return keras.layers.Reshape((-1, size), dtype=make.policy, name=name)(predictor(x))
+
+    outputs = [flat(level, x) for level, x in tower.items()]
     joined = outputs[0] if len(outputs) == 1 else keras.ops.concatenate(outputs, axis=1)
     return keras.ops.cast(joined, "float32")
-
-
-def _at_level(x: Any, tower: Sequence[Any], predictor: Any, own: LayerFactory, size: int) -> Any:
-    """[B,H,W,depth] -> [B,H * W * per_cell,size]."""
-    for i, convolution in enumerate(tower):
-        x = own.relu6(f"relu_{i}")(own.batch_norm(f"batch_norm_{i}")(convolution(x)))
-    name = f"{own.prefix}/flat".replace("/", ".")
-    return keras.layers.Reshape((-1, size), dtype=own.policy, name=name)(predictor(x))

@@ -14,8 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-BATCH_NORM_EPSILON = 1e-3
-"""`epsilon` of the OD API's `batch_norm` in hyperparams.proto's SSD configurations."""
+from detection_trainer.contract.model import BatchNorm as BatchNormSpec
 
 HE_NORMAL = keras.initializers.HeNormal
 
@@ -95,7 +94,7 @@ class LayerFactory:
     prefix: str
     policy: keras.DTypePolicy
     seed: int
-    batch_norm_momentum: float
+    batch_norm_spec: BatchNormSpec
     for_short_runs: bool = False
     """Start hidden convolutions at He's scale: the OD API's small values cost the first hundreds
     of steps."""
@@ -130,25 +129,54 @@ class LayerFactory:
             ),
         )
 
-    def hidden_convolution(
+    def separable_convolution(
+        self,
+        name: str,
+        filters: int,
+        kernel_size: int,
+        initializer: type[keras.initializers.Initializer],
+        stddev: float | None = None,
+        **options: Any,
+    ) -> keras.layers.SeparableConv2D:
+        """Return a depthwise and a pointwise convolution in one layer; see `convolution`."""
+        spread = {} if stddev is None else {"stddev": stddev}
+        depthwise, pointwise = (
+            initializer(seed=seed_for(self.seed, f"{self.prefix}/{name}/{part}"), **spread)
+            for part in ("depthwise", "pointwise")
+        )
+        return self.register(
+            name,
+            keras.layers.SeparableConv2D(
+                filters,
+                kernel_size,
+                padding="same",
+                depthwise_initializer=depthwise,
+                pointwise_initializer=pointwise,
+                **self._settings(name),
+                **options,
+            ),
+        )
+
+    def hidden_convolution(  # noqa: PLR0913 - what a convolution is made of
         self,
         name: str,
         filters: int,
         kernel_size: int,
         initializer: type[keras.initializers.Initializer],
         stddev: float,
+        *,
+        separable: bool = False,
         **options: Any,
-    ) -> keras.layers.Conv2D:
+    ) -> keras.layers.Layer:
         """Return a convolution within pyramid or tower, with the OD API's first values or He's."""
+        make = self.separable_convolution if separable else self.convolution
         if self.for_short_runs:
-            return self.convolution(name, filters, kernel_size, HE_NORMAL, **options)
-        return self.convolution(name, filters, kernel_size, initializer, stddev, **options)
+            return make(name, filters, kernel_size, HE_NORMAL, **options)
+        return make(name, filters, kernel_size, initializer, stddev, **options)
 
     def batch_norm(self, name: str) -> BatchNorm:
-        """Return a batch normalisation with the factory's momentum."""
-        layer = BatchNorm(
-            momentum=self.batch_norm_momentum, epsilon=BATCH_NORM_EPSILON, **self._settings(name)
-        )
+        """Return a batch normalisation with the factory's numbers."""
+        layer = BatchNorm(**self.batch_norm_spec.model_dump(), **self._settings(name))
         self.register(name, layer)
         return layer
 

@@ -52,6 +52,7 @@ def _convolved(x: Any, make: LayerFactory, spec: FeaturePyramid, stride: int) ->
         3,
         keras.initializers.TruncatedNormal,
         KERNEL_STDDEV,
+        separable=bool(spec.use_depthwise),
         strides=stride,
         use_bias=False,
     )

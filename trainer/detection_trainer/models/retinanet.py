@@ -4,15 +4,13 @@ from collections.abc import Sequence
 
 import keras
 
-from detection_trainer.contract.model import Backbone, Model
+from detection_trainer.contract.model import Backbone, BatchNorm, Model
 from detection_trainer.models.backbones import backbone_features
 from detection_trainer.models.detector import GROUPS, Detector
-from detection_trainer.models.heads import box_encodings, class_logits
+from detection_trainer.models.heads import predictions
 from detection_trainer.models.layers import LayerFactory
 from detection_trainer.models.pyramid import FINEST_COARSE_LEVEL, pyramid_features
 
-BATCH_NORM_MOMENTUM = 0.997
-"""The OD API's; right for tens of thousands of steps."""
 FAST_BATCH_NORM_MOMENTUM = 0.9
 """For the small backbones, whose runs may be a few hundred steps long."""
 
@@ -32,15 +30,12 @@ def build_retinanet(
             backbone_layers,
             model.backbone,
             min(model.fpn.max_level, FINEST_COARSE_LEVEL - 1),
+            model.batch_norm,
         ),
         pyramid_layers,
         model.fpn,
     )
-    spec, per_cell = model.box_predictor, model.anchors.per_cell
-    outputs = {
-        "box_encodings": box_encodings(features, box_layers, spec, per_cell),
-        "class_logits": class_logits(features, class_layers, spec, per_cell, 1 + num_classes),
-    }
+    outputs = predictions(features, box_layers, class_layers, model, 1 + num_classes)
     network = keras.Model(images, outputs, name=model.architecture)
     return Detector(model, num_classes, network, layers, freeze=freeze)
 
@@ -53,11 +48,12 @@ def _factory(
     layers: dict[str, keras.layers.Layer],
 ) -> LayerFactory:
     small = model.backbone in {Backbone.TINY, Backbone.SMALL}
+    usual = BatchNorm(momentum=FAST_BATCH_NORM_MOMENTUM) if small else BatchNorm()
     return LayerFactory(
         prefix=group,
         policy=keras.DTypePolicy(model.precision),
         seed=seed,
-        batch_norm_momentum=FAST_BATCH_NORM_MOMENTUM if small else BATCH_NORM_MOMENTUM,
+        batch_norm_spec=model.batch_norm or usual,
         for_short_runs=small,
         trainable=group not in freeze,
         layers=layers,

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from detection_trainer.contract.model import BatchNorm as BatchNormSpec
 from detection_trainer.models.backbones import CAFFE, SYMMETRIC, TORCH, Preprocessing
 from detection_trainer.models.layers import BatchNorm, ChannelAffine, LayerFactory, seed_for
 
@@ -10,7 +11,8 @@ IMAGES = np.random.default_rng(0).normal(2.0, 3.0, (2, 3, 3, 5)).astype(np.float
 
 
 def factory(**changes: object) -> LayerFactory:
-    settings = {"policy": keras.DTypePolicy("float32"), "seed": 0, "batch_norm_momentum": 0.9}
+    policy = keras.DTypePolicy("float32")
+    settings = {"policy": policy, "seed": 0, "batch_norm_spec": BatchNormSpec()}
     return LayerFactory(prefix="group", **(settings | changes))
 
 

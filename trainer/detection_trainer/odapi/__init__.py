@@ -1,0 +1,1 @@
+"""The TensorFlow Object Detection API's files: its checkpoints, read and named as our own."""
