@@ -22,7 +22,7 @@ Buffer = bytes | memoryview
 
 
 class WireError(ValueError):
-    """The bytes are no `tf.train.Example`."""
+    """The bytes are not the message that they should be."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ def _decode_entry(data: Buffer, start: int, end: int) -> tuple[str, Feature]:
 def _decode_feature(data: Buffer, start: int, end: int) -> Feature:
     feature = Feature()
     for kind, first, last in _messages(data, start, end):
-        for number, wire, begin, stop in _fields(data, first, last):
+        for number, wire, begin, stop in fields(data, first, last):
             if number != 1:
                 continue
             if kind == _BYTES and wire == _LENGTH_DELIMITED:
@@ -101,30 +101,34 @@ def _floats(data: Buffer, start: int, end: int) -> list[float]:
 
 def _ints(data: Buffer, start: int, end: int) -> Iterator[int]:
     while start < end:
-        value, start = _varint(data, start, end)
+        value, start = varint(data, start, end)
         yield value - (1 << 64) if value >> 63 else value
 
 
 def _messages(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield number and span of the length-delimited fields."""
-    for number, wire, first, last in _fields(data, start, end):
+    for number, wire, first, last in fields(data, start, end):
         if wire == _LENGTH_DELIMITED:
             yield number, first, last
 
 
-def _fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield number, wire type and span of each field between `start` and `end`."""
+def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield number, wire type and span of each field of the message between `start` and `end`.
+
+    Raises:
+        WireError: the bytes are no message.
+    """
     while start < end:
-        tag, start = _varint(data, start, end)
+        tag, start = varint(data, start, end)
         number, wire = tag >> 3, tag & 7
         first = start
         match wire:
             case 0:
-                _, start = _varint(data, start, end)
+                _, start = varint(data, start, end)
             case 1:
                 start += 8
             case 2:
-                length, first = _varint(data, start, end)
+                length, first = varint(data, start, end)
                 start = first + length
             case 5:
                 start += 4
@@ -135,7 +139,12 @@ def _fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int,
         yield number, wire, first, start
 
 
-def _varint(data: Buffer, start: int, end: int) -> tuple[int, int]:
+def varint(data: Buffer, start: int, end: int) -> tuple[int, int]:
+    """Return the number at `start` and where it ends.
+
+    Raises:
+        WireError: it does not end before `end`.
+    """
     value = shift = 0
     while start < end and shift <= _MAX_SHIFT:
         byte = data[start]
