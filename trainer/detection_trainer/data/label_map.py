@@ -8,22 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from detection_trainer.contract.spec import Dataset
+from detection_trainer.data.protobuf_text import Field, Message, TextFormatError, parse, quoted
 from detection_trainer.errors import DataInvalidError
 from detection_trainer.storage import open_parent
 
 _MAX_CLASSES = 1000
-_TOKEN = re.compile(
-    r"""(?P<space>\s+|\#[^\n]*)
-      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-      | (?P<word>[A-Za-z0-9_.+-]+)
-      | (?P<mark>[{}\[\]<>:;,])""",
-    re.VERBOSE,
-)
-_ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)")
-_ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
-
-Token = tuple[str, str, int]
-"""Kind, text and line."""
 
 
 def load_classes(dataset: Dataset, credentials: Mapping[str, Path] | None = None) -> list[str]:
@@ -53,10 +42,10 @@ def parse_label_map(data: bytes, place: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise DataInvalidError(f"{place}: expected a label map in UTF-8: {error}") from error
     names: dict[int, str] = {}
-    for fields, line in _items(list(_tokens(text, place)), place):
-        identifier, name = _read_item(fields, line, place)
+    for item in _items(text, place):
+        identifier, name = _read_item(item, place)
         if identifier in names:
-            msg = f"{place}, line {line}: id {identifier} is given twice: number items from 1"
+            msg = f"{place}, line {item.line}: id {identifier} is given twice: number items from 1"
             raise DataInvalidError(msg)
         names[identifier] = name
     _require_whole(names, place)
@@ -66,7 +55,7 @@ def parse_label_map(data: bytes, place: str) -> list[str]:
 def format_label_map(classes: Sequence[str]) -> str:
     """Return the text of a label map with `classes` from id 1."""
     return "".join(
-        f'item {{\n  id: {identifier}\n  name: "{_escaped(name)}"\n}}\n'
+        f"item {{\n  id: {identifier}\n  name: {quoted(name)}\n}}\n"
         for identifier, name in enumerate(classes, start=1)
     )
 
@@ -90,83 +79,29 @@ def _require_whole(names: Mapping[int, str], place: str) -> None:
         raise DataInvalidError(f"{place}: several items have the name {repeated[0]!r}")
 
 
-def _read_item(fields: Mapping[str, str], line: int, place: str) -> tuple[int, str]:
-    name = fields.get("name") or fields.get("display_name") or ""
-    identifier = fields.get("id", "")
+def _items(text: str, place: str) -> Iterator[Field]:
+    try:
+        fields = parse(text).fields
+    except TextFormatError as error:
+        raise DataInvalidError(f"{place}, {error}") from error
+    for field in fields:
+        if field.name != "item" or isinstance(field.value, str):
+            msg = f"{place}, line {field.line}: expected `item {{ … }}`; received {field.name!r}"
+            raise DataInvalidError(msg)
+        yield field
+
+
+def _read_item(item: Field, place: str) -> tuple[int, str]:
+    """Nested messages (keypoints, …) are passed over."""
+    inner = item.value.fields if isinstance(item.value, Message) else []
+    said = {field.name: field.value for field in inner if isinstance(field.value, str)}
+    name = said.get("name") or said.get("display_name") or ""
+    identifier = said.get("id", "")
     if not re.fullmatch(r"[0-9]{1,9}", identifier) or not name:
-        received = ", ".join(f"{k}: {v!r}" for k, v in fields.items()) or "nothing"
-        msg = f"{place}, line {line}: expected an item with id and name; received {received}"
+        received = ", ".join(f"{k}: {v!r}" for k, v in said.items()) or "nothing"
+        msg = f"{place}, line {item.line}: expected an item with id and name; received {received}"
         raise DataInvalidError(msg)
     return int(identifier), name
-
-
-def _items(tokens: list[Token], place: str) -> Iterator[tuple[dict[str, str], int]]:
-    """Yield the scalar fields of each `item` at the top, and its line."""
-    position = 0
-    while position < len(tokens):
-        kind, text, line = tokens[position]
-        if text in {";", ","}:
-            position += 1
-            continue
-        if kind != "word" or text != "item":
-            raise DataInvalidError(f"{place}, line {line}: expected `item`; received {text!r}")
-        position += 1
-        if position < len(tokens) and tokens[position][1] == ":":
-            position += 1
-        if position == len(tokens) or tokens[position][1] not in {"{", "<"}:
-            raise DataInvalidError(f"{place}, line {line}: expected `{{` behind `item`")
-        fields, position = _block(tokens, position + 1, place)
-        yield fields, line
-
-
-def _block(tokens: list[Token], position: int, place: str) -> tuple[dict[str, str], int]:
-    """Read fields up to the closing brace; nested messages (keypoints, …) are passed over."""
-    fields: dict[str, str] = {}
-    key, depth = "", 1
-    for index in range(position, len(tokens)):
-        kind, text, _ = tokens[index]
-        if kind == "mark":
-            depth += (text in {"{", "<", "["}) - (text in {"}", ">", "]"})
-            if not depth:
-                return fields, index + 1
-        elif depth == 1 and index + 1 < len(tokens) and tokens[index + 1][1] in {":", "{", "<"}:
-            key = text
-        elif depth == 1 and key:
-            fields[key] = fields.get(key, "") + _value(kind, text)
-            if index + 1 < len(tokens) and tokens[index + 1][0] != "string":
-                key = ""
-    line = tokens[position - 1][2]
-    raise DataInvalidError(f"{place}, line {line}: the item has no closing brace")
-
-
-def _tokens(text: str, place: str) -> Iterator[Token]:
-    position, line = 0, 1
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            received = text[position : position + 20].partition("\n")[0]
-            msg = f"{place}, line {line}: expected protobuf text; received {received!r}"
-            raise DataInvalidError(msg)
-        if match.lastgroup and match.lastgroup != "space":
-            yield match.lastgroup, match[0], line
-        line += match[0].count("\n")
-        position = match.end()
-
-
-def _value(kind: str, text: str) -> str:
-    if kind != "string":
-        return text
-    return _ESCAPE.sub(_unescaped, text[1:-1].encode()).decode(errors="replace")
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    """Return what an escape stands for; protobuf writes other than ASCII as octal bytes."""
-    said = match[1]
-    return bytes([int(said, 8) & 0xFF]) if said.isdigit() else _ESCAPES.get(said, said)
-
-
-def _escaped(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _shortened(values: Sequence[int]) -> str:

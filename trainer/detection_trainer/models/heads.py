@@ -66,8 +66,9 @@ def _tower(features: Mapping[int, Any], make: LayerFactory, spec: BoxPredictor) 
     for level, x in features.items():
         own = make.below(f"tower/level_{level}")
         for i, convolution in enumerate(convolutions):
-            x = own.relu6(f"relu_{i}")(own.batch_norm(f"batch_norm_{i}")(convolution(x)))
-        outputs[level] = x
+            normalised = own.batch_norm(f"batch_norm_{i}")(convolution(outputs.get(level, x)))
+            outputs[level] = own.relu6(f"relu_{i}")(normalised)
+        outputs.setdefault(level, x)
     return outputs
 
 

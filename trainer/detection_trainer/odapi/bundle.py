@@ -1,9 +1,9 @@
 """A TF2 checkpoint's files, read without TensorFlow: names and shapes from the index alone.
 
-`<prefix>.index` is a table as LevelDB writes it: blocks of sorted keys, and at the end a footer that
-says where the block of blocks is. Each value is a `BundleEntryProto` (tensor_bundle.proto): dtype = 1,
-shape = 2, shard_id = 3, offset = 4, size = 5, crc32c = 6 (fixed32). The tensors' bytes lie in
-`<prefix>.data-0000i-of-0000n`. Sources: tensorflow/core/util/tensor_bundle and
+`<prefix>.index` is a table as LevelDB writes it: blocks of sorted keys, and at the end a footer
+that says where the block of blocks is. Each value is a `BundleEntryProto` (tensor_bundle.proto):
+dtype = 1, shape = 2, shard_id = 3, offset = 4, size = 5, crc32c = 6 (fixed32). The tensors' bytes
+lie in `<prefix>.data-0000i-of-0000n`. Sources: tensorflow/core/util/tensor_bundle and
 leveldb/doc/table_format.md.
 """
 

@@ -3,8 +3,8 @@
     ckpt-26 · ckpt-26.index       one checkpoint, of the model zoo or of a model_dir
     model_dir                     the newest one, as its file `checkpoint` says
 
-A detection checkpoint keeps the model below `model/`; a classification checkpoint the backbone below
-`feature_extractor/`. A training checkpoint also has the step, and the optimizer's slots.
+A detection checkpoint keeps the model below `model/`; a classification checkpoint the backbone
+below `feature_extractor/`. A training checkpoint also has the step, and the optimizer's slots.
 """
 
 import re
@@ -56,8 +56,8 @@ def _newest(folder: Folder) -> str:
     found = _NEWEST.search(state)
     if found is None:
         raise DamagedCheckpointError(
-            f"{folder.uri_of(STATE_FILE)}: expected a line model_checkpoint_path: \"ckpt-N\"; "
-            f"received {state[:80]!r}: name the checkpoint itself, such as {folder.uri_of('ckpt-1')}"
+            f'{folder.uri_of(STATE_FILE)}: expected a line model_checkpoint_path: "ckpt-N"; '
+            f"received {state[:80]!r}: name the checkpoint itself, as {folder.uri_of('ckpt-1')}"
         )
     return found[1].rpartition("/")[2]
 
@@ -108,10 +108,7 @@ def _names_by_path(bundle: Bundle, model: Model) -> dict[str, str]:
             f"one of {twins}"
         ) from None
     known = {twin: path for path, twin in table.items()}
-    return {
-        known.get(twin) or f"{_group(twin)}/{twin}": name
-        for name, twin in _variables(bundle)
-    }
+    return {known.get(twin) or f"{_group(twin)}/{twin}": name for name, twin in _variables(bundle)}
 
 
 def _variables(bundle: Bundle) -> list[tuple[str, str]]:
@@ -141,5 +138,3 @@ def _group(twin: str) -> str:
     if twin.startswith(CLASSIFICATION_BACKBONE):
         return "backbone"
     return "feature_extractor" if twin.startswith(EXTRACTOR) else "class_head"
-
-

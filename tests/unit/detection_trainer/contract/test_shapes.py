@@ -30,6 +30,9 @@ def test_shapes_are_those_of_the_real_model(backbone: Backbone) -> None:
         pytest.param({"fpn": {"minLevel": 5, "maxLevel": 6}}, id="no smoothing"),
         pytest.param({"boxPredictor": {"numLayersBeforePredictor": 0}}, id="no towers"),
         pytest.param({"boxPredictor": {"kernelSize": 1, "depth": 24}}, id="flat, wide towers"),
+        pytest.param({"fpn": {"useDepthwise": True}}, id="a separable pyramid"),
+        pytest.param({"boxPredictor": {"useDepthwise": True}}, id="separable heads"),
+        pytest.param({"boxPredictor": {"sharePredictionTower": True}}, id="one tower for both"),
         pytest.param({"anchors": {"aspectRatios": [1.0, 2.0, 0.5]}}, id="six anchors a cell"),
         pytest.param(
             {"backbone": "mobilenet_v2", "fpn": {"maxLevel": 4}}, id="a shorter mobilenet"

@@ -74,10 +74,14 @@ def test_what_is_formatted_is_read_back() -> None:
         pytest.param('item { name: "a" }', "received name: 'a'", id="no id"),
         pytest.param('item { id: -1 name: "a" }', "received id: '-1'", id="a negative id"),
         pytest.param('item { id: 1 name: "a"', "no closing brace", id="cut off"),
-        pytest.param("item id: 1", "expected `{`", id="no brace"),
-        pytest.param("item", "expected `{`", id="nothing behind item"),
-        pytest.param("tree\nshrub", "line 1: expected `item`; received 'tree'", id="plain lines"),
-        pytest.param('\n["tree"]', "line 2: expected `item`", id="JSON"),
+        pytest.param("item id: 1", "expected `:` or `{` behind item", id="no brace"),
+        pytest.param("item", "expected `:` or `{` behind item", id="nothing behind item"),
+        pytest.param(
+            "tree\nshrub",
+            "line 1: expected `:` or `{` behind tree; received 'shrub'",
+            id="plain lines",
+        ),
+        pytest.param('\n["tree"]', "line 2: expected a field's name; received '['", id="JSON"),
         pytest.param('item { id: 1 name: "a }', "expected protobuf text", id="an open string"),
         pytest.param(
             "".join(f'item {{ id: {i} name: "{i}" }}' for i in range(1, 1002)),
