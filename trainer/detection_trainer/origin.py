@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detection_trainer.attempt import Beginning
-from detection_trainer.checkpoint import Checkpoint, CheckpointWeights, find_checkpoint
+from detection_trainer.checkpoint import Checkpoint
 from detection_trainer.continuation import continued, require_continuable
 from detection_trainer.contract.report import Restored
 from detection_trainer.contract.schedule import Cycle
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.cycles import choose_cycles
-from detection_trainer.restore import Weights, keras_weights, restore
+from detection_trainer.odapi import continuation as odapi
+from detection_trainer.odapi.checkpoint import ODAPIWeights
+from detection_trainer.restore import restore, weights_digest
+from detection_trainer.sources import find_run, open_weights
 from detection_trainer.start import Continue, Restore, Resume, Scratch
-from detection_trainer.storage import open_folder
 from detection_trainer.store import CheckpointStore
 from detection_trainer.training_step import TrainingStep
-
-KERAS_SCHEME = "keras://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +52,19 @@ def take_origin(
             checkpoint = _own(beginning.store, step)
             return _go_on(checkpoint, spec, update, checkpoint.manifest.restored, checkpoint)
         case Continue(uri=uri):
-            checkpoint = find_checkpoint(open_folder(uri, credentials))
-            require_continuable(checkpoint.manifest, uri, spec, classes)
-            provenance = continued(checkpoint.manifest, checkpoint.folder.uri)
-            return _go_on(checkpoint, spec, update, provenance, None)
+            found = find_run(uri, credentials, spec.model)
+            if isinstance(found, ODAPIWeights):
+                return _go_on_from_odapi(found, spec, update, len(classes))
+            require_continuable(found.manifest, uri, spec, classes)
+            provenance = continued(found.manifest, found.folder.uri)
+            return _go_on(found, spec, update, provenance, None)
         case Restore(mode=mode, uri=uri):
             cycles = choose_cycles(spec, None)
-            restored = restore(update.detector, mode, open_weights(uri, credentials), classes)
+            source = open_weights(uri, credentials, spec.model)
+            restored = restore(update.detector, mode, source, classes)
             return Origin(0, cycles, restored, None, None)
         case Scratch():
             return Origin(0, choose_cycles(spec, None), None, None, None)
-
-
-def open_weights(uri: str, credentials: Mapping[str, Path]) -> Weights:
-    """Return the weights at `uri`: a checkpoint, a run's folder, or `keras://` ones."""
-    if uri.startswith(KERAS_SCHEME):
-        return keras_weights(uri)
-    return CheckpointWeights(find_checkpoint(open_folder(uri, credentials)))
 
 
 def _go_on(
@@ -81,6 +77,19 @@ def _go_on(
     cycles = choose_cycles(spec, checkpoint.manifest.cycles)
     update.load(*checkpoint.load())
     return Origin(checkpoint.step, cycles, restored, resumed, checkpoint)
+
+
+def _go_on_from_odapi(
+    source: ODAPIWeights, spec: TrainingSpec, update: TrainingStep, num_classes: int
+) -> Origin:
+    """The schedule is the new run's: the checkpoint knows the step, and nothing of the rate."""
+    step = odapi.require_continuable(source, spec, num_classes)
+    cycles = choose_cycles(spec, None)
+    trainable = list(update.detector.trainable_by_path)
+    weights, slots = odapi.load_state(source, step, trainable, update.optimizer.variables)
+    update.load(weights, slots)
+    provenance = odapi.provenance(source, f"sha256:{weights_digest(weights)}")
+    return Origin(step, cycles, provenance, None, None)
 
 
 def _own(store: CheckpointStore, step: int) -> Checkpoint:

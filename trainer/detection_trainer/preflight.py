@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from detection_trainer.attempt import refuse_unsupported
-from detection_trainer.checkpoint import CheckpointWeights, find_checkpoint, list_checkpoints
+from detection_trainer.checkpoint import list_checkpoints
 from detection_trainer.continuation import continued, require_continuable
 from detection_trainer.contract.base import Contract, Digest
 from detection_trainer.contract.report import VariableCounts
@@ -26,14 +26,15 @@ from detection_trainer.data.dataset import VERIFIED_BYTES, DatasetSummary, open_
 from detection_trainer.data.label_map import load_classes
 from detection_trainer.data.source import find_files
 from detection_trainer.errors import DataInvalidError, RestoreRefusedError
-from detection_trainer.keras_weights import KerasWeights
 from detection_trainer.manifest import Manifest
+from detection_trainer.odapi import continuation as odapi
+from detection_trainer.odapi.checkpoint import ODAPIWeights
 from detection_trainer.options import Options
 from detection_trainer.ownership import Owner, read_owner, require_claimable
+from detection_trainer.sources import find_run, open_weights
 from detection_trainer.start import Candidate, Continue, Restore, Resume, Scratch, choose_start
 from detection_trainer.storage import Folder, open_folder
 
-KERAS_SCHEME = "keras://"
 _PROBE = ".preflight-"
 
 
@@ -185,14 +186,19 @@ def _check_source(
 def _check_continue(
     uri: str, spec: TrainingSpec, classes: list[str], credentials: Mapping[str, Path]
 ) -> SourceResult:
-    checkpoint = find_checkpoint(open_folder(uri, credentials))
-    manifest = checkpoint.manifest
+    found = find_run(uri, credentials, spec.model)
+    if isinstance(found, ODAPIWeights):
+        step = odapi.require_continuable(found, spec, len(classes))
+        choose_cycles(spec, None)
+        variables = odapi.provenance(found, None).variables
+        return SourceResult(start="Continue", step=step, uri=found.uri, variables=variables)
+    manifest = found.manifest
     require_continuable(manifest, uri, spec, classes)
     choose_cycles(spec, manifest.cycles)
     return SourceResult(
         start="Continue",
         step=manifest.step,
-        uri=checkpoint.folder.uri,
+        uri=found.folder.uri,
         digest=manifest.digest,
         variables=continued(manifest, uri).variables,
     )
@@ -210,11 +216,7 @@ def _check_restore(
     Raises:
         RestoreRefusedError: they differ; each difference is named.
     """
-    source: KerasWeights | CheckpointWeights
-    if uri.startswith(KERAS_SCHEME):
-        source = KerasWeights(uri)
-    else:
-        source = CheckpointWeights(find_checkpoint(open_folder(uri, credentials)))
+    source = open_weights(uri, credentials, spec.model)
     plan = compare_for_restore(
         mode,
         source.shapes,

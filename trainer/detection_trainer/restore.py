@@ -6,43 +6,20 @@ run's life, before its step 0 is committed.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from detection_trainer.contract.model import Model
 from detection_trainer.contract.report import Restored, VariableCounts
 from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
 from detection_trainer.contract.spec import RestoreMode
 from detection_trainer.errors import RestoreRefusedError, TrainerError
-from detection_trainer.keras_weights import KerasWeights
 from detection_trainer.models.detector import Detector
+from detection_trainer.sources import Weights
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-class Weights(Protocol):
-    """A source of weights; all but `read` is known without reading a tensor."""
-
-    shapes: Mapping[str, tuple[int, ...]]
-    classes: list[str] | None
-    uri: str
-    step: int | None
-    digest: str | None
-
-    @property
-    def model(self) -> Model | None:
-        """The model whose variables these are; None where the source does not say."""
-
-    def read(self, paths: Iterable[str]) -> Arrays:
-        """Return the values at `paths`."""
-
-
-def keras_weights(uri: str) -> Weights:
-    """Return the weights at `keras://<backbone>/imagenet`; downloaded when first read."""
-    return KerasWeights(uri)
 
 
 def restore(

@@ -14,8 +14,9 @@ from detection_trainer.errors import (
     StorageUnavailableError,
     TrainerError,
 )
+from detection_trainer.keras_weights import KerasWeights
 from detection_trainer.models import Detector, backbones
-from detection_trainer.restore import keras_weights, restore, weights_digest
+from detection_trainer.restore import restore, weights_digest
 from tests.support.detectors import shake, small_detector
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -177,7 +178,7 @@ def test_the_digest_is_of_paths_and_bytes() -> None:
 )
 def test_weights_that_keras_does_not_have_are_refused(uri: str) -> None:
     with pytest.raises(RestoreRefusedError, match=r"expected keras://<backbone>/imagenet.*vgg16"):
-        keras_weights(uri)
+        KerasWeights(uri)
 
 
 def random_application(name: Backbone, image_size: int = 32) -> keras.Model:
@@ -204,7 +205,7 @@ def test_imagenet_weights_make_the_backbone_compute_as_keras_does(
     theirs = random_application(Backbone(backbone), 64)
     monkeypatch.setattr("detection_trainer.models.backbones.imagenet_network", lambda _: theirs)
     detector = small_detector(backbone=backbone, fpn={"additionalLayerDepth": 8})
-    restored = restore(detector, CLASSIFICATION, keras_weights(f"keras://{backbone}/imagenet"))
+    restored = restore(detector, CLASSIFICATION, KerasWeights(f"keras://{backbone}/imagenet"))
     assert restored.groups["backbone"].fresh == 0
     assert restored.step is None
     images = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
@@ -222,7 +223,7 @@ def test_random_state_is_not_among_imagenet_weights(monkeypatch: pytest.MonkeyPa
     theirs = random_application(Backbone.EFFICIENTNET_B0)
     monkeypatch.setattr("detection_trainer.models.backbones.imagenet_network", lambda _: theirs)
     detector = small_detector(backbone="efficientnet_b0", fpn={"additionalLayerDepth": 8})
-    restored = restore(detector, CLASSIFICATION, keras_weights("keras://efficientnet_b0/imagenet"))
+    restored = restore(detector, CLASSIFICATION, KerasWeights("keras://efficientnet_b0/imagenet"))
     assert restored.groups["backbone"].fresh == 9
 
 
@@ -232,13 +233,13 @@ def test_imagenet_weights_fit_a_model_without_the_last_stage(
     theirs = random_application(Backbone.VGG16)
     monkeypatch.setattr("detection_trainer.models.backbones.imagenet_network", lambda _: theirs)
     detector = small_detector(backbone="vgg16", fpn={"maxLevel": 3, "additionalLayerDepth": 8})
-    restored = restore(detector, CLASSIFICATION, keras_weights("keras://vgg16/imagenet"))
+    restored = restore(detector, CLASSIFICATION, KerasWeights("keras://vgg16/imagenet"))
     assert restored.groups["backbone"].restored == 20
 
 
 def test_imagenet_weights_fit_no_other_mode() -> None:
     detector = small_detector(backbone="vgg16", fpn={"additionalLayerDepth": 8})
-    error = refused(detector, DETECTION, keras_weights("keras://vgg16/imagenet"))
+    error = refused(detector, DETECTION, KerasWeights("keras://vgg16/imagenet"))
     assert "feature_extractor/lateral_5/kernel: the source lacks it" in str(error)
     assert "set restore.mode to classification, which" in str(error)
 
@@ -252,7 +253,7 @@ def test_a_failed_download_may_be_retried_and_says_what_to_do(
     monkeypatch.setattr("detection_trainer.models.backbones.imagenet_network", offline)
     detector = small_detector(backbone="vgg16", fpn={"additionalLayerDepth": 8})
     with pytest.raises(StorageUnavailableError, match=r"Name or service not known.*KERAS_HOME"):
-        restore(detector, CLASSIFICATION, keras_weights("keras://vgg16/imagenet"))
+        restore(detector, CLASSIFICATION, KerasWeights("keras://vgg16/imagenet"))
 
 
 def test_own_backbones_have_no_imagenet_network() -> None:

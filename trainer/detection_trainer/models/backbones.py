@@ -75,7 +75,7 @@ def _resnet(build: Callable[..., keras.Model]) -> Application:
     return Application(build, CAFFE, "conv1_pad", levels)
 
 
-RESNET_V1_EDITS = {
+RESNET_V1_EDITS: Mapping[str, Mapping[str, Any]] = {
     r".*_conv": {"use_bias": False},
     r".*_bn": {"momentum": 0.997, "epsilon": 1e-3},
     r".*_(relu|out)": {"activation": "relu6"},

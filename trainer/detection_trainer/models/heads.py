@@ -62,7 +62,7 @@ def _tower(features: Mapping[int, Any], make: LayerFactory, spec: BoxPredictor) 
         )
         for i in range(spec.num_layers_before_predictor)
     ]
-    outputs = {}
+    outputs: dict[int, Any] = {}
     for level, x in features.items():
         own = make.below(f"tower/level_{level}")
         for i, convolution in enumerate(convolutions):

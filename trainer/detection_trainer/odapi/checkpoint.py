@@ -79,7 +79,7 @@ class ODAPIWeights:
         self.bundle = bundle
         self.uri = bundle.uri
         self._names = _names_by_path(bundle, model)
-        self.shapes: dict[str, tuple[int, ...]] = {
+        self.shapes: Mapping[str, tuple[int, ...]] = {
             path: bundle.tensors[name].shape for path, name in self._names.items()
         }
         self.step = int(bundle.read(_STEP)) if _STEP in bundle.tensors else None

@@ -1,6 +1,7 @@
 """Checkpoints that TensorFlow writes, read without it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from detection_trainer.odapi.bundle import Bundle, open_bundle
 from detection_trainer.storage import open_folder
 
 GENERATOR = np.random.default_rng(0)
-TENSORS = {
+TENSORS: dict[str, Any] = {
     "model/a/kernel": GENERATOR.normal(size=(3, 3, 2, 4)).astype(np.float32),
     "model/a/bias": GENERATOR.normal(size=4),
     "model/b/half": GENERATOR.normal(size=(2, 5)).astype(np.float16),
@@ -21,7 +22,7 @@ TENSORS = {
 }
 
 
-def save(folder: Path, tensors: dict[str, np.ndarray] = TENSORS) -> str:
+def save(folder: Path, tensors: dict[str, Any] = TENSORS) -> str:
     prefix = folder / "ckpt-26"
     slices = [""] * len(tensors)
     tf.raw_ops.SaveV2(

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from detection_trainer.contract.base import dump
 from detection_trainer.contract.restore_check import restored_groups
-from detection_trainer.contract.spec import RestoreMode
-from detection_trainer.errors import DamagedCheckpointError, RestoreRefusedError
+from detection_trainer.contract.spec import RestoreMode, TrainingSpec
+from detection_trainer.errors import DamagedCheckpointError, RestoreRefusedError, TrainerError
 from detection_trainer.models import build_detector
 from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
+from detection_trainer.odapi.continuation import load_state, require_continuable
 from detection_trainer.odapi.names import object_paths
 from detection_trainer.restore import restore
+from detection_trainer.session import build_update
 from tests.support.detectors import small_model
 
 MODEL = small_model(
@@ -56,6 +59,16 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'all_model_checkpoint_paths: "/home/someone/model_dir/ckpt-1"\n'
     )
     return folder
+
+
+def training_spec(**changes: Any) -> TrainingSpec:
+    document = {
+        "model": dump(MODEL),
+        "dataset": {"train": {"uri": "file:///data/*.tfrecord"}, "classes": ["a", "b"]},
+        "steps": 50,
+        "checkpoints": {"storage": {"uri": "file:///run"}},
+    }
+    return TrainingSpec.model_validate(document | changes)
 
 
 def weights(uri: str) -> ODAPIWeights:
@@ -148,6 +161,50 @@ def test_slots_of_the_optimizer_come_with_their_variables(model_dir: Path) -> No
         p: source.shapes[p] for p in paths
     }
     assert all((slot == 0.5).all() for slot in slots.values())
+
+
+def test_a_run_goes_on_with_step_weights_and_momentum(model_dir: Path) -> None:
+    spec = training_spec(optimizer={"name": "momentum"})
+    step, update = require_continuable(weights(model_dir.as_uri()), spec, 2), build_update(spec, 2)
+    trainable = list(update.detector.trainable_by_path)
+    state = load_state(weights(model_dir.as_uri()), step, trainable, update.optimizer.variables)
+    update.load(*state)
+    trained, paths = twins(2), object_paths(MODEL, 2)
+    for path, variable in update.detector.variables.items():
+        assert np.array_equal(variable.numpy(), trained[f"model/{paths[path]}"]), path
+    slots = {path: variable.numpy() for path, variable in update.optimizer.variables.items()}
+    assert slots.pop("optimizer/iteration") == step == 25
+    assert slots.keys() == {f"optimizer/momentum/{path}" for path in trainable}
+    assert all((slot == 0.5).all() for slot in slots.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "num_classes", "expected"),
+    [
+        pytest.param({}, 3, "class_head/predictor/pointwise_kernel", id="other classes"),
+        pytest.param({"optimizer": {"name": "adam"}}, 2, "there momentum, here adam", id="Adam"),
+        pytest.param({"steps": 25}, 2, "give more than 25", id="nothing left to train"),
+    ],
+)
+def test_what_cannot_go_on_is_refused(
+    model_dir: Path, changes: dict[str, Any], num_classes: int, expected: str
+) -> None:
+    spec = training_spec(**changes)
+    with pytest.raises(TrainerError, match=expected):
+        require_continuable(weights(model_dir.as_uri()), spec, num_classes)
+
+
+def test_a_model_of_the_zoo_has_no_run_to_go_on_with(tmp_path: Path) -> None:
+    write(tmp_path / "ckpt-0", {f"{path}{VALUE}": value for path, value in twins(2).items()})
+    with pytest.raises(RestoreRefusedError, match="use restore, with mode full"):
+        require_continuable(weights(f"{tmp_path.as_uri()}/ckpt-0"), training_spec(), 2)
+
+
+def test_a_variable_without_momentum_is_named(tmp_path: Path) -> None:
+    tensors = {f"{path}{VALUE}": value for path, value in twins(2).items()}
+    write(tmp_path / "ckpt-2", {**tensors, f"step{VALUE}": np.array(25, np.int64)})
+    with pytest.raises(RestoreRefusedError, match="have no momentum there"):
+        load_state(weights(f"{tmp_path.as_uri()}/ckpt-2"), 25, ["box_head/predictor/bias"], {})
 
 
 def test_a_state_file_that_names_no_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""Going on from a model_dir of the OD API: with its step, its weights and its momentum.
+
+Only a training checkpoint has them; the OD API itself goes on exactly in the same way, from its
+model_dir. The schedule is the new run's own: `decaySteps` is the configuration's `total_steps`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detection_trainer.contract.report import Restored, VariableCounts
+from detection_trainer.contract.shapes import variable_shapes
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.errors import InvalidConfigError, RestoreRefusedError
+from detection_trainer.odapi.checkpoint import ODAPIWeights
+
+ITERATION = "optimizer/iteration"
+SLOT = "momentum"
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def require_continuable(source: ODAPIWeights, spec: TrainingSpec, num_classes: int) -> int:
+    """Compare the checkpoint with the new run; return the step it stands at.
+
+    Raises:
+        RestoreRefusedError: it is of another model, has no step, or no momentum.
+        InvalidConfigError: the target does not lie beyond its step.
+    """
+    uri = source.uri
+    if source.step is None:
+        raise RestoreRefusedError(
+            f"continueFrom {uri}: it holds a model and no step, as those of the model zoo: there "
+            "is nothing to go on with; use restore, with mode full for the same classes"
+        )
+    differences = list(_differences(source, spec, num_classes))
+    if differences:
+        raise RestoreRefusedError(
+            f"continueFrom {uri} takes a run with the same classes, model and optimizer; "
+            f"{differences[0]}: use restore instead (mode detection keeps backbone and feature "
+            "extractor, and the heads begin fresh)",
+            differences,
+        )
+    if spec.steps <= source.step:
+        raise InvalidConfigError(
+            f"steps {spec.steps} is reached already by continueFrom {uri}, which stands at step "
+            f"{source.step}: steps is the absolute total, so give more than {source.step}"
+        )
+    return source.step
+
+
+def _differences(source: ODAPIWeights, spec: TrainingSpec, num_classes: int) -> list[str]:
+    if spec.optimizer.name != "momentum":
+        return [f"optimizer.name: there momentum, here {spec.optimizer.name}"]
+    expected = variable_shapes(spec.model, num_classes)
+    return [
+        f"{path}: there {source.shapes.get(path, 'nothing')}, here {expected.get(path, 'nothing')}"
+        for path in dict.fromkeys((*expected, *source.shapes))
+        if source.shapes.get(path) != expected.get(path)
+    ]
+
+
+def load_state(
+    source: ODAPIWeights, step: int, trainable: list[str], slots: Mapping[str, Any]
+) -> tuple[Arrays, Arrays]:
+    """Return weights and optimizer state as a checkpoint of ours would hold them.
+
+    Args:
+        source: was found continuable.
+        step: where it stands.
+        trainable: the paths that training moves.
+        slots: the optimizer's variables by path; what the OD API has none of keeps its value.
+
+    Raises:
+        RestoreRefusedError: a variable that is to be trained has no momentum.
+    """
+    found = source.read_slots(SLOT, trainable)
+    missing = [path for path in trainable if path not in found]
+    if missing:
+        raise RestoreRefusedError(
+            f"continueFrom {source.uri}: {len(missing)} of {len(trainable)} variables have no "
+            f"momentum there, such as {missing[0]}: freeze what was frozen there, or use restore"
+        )
+    state = {path: np.array(variable.numpy()) for path, variable in slots.items()}
+    state |= {f"optimizer/{SLOT}/{path}": value for path, value in found.items()}
+    state[ITERATION] = np.array(step, np.int64)
+    return source.read(source.shapes), state
+
+
+def provenance(source: ODAPIWeights, digest: str | None) -> Restored:
+    """Return what is kept of where the run comes from: every variable was taken over."""
+    groups: dict[str, int] = {}
+    for path in source.shapes:
+        group = path.partition("/")[0]
+        groups[group] = groups.get(group, 0) + 1
+    return Restored(
+        uri=source.uri,
+        step=source.step,
+        digest=digest,
+        variables=VariableCounts(restored=len(source.shapes), fresh=0),
+        groups={name: VariableCounts(restored=count, fresh=0) for name, count in groups.items()},
+    )

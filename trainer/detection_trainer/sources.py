@@ -1,0 +1,69 @@
+"""What lies at the URI of a restore or of a continuation: told by looking, never by its name alone.
+
+Called by the trainer and by the preflight, so that what one accepts the other reads. Imports no
+TensorFlow, and reads no tensor before it is asked for one.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from detection_trainer.checkpoint import Checkpoint, CheckpointWeights, find_checkpoint
+from detection_trainer.contract.model import Model
+from detection_trainer.errors import NotFoundError
+from detection_trainer.keras_weights import KerasWeights
+from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
+from detection_trainer.storage import open_folder
+
+KERAS_SCHEME = "keras://"
+
+
+class Weights(Protocol):
+    """A source of weights; all but `read` is known without reading a tensor."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    classes: list[str] | None
+    uri: str
+    step: int | None
+    digest: str | None
+
+    @property
+    def model(self) -> Model | None:
+        """The model whose variables these are; None where the source does not say."""
+
+    def read(self, paths: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+        """Return the values at `paths`."""
+
+
+def open_weights(uri: str, credentials: Mapping[str, Path], model: Model) -> Weights:
+    """Return the weights at `uri`, under the paths of `model`.
+
+    Raises:
+        NotFoundError: nothing that is known lies there.
+        RestoreRefusedError: what lies there can be no source for `model`.
+    """
+    if uri.startswith(KERAS_SCHEME):
+        return KerasWeights(uri)
+    found = find_run(uri, credentials, model)
+    return found if isinstance(found, ODAPIWeights) else CheckpointWeights(found)
+
+
+def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpoint | ODAPIWeights:
+    """Return the checkpoint at `uri`, an own one or the OD API's.
+
+    Raises:
+        NotFoundError: neither lies there.
+    """
+    try:
+        return find_checkpoint(open_folder(uri, credentials))
+    except NotFoundError as error:
+        bundle = find_bundle(uri, credentials)
+        if bundle is None:
+            msg = (
+                f"{error}. A checkpoint of the TensorFlow Object Detection API is named by its "
+                "model_dir, or by its own name: …/ckpt-26"
+            )
+            raise NotFoundError(msg) from error
+        return ODAPIWeights(bundle, model)
