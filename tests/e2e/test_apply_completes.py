@@ -2,6 +2,9 @@
 
 import pytest
 
+from detection_trainer.contract.base import dump
+from detection_trainer.contract.runtime import DEFAULT_METRICS_PORT
+from detection_trainer.exports import read_export
 from sandbox.kube import Object, condition
 from sandbox.tools import run
 from tests.support.site import DATASET, LiveTraining, Workspace, dataset
@@ -15,6 +18,7 @@ def training(shared_workspace: Workspace) -> LiveTraining:
         "shapes",
         steps=STEPS,
         checkpoints={"everySteps": 20},
+        exports=["SavedModel"],
         dataset=dataset(
             classes=None,
             labelMap={"uri": f"{DATASET}/label_map.pbtxt"},
@@ -73,6 +77,23 @@ def test_losses_classes_and_metrics_are_told(status: Object) -> None:
     assert 0.0 <= float(status["metrics"]["mAP"]) <= 1.0
     assert {"mAP50", "mAP/square", "mAP/disc"} <= status["metrics"].keys()
     assert status["bestCheckpoint"]["metrics"]["mAP"] == status["metrics"]["mAP"]
+
+
+def test_the_best_checkpoint_is_exported_and_named(training: LiveTraining, status: Object) -> None:
+    (export,) = status["exports"]
+    assert export["digest"] == status["bestCheckpoint"]["digest"]
+    folder = training.workspace.site.store.folder(export["uri"])
+    recorded = read_export(folder)
+    assert recorded is not None
+    assert dump(recorded) == export
+    assert {"saved_model.pb", "assets/label_map.pbtxt"} <= {e.path for e in folder.list()}
+
+
+def test_tensorboard_and_prometheus_find_their_places(training: LiveTraining) -> None:
+    assert training.folder.list("events/")
+    (pod,) = training.pods
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    assert (port["name"], port["containerPort"]) == ("metrics", DEFAULT_METRICS_PORT)
 
 
 def test_the_image_is_pinned(training: LiveTraining, status: Object) -> None:
