@@ -28,6 +28,7 @@ from detection_trainer.errors import (
     NotFoundError,
 )
 from detection_trainer.manifest import (
+    AVERAGE,
     MODEL_FILE,
     OPTIMIZER_FILE,
     FileRecord,
@@ -96,6 +97,13 @@ class Checkpoint:
         """
         return self.read_file(MODEL_FILE), self.read_file(OPTIMIZER_FILE)
 
+    def read_weights(self) -> Arrays:
+        """Read the weights that are evaluated and handed on: the averaged ones where there are."""
+        weights = self.read_file(MODEL_FILE)
+        averaged = self.manifest.averaged
+        slots = self.read_file(OPTIMIZER_FILE) if averaged else {}
+        return weights | {path: slots[f"{AVERAGE}{path}"] for path in averaged}
+
     def read_file(self, name: str) -> Arrays:
         """Read one file of tensors whole, its digest and every name, shape and dtype verified."""
         data = _read_verified(self.folder, name, self.manifest.files.get(name))
@@ -132,7 +140,7 @@ class CheckpointWeights:
 
     @cached_property
     def _tensors(self) -> Arrays:
-        return self.checkpoint.read_file(MODEL_FILE)
+        return self.checkpoint.read_weights()
 
     def read(self, paths: Iterable[str]) -> Arrays:
         """Return the variables at `paths`; the file's digest is verified first."""

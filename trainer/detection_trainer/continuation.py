@@ -46,6 +46,10 @@ def compare_for_continue(source: Manifest, spec: TrainingSpec, classes: list[str
     ]
     if source.optimizer != spec.optimizer.name:
         differences.append(f"optimizer.name: there {source.optimizer}, here {spec.optimizer.name}")
+    mine_averaged = spec.optimizer.moving_average_decay is not None
+    if bool(source.averaged) != mine_averaged:
+        there, here = ("kept" if kept else "none" for kept in (source.averaged, mine_averaged))
+        differences.append(f"optimizer.movingAverageDecay: averages there {there}, here {here}")
     return differences
 
 

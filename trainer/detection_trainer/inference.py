@@ -8,7 +8,6 @@ from PIL import Image
 
 from detection_trainer.checkpoint import Checkpoint
 from detection_trainer.errors import CheckpointMissingError
-from detection_trainer.manifest import MODEL_FILE
 from detection_trainer.models import build_detector
 from detection_trainer.models.detections import detect
 from detection_trainer.models.detector import Detector
@@ -24,7 +23,7 @@ def load_detector(checkpoint: Checkpoint) -> Detector:
     """
     manifest = checkpoint.manifest
     detector = build_detector(manifest.model, len(manifest.classes))
-    weights = checkpoint.read_file(MODEL_FILE)
+    weights = checkpoint.read_weights()
     differing = weights.keys() ^ detector.variables.keys()
     if differing:
         msg = (

@@ -21,6 +21,8 @@ FORMAT_VERSION = 1
 """Raised when an older reader would misread; fields may be added without."""
 MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
+AVERAGE = "optimizer/average/"
+"""Before a variable's path: its moving average, where the run keeps one."""
 
 
 class Stored(Contract):
@@ -102,6 +104,11 @@ class Manifest(Stored):
     def digest(self) -> str:
         """The digest of the model's variables: equal weights have equal digests."""
         return self.files[MODEL_FILE].sha256
+
+    @property
+    def averaged(self) -> list[str]:
+        """The paths of the weights of which a moving average is kept."""
+        return [p.removeprefix(AVERAGE) for p in self.variables if p.startswith(AVERAGE)]
 
     def shapes(self, file: str = MODEL_FILE) -> dict[str, tuple[int, ...]]:
         """Return path -> shape of the variables in `file`."""

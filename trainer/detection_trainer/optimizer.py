@@ -1,8 +1,9 @@
 """How weights move: momentum, Adam and AdamW over explicit slots, each with a stable path.
 
 The kernels are those that Keras' optimizers of TensorFlow 2 used, and so the OD API's
-(`SGD(momentum)`: velocity = momentum * velocity - rate * gradient; weight += velocity). Every slot
-is saved, so that a resumed run's next update is bit-identical.
+(`SGD(momentum)`: velocity = momentum * velocity - rate * gradient; weight += velocity). Weight
+decay is L2 regularisation, part of what is clipped, but for AdamW. Every slot is saved, so that a
+resumed run's next update is bit-identical.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from detection_trainer.contract.spec import Optimizer
+from detection_trainer.manifest import AVERAGE
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 """Adam's, with Keras' epsilon."""
@@ -27,6 +29,7 @@ class SlotOptimizer:
     Attributes:
         variables: every variable of the optimizer's own state by path: `optimizer/iteration`,
             `optimizer/<slot>/<variable path>`, and for float16 the loss scale.
+        averages: the moving average of each trainable variable by its path; empty without one.
     """
 
     def __init__(
@@ -36,12 +39,10 @@ class SlotOptimizer:
         self._spec = spec
         self._trainable = dict(trainable)
         slots = ("momentum",) if spec.name == "momentum" else ("m", "v")
-        self._slots = {
-            slot: [tf.Variable(tf.zeros_like(v), trainable=False) for v in trainable.values()]
-            for slot in slots
-        }
+        self._slots = {slot: list(_zeros(trainable).values()) for slot in slots}
         self._iteration = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._scale = _LossScale() if scale_loss else None
+        self.averages = {} if spec.moving_average_decay is None else _zeros(trainable)
         self.variables = self._named()
 
     @property
@@ -52,6 +53,11 @@ class SlotOptimizer:
     def scaled(self, loss: Any) -> Any:
         """Return what to differentiate: the loss, times the loss scale for float16."""
         return loss if self._scale is None else loss * self._scale.value
+
+    def start_averages(self) -> None:
+        """Let the moving averages begin at the weights as they are now."""
+        for path, average in self.averages.items():
+            average.assign(self._trainable[path])
 
     def apply(self, gradients: Sequence[Any], rate: Any) -> Any:
         """Move the variables by one step and return the gradients' global norm, a scalar.
@@ -66,12 +72,13 @@ class SlotOptimizer:
             ValueError: a trainable variable has no gradient (while tracing).
         """
         dense = [_dense(path, g) for path, g in zip(self._trainable, gradients, strict=True)]
+        if self._scale is not None:
+            dense = [g / self._scale.value for g in dense]
+        dense = [self._regularised(v, g) for v, g in zip(self.trainable, dense, strict=True)]
+        norm = tf.linalg.global_norm(dense)
         if self._scale is None:
-            norm = tf.linalg.global_norm(dense)
             self._move(dense, norm, rate)
             return norm
-        dense = [g / self._scale.value for g in dense]
-        norm = tf.linalg.global_norm(dense)
         finite = tf.math.is_finite(norm)
         tf.cond(finite, lambda: self._move(dense, norm, rate), lambda: tf.constant(0))
         self._scale.update(finite)
@@ -86,19 +93,31 @@ class SlotOptimizer:
         for index, (variable, gradient) in enumerate(
             zip(self._trainable.values(), gradients, strict=True)
         ):
-            self._move_one(index, variable, self._decayed(variable, gradient, rate), rate, step)
+            self._decay(variable, rate)
+            self._move_one(index, variable, gradient, rate, step)
+        self._average(step)
         self._iteration.assign_add(1)
         return tf.constant(0)
 
-    def _decayed(self, variable: tf.Variable, gradient: Any, rate: Any) -> Any:
-        """Apply weight decay to kernels (rank 2 and more): decoupled for AdamW, else as L2."""
-        decay = self._spec.weight_decay
-        if decay == 0.0 or variable.shape.rank < 2:  # noqa: PLR2004 - biases, scales and offsets
+    def _regularised(self, variable: tf.Variable, gradient: Any) -> Any:
+        """Add the gradient of `weight_decay / 2 * sum(kernel ** 2)`."""
+        if self._spec.name == "adamw" or not self._is_decayed(variable):
             return gradient
-        if self._spec.name == "adamw":
-            variable.assign_sub(variable * (rate * decay))
-            return gradient
-        return gradient + variable * decay
+        return gradient + variable * self._spec.weight_decay
+
+    def _decay(self, variable: tf.Variable, rate: Any) -> None:
+        if self._spec.name == "adamw" and self._is_decayed(variable):
+            variable.assign_sub(variable * (rate * self._spec.weight_decay))
+
+    def _is_decayed(self, variable: tf.Variable) -> bool:
+        """Kernels alone: no biases, scales and offsets."""
+        return self._spec.weight_decay != 0.0 and variable.shape.rank >= 2  # noqa: PLR2004
+
+    def _average(self, step: Any) -> None:
+        """Move the averages; the first steps count more, as with `num_updates` in TensorFlow's."""
+        decay = tf.minimum(self._spec.moving_average_decay or 0.0, step / (step + 9.0))
+        for path, average in self.averages.items():
+            average.assign_add((self._trainable[path] - average) * (1.0 - decay))
 
     def _move_one(
         self, index: int, variable: tf.Variable, gradient: Any, rate: Any, step: Any
@@ -130,6 +149,7 @@ class SlotOptimizer:
         for slot, variables in self._slots.items():
             for path, variable in zip(self._trainable, variables, strict=True):
                 named[f"optimizer/{slot}/{path}"] = variable
+        named |= {f"{AVERAGE}{path}": average for path, average in self.averages.items()}
         if self._scale is not None:
             named |= {LOSS_SCALE: self._scale.value, GOOD_STEPS: self._scale.good_steps}
         return named
@@ -149,6 +169,10 @@ class _LossScale:
         factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)
         self.value.assign(tf.maximum(self.value * factor, 1.0))
         self.good_steps.assign(tf.where(grows, tf.zeros_like(good), good))
+
+
+def _zeros(variables: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
+    return {p: tf.Variable(tf.zeros_like(v), trainable=False) for p, v in variables.items()}
 
 
 def _dense(path: str, gradient: Any) -> Any:

@@ -62,8 +62,10 @@ def take_origin(
             cycles = choose_cycles(spec, None)
             source = open_weights(uri, credentials, spec.model)
             restored = restore(update.detector, mode, source, classes)
+            update.optimizer.start_averages()
             return Origin(0, cycles, restored, None, None)
         case Scratch():
+            update.optimizer.start_averages()
             return Origin(0, choose_cycles(spec, None), None, None, None)
 
 
@@ -88,6 +90,7 @@ def _go_on_from_odapi(
     trainable = list(update.detector.trainable_by_path)
     weights, slots = odapi.load_state(source, step, trainable, update.optimizer.variables)
     update.load(weights, slots)
+    update.optimizer.start_averages()
     provenance = odapi.provenance(source, f"sha256:{weights_digest(weights)}")
     return Origin(step, cycles, provenance, None, None)
 

@@ -188,7 +188,12 @@ class _Session:
     def _evaluation(self) -> Evaluate | None:
         if self.evaluator is None:
             return None
-        return partial(self.evaluator.metrics, self.attempt.stop.raise_if_requested)
+
+        def evaluate(evaluator: Evaluator) -> dict[str, float]:
+            with self.update.averaged():
+                return evaluator.metrics(self.attempt.stop.raise_if_requested)
+
+        return partial(evaluate, self.evaluator)
 
     def tell_delay(self, snapshot: Snapshot, error: Exception) -> None:
         """Tell of a save that failed and that a later one makes up for."""

@@ -4,6 +4,8 @@ The graph is traced once: the learning rate comes in as a tensor. The state is e
 the network and of the optimizer, by stable path; nothing else carries over from step to step.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,18 @@ class TrainingStep:
         """Return the first step whose loss or gradients were not finite; waits for the device."""
         step = int(self._first_bad_step.numpy())
         return None if step == _NEVER else step
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the detector hold the averaged weights meanwhile, where the run keeps them."""
+        trained = [tf.identity(v) for v in self.optimizer.trainable if self.optimizer.averages]
+        for path, average in self.optimizer.averages.items():
+            self.detector.variables[path].assign(average)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self.optimizer.trainable, trained, strict=False):
+                variable.assign(value)
 
     def snapshot(self, step: int) -> Snapshot:
         """Take the whole state off the device; it does not change when training goes on.

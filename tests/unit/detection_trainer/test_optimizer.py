@@ -141,3 +141,27 @@ def test_a_variable_without_a_gradient_is_named() -> None:
     optimizer = SlotOptimizer(spec("momentum"), variables())
     with pytest.raises(ValueError, match="'a/bias'"):
         optimizer.apply([tf.zeros([2, 2]), None], tf.constant(0.1))
+
+
+def test_averages_begin_at_the_weights_and_follow_them() -> None:
+    optimizer = SlotOptimizer(spec("momentum", movingAverageDecay=0.3), variables())
+    optimizer.start_averages()
+    expected = KERNEL.copy()
+    for step, (gradients, rate) in enumerate(zip(GRADIENTS, RATES, strict=True)):
+        optimizer.apply([tf.constant(g) for g in gradients], tf.constant(rate))
+        # TensorFlow's ExponentialMovingAverage with `num_updates`.
+        decay = min(0.3, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * optimizer.trainable[0].numpy()
+    average = optimizer.variables["optimizer/average/a/kernel"]
+    np.testing.assert_allclose(average.numpy(), expected, rtol=1e-6)
+    assert optimizer.averages["a/kernel"] is average
+
+
+def test_l2_is_part_of_what_is_clipped() -> None:
+    optimizer = SlotOptimizer(
+        spec("momentum", momentum=0.0, weightDecay=1.0, gradientClipNorm=0.5), variables()
+    )
+    norm = optimizer.apply([tf.zeros([2, 2]), tf.zeros([2])], tf.constant(1.0))
+    assert float(norm) == pytest.approx(float(np.linalg.norm(KERNEL)), rel=1e-5)
+    moved_by = KERNEL - optimizer.trainable[0].numpy()
+    assert float(np.linalg.norm(moved_by)) == pytest.approx(0.5, rel=1e-5)

@@ -18,10 +18,13 @@ from tests.support.trainings import TINY_MODEL
 CYCLES = [Cycle(start=0, decay_steps=6)]
 
 
-def spec(optimizer: str = "momentum", **fields: Any) -> TrainingSpec:
-    return parsed(
-        steps=6, batchSize=2, seed=7, optimizer={"name": optimizer, "learningRate": 0.01}, **fields
-    ).spec
+OPTIMIZER_FIELDS = {"name", "weightDecay", "movingAverageDecay"}
+
+
+def spec(name: str = "momentum", **fields: Any) -> TrainingSpec:
+    optimizer = {key: fields.pop(key) for key in OPTIMIZER_FIELDS & fields.keys()}
+    optimizer |= {"name": name, "learningRate": 0.01}
+    return parsed(steps=6, batchSize=2, seed=7, optimizer=optimizer, **fields).spec
 
 
 def batch(step: int) -> Batch:
@@ -51,14 +54,30 @@ def assert_same_state(left: TrainingStep, right: TrainingStep) -> None:
             assert array.tobytes() == wanted[path].tobytes(), path
 
 
-def test_resumed_from_a_snapshot_it_is_bit_identical_to_uninterrupted() -> None:
-    optimizer = "adam"
-    control = build_update(spec(optimizer), 1)
+HALF = {"model": {**TINY_MODEL, "precision": "mixed_float16"}}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "fields"),
+    [
+        pytest.param({"name": "momentum"}, {}, id="momentum"),
+        pytest.param({"name": "adam"}, {}, id="Adam"),
+        pytest.param({"name": "adamw", "weightDecay": 0.01}, {}, id="AdamW"),
+        pytest.param({"name": "adam", "movingAverageDecay": 0.99}, {}, id="with an average"),
+        pytest.param({"name": "momentum"}, HALF, id="with a loss scale"),
+        pytest.param({"name": "momentum"}, {"freeze": ["backbone"]}, id="with a frozen group"),
+    ],
+)
+def test_resumed_from_a_snapshot_it_is_bit_identical_to_uninterrupted(
+    optimizer: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    control = build_update(spec(**optimizer, **fields), 1)
     losses = train(control, range(3))
     state = control.snapshot(3)
     losses += train(control, range(3, 6))
     # Another seed: what is not restored would show.
-    second = build_update(spec(optimizer).model_copy(update={"seed": 8}), 1)
+    other = spec(**optimizer, **fields).model_copy(update={"seed": 8})
+    second = build_update(other, 1)
     second.load(state.weights, state.optimizer)
     assert train(second, range(3, 6)) == losses[3:]
     assert_same_state(second, control)
@@ -150,3 +169,26 @@ def test_frozen_groups_do_not_move() -> None:
     moved = {p for p in before if not np.array_equal(before[p], after[p])}
     assert moved
     assert not any(path.startswith("backbone/") for path in moved)
+
+
+def test_a_run_without_averages_evaluates_its_own_weights(update: TrainingStep) -> None:
+    before = update.snapshot(0).weights
+    with update.averaged():
+        during = update.snapshot(0).weights
+    assert all(np.array_equal(value, during[path]) for path, value in before.items())
+
+
+def test_averaged_weights_lie_in_the_detector_only_meanwhile() -> None:
+    update = build_update(spec(movingAverageDecay=0.5), 1)
+    update.optimizer.start_averages()
+    train(update, range(3))
+    trained = update.snapshot(3)
+    with update.averaged():
+        for path, average in update.optimizer.averages.items():
+            assert np.array_equal(update.detector.variables[path].numpy(), average.numpy())
+    after = update.snapshot(3)
+    assert all(after.weights[p].tobytes() == v.tobytes() for p, v in trained.weights.items())
+    assert_differs(
+        {p: v.numpy() for p, v in update.optimizer.averages.items() if p.endswith("kernel")},
+        {p: v for p, v in trained.weights.items() if p.endswith("kernel")},
+    )

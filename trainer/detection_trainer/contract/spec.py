@@ -146,13 +146,15 @@ class Schedule(Contract):
 
 
 class Optimizer(Contract):
-    """How weights move."""
+    """How weights move: optimizer.proto, with its `moving_average_decay`."""
 
     name: Literal["momentum", "adam", "adamw"] = "momentum"
     learning_rate: Annotated[float, Field(gt=0.0, le=10.0)] = 0.04
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     gradient_clip_norm: PositiveFloat | None = 10.0
+    moving_average_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Keep an exponential moving average of the weights, and evaluate, export and restore by it."""
     schedule: Schedule = Schedule()
 
 
