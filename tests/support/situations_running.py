@@ -216,6 +216,15 @@ STEPS: Situations = {
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
     ),
+    "a run whose evaluations stopped rising is complete and says so": Situation(
+        settled(0, "EarlyStopped"), Phase.COMPLETE, Reason.EARLY_STOPPED, "Raise steps to train on"
+    ),
+    "raised steps make a run that stopped early go on": Situation(
+        settled(0, "EarlyStopped", spec(steps=200), generation=2),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+        "to step 200",
+    ),
     "an early end that the trainer calls complete is complete": Situation(
         settled(0, "Completed"), Phase.COMPLETE, Reason.TARGET_REACHED, "step 50 of 100"
     ),

@@ -72,8 +72,7 @@ def run_attempt(attempt: Attempt) -> Outcome:
         # TensorFlow takes seconds to import; nothing above needs it.
         from detection_trainer.session import run_session  # noqa: PLC0415
 
-        step = run_session(attempt, beginning)
-        outcome = outcome_of(ExitCode.COMPLETED, f"reached step {step} of {attempt.spec.steps}")
+        outcome = run_session(attempt, beginning)
     if attempt.spec.exports:
         _export(attempt, beginning)
     return outcome

@@ -15,6 +15,7 @@ from detection_trainer.manifest import (
     Environment,
     FileRecord,
     Manifest,
+    Patience,
     VariableRecord,
 )
 
@@ -32,6 +33,7 @@ class RunDescription:
     dataset_digest: str | None
     restored: Restored | None
     clock: Callable[[], datetime]
+    patience: Patience | None = None
 
     def manifest(
         self,
@@ -59,6 +61,7 @@ class RunDescription:
             ),
             environment=self.environment,
             restored=self.restored,
+            patience=self.patience,
             files=files,
             variables=variables,
         )

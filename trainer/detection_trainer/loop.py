@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from detection_trainer.checkpoint import Snapshot
 from detection_trainer.contract.schedule import Cycle, learning_rate
 from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.early_stopping import EarlyStop
 from detection_trainer.errors import NonFiniteLossError
 from detection_trainer.fence_watch import FenceWatch
 from detection_trainer.progress import Reporter
@@ -50,6 +51,7 @@ class Surroundings:
     reporter: Reporter
     stop: StopSignal
     watch: FenceWatch
+    early_stop: EarlyStop | None = None
     report_period_s: float = REPORT_PERIOD_S
     clock: Callable[[], float] = time.monotonic
     """Monotonic, in seconds."""
@@ -83,6 +85,7 @@ class TrainingLoop:
         evaluate: Evaluate | None = None,
     ) -> None:
         """Take what the loop needs; `evaluate` is None where there is no validation set."""
+        self._early_stop = surroundings.early_stop or EarlyStop(None, spec.steps, None)
         self._update, self._spec, self._cycles = update, spec, list(cycles)
         self._saver, self._store = surroundings.saver, surroundings.store
         self._reporter, self._stop = surroundings.reporter, surroundings.stop
@@ -91,6 +94,8 @@ class TrainingLoop:
 
     def run(self, start: int, batches: Iterable[Batch]) -> int:
         """Train from `start`, a committed checkpoint, to the target; returns the step reached.
+
+        That lies below the target where the evaluations stopped rising.
 
         Args:
             start: the step of the state at hand.
@@ -104,7 +109,7 @@ class TrainingLoop:
         self._evaluate_if_due(start)
         iterator, step = iter(batches), start
         meter = _Meter(self._clock(), start)
-        while step < self._spec.steps:
+        while step < self._spec.steps and not self._early_stop.is_over:
             if self._stop.requested:
                 self._save_now(step)
                 self._stop.raise_if_requested()
@@ -120,6 +125,7 @@ class TrainingLoop:
             self._saver.check()
             self._watch.check()
         self._saver.drain()
+        self._reporter.update(step=step)
         return step
 
     def _train_one(self, batches: Iterator[Batch], step: int, meter: _Meter) -> Mapping[str, Any]:
@@ -165,12 +171,16 @@ class TrainingLoop:
         """Evaluate the committed checkpoint of `step`, unless its metrics lie there already."""
         checkpoint = self._store.at(step)
         due = self._is_evaluated(step) or step >= self._spec.steps
-        if self._evaluate is None or checkpoint is None or not due or checkpoint.is_evaluated:
+        if self._evaluate is None or checkpoint is None or not due:
+            return
+        if checkpoint.is_evaluated:
+            self._early_stop.judge(step, checkpoint.metrics)
             return
         self._reporter.console.say("evaluating", f"evaluates step {step}", step=step)
         began = self._clock()
         metrics = self._evaluate()
         self._store.add_metrics(step, metrics)
+        self._early_stop.judge(step, metrics)
         self._reporter.evaluated(step, metrics, seconds=self._clock() - began)
         self._store.apply_retention()
         self._reporter.checkpoints(self._store)

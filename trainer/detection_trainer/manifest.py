@@ -81,6 +81,19 @@ class Environment(Stored):
         ]
 
 
+class Patience(Stored):
+    """What early stopping has counted of the evaluations before a checkpoint."""
+
+    target_steps: Step
+    """`spec.steps` as it was."""
+    evaluated_step: int = -1
+    """The last evaluation that was counted."""
+    best: float | None = None
+    best_step: Step | None = None
+    misses: Annotated[int, Field(ge=0)] = 0
+    """Evaluations since the best one."""
+
+
 class Manifest(Stored):
     """All that a later attempt, a restore or a person needs to know of a checkpoint."""
 
@@ -97,6 +110,7 @@ class Manifest(Stored):
     data: DataPosition
     environment: Environment
     restored: Restored | None = None
+    patience: Patience | None = None
     files: dict[str, FileRecord]
     variables: dict[str, VariableRecord]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detection_trainer.contract.base import dump
-from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.exit_codes import EARLY_STOPPED, ExitCode
 from detection_trainer.contract.report import (
     MAX_DIFFERENCES,
     MAX_TERMINATION_BYTES,
@@ -28,6 +28,12 @@ _OUT_OF_MEMORY = ("ResourceExhaustedError", "MemoryError")
 def outcome_of(code: ExitCode, message: str) -> Outcome:
     """Return the outcome of an attempt that ended as planned."""
     return Outcome(exit_code=code, reason=code.reason, message=message[:_MAX_MESSAGE])
+
+
+def early_outcome(message: str) -> Outcome:
+    """Return the outcome of a run whose evaluations stopped rising."""
+    code = ExitCode.COMPLETED
+    return Outcome(exit_code=code, reason=EARLY_STOPPED, message=message[:_MAX_MESSAGE])
 
 
 def outcome_of_error(error: BaseException) -> Outcome:

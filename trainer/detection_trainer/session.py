@@ -14,12 +14,15 @@ import keras
 from detection_trainer.attempt import Attempt, Beginning
 from detection_trainer.checkpoint import Checkpoint, Snapshot
 from detection_trainer.console import Console
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.report import Outcome
 from detection_trainer.contract.spec import Place, TrainingSpec
 from detection_trainer.cycles import describe_extension
 from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.data.label_map import load_classes
 from detection_trainer.data.pipeline import training_batches
 from detection_trainer.describe import RunDescription
+from detection_trainer.early_stopping import EarlyStop, go_on_counting
 from detection_trainer.environment import prepare_tensorflow
 from detection_trainer.errors import DataInvalidError, TrainerError
 from detection_trainer.evaluation import Evaluator
@@ -29,6 +32,7 @@ from detection_trainer.loop import Evaluate, Surroundings, TrainingLoop
 from detection_trainer.manifest import Environment, Manifest
 from detection_trainer.models import build_detector
 from detection_trainer.origin import Origin, take_origin
+from detection_trainer.outcome import early_outcome, outcome_of
 from detection_trainer.saver import Saver
 from detection_trainer.training_step import TrainingStep
 
@@ -42,8 +46,8 @@ class Data:
     validation: Dataset | None
 
 
-def run_session(attempt: Attempt, beginning: Beginning) -> int:
-    """Train to the target, evaluate and save; returns the step reached.
+def run_session(attempt: Attempt, beginning: Beginning) -> Outcome:
+    """Train to the target, evaluate and save; returns the outcome of that.
 
     Raises:
         StopRequested: asked to stop; what was trained is committed.
@@ -68,7 +72,12 @@ def run_session(attempt: Attempt, beginning: Beginning) -> int:
         before_write=beginning.fence.check,
     )
     attempt.reporter.watch(events)
-    session = _Session(attempt, beginning, data, update, origin, environment, evaluator, events)
+    early_stop = EarlyStop(spec.early_stopping, spec.steps, None)
+    if origin.resumed is not None:
+        early_stop = go_on_counting(spec.early_stopping, spec.steps, origin.resumed)
+    session = _Session(
+        attempt, beginning, data, update, origin, environment, evaluator, events, early_stop
+    )
     session.tell_origin()
     if origin.resumed is None:
         # From here on every attempt is alike, and the source may vanish.
@@ -151,8 +160,9 @@ class _Session:
     environment: Environment
     evaluator: Evaluator | None
     events: EventLog
+    early_stop: EarlyStop
 
-    def train(self) -> int:
+    def train(self) -> Outcome:
         spec = self.attempt.spec
         saver = Saver(self.commit, self.tell_delay)
         watch = FenceWatch(self.beginning.fence)
@@ -162,18 +172,23 @@ class _Session:
             reporter=self.attempt.reporter,
             stop=self.attempt.stop,
             watch=watch,
+            early_stop=self.early_stop,
             report_period_s=self.attempt.options.report_period_s,
         )
         evaluate = self._evaluation()
         loop = TrainingLoop(self.update, spec, self.origin.cycles, surroundings, evaluate)
         step = self.origin.step
         try:
-            return loop.run(step, training_batches(self.data.train, spec, step))
+            reached = loop.run(step, training_batches(self.data.train, spec, step))
         finally:
             watch.close()
             saver.close()
             with suppress(TrainerError):
                 self.events.flush(now=True)
+
+        if self.early_stop.is_over and reached < spec.steps:
+            return early_outcome(self.early_stop.message(reached))
+        return outcome_of(ExitCode.COMPLETED, f"reached step {reached} of {spec.steps}")
 
     def commit(self, snapshot: Snapshot) -> None:
         """Commit a snapshot and tell of it; in the saver's thread or the loop's."""
@@ -212,6 +227,7 @@ class _Session:
             dataset_digest=self.data.train.digest,
             restored=self.origin.restored,
             clock=self.attempt.clock,
+            patience=self.early_stop.patience,
         )
 
     def tell_origin(self) -> None:

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     CHECKPOINT_SKIPPED = "CheckpointSkipped"
     # Ended well
     TARGET_REACHED = "TargetReached"
+    EARLY_STOPPED = "EarlyStopped"
     SUSPENDED_BY_USER = "SuspendedByUser"
     NOT_SUSPENDED = "NotSuspended"
     IN_PROGRESS = "InProgress"
@@ -147,6 +148,8 @@ REASON_HELP: dict[Reason, str] = {
     Reason.CHECKPOINT_SKIPPED: "A checkpoint is damaged and the one before it was used: check the "
     "storage.",
     Reason.TARGET_REACHED: "Nothing to do; raise spec.steps to train on.",
+    Reason.EARLY_STOPPED: "The evaluations stopped rising, as earlyStopping says; the best "
+    "checkpoint is kept. Raise spec.steps to train on: the evaluations are counted anew.",
     Reason.SUSPENDED_BY_USER: "Set spec.suspend: false to go on.",
     Reason.NOT_SUSPENDED: "Nothing to do: spec.suspend is not set.",
     Reason.IN_PROGRESS: "Wait: the target has not been reached.",

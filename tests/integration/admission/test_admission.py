@@ -159,6 +159,10 @@ REFUSED: dict[str, tuple[Object, str]] = {
         training(optimizer={"schedule": {"finalFraction": 0, "decaySteps": 50}}),
         "the learning rate would be 0 after decaySteps",
     ),
+    "early stopping without evaluations": (
+        training(earlyStopping={"patience": 3}),
+        "earlyStopping judges evaluations during the run",
+    ),
     "two augmentations in one": (
         training(augmentation=[{"randomHorizontalFlip": {}, "randomVerticalFlip": {}}]),
         "exactly one of randomHorizontalFlip",

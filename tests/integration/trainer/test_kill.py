@@ -89,6 +89,33 @@ def test_killed_while_it_saves_it_equals_the_uninterrupted_run(place: RunPlace, 
     assert resumed == place.newest("adam-control").manifest.digest
 
 
+def test_killed_while_it_evaluates_and_with_steps_raised_it_equals_the_uninterrupted_run(
+    place: RunPlace,
+) -> None:
+    changes: dict[str, Any] = {
+        "dataset": place.dataset("tree", "shrub", validation=True),
+        "optimizer": {**ADAM, "movingAverageDecay": 0.9, "schedule": {"decaySteps": 6}},
+        "augmentation": [{"randomHorizontalFlip": {}}, {"randomScaleCrop": {"minScale": 0.6}}],
+        "evaluation": {"everySteps": 2},
+        "earlyStopping": {"patience": 100},
+    }
+    with started(place, "evaluating", module=("detection_trainer",), steps=6, **changes) as process:
+        wait_for(process, "evaluating", 4)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    run_on(place, "evaluating", steps=6, **changes)
+    run_on(place, "evaluating", steps=8, **changes)
+    run_on(place, "evaluating-control", steps=8, **changes)
+    interrupted, control = place.newest("evaluating"), place.newest("evaluating-control")
+    assert interrupted.step == control.step == 8
+    assert interrupted.manifest.files == control.manifest.files
+    assert interrupted.manifest.patience == control.manifest.patience
+    assert interrupted.metrics == control.metrics
+    patience = control.manifest.patience
+    assert patience is not None
+    assert patience.evaluated_step == 6
+
+
 def test_sigterm_saves_the_step_and_exits_40(place: RunPlace) -> None:
     log = place.root / "termination-log"
     arguments = ("--termination-log", str(log))

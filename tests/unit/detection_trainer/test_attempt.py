@@ -191,3 +191,25 @@ def test_an_end_that_was_not_evaluated_is_evaluated_without_training(place: RunP
     assert place.said("progress") == []
     assert second.best is not None
     assert second.best.step == 1
+
+
+def test_a_run_that_stopped_early_says_so_and_goes_on_when_steps_are_raised(
+    place: RunPlace,
+) -> None:
+    # Random weights and noise: mAP stays 0, so that the second evaluation is no better.
+    changes: dict[str, Any] = {
+        "dataset": place.dataset("tree", "shrub", validation=True),
+        "evaluation": {"everySteps": 1},
+        "earlyStopping": {"patience": 2, "minDelta": 1.0},
+    }
+    first = place.run("early", steps=6, **changes)
+    assert first.outcome is not None
+    assert (first.outcome.reason, first.step) == ("EarlyStopped", 3)
+    assert "step 3 of 6: mAP did not rise in 2 evaluations" in first.outcome.message
+    again = place.run("early", steps=6, **changes)
+    assert again.outcome is not None
+    assert (again.outcome.reason, again.step) == ("EarlyStopped", 3)
+    assert place.said("progress") == []
+    raised = place.run("early", steps=7, **changes)
+    assert raised.outcome is not None
+    assert (raised.outcome.reason, raised.step) == ("EarlyStopped", 5)

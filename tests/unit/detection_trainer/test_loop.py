@@ -12,9 +12,11 @@ from detection_trainer.checkpoint import Snapshot, committed_steps, open_checkpo
 from detection_trainer.console import JsonLines
 from detection_trainer.contract.schedule import learning_rate
 from detection_trainer.cycles import choose_cycles
+from detection_trainer.early_stopping import EarlyStop
 from detection_trainer.errors import NonFiniteLossError, StorageFullError, SupersededError
 from detection_trainer.fence_watch import FenceWatch
 from detection_trainer.loop import Batch, Surroundings, TrainingLoop
+from detection_trainer.manifest import Patience
 from detection_trainer.ownership import raise_fence
 from detection_trainer.progress import Reporter
 from detection_trainer.saver import Saver
@@ -63,6 +65,7 @@ class Run:
         self.evaluate: Callable[[], dict[str, float]] = lambda: {"mAP": 0.5}
         self.ticks: Iterator[float] = itertools.count()
         self.period_s = 1000.0
+        self.early_stop = EarlyStop(self.spec.early_stopping, self.spec.steps, None)
 
     def attempt(self, update: Sum | None = None, start: int | None = None) -> Sum:
         store = CheckpointStore(self.folder, self.spec.checkpoints)
@@ -79,7 +82,14 @@ class Run:
             else:
                 self.commit(store, update.snapshot(0), describe, fence)
         surroundings = Surroundings(
-            saver, store, self.reporter, self.stop, watch, self.period_s, lambda: next(self.ticks)
+            saver,
+            store,
+            self.reporter,
+            self.stop,
+            watch,
+            self.early_stop,
+            self.period_s,
+            lambda: next(self.ticks),
         )
         evaluate = self._evaluate if self.spec.dataset.validation else None
         cycles = choose_cycles(self.spec, None)
@@ -195,6 +205,23 @@ def test_a_killed_evaluation_is_made_up_for_at_the_next_start(folder: Folder) ->
     run.evaluate = lambda: {"mAP": 0.75}
     run.attempt()
     assert open_checkpoint(folder.child("step-00000005")).score == 0.75
+
+
+def test_it_ends_where_the_evaluations_stop_rising(folder: Folder) -> None:
+    early = {"evaluation": {"everySteps": 2}, "earlyStopping": {"patience": 2}}
+    run = Run(folder, **VALIDATED, checkpoints=storage(), **early)
+    scores = iter([0.1, 0.3, 0.2, 0.3])
+    run.evaluate = lambda: {"mAP": next(scores)}
+    run.attempt()
+    assert run.reached == 8
+    assert committed_steps(folder)[-1] == 8
+    # Another attempt counts what is there, and trains no further.
+    again = Run(folder, **VALIDATED, checkpoints=storage(), **early)
+    again.early_stop = EarlyStop(
+        again.spec.early_stopping, 12, Patience(target_steps=12, best=0.3, best_step=4, misses=1)
+    )
+    assert again.attempt().steps == []
+    assert again.reached == 8
 
 
 def test_a_reached_target_still_evaluates_what_was_not(folder: Folder) -> None:

@@ -6,6 +6,9 @@ Kubernetes itself never gives a process these codes (137 is SIGKILL, 143 an unha
 
 from enum import IntEnum, StrEnum
 
+EARLY_STOPPED = "EarlyStopped"
+"""The reason of an outcome that completed before the target, as earlyStopping asks."""
+
 
 class Verdict(StrEnum):
     """What an ended attempt means for the training."""

@@ -275,6 +275,16 @@ class Credentials(Contract):
     secret_ref: SecretRef
 
 
+class EarlyStopping(Contract):
+    """End the run where its evaluations stop rising."""
+
+    patience: Annotated[int, Field(ge=1, le=1000)]
+    """So many evaluations in a row without a better one end it."""
+    metric: Literal["mAP", "mAP50"] = "mAP"
+    min_delta: Fraction = 0.0
+    """An evaluation is better where it lies above the best one by more than this."""
+
+
 class Evaluation(Contract):
     """COCO metrics on the validation set; an evaluated step is always a checkpoint."""
 
@@ -315,6 +325,12 @@ class TrainingSpec(Contract):
             "the learning rate would be 0 after decaySteps and nothing would be learned: set "
             "optimizer.schedule.finalFraction above 0, onExtend: Restart, or decaySteps to steps",
         ),
+        cel(
+            "!has(self.earlyStopping) || "
+            "(has(self.dataset.validation) && has(self.evaluation.everySteps))",
+            "earlyStopping judges evaluations during the run: set dataset.validation and "
+            "evaluation.everySteps",
+        ),
     )
 
     model: Model
@@ -331,6 +347,7 @@ class TrainingSpec(Contract):
     checkpoints: Checkpoints
     credentials: Annotated[list[Credentials], Field(max_length=16)] = []
     evaluation: Evaluation = Evaluation()
+    early_stopping: EarlyStopping | None = None
     exports: Annotated[list[ExportFormat], Field(max_length=4)] = []
     """Made at the end of the run, of the best checkpoint, else the newest: see `status.exports`."""
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -343,13 +360,17 @@ class TrainingSpec(Contract):
         if self.batch_size % self.workers:
             msg = f"batchSize {self.batch_size} must be divisible by workers {self.workers}"
             raise ValueError(msg)
+        evaluated = self.dataset.validation and self.evaluation.every_steps
+        if self.early_stopping is not None and not evaluated:
+            msg = "earlyStopping needs dataset.validation and evaluation.everySteps: set both"
+            raise ValueError(msg)
         return self
 
 
 START_FIELDS = frozenset({"restore", "continueFrom"})
 """Spec fields that say how the run begins; its first checkpoint records what came of them."""
 FREE_FIELDS = frozenset({
-    "steps", "checkpoints", "credentials", "evaluation", "exports", "workers",
+    "steps", "checkpoints", "credentials", "earlyStopping", "evaluation", "exports", "workers",
 })  # fmt: skip
 """Spec fields that may change once the training has started."""
 

@@ -25,7 +25,13 @@ def complete(case: Case) -> Standing | None:
 def _completed(case: Case, reached: int) -> Standing:
     steps = case.spec.steps
     trained = max(reached, case.status.step)
-    if steps < trained:
+    attempt, completed_at = case.attempt, case.status.completion_time
+    outcome = None if attempt is None else attempt.outcome
+    reason = Reason.TARGET_REACHED
+    if outcome is not None and outcome.reason == Reason.EARLY_STOPPED and trained < steps:
+        reason = Reason.EARLY_STOPPED
+        message = f"The run {outcome.message}. Raise steps to train on."
+    elif steps < trained:
         message = (
             f"spec.steps is {steps}, below the {trained} that were trained: it is complete where "
             "it is. Raise steps to train on."
@@ -34,8 +40,7 @@ def _completed(case: Case, reached: int) -> Standing:
         message = f"Training ended at step {trained} of {steps}. Raise steps to train on."
     else:
         message = f"All {steps} steps are trained. Raise steps to train on."
-    attempt, completed_at = case.attempt, case.status.completion_time
-    if completed_at is None and attempt is not None and attempt.outcome is not None:
-        completed_at = attempt.outcome.finished_at
+    if completed_at is None and outcome is not None:
+        completed_at = outcome.finished_at
     changes = (("completion_time", completed_at or case.stamp), ("retries", retry.NONE))
-    return Standing(Phase.COMPLETE, Reason.TARGET_REACHED, message, changes=changes)
+    return Standing(Phase.COMPLETE, reason, message, changes=changes)
