@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 _GOLDEN_RATIO = 0.618
 """Hues so far apart are never close to one another, however many classes there are."""
-_BRIGHT = 140
+_BRIGHT = 127
 _SMALLEST_FONT, _LONGEST_SIDE_IN_LINES = 11, 55
 
 Colour = tuple[int, int, int]

@@ -49,6 +49,14 @@ def test_a_label_can_be_read_wherever_the_box_lies(box: tuple[float, ...]) -> No
     assert ink > 50
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_ink_stands_out_from_the_ground_of_every_colour(name: str) -> None:
+    weights = np.array([0.299, 0.587, 0.114])
+    label = drawn(Finding(name, 0.5, (60.0, 50.0, 160.0, 250.0)))[46:60, 52:100]
+    contrast = np.abs(label @ weights - np.array(frame_colour(name)) @ weights)
+    assert (contrast > 100).sum() > 25
+
+
 def test_the_most_certain_lies_on_top() -> None:
     box = (60.0, 50.0, 160.0, 250.0)
     pixels = drawn(Finding("class 1", 0.9, box), Finding("class 2", 0.4, box))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
@@ -285,16 +286,21 @@ def test_a_cache_without_room_is_said_before_the_first_byte(
         from_bucket(tmp_path / "cache")
 
 
-def test_several_that_share_a_cache_do_not_disturb_each_other(
-    bucket: Folder, tmp_path: Path
+def test_two_that_fill_a_cache_at_once_do_not_disturb_each_other(
+    bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(6):
-        content = write_dataset(tmp_path / "made", [Drawn(seed=number)] * 50).read_bytes()
-        bucket.write(f"data/train-{number}", content)
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: from_bucket(tmp_path / "cache"), range(4)))
-    assert len({dataset.digest for dataset in found}) == 1
-    assert len(list((tmp_path / "cache").iterdir())) == 6
+    bucket.write("data/train-1", write_dataset(tmp_path / "made", [GOOD]).read_bytes())
+    both, download = Barrier(2, timeout=60), Folder.download
+
+    def download_at_once(folder: Folder, path: str, target: Path) -> None:
+        download(folder, path, target)
+        both.wait()
+
+    monkeypatch.setattr(Folder, "download", download_at_once)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: from_bucket(tmp_path / "cache"), range(2))
+    assert first.digest == second.digest
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_a_file_that_vanishes_meanwhile_is_said(

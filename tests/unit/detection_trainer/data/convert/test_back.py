@@ -14,7 +14,7 @@ from detection_trainer.contract.spec import Place
 from detection_trainer.data.dataset import Dataset, read_dataset
 from tests.support.datasets import CLASSES, Drawn, write_dataset
 
-PIXELS = [(3, 5, 20, 30), (0, 0, 24, 32), (7, 1, 8, 2)]
+PIXELS = [(3, 5, 20, 30), (0, 0, 24, 32), (7.25, 1.5, 8.75, 2.5)]
 """ymin, xmin, ymax, xmax on images of 24x32."""
 BOXES = [[y / 24, x / 32, bottom / 24, right / 32] for y, x, bottom, right in PIXELS]
 
@@ -75,7 +75,7 @@ def test_pycocotools_reads_the_coco_file(
     first, crowd, tiny = coco.loadAnns(coco.getAnnIds(imgIds=[1]))
     assert (first["bbox"], first["area"], first["iscrowd"]) == ([5.0, 3.0, 25.0, 17.0], 425.0, 0)
     assert crowd["iscrowd"] == 1
-    assert tiny["bbox"] == [1.0, 7.0, 1.0, 1.0]
+    assert tiny["bbox"] == [1.5, 7.25, 1.0, 1.5]
     assert coco.loadCats([1, 2])[1]["name"] == "shrub"
 
 
