@@ -64,12 +64,14 @@ class _Meter:
     since: float
     from_step: int
     data_wait_s: float = 0.0
+    aside_s: float = 0.0
+    """Spent on saves and evaluations, which are no part of a step."""
 
     def figures(self, now: float, step: int) -> dict[str, float]:
         elapsed_s = max(now - self.since, 1e-9)
         return {
             "steps_per_second": (step - self.from_step) / elapsed_s,
-            "data_wait_fraction": min(self.data_wait_s / elapsed_s, 1.0),
+            "data_wait_fraction": self.data_wait_s / max(elapsed_s - self.aside_s, 1e-9),
         }
 
 
@@ -121,7 +123,9 @@ class TrainingLoop:
                 self._stop.only_ask()
                 meter = _Meter(self._clock(), step)
             meter = self._report_if_due(step, losses, meter)
+            began = self._clock()
             self._save_if_due(step)
+            meter.aside_s += self._clock() - began
             self._saver.check()
             self._watch.check()
         self._saver.drain()

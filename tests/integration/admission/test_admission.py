@@ -59,6 +59,7 @@ ACCEPTED: dict[str, Object] = {
 }
 
 REFUSED: dict[str, tuple[Object, str]] = {
+    "an export of an unknown format": (training(exports=["TFLite"]), "spec.exports[0]"),
     "an unknown field": (changed(BASE, "spec.stepps", 5), 'unknown field "spec.stepps"'),
     "two places for checkpoints": (
         training(checkpoints={"storage": {"uri": "s3://a/b", **CLAIM}}),
@@ -235,6 +236,8 @@ FREE: dict[str, tuple[str, Any]] = {
     "pod template": ("spec.podTemplate.nodeSelector", {"a": "b"}),
     "resources": ("spec.resources.limits", {"cpu": "2"}),
     "workers": ("spec.workers", 2),
+    "exports": ("spec.exports", ["SavedModel"]),
+    "pictures of an evaluation": ("spec.evaluation.sampleImages", 0),
     "what raised steps mean": ("spec.optimizer.schedule.onExtend", "Restart"),
 }
 

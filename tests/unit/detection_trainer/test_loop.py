@@ -2,7 +2,7 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ class Run:
         self.stop = StopSignal()
         self.evaluations: list[float] = []
         self.evaluate: Callable[[], dict[str, float]] = lambda: {"mAP": 0.5}
-        self.ticks: Iterator[float] = itertools.count()
+        self.clock: Callable[[], float] = itertools.count().__next__
+        self.wait: Callable[[], None] = lambda: None
         self.period_s = 1000.0
         self.early_stop = EarlyStop(self.spec.early_stopping, self.spec.steps, None)
 
@@ -89,12 +90,12 @@ class Run:
             watch,
             self.early_stop,
             self.period_s,
-            lambda: next(self.ticks),
+            self.clock,
         )
         evaluate = self._evaluate if self.spec.dataset.validation else None
         cycles = choose_cycles(self.spec, None)
         loop = TrainingLoop(update, self.spec, cycles, surroundings, evaluate)
-        batches = ((float(i + 1), None, None) for i in itertools.count(start))
+        batches = (self._batch(i) for i in itertools.count(start))
         self.reached = None
         try:
             self.reached = loop.run(start, batches)
@@ -102,6 +103,10 @@ class Run:
             watch.close()
             saver.close()
         return update
+
+    def _batch(self, step: int) -> Batch:
+        self.wait()
+        return float(step + 1), None, None
 
     def commit(self, store: CheckpointStore, state: Snapshot, describe: Any, fence: Any) -> None:
         store.commit(state, describe, fence)
@@ -324,3 +329,26 @@ def test_a_step_to_keep_for_ever_is_never_replaced_by_a_newer_one(folder: Folder
     run = Run(folder, checkpoints=storage(everySteps=1, keepLast=1, keepEverySteps=3))
     run.attempt()
     assert committed_steps(folder) == [3, 6, 9, 12]
+
+
+def test_the_share_of_waiting_is_that_of_the_steps_without_saves_and_evaluations(
+    folder: Folder,
+) -> None:
+    run, update = Run(folder, **VALIDATED, evaluation={"everySteps": 5}), Sum()
+    now = [0.0]
+
+    def spend(seconds: float) -> None:
+        now[0] += seconds
+
+    def evaluate() -> dict[str, float]:
+        spend(1000.0)
+        return {"mAP": 0.5}
+
+    run.clock, run.evaluate = lambda: now[0], evaluate
+    run.wait = lambda: spend(1.0)
+    update.after = lambda _step: spend(3.0)
+    run.attempt(update)
+    first = run.lines("progress")[0]
+    assert first["step"] == 6
+    assert first["dataWaitFraction"] == pytest.approx(0.25)
+    assert first["stepsPerSecond"] == pytest.approx(5 / 1020)
