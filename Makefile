@@ -81,6 +81,7 @@ lock: venv ## resolve the locks again from pyproject.toml
 	compile --extra operator -o requirements/operator.lock; \
 	compile --extra trainer --extra cpu -o requirements/trainer-cpu.lock; \
 	compile --extra trainer --extra cuda -o requirements/trainer-cuda.lock; \
+	compile --extra trainer --extra keras-hub -o requirements/bench-keras-hub.lock; \
 	compile --extra operator --extra trainer --extra cpu --extra dev -o requirements/dev.lock
 
 .PHONY: cluster-up
@@ -99,6 +100,10 @@ cluster-status: ## what runs in the local cluster
 .PHONY: cluster-prepare
 cluster-prepare: ## install packages and build programs for the local cluster, start nothing
 	$(PYTHON) -m local_cluster prepare
+
+.PHONY: bench-trainer
+bench-trainer: venv ## the trainer's speed beside Keras and KerasHub; writes its part of docs/benchmarks.md
+	$(BIN)/python -m benchmarks.trainer
 
 .PHONY: images
 images: ## build both images into the local cluster's registry

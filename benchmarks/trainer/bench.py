@@ -1,0 +1,47 @@
+"""What the questions share: scratch folder, drawn data, how often to measure, the programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.trainer.documents import write_training
+from benchmarks.trainer.side import Side
+
+SIDES = "benchmarks.trainer.sides"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One run of the benchmark."""
+
+    folder: Path
+    """Scratch; gone afterwards."""
+    rounds: int
+    keras_hub: Path
+    """The Python of KerasHub's environment."""
+
+    @property
+    def data(self) -> Path:
+        """Where the shapes lie."""
+        return self.folder / "data"
+
+    def training(self, name: str, every_steps: int = 1000, **spec: Any) -> Path:
+        """Write the training called `name`, whose folder no other has; see `write_training`."""
+        return write_training(self.folder / name, self.data, every_steps, **spec)
+
+    def side(self, module: str, training: Path, *options: str) -> Side:
+        """Start the program `module` of `sides` on a training."""
+        python = self.keras_hub if module == "keras_hub" else None
+        return Side(f"{SIDES}.{module}", [str(training), *options], training.parent, python)
+
+
+def alternate(sides: Sequence[Side], steps: Sequence[int], rounds: int) -> list[list[float]]:
+    """Return the steps a second of each side [sides][rounds]; the sides take turns."""
+    found: list[list[float]] = [[] for _ in sides]
+    for number in range(rounds):
+        turns = list(zip(sides, steps, found, strict=True))
+        # Back and forth, so that none has always the same one before it.
+        for side, stretch, values in turns if number % 2 == 0 else reversed(turns):
+            values.append(side.go(stretch).steps_per_second)
+    return found

@@ -1,0 +1,110 @@
+"""A side of a comparison: a program that trains in stretches, seen from outside."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+class SideError(Exception):
+    """A side ended before it was told to."""
+
+
+class Side:
+    """One started program of `sides`; its own output lies in `log`."""
+
+    def __init__(
+        self, module: str, arguments: Sequence[str], folder: Path, python: Path | None = None
+    ) -> None:
+        """Start `python -m module`; it answers once it is ready."""
+        self.name, self.log = module, folder / f"{module}.log"
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - a program of ours
+                [str(python or sys.executable), "-m", module, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=ROOT,
+                env=_environment(),
+                text=True,
+            )
+
+    def go(self, steps: int) -> "Stretch":
+        """Train `steps` steps."""
+        answer = self._ask(f"go {steps}")
+        return Stretch(steps, answer["seconds"], answer.get("waited_s", 0.0))
+
+    def evaluate(self) -> float:
+        """Return the mAP50 of the current weights on the validation set."""
+        return float(self._ask("evaluate")["mAP50"])
+
+    def await_answer(self, is_wanted: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any]:
+        """Return the first answer from now on that is wanted.
+
+        Raises:
+            SideError: the program ended before.
+        """
+        while not is_wanted(answer := self._next()):
+            pass
+        return answer
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self._process.kill()
+        self.close()
+
+    @property
+    def peak_memory_mib(self) -> float:
+        """The most memory that the process has had so far."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(found[1]) / 1024 if found else float("nan")
+
+    def close(self) -> None:
+        """Let it end: there is nothing more to read on its standard input."""
+        with self._process:
+            pass
+
+    def _ask(self, words: str) -> Mapping[str, Any]:
+        stdin = self._process.stdin
+        if stdin is not None and self._process.poll() is None:
+            stdin.write(words + "\n")
+            stdin.flush()
+        return self._next()
+
+    def _next(self) -> Mapping[str, Any]:
+        stdout = self._process.stdout
+        line = stdout.readline() if stdout is not None else ""
+        if not line:
+            tail = "\n".join(self.log.read_text().splitlines()[-15:])
+            raise SideError(f"{self.name} ended by itself; the end of {self.log}:\n{tail}")
+        answer: Mapping[str, Any] = json.loads(line)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Steps trained without a stop, and how long they took."""
+
+    steps: int
+    seconds: float
+    waited_s: float
+    """Of those seconds, for data."""
+
+    @property
+    def steps_per_second(self) -> float:
+        """How fast it was."""
+        return self.steps / self.seconds
+
+
+def _environment() -> dict[str, str]:
+    folders = os.pathsep.join(str(ROOT / folder) for folder in ("operator", "trainer", "."))
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}
+    return {**os.environ, **quiet, "PYTHONPATH": folders}

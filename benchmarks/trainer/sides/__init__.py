@@ -1,0 +1,1 @@
+"""Programs that train in stretches, when told to, each by `python -m`."""

@@ -1,0 +1,71 @@
+"""The trainer itself, which says after its first step where the time since its start went.
+
+Prints the trainer's own JSON lines, and one with `stages`: seconds by name.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+_STARTED = time.time()
+
+
+class Stages:
+    """Seconds by name of stage."""
+
+    def __init__(self, killed_at: float) -> None:
+        """Count from `killed_at`, a time as `time.time()` gives it."""
+        self._killed_at = killed_at
+        self.seconds = {"process": _STARTED - killed_at}
+
+    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function`, its time counted as `stage`."""
+
+        def wrapped(*given: Any, **named: Any) -> Any:
+            began = time.time()
+            try:
+                return function(*given, **named)
+            finally:
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + time.time() - began
+
+        return wrapped
+
+    def until_second(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Pass `batches` on; when the second is wanted the first step is done, and all is said."""
+        iterator = iter(batches)
+        yield self.timed("data", next)(iterator)
+        total = time.time() - self._killed_at
+        known = sum(self.seconds.values())
+        said = {**self.seconds, "other": total - known, "total": total}
+        sys.stdout.write(json.dumps({"stages": said}) + "\n")
+        sys.stdout.flush()
+        yield from iterator
+
+
+def main(file: str, killed_at: str) -> int:
+    """Train the document in `file`; the process before it was killed at `killed_at`."""
+    stages = Stages(float(killed_at))
+    importing = stages.timed("import", __import__)
+    importing("detection_trainer.session")
+    session: Any = sys.modules["detection_trainer.session"]
+    from detection_trainer import __main__  # noqa: PLC0415 - the import above is measured
+    from detection_trainer.training_step import TrainingStep  # noqa: PLC0415 - likewise
+
+    for stage, name in (
+        ("data", "open_data"),
+        ("build", "build_update"),
+        ("restore", "take_origin"),
+        ("data", "training_batches"),
+    ):
+        setattr(session, name, stages.timed(stage, getattr(session, name)))
+    batches = session.training_batches
+    session.training_batches = lambda *given: stages.until_second(batches(*given))
+    first_step = stages.timed("compile", TrainingStep.__call__)
+    TrainingStep.__call__ = first_step  # type: ignore[method-assign]
+    return __main__.main(["run", file])
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
