@@ -6,7 +6,7 @@ between makes the same Job again.
 
 from detection_operator import names
 from detection_operator.api.conditions import Phase, Reason
-from detection_operator.api.v1alpha1 import AttemptStatus, Spec
+from detection_operator.api.v1alpha1 import AttemptStatus
 from detection_operator.core.actions import (
     Action,
     DeleteJob,
@@ -16,19 +16,8 @@ from detection_operator.core.actions import (
 )
 from detection_operator.core.case import Case, Standing, newest_step
 from detection_operator.core.policies import deadline, pods, restore
+from detection_operator.core.policies.edited import is_edited, spec_digest
 from detection_operator.core.state import Job, Pod
-from detection_trainer.contract.base import Digest, canonical_digest, dump
-
-IMMEDIATE_FIELDS = frozenset({
-    "steps", "suspend", "retryPolicy", "activeDeadlineSeconds", "ttlSecondsAfterFinished",
-    "preflight",
-})  # fmt: skip
-"""Spec fields that apply without new pods, and steps, which are compared apart."""
-
-
-def spec_digest(spec: Spec) -> Digest:
-    """Return the digest of what an attempt's pods are made from."""
-    return canonical_digest({k: v for k, v in dump(spec).items() if k not in IMMEDIATE_FIELDS})
 
 
 def pending_changes(case: Case) -> list[str]:
@@ -37,7 +26,7 @@ def pending_changes(case: Case) -> list[str]:
     if attempt is None or not case.is_under_way:
         return []
     pending = ["steps"] if attempt.target_steps != case.spec.steps else []
-    if attempt.spec_digest is not None and attempt.spec_digest != spec_digest(case.spec):
+    if is_edited(case, attempt):
         pending.append("spec")
     return pending
 
@@ -71,11 +60,7 @@ def describe(case: Case, attempt: AttemptStatus) -> Standing:
     job, pod = case.job(attempt.job_name), pods.first_alive(case.pods(attempt.job_name))
     if job is None and pod is None:
         return _make_again(case, attempt)
-    standing: Standing | None = (
-        _stop_hung(case, attempt, job)
-        or _replace_outdated(case, attempt, job)
-        or _describe_stopping(case, job, pod)
-    )
+    standing: Standing | None = _stop_hung(case, attempt, job) or _describe_stopping(case, job, pod)
     if standing is not None or job is None:
         return standing or _make_again(case, attempt)
     if pod is None and attempt.started_at is not None:
@@ -85,19 +70,6 @@ def describe(case: Case, attempt: AttemptStatus) -> Standing:
     if wait is not None:
         return Standing(Phase.QUEUED, wait.reason, wait.message, (), wait.recheck_after_s)
     return _describe_running(case, attempt)
-
-
-def _replace_outdated(case: Case, attempt: AttemptStatus, job: Job | None) -> Standing | None:
-    """Take away a pod that has not started and is not what the spec asks for any more.
-
-    So a corrected image, node selector or Secret helps at once; the attempt is made again.
-    """
-    asked = attempt.spec_digest in {None, spec_digest(case.spec)}
-    if asked or attempt.started_at is not None or job is None or job.deleting:
-        return None
-    message = "The spec changed before the pod started: the pod is made anew."
-    action = DeleteJob(job.name, job.uid, message)
-    return Standing(Phase.QUEUED, Reason.ATTEMPT_CREATED, message, (action,))
 
 
 def _describe_running(case: Case, attempt: AttemptStatus) -> Standing:

@@ -1,4 +1,4 @@
-"""Why a running attempt is to be stopped: the user suspends it, its time is over, or less is asked.
+"""Why an attempt is to be stopped: the user suspends it, its time is over, or the spec was edited.
 
 A stop deletes the Job in the background: the trainer gets SIGTERM and its grace period to save.
 """
@@ -6,9 +6,11 @@ A stop deletes the Job in the background: the trainer gets SIGTERM and its grace
 from dataclasses import dataclass
 
 from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import AttemptStatus
 from detection_operator.core.actions import Action, DeleteJob
 from detection_operator.core.case import Case, Standing
 from detection_operator.core.policies import deadline
+from detection_operator.core.policies.edited import is_edited
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Stop:
     """What people see while it ends."""
     reason: Reason
     message: str
+    shown: Reason = Reason.SAVING
+    """The reason of the conditions meanwhile."""
 
 
 def stop_of(case: Case) -> Stop | None:
@@ -38,7 +42,24 @@ def stop_of(case: Case) -> Stop | None:
                 "trainer saves and stops."
             )
             return Stop(Phase.RUNNING, Reason.STEPS_LOWERED, message)
+    if attempt is not None and _is_to_be_replaced(case, attempt):
+        message = "The spec changed before the pod trained: the pod is made anew."
+        return Stop(Phase.QUEUED, Reason.ATTEMPT_CREATED, message, shown=Reason.ATTEMPT_CREATED)
     return None
+
+
+def _is_to_be_replaced(case: Case, attempt: AttemptStatus) -> bool:
+    """Take away a pod that has not started and is not what the spec asks for any more.
+
+    So a corrected image, node selector or Secret helps at once. It may start while its Job is
+    being deleted, and is still ours to replace until its trainer speaks.
+    """
+    if not is_edited(case, attempt) or attempt.resumed_from_step is not None:
+        return False
+    job = case.job(attempt.job_name)
+    if attempt.started_at is None:
+        return job is not None
+    return job is None or job.deleting
 
 
 def stop(case: Case) -> Standing | None:
@@ -50,4 +71,4 @@ def stop(case: Case) -> Standing | None:
     actions: tuple[Action, ...] = ()
     if job is not None and not job.deleting:
         actions = (DeleteJob(job.name, job.uid, why.message),)
-    return Standing(why.phase, Reason.SAVING, why.message, actions)
+    return Standing(why.phase, why.shown, why.message, actions)

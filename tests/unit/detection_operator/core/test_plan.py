@@ -254,7 +254,8 @@ def test_classes_are_known_before_the_first_report() -> None:
 )
 def test_pending_changes(changes: dict[str, object], pending: list[str]) -> None:
     made = plan(observed(), SETTINGS, NOW).status
-    status = plan(observed(spec(**changes), made, job(pod())), SETTINGS, NOW).status
+    edited = observed(spec(**changes), made, job(pod()), generation=2)
+    status = plan(edited, SETTINGS, NOW).status
     assert status.pending_changes == pending
     assert status.target_steps == 100
 

@@ -120,6 +120,20 @@ def test_a_pod_that_waits_is_made_anew_once_the_spec_is_corrected() -> None:
     assert story.status.pending_changes == []
 
 
+def test_a_pod_that_starts_while_it_is_made_anew_is_no_interruption() -> None:
+    story = Story(spec(), Status())
+    story.plan()
+    story.jobs = (job(pending_pod(), created_at=story.now),)
+    story.edit(image="trainer:mended")
+    assert [type(action) for action in story.plan().actions] == [DeleteJob]
+    story.jobs = (job(pod(running_since=story.now), created_at=story.now, deleting=True),)
+    story.plan()
+    story.jobs = ()
+    action = story.start()
+    assert (action.number, action.image) == (2, "trainer:mended")
+    assert (story.status.interruption_count, story.status.retries.count) == (0, 0)
+
+
 def test_saved_on_a_drain_loses_nothing() -> None:
     story = begun()
     story.report(57, 0, 57, end=ending(ExitCode.SAVED))
