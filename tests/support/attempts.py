@@ -3,9 +3,13 @@
 import io
 import json
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from detection_trainer.attempt import Attempt, run_attempt
 from detection_trainer.checkpoint import Checkpoint, committed_steps, find_checkpoint
@@ -78,6 +82,18 @@ class RunPlace:
         for step in self.steps(copy):
             if until is not None and step > until:
                 shutil.rmtree(self.root / copy / f"step-{step:08d}")
+
+
+def export_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an export be three small files, and need no TensorFlow."""
+
+    def write(_checkpoint: Checkpoint, path: Path) -> None:
+        for name in ("saved_model.pb", "variables/variables.index", "assets/label_map.pbtxt"):
+            (path / name).parent.mkdir(exist_ok=True)
+            (path / name).write_text(name)
+
+    module = SimpleNamespace(write_saved_model=write)
+    monkeypatch.setitem(sys.modules, "detection_trainer.saved_model", module)
 
 
 def make_place(root: Path) -> RunPlace:

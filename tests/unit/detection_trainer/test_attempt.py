@@ -1,5 +1,6 @@
 """Attempts from start to end, in this process, on a dataset of noise."""
 
+import json
 import shutil
 import sys
 from typing import Any
@@ -15,8 +16,10 @@ from detection_trainer.errors import (
     StorageInUseError,
 )
 from detection_trainer.options import Options
-from tests.support.attempts import RunPlace, make_place
+from detection_trainer.storage import open_folder
+from tests.support.attempts import RunPlace, export_quickly, make_place
 from tests.support.datasets import Drawn, write_dataset
+from tests.support.events import points, steps
 from tests.support.runs import flip_byte
 
 
@@ -94,11 +97,14 @@ def test_a_recorded_checkpoint_that_is_gone_is_an_error(place: RunPlace) -> None
 @pytest.mark.usefixtures("control")
 def test_steps_raised_in_the_middle_equal_a_run_that_was_planned_so(place: RunPlace) -> None:
     place.copy("control", "raised", until=2)
-    raised = place.run("raised", name="control", steps=6)
+    raised = place.run("raised", name="control", steps=6, options=Options(report_period_s=0.0))
     assert raised.resumed_from_step == 2
     assert "holds the final rate from step 4" in place.said("extended")[0]
     place.run("planned", name="control", steps=6)
     assert place.newest("raised").manifest.digest == place.newest("planned").manifest.digest
+    # The copy still had the points of the steps that were trained again.
+    told = steps(open_folder(place.uri("raised")))
+    assert [step for step in told if step > 2] == [3, 4, 5, 6]
 
 
 @pytest.mark.usefixtures("control")
@@ -175,6 +181,26 @@ def test_what_is_not_there_yet_is_refused_before_anything_is_claimed(place: RunP
     assert not (place.root / "parallel").exists()
 
 
+@pytest.mark.usefixtures("control")
+def test_a_run_exports_the_best_else_the_newest_and_nothing_twice(
+    place: RunPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.copy("control", "exporting")
+    asked: dict[str, Any] = {"name": "control", "exports": ["SavedModel"]}
+    with monkeypatch.context() as patched:
+        export_quickly(patched)
+        first = place.run("exporting", **asked)
+        (export,) = first.exports
+        assert export.uri == place.uri("exporting") + "/export/saved_model-00000004"
+        assert export.digest == first.checkpoints[0].digest
+        assert "lies at" in place.said("exported")[0]
+        metrics = place.root / "exporting/step-00000002/metrics.json"
+        metrics.write_text(json.dumps({"step": 2, "metrics": {"mAP": 0.5}}))
+        assert [made.step for made in place.run("exporting", **asked).exports] == [4, 2]
+    monkeypatch.setitem(sys.modules, "detection_trainer.saved_model", None)
+    assert [made.step for made in place.run("exporting", **asked).exports] == [4, 2]
+
+
 def test_an_end_that_was_not_evaluated_is_evaluated_without_training(place: RunPlace) -> None:
     changes: dict[str, Any] = {
         "dataset": place.dataset("tree", "shrub", validation=True),
@@ -182,6 +208,8 @@ def test_an_end_that_was_not_evaluated_is_evaluated_without_training(place: RunP
     }
     first = place.run("evaluated", **changes)
     assert first.metrics.keys() >= {"mAP", "AR100", "mAP/tree"}
+    told = {tag for tag, step, _ in points(open_folder(place.uri("evaluated"))) if step == 1}
+    assert told >= {"training/loss", "evaluation/mAP", "evaluation/mAP/tree", "evaluation/image_3"}
     metrics = place.root / "evaluated/step-00000001/metrics.json"
     before = metrics.read_text()
     metrics.unlink()

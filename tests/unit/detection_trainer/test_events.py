@@ -1,7 +1,5 @@
 """Event files: TensorFlow reads them, a resume leaves no point twice, trouble costs no training."""
 
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from detection_trainer.contract.report import Progress, Report
 from detection_trainer.errors import StorageUnavailableError, SupersededError
 from detection_trainer.events import FLUSH_PERIOD_S, EventLog
 from detection_trainer.storage import Folder, open_folder
-from tests.support.attempts import make_place
+from tests.support.events import files, points, steps
 from tests.support.runs import NOW, flip_byte
 
 
@@ -37,23 +35,6 @@ def log(folder: Folder, step: int = 0, **options: Any) -> EventLog:
 def told(step: int, **figures: float) -> Report:
     progress = Progress(**({"loss": 1.0 / (step + 1)} | figures))
     return Report(attempt=1, sequence=1, time=NOW, step=step, target_steps=100, progress=progress)
-
-
-def files(folder: Folder) -> list[str]:
-    return [entry.path for entry in folder.child("events").list()]
-
-
-def points(folder: Folder) -> Iterator[tuple[str, int, Any]]:
-    """Yield tag, step and value of every point, as TensorFlow reads the files."""
-    for path in files(folder):
-        place = folder.child("events").local_path(path)
-        for event in tf.compat.v1.train.summary_iterator(str(place)):
-            for value in event.summary.value:
-                yield value.tag, event.step, value
-
-
-def steps(folder: Folder, tag: str = "training/loss") -> list[int]:
-    return [step for found, step, _ in points(folder) if found == tag]
 
 
 def test_tensorflow_reads_what_was_noted(folder: Folder) -> None:
@@ -148,25 +129,3 @@ def test_a_superseded_trainer_writes_none(folder: Folder) -> None:
     with pytest.raises(SupersededError):
         events.flush(now=True)
     assert files(folder) == []
-
-
-def test_a_run_that_was_cut_back_tells_each_step_once(tmp_path: Path) -> None:
-    place = make_place(tmp_path)
-    dataset = place.dataset("tree", "shrub", validation=True)
-    asked: dict[str, Any] = {"dataset": dataset, "evaluation": {"everySteps": 2, "sampleImages": 2}}
-    place.run("run", **asked)
-    before = sorted(points_of(place.uri("run")))
-    assert ("evaluation/mAP", 4) in before
-    assert len(set(before)) == len(before)
-    assert [tag for tag, step in before if "image" in tag and step == 4] == [
-        "evaluation/image_0", "evaluation/image_1",
-    ]  # fmt: skip
-    place.copy("run", "cut", until=2)
-    place.run("cut", name="run", **asked)
-    assert Counter(points_of(place.uri("cut"))) == Counter(before)
-
-
-def points_of(uri: str) -> list[tuple[str, int]]:
-    """Return tag and step of all points but one: how long a save took is known after the first."""
-    found = [(tag, step) for tag, step, _ in points(open_folder(uri))]
-    return [(tag, step) for tag, step in found if tag != "training/checkpoint_seconds"]

@@ -26,7 +26,7 @@ from detection_trainer.exports import (
 from detection_trainer.inference import find_objects, load_detector
 from detection_trainer.session import build_update
 from detection_trainer.storage import Folder, open_folder
-from tests.support.attempts import RunPlace, make_place
+from tests.support.attempts import export_quickly
 from tests.support.detectors import shake
 from tests.support.runs import DyingStore, KilledError, description, parsed
 
@@ -137,14 +137,7 @@ def test_export_replaces_only_an_export_and_only_where_asked(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an export be three small files."""
-
-    def write(_checkpoint: Checkpoint, path: Path) -> None:
-        for name in ("saved_model.pb", "variables/variables.index", "assets/label_map.pbtxt"):
-            (path / name).parent.mkdir(exist_ok=True)
-            (path / name).write_text(name)
-
-    monkeypatch.setattr("detection_trainer.saved_model.write_saved_model", write)
+    export_quickly(monkeypatch)
 
 
 @pytest.mark.usefixtures("quick")
@@ -171,29 +164,3 @@ def test_a_superseded_trainer_commits_no_export(checkpoint: Checkpoint, tmp_path
     with pytest.raises(SupersededError):
         export_checkpoint(checkpoint, place, superseded)
     assert read_export(place) is None
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> RunPlace:
-    return make_place(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_run_exports_the_best_else_the_newest_and_nothing_twice(
-    place: RunPlace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: dict[str, Any] = {"exports": ["SavedModel"], "steps": 1}
-    first = place.run("run", **asked)
-    (export,) = first.exports
-    assert export.uri == place.uri("run") + "/export/saved_model-00000001"
-    assert export.digest == first.checkpoints[0].digest
-    assert "lies at" in place.said("exported")[0]
-    with monkeypatch.context() as patched:
-        patched.setitem(sys.modules, "detection_trainer.saved_model", None)
-        assert place.run("run", **asked).exports == first.exports
-        metrics = place.root / "run/step-00000001/metrics.json"
-        metrics.write_text(json.dumps({"step": 1, "metrics": {"mAP": 0.5}}))
-        asked["steps"] = 2
-        assert place.run("run", **asked).exports == first.exports
-    metrics.unlink()
-    assert [made.step for made in place.run("run", **asked).exports] == [2, 1]
