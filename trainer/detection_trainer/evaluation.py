@@ -12,7 +12,7 @@ from PIL import Image
 
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.data.dataset import Dataset
-from detection_trainer.data.pipeline import PADDING_ID, validation_batches
+from detection_trainer.data.pipeline import PADDING_ID, explained, validation_batches
 from detection_trainer.evaluate import GroundTruth, ImageDetections, coco_metrics
 from detection_trainer.models.detections import detect
 from detection_trainer.models.detector import Detector
@@ -52,7 +52,8 @@ class Evaluator:
                 yield draw_findings(image, findings, self._dataset.classes)
 
     def _run(self, check: Callable[[], None]) -> Iterator[ImageDetections]:
-        for images, ids, _sizes in validation_batches(self._dataset, self._spec):
+        batches = validation_batches(self._dataset, self._spec)
+        for images, ids, _sizes in explained(batches, self._dataset):
             check()
             found = {name: value.numpy() for name, value in self._detect(images).items()}
             for row, image_id in enumerate(ids.numpy()):

@@ -20,7 +20,7 @@ from detection_trainer.contract.spec import Place, TrainingSpec
 from detection_trainer.cycles import describe_extension
 from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.data.label_map import load_classes
-from detection_trainer.data.pipeline import training_batches
+from detection_trainer.data.pipeline import explained, training_batches
 from detection_trainer.describe import RunDescription
 from detection_trainer.early_stopping import EarlyStop, go_on_counting
 from detection_trainer.environment import prepare_tensorflow
@@ -179,7 +179,8 @@ class _Session:
         loop = TrainingLoop(self.update, spec, self.origin.cycles, surroundings, evaluate)
         step = self.origin.step
         try:
-            reached = loop.run(step, training_batches(self.data.train, spec, step))
+            train = self.data.train
+            reached = loop.run(step, explained(training_batches(train, spec, step), train))
         finally:
             watch.close()
             saver.close()

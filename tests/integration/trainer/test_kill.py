@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -157,3 +157,27 @@ def test_an_error_is_one_line_an_outcome_and_an_exit_code(place: RunPlace, tmp_p
     assert len(lines) == 1
     assert "NotFound" in lines[0]
     assert json.loads(log.read_text())["outcome"]["reason"] == "NotFound"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "reason"),
+    [
+        pytest.param(lambda path: path.write_bytes(b""), 52, "DataInvalid", id="overwritten"),
+        pytest.param(Path.unlink, 56, "NotFound", id="deleted"),
+    ],
+)
+def test_a_dataset_that_changes_under_the_run_ends_it_in_the_contracts_words(
+    tmp_path: Path, changes: Callable[[Path], None], code: int, reason: str
+) -> None:
+    place = make_place(tmp_path)
+    endless = {
+        "steps": 10**6,
+        "checkpoints": {**place.spec("x")["checkpoints"], "everySteps": 9**6},
+    }
+    with started(place, "x", module=("detection_trainer",), **endless) as process:
+        wait_for(process, "progress", 3)
+        changes(tmp_path / "train.tfrecord")
+        _, errors = process.communicate()
+        assert process.returncode == code
+    assert f"detection-trainer: {reason}: " in errors
+    assert "train.tfrecord" in errors

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from detection_trainer.__main__ import COMMANDS, build_parser, main
-from detection_trainer.checkpoint import write_metrics
+from detection_trainer.checkpoint import Arrays, Snapshot, write_metrics
 from detection_trainer.commands.places import place_uri
 from detection_trainer.commands.run import parse_options
 from detection_trainer.contract.exit_codes import ExitCode
@@ -19,6 +20,7 @@ from detection_trainer.errors import ConfigChangedError, InvalidConfigError
 from detection_trainer.options import parse_credentials, require_unchanged
 from detection_trainer.ownership import claim_folder, raise_fence
 from detection_trainer.storage import open_folder
+from tests.support import runs
 from tests.support.runs import NOW, commit, flip_byte, parsed
 from tests.support.trainings import training
 
@@ -58,11 +60,15 @@ def test_help_is_there_and_needs_no_tensorflow(
     assert "usage: detection-trainer" in capsys.readouterr().out
 
 
-def test_listing_imports_neither_tensorflow_nor_keras(run_folder: Path) -> None:
+def test_looking_at_checkpoints_imports_neither_tensorflow_nor_keras(run_folder: Path) -> None:
+    """What takes seconds to import is left alone; so each of them answers at once."""
+    place, other = str(run_folder), str(run_folder / "step-00000010")
+    questions = [["ls", place], ["show", place], ["verify", place], ["diff", place, other]]
     program = (
         "import sys; from detection_trainer.__main__ import main; "
-        f"assert main(['checkpoints', 'ls', {str(run_folder)!r}]) == 0; "
-        "assert not {'tensorflow', 'keras'} & sys.modules.keys()"
+        f"codes = [main(['checkpoints', *words]) for words in {questions!r}]; "
+        "assert codes == [0, 0, 0, 1], codes; "
+        "assert not {'tensorflow', 'keras', 'h5py'} & sys.modules.keys()"
     )
     environment = {"PYTHONPATH": ":".join(sys.path)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=120)
@@ -104,6 +110,31 @@ def test_diff_tells_headers_and_values_apart(
     said = capsys.readouterr().out
     assert "step: 10 and 20" in said
     assert "backbone/conv/kernel: values differ by up to 10" in said
+
+
+def test_headers_are_enough_for_all_but_verify_and_values(run_folder: Path) -> None:
+    for file in run_folder.glob("step-*/*.safetensors"):
+        file.unlink()
+    assert main(["checkpoints", "ls", str(run_folder)]) == 0
+    assert main(["checkpoints", "show", str(run_folder)]) == 0
+    assert main(["checkpoints", "verify", str(run_folder)]) == 1
+
+
+def test_diff_names_every_variable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def many(step: int, _: float | None = None) -> Snapshot:
+        paths = [f"backbone/conv_{n}/kernel" for n in range(30)]
+        weights: Arrays = {path: np.full((2, 2), step, np.float32) for path in paths}
+        return Snapshot(step, weights, {}, dict.fromkeys(paths, "backbone"))
+
+    monkeypatch.setattr(runs, "snapshot", many)
+    for step in (10, 20):
+        commit(open_folder(tmp_path.as_uri()), step)
+    steps = [str(tmp_path / f"step-000000{n}") for n in (10, 20)]
+    assert main(["checkpoints", "diff", *steps]) == 1
+    said = capsys.readouterr().out
+    assert all(f"backbone/conv_{n}/kernel: values differ by up to 10" in said for n in range(30))
 
 
 def test_show_prints_the_manifest(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,9 +22,6 @@ from detection_trainer.errors import DamagedCheckpointError, NotFoundError
 from detection_trainer.manifest import Manifest
 from detection_trainer.storage import Folder
 
-SHOWN_VALUES = 10
-"""So many variables of a file whose values differ are named; the others are counted."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one subcommand for each question."""
@@ -148,7 +145,4 @@ def _differing_values(left: Checkpoint, right: Checkpoint, file: str) -> list[st
         if a.shape == b.shape and not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
             largest = np.abs(a.astype(np.float64) - b.astype(np.float64)).max()
             differences.append(f"{path}: values differ by up to {largest:.3g}")
-    hidden = len(differences) - SHOWN_VALUES
-    if hidden > 0:
-        differences[SHOWN_VALUES:] = [f"{file}: and the values of {hidden} more variables"]
     return differences

@@ -107,16 +107,22 @@ class Dataset:
         """Return the encoded bytes of one of `images`.
 
         Raises:
-            DataInvalidError: its file became shorter.
+            DataInvalidError: its file is not the one that was checked.
+            NotFoundError: its file is gone.
+            StorageUnavailableError: the volume does not serve it.
         """
         length, file = image.annotations.image_length, self.files[image.file]
-        # Opened each time: a dataset may have more files than a process may keep open.
-        with file.path.open("rb", buffering=0) as opened:
-            data = os.pread(opened.fileno(), length, image.offset)
+        with _opened(file) as descriptor:
+            data = os.pread(descriptor, length, image.offset)
         if len(data) != length:
-            msg = f"{file.uri} became shorter while it was used: restore it, then start again"
-            raise DataInvalidError(msg)
+            raise DataInvalidError(_changed(file))
         return data
+
+    def require_unchanged(self) -> None:
+        """Look at every file; see `read_image` for what it raises."""
+        for file in self.files:
+            with _opened(file):
+                pass
 
     @property
     def padded_boxes(self) -> int:
@@ -241,6 +247,26 @@ class _Reading:
             f"allows:\n{shown}"
         )
         raise DataInvalidError(msg) from error
+
+
+@contextmanager
+def _opened(file: LocalFile) -> Iterator[int]:
+    """Give a descriptor of a file that is still the one that was checked."""
+    try:
+        # Opened each time: a dataset may have more files than a process may keep open.
+        with file.path.open("rb", buffering=0) as opened:
+            if os.fstat(opened.fileno()).st_mtime_ns != file.changed_ns:
+                raise DataInvalidError(_changed(file))
+            yield opened.fileno()
+    except OSError as error:
+        raise explain_os_error(error, file.path, "reading") from error
+
+
+def _changed(file: LocalFile) -> str:
+    return (
+        f"{file.uri} was written to while it was used, so its records are no more those that were "
+        "checked: let nothing change it, then start again"
+    )
 
 
 @contextmanager

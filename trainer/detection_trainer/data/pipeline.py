@@ -6,6 +6,7 @@ There is no iterator state to save, and starting at any step costs the same. How
 on it does not show in the result.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import tensorflow as tf
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.data.augmentation import augment_colors, augment_geometry, draw_uniform
 from detection_trainer.data.dataset import Dataset
+from detection_trainer.errors import DataInvalidError
 
 _PARALLEL = tf.data.AUTOTUNE
 _READ_AHEAD = 2
@@ -93,6 +95,29 @@ def validation_batches(dataset: Dataset, spec: TrainingSpec) -> tf.data.Dataset:
     batches = starts.map(read, num_parallel_calls=1).unbatch().map(prepare, _PARALLEL)
     batches = batches.batch(batch, drop_remainder=True).prefetch(_READ_AHEAD)
     return batches.with_options(_exact())
+
+
+def explained(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[Any]:
+    """Yield `batches` of `dataset`; what goes wrong while reading is told in the trainer's words.
+
+    TensorFlow gives only the text of an error that Python raised in there, and no type.
+
+    Raises:
+        TrainerError: what `Dataset.read_image` says of a file.
+        DataInvalidError: an image that its check passed over cannot be decoded.
+    """
+    try:
+        yield from batches
+    except tf.errors.ResourceExhaustedError:
+        raise
+    except tf.errors.OpError as error:
+        dataset.require_unchanged()
+        said = " ".join(error.message.split())[:300]
+        msg = (
+            f"reading {dataset.files[0].uri} and what lies beside it failed in the middle of the "
+            f"run: {said}: look for the image by `detection-trainer inspect`, and mend its record"
+        )
+        raise DataInvalidError(msg) from error
 
 
 def shuffled_positions(samples: tf.Tensor, count: int, seed: int) -> tf.Tensor:

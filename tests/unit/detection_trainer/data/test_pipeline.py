@@ -1,5 +1,7 @@
 """Batches: exact from any start, whole over an epoch, whatever works on them."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.data.pipeline import (
     PADDING_ID,
     Shard,
+    explained,
     shuffled_positions,
     training_batches,
     validation_batches,
 )
+from detection_trainer.errors import DataInvalidError, NotFoundError, TrainerError
 from tests.support.datasets import CLASSES, Drawn, write_dataset
 
 Array = npt.NDArray[Any]
@@ -177,9 +181,46 @@ def test_validation_goes_over_every_image_once_and_fills_up_the_last_batch(
     assert np.array_equal(images[2], pixels)
 
 
-def test_a_file_that_becomes_shorter_is_named(tmp_path: Path) -> None:
+def append_a_record(path: Path) -> None:
+    path.write_bytes(path.read_bytes() * 2)
+
+
+def spoil_an_image_and_hide_it(path: Path) -> None:
+    """Write nonsense over the pixels, and give the file its old time back."""
+    before = path.stat().st_mtime_ns
+    data = path.read_bytes()
+    start = data.index(b"IDAT") + 4
+    path.write_bytes(data[:start] + bytes(40) + data[start + 40 :])
+    os.utime(path, ns=(before, before))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "sentence"),
+    [
+        pytest.param(
+            lambda path: path.write_bytes(path.read_bytes()[:100]),
+            DataInvalidError,
+            r"a\.tfrecord was written to while it was used",
+            id="it becomes shorter",
+        ),
+        pytest.param(
+            append_a_record, DataInvalidError, "was written to while", id="it becomes longer"
+        ),
+        pytest.param(Path.unlink, NotFoundError, r"a\.tfrecord failed: No such file", id="gone"),
+        pytest.param(
+            spoil_an_image_and_hide_it,
+            DataInvalidError,
+            r"reading .*a\.tfrecord.* failed in the middle of the run",
+            id="it holds nonsense under its old time",
+        ),
+    ],
+)
+def test_a_file_that_changes_under_the_run_is_named(
+    tmp_path: Path, change: Callable[[Path], None], expected: type[TrainerError], sentence: str
+) -> None:
     path = write_dataset(tmp_path / "a.tfrecord", [Drawn()])
     dataset = open_dataset(Place(uri=path.as_uri()), CLASSES, tmp_path)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(tf.errors.OpError, match=r"a\.tfrecord became shorter while it was used"):
-        taken(training_batches(dataset, spec(batchSize=1), 0), 1)
+    change(path)
+    batches = training_batches(dataset, spec(batchSize=1), 0)
+    with pytest.raises(expected, match=sentence):
+        next(explained(batches, dataset))
