@@ -12,7 +12,6 @@ from detection_operator.core.actions import RestoreFrom
 from detection_operator.core.case import newest_step
 from detection_operator.core.state import Training
 from detection_operator.manifests.owner import labels, owner_reference
-from detection_trainer.contract.base import dump
 from detection_trainer.contract.spec import KUBERNETES_FIELDS
 
 FILE = "training.json"
@@ -20,6 +19,9 @@ FILE = "training.json"
 
 def config_text(training: Training, source: RestoreFrom | None) -> str:
     """Return the document: what only Kubernetes reads is dropped, a trainingRef made a URI.
+
+    What is at its default is left out: a training keeps the trainer image of its first attempt,
+    which may be older than this operator and not know every field.
 
     Once the training has a checkpoint of its own, how it began is left out too: its source may be
     gone, and the trainer resumes.
@@ -31,9 +33,8 @@ def config_text(training: Training, source: RestoreFrom | None) -> str:
         raise ValueError(
             f"training {training.identity.name!r} has no spec that holds: {training.invalid}"
         )
-    spec = {
-        key: value for key, value in dump(training.spec).items() if key not in KUBERNETES_FIELDS
-    }
+    said = training.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    spec = {key: value for key, value in said.items() if key not in KUBERNETES_FIELDS}
     if newest_step(training.status) is not None:
         spec.pop("restore", None)
         spec.pop("continueFrom", None)

@@ -80,6 +80,13 @@ def test_document_is_what_the_trainer_reads_without_kubernetes() -> None:
     }
 
 
+def test_an_older_trainer_is_told_of_no_field_that_nobody_asked_for() -> None:
+    asked = {"checkpoints": {"storage": {"uri": "s3://runs/trees"}, "everySteps": 7}, "steps": 9}
+    told = json.loads(config_text(training(spec(**asked)), None))["spec"]
+    assert told.keys() == {"model", "dataset", "steps", "batchSize", "checkpoints"}
+    assert {key: told[key] for key in asked} == asked
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
