@@ -8,8 +8,17 @@ from pydantic import ValidationError
 
 from detection_operator import logs
 from detection_operator.errors import ConfigurationError, OperatorError
-from detection_operator.program import run
 from detection_operator.settings import PREFIX, Settings
+
+try:
+    from detection_operator.program import run
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith(__package__):
+        raise
+    sys.exit(
+        f"detection-operator needs the Python module {error.name}, which is not installed; "
+        f"install the operator's dependencies: pip install 'detection-training[operator]'"
+    )
 
 logger = logging.getLogger(__name__)
 

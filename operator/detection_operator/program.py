@@ -17,6 +17,7 @@ from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.client import Client, load_configuration
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.gather import Gatherer
+from detection_operator.cluster.lease import Election
 from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.reconciler import Reconciler
 from detection_operator.cluster.reports import ReportWriter
@@ -81,6 +82,8 @@ class Operator:
     metrics: Metrics
     lag: LoopLag
     startup: Startup
+    election: Election | None
+    """None: this process always leads."""
     on_listening: Callable[[int], None] = lambda _port: None
     """Told the port once it is open: one of the system's choice where the settings say 0."""
 
@@ -94,7 +97,12 @@ class Operator:
             ConfigurationError: there are no credentials for the API.
         """
         metrics, cache, queue = Metrics(), Cache(), KeyQueue()
-        client = Client(await load_configuration(environment), metrics)
+        configuration = await load_configuration(environment)
+        client = Client(configuration, metrics)
+        election = None
+        if settings.lease_namespace:
+            place = settings.lease_namespace, settings.lease_name
+            election = Election(Client(configuration, metrics), *place, settings.identity)
         writer, events = StatusWriter(client, cache), EventPoster(client)
         policy = policy_settings(settings)
         resync = Resync(
@@ -141,17 +149,30 @@ class Operator:
             metrics=metrics,
             lag=LoopLag(),
             startup=Startup(),
+            election=election,
         )
         operator._measure()
         return operator
 
     def _measure(self) -> None:
         measure = self.metrics.measure
-        measure("queue_depth", "Trainings that wait to be looked at", self.queue.depth)
+        queue, election = self.queue, self.election
+        measure("leader", "Whether this replica plans: 1 or 0", lambda: float(self.is_leading))
+        measure(
+            "leader_transitions",
+            "How often the lease has changed hands",
+            lambda: float(election.transitions if election else 0),
+        )
+        # What a standby's queue holds waits for nobody.
+        measure(
+            "queue_depth",
+            "Trainings that wait to be looked at",
+            lambda: float(queue.depth() if self.is_leading else 0),
+        )
         measure(
             "queue_oldest_age_seconds",
             "How long the training that waits longest has waited",
-            self.queue.oldest_age_s,
+            lambda: queue.oldest_age_s() if self.is_leading else 0.0,
         )
         measure("event_loop_lag_seconds", "How late the event loop is", lambda: self.lag.worst_s)
         measure(
@@ -160,6 +181,15 @@ class Operator:
             lambda: float(len(self.watches.problems(0))),
         )
         self.metrics.registry.register(TrainingCollector(self.cache.trainings))
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this process plans."""
+        return self.election is None or self.election.leading
+
+    def _problems(self, tolerated_s: float) -> list[str]:
+        obstacle = self.election.obstacle if self.election else ""
+        return [*self.watches.problems(tolerated_s), *([obstacle] if obstacle else [])]
 
     def routes(self) -> Iterator[web.RouteDef]:
         """Return all that is served."""
@@ -176,7 +206,7 @@ class Operator:
             startup=self.startup,
             resync_tried_at=lambda: self.resync.tried_at,
             resync_interval_s=self.settings.resync_s,
-            watch_problems=self.watches.problems,
+            problems=self._problems,
         )
         for part in (progress, health, self.metrics):
             yield from part.routes()
@@ -192,28 +222,50 @@ class Operator:
         site = await open_site(self.routes(), settings.listen_host, settings.listen_port)
         self.on_listening(site.addresses[0][1])
         tasks = [asyncio.create_task(self.lag.run(), name="event loop lag")]
+        leading: list[asyncio.Task[None]] = []
         watching = self._build_watching()
         try:
             if await _unless(stop, self._begin()):
-                tasks += self._start_work()
-                # Kopf ends every task that is younger than itself when it ends: it comes last.
+                tasks.append(asyncio.create_task(self.resync.run(), name="resync"))
+                leading.append(asyncio.create_task(self._compete(), name="planning"))
+                # Kopf ends every task that is younger than itself when it ends: it comes last, but
+                # for the workers, which are ended before it.
                 await watching.start()
                 handle_signals(stop)
                 tasks.append(asyncio.create_task(watching.wait_end(), name="watches"))
                 self.startup.waits_for = ""
                 logger.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
-                await self._wait(stop, tasks)
+                await self._wait(stop, [*leading, *tasks])
+                await self._hand_over(leading)
         finally:
             logger.info("ending")
+            await _end(leading)
             await site.cleanup()
             await self.reports.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
             await watching.stop()
-            await self.client.close()
+            for part in (self.client, self.election):
+                if part is not None:
+                    await part.close()
             # TLS connections are closed by the loop once it comes around.
             await asyncio.sleep(TLS_CLOSE_S)
+
+    async def _compete(self) -> None:
+        """Plan while this replica leads."""
+        await (self._lead() if self.election is None else self.election.run(self._lead))
+
+    async def _lead(self) -> None:
+        """Plan until cancelled; all is looked at anew, whatever another leader left."""
+        self.queue.restart(self.cache.training_keys())
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.settings.workers):
+                group.create_task(self.reconciler.work(), name=f"worker {number}")
+
+    async def _hand_over(self, leading: list[asyncio.Task[None]]) -> None:
+        """Let another lead; take reports on until the cluster sends them elsewhere."""
+        self.startup.waits_for = "it is ending"
+        await _end(leading)
+        await asyncio.sleep(self.settings.drain_s)
 
     def _build_watching(self) -> handlers.Watching:
         configuration = self.client.configuration
@@ -247,12 +299,6 @@ class Operator:
             for place in self.settings.namespaces or (None,):
                 await self.client.request("list", resource.path(place), query={"limit": "1"})
 
-    def _start_work(self) -> list[asyncio.Task[None]]:
-        count = self.settings.workers
-        work = [self.reconciler.work() for _ in range(count)]
-        named = [asyncio.create_task(w, name=f"worker {i}") for i, w in enumerate(work)]
-        return [*named, asyncio.create_task(self.resync.run(), name="resync")]
-
     async def _wait(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -263,6 +309,12 @@ class Operator:
         error = None if ended.cancelled() else ended.exception()
         msg = f"{ended.get_name()} ended: {error!r}; starting again loses nothing"
         raise EndedError(msg) from error
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def explain_start(error: ClusterError) -> str:

@@ -1,12 +1,19 @@
 """The operator's settings: environment variables, set by the chart from its values."""
 
 import os
+import secrets
+import socket
 from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 PREFIX = "DETECTION_OPERATOR_"
+
+
+def own_identity() -> str:
+    """Return a name that no other process has."""
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
 class Settings(BaseModel):
@@ -30,6 +37,13 @@ class Settings(BaseModel):
     resync_s: Annotated[float, Field(gt=0)] = 600.0
     status_interval_s: Annotated[float, Field(ge=0)] = 30.0
     """At most this often progress alone is written to a status."""
+    lease_namespace: str = ""
+    """Where the Lease is by which replicas agree on who plans; none: this process always does."""
+    lease_name: Annotated[str, Field(min_length=1)] = "detection-operator"
+    identity: Annotated[str, Field(min_length=1)] = Field(default_factory=own_identity)
+    """Who holds the Lease. A pod's name: a container that starts again in it has it at once."""
+    drain_s: Annotated[float, Field(ge=0)] = 0.0
+    """How long reports are still taken after SIGTERM, until no more are sent here."""
     log_format: Annotated[str, Field(pattern=r"^(json|text)$")] = "json"
 
     @classmethod

@@ -1,5 +1,6 @@
 """A small API server in memory, with the methods of `cluster.client.Client`."""
 
+import asyncio
 import copy
 import itertools
 from collections.abc import AsyncIterator, Callable
@@ -83,6 +84,25 @@ class FakeCluster(Client):
         if found["metadata"]["uid"] != uid:
             raise ConflictError(f"DELETE {resource.path(namespace, name)}", 409, "other uid")
         del self.objects[resource.plural, namespace, name]
+
+    async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+        self._ask("update", resource, name)
+        found = self.find(resource, name, namespace)
+        if found is None:
+            raise NotFoundError(f"PUT {resource.path(namespace, name)}", 404, "not found")
+        if found["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
+            raise ConflictError(f"PUT {name}", 409, "the object has been modified")
+        return self.put(resource, body)
+
+    async def wait_change(
+        self, resource: Resource, namespace: str, name: str, resource_version: str
+    ) -> None:
+        self._ask("watch", resource, name)
+        for _ in range(200):
+            found = self.find(resource, name, namespace)
+            if found is None or found["metadata"]["resourceVersion"] != resource_version:
+                return
+            await asyncio.sleep(0.1)
 
     async def replace_status(
         self, resource: Resource, namespace: str, name: str, resource_version: str, status: Object

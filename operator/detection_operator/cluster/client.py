@@ -26,17 +26,21 @@ from detection_operator.errors import ConfigurationError, UnavailableError, clus
 POOL_SIZE = 50
 REQUEST_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
+WATCH_S = 20.0
+"""Below the time limit of a call."""
 PAGE_SIZE = 500
 JSON = "application/json"
 DOCUMENT = "application/jwk-set+json, application/json"
 JSON_PATCH = "application/json-patch+json"
 METADATA_ONLY = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
-Verb = Literal["get", "list", "create", "delete", "patch"]
+Verb = Literal["get", "list", "watch", "create", "update", "delete", "patch"]
 METHODS: Mapping[Verb, str] = {
     "get": "GET",
     "list": "GET",
+    "watch": "GET",
     "create": "POST",
+    "update": "PUT",
     "delete": "DELETE",
     "patch": "PATCH",
 }
@@ -145,6 +149,26 @@ class Client:
             options["gracePeriodSeconds"] = grace_s
         await self.request("delete", resource.path(namespace, name), body=options)
 
+    async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+        """Replace one object, if it is still at the resourceVersion that `body` has.
+
+        Raises:
+            ConflictError: another wrote in between.
+        """
+        return await self.request("update", resource.path(namespace, name), body=body)
+
+    async def wait_change(
+        self, resource: Resource, namespace: str, name: str, resource_version: str
+    ) -> None:
+        """Return once one object is another than at `resource_version`, or a while has passed."""
+        query = {
+            "watch": "1",
+            "fieldSelector": f"metadata.name={name}",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(int(WATCH_S)),
+        }
+        await self.request("watch", resource.path(namespace), query=query, first_line=True)
+
     async def replace_status(
         self, resource: Resource, namespace: str, name: str, resource_version: str, status: Object
     ) -> Object:
@@ -172,8 +196,9 @@ class Client:
         body: Any = None,
         content_type: str = JSON,
         accept: str = JSON,
+        first_line: bool = False,
     ) -> Object:
-        """Send one request and return the object that it answers.
+        """Send one request and return the object that it answers: of a stream, the first.
 
         Raises:
             ClusterError: one of its kinds, by the answer's status and reason.
@@ -185,7 +210,9 @@ class Client:
         started = time.monotonic()
         status = 0
         try:
-            status, text = await self._send(METHODS[verb], path + said, body, headers)
+            status, text = await self._send(
+                METHODS[verb], path + said, body, headers, first_line=first_line
+            )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(what, 0, str(error) or type(error).__name__) from error
         finally:
@@ -193,7 +220,7 @@ class Client:
         return _decode(what, status, text)
 
     async def _send(
-        self, method: str, path: str, body: Any, headers: dict[str, str]
+        self, method: str, path: str, body: Any, headers: dict[str, str], *, first_line: bool
     ) -> tuple[int, bytes]:
         url = self.configuration.host + path
         headers |= self._api.default_headers
@@ -204,10 +231,14 @@ class Client:
             method, url, header_params=headers, body=body, _request_timeout=timeout
         )
         try:
-            return answer.status, await answer.read()
+            if not first_line or answer.status != HTTPStatus.OK:
+                return answer.status, await answer.read()
+            line = await answer.response.content.readline()
+            answer.response.close()
         except asyncio.CancelledError:
             answer.response.close()
             raise
+        return answer.status, line
 
 
 def _decode(what: str, status: int, text: bytes) -> Object:

@@ -6,7 +6,7 @@ Level-triggered: a key says only "look at this training". Used from one event lo
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from detection_operator.cluster.resources import Key
@@ -57,6 +57,15 @@ class KeyQueue:
         waiting.setdefault(key, self._clock())
         if waiting is self._ready:
             self._some.set()
+
+    def restart(self, keys: Iterable[Key]) -> None:
+        """Forget what failed and what was scheduled; have each of `keys` looked at."""
+        for key in list(self._timers):
+            self._unschedule(key)
+        self._failures.clear()
+        self._ready.clear()
+        for key in keys:
+            self.add(key)
 
     def schedule(self, key: Key, delay_s: float) -> None:
         """Have `key` looked at in `delay_s`; replaces what was scheduled for it before."""

@@ -47,6 +47,7 @@ PODS = Resource("/api/v1", "pods", "Pod")
 CONFIG_MAPS = Resource("/api/v1", "configmaps", "ConfigMap")
 CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 EVENTS = Resource("/api/v1", "events", "Event")
+LEASES = Resource("/apis/coordination.k8s.io/v1", "leases", "Lease")
 WATCHED = (TRAININGS, JOBS, PODS)
 
 

@@ -51,13 +51,13 @@ class HealthEndpoints:
         startup: Startup,
         resync_tried_at: Callable[[], float | None],
         resync_interval_s: float,
-        watch_problems: Callable[[float], list[str]],
+        problems: Callable[[float], list[str]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Judge by these measurements."""
         self._lag, self._startup = lag, startup
         self._resync_tried_at, self._resync_interval_s = resync_tried_at, resync_interval_s
-        self._watch_problems, self._clock = watch_problems, clock
+        self._problems, self._clock = problems, clock
 
     def routes(self) -> list[web.RouteDef]:
         """Return what the server is to serve."""
@@ -68,9 +68,9 @@ class HealthEndpoints:
         return _answer(self.ailments())
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        """Fail while the operator cannot see the cluster."""
+        """Fail while the operator cannot see the cluster; who plans makes no difference."""
         waits = self._startup.waits_for
-        return _answer([waits] if waits else self._watch_problems(TOLERATED_OUTAGE_S))
+        return _answer([waits] if waits else self._problems(TOLERATED_OUTAGE_S))
 
     def ailments(self) -> list[str]:
         """Return what a restart would mend."""

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -132,6 +134,31 @@ def test_settings_that_are_missing_or_wrong_are_named(
     assert "DETECTION_OPERATOR_TRAINER_IMAGE: Field required" in said
     assert "DETECTION_OPERATOR_WORKERS: Input should be a valid integer" in said
     assert "DETECTION_OPERATOR_COLOUR: Extra inputs are not permitted" in said
+
+
+@pytest.mark.parametrize("missing", ["kopf", "aiohttp", "prometheus_client"])
+def test_without_the_operators_dependencies_it_says_what_to_install(missing: str) -> None:
+    start = f"import sys; sys.modules[{missing!r}] = None; import detection_operator.__main__"
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [sys.executable, "-c", start],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"detection-operator needs the Python module {missing}, which is not installed; install "
+        "the operator's dependencies: pip install 'detection-training[operator]'\n"
+    )
+
+
+def test_a_process_has_a_name_that_no_other_has() -> None:
+    names = {Settings.from_environment(SETTINGS).identity for _ in range(3)}
+    assert len(names) == 3
+    told = {**SETTINGS, "DETECTION_OPERATOR_IDENTITY": "operator-7f"}
+    assert Settings.from_environment(told).identity == "operator-7f"
 
 
 def test_what_decisions_rest_on_comes_from_the_settings() -> None:

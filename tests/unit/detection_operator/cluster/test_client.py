@@ -12,7 +12,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from detection_operator import errors
 from detection_operator.cluster.client import METADATA_ONLY, Client, load_configuration
-from detection_operator.cluster.resources import JOBS, PODS, TRAININGS
+from detection_operator.cluster.resources import JOBS, LEASES, PODS, TRAININGS
 from detection_operator.cluster.telemetry import Silence
 
 Object = dict[str, Any]
@@ -120,6 +120,27 @@ async def test_a_status_is_replaced_whole_onto_the_version_that_was_read(server:
             {"op": "add", "path": "/status", "value": {"step": 1}},
         ]
     ]
+
+
+async def test_an_object_is_replaced_at_its_own_path(server: Scene) -> None:
+    behind, client, counted = server
+    behind.answers = [(200, {"metadata": {"resourceVersion": "8"}})]
+    body = {"metadata": {"name": "a", "resourceVersion": "7"}}
+    assert (await client.replace(LEASES, "system", "a", body))["metadata"]["resourceVersion"] == "8"
+    assert behind.asked[0].path == "/apis/coordination.k8s.io/v1/namespaces/system/leases/a"
+    assert (behind.asked[0].method, behind.bodies) == ("PUT", [body])
+    assert counted.requests == [("update", 200)]
+
+
+async def test_a_change_is_waited_for_from_the_state_that_is_known(server: Scene) -> None:
+    behind, client, _ = server
+    behind.answers = [(200, {"type": "MODIFIED"}), (403, {"message": "no"})]
+    await client.wait_change(LEASES, "system", "a", "7")
+    [asked] = behind.asked
+    assert (asked.query["watch"], asked.query["resourceVersion"]) == ("1", "7")
+    assert asked.query["fieldSelector"] == "metadata.name=a"
+    with pytest.raises(errors.ForbiddenError):
+        await client.wait_change(LEASES, "system", "a", "7")
 
 
 async def test_a_creation_posts_the_object(server: Scene) -> None:

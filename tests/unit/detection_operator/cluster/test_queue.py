@@ -157,3 +157,14 @@ async def test_the_loops_own_timer_is_the_default() -> None:
     queue = KeyQueue()
     queue.schedule(A, 0.001)
     assert await asyncio.wait_for(queue.get(), 5) == A
+
+
+async def test_a_restart_forgets_delays_and_looks_at_all(queue: KeyQueue, time: Time) -> None:
+    queue.add(C)
+    queue.schedule(A, 60)
+    assert queue.retry(B) == 0.5
+    queue.restart([A, B])
+    assert await taken(queue) == [A, B]
+    time.pass_by(3600)
+    assert queue.depth() == 0, "what was scheduled is due no more"
+    assert queue.retry(B) == 0.5, "failures are forgotten"

@@ -22,7 +22,7 @@ class Scene:
             startup=self.startup,
             resync_tried_at=lambda: self.tried_at,
             resync_interval_s=600.0,
-            watch_problems=lambda _tolerated_s: self.problems,
+            problems=lambda _tolerated_s: self.problems,
             clock=lambda: self.now,
         )
         self.address = ""
