@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("kubeconfig")
 
 CHART = Path(__file__).parents[2] / "charts" / "detection-operator"
 COLLECTIONS = {
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
     "Service": "/api/v1/namespaces/{}/services",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
@@ -53,6 +54,7 @@ def only(objects: list[Object], kind: str) -> Object:
 VARIANTS: dict[str, tuple[str, ...]] = {
     "as it comes": (),
     "for two namespaces": ("watchNamespaces={a,b}",),
+    "with three replicas": ("replicas=3",),
     "with a network policy": ("networkPolicy.enabled=true",),
     "where issuer discovery is shut": ("rbac.issuerDiscovery=true",),
     "with the rights bound by hand": (
@@ -122,10 +124,12 @@ def test_it_asks_for_no_wildcard_and_no_secret(values: tuple[str, ...]) -> None:
 def test_a_namespaced_install_has_no_rights_beyond_its_namespaces() -> None:
     objects = render("watchNamespaces={a,b}", "rbac.aggregateToUserRoles=false")
     assert not [body for body in objects if body["kind"].startswith("ClusterRole")]
-    roles = [body["metadata"]["namespace"] for body in objects if body["kind"] == "Role"]
-    assert roles == ["a", "b"]
+    roles = [body for body in objects if body["kind"] == "Role"]
+    places = {body["metadata"]["namespace"]: body["rules"] for body in roles}
+    assert set(places) == {"a", "b", "system"}
+    assert {rule["resources"][0] for rule in places["system"]} == {"leases"}
     container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert environment["DETECTION_OPERATOR_NAMESPACES"] == "a,b"
 
 
@@ -138,11 +142,58 @@ def test_the_crd_is_upgraded_with_the_release_and_outlives_it() -> None:
     assert "CustomResourceDefinition" not in kinds
 
 
+def test_one_replica_is_replaced_without_a_gap() -> None:
+    objects = render()
+    deployment = only(objects, "Deployment")["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+    }
+    assert "topologySpreadConstraints" not in deployment["template"]["spec"]
+    assert "PodDisruptionBudget" not in {body["kind"] for body in objects}
+
+
+def test_several_replicas_are_spread_and_not_drained_all_at_once() -> None:
+    objects = render("replicas=2")
+    deployment = only(objects, "Deployment")["spec"]
+    assert deployment["replicas"] == 2
+    spread = deployment["template"]["spec"]["topologySpreadConstraints"]
+    keys = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert [constraint["topologyKey"] for constraint in spread] == keys
+    budget = only(objects, "PodDisruptionBudget")["spec"]
+    assert budget["maxUnavailable"] == 1
+    for selector in (budget["selector"], *(constraint["labelSelector"] for constraint in spread)):
+        assert selector == deployment["selector"]
+    mine = render("replicas=2", "topologySpreadConstraints[0].topologyKey=rack")
+    told = only(mine, "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert told == [{"topologyKey": "rack"}]
+
+
+def test_replicas_agree_by_a_lease_of_the_release_and_may_touch_no_other() -> None:
+    objects = render()
+    container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    environment = {entry["name"]: entry for entry in container["env"]}
+    name = environment["DETECTION_OPERATOR_LEASE_NAME"]["value"]
+    fields = {
+        variable: environment[f"DETECTION_OPERATOR_{variable}"]["valueFrom"]["fieldRef"][
+            "fieldPath"
+        ]
+        for variable in ("LEASE_NAMESPACE", "IDENTITY")
+    }
+    assert fields == {"LEASE_NAMESPACE": "metadata.namespace", "IDENTITY": "metadata.name"}
+    role = only(objects, "Role")
+    assert role["metadata"]["namespace"] == "system"
+    named, create = role["rules"]
+    assert (named["resourceNames"], named["verbs"]) == ([name], ["get", "watch", "update"])
+    assert create["verbs"] == ["create"]
+
+
 def test_pods_find_the_operator_by_its_service() -> None:
     objects = render("service.port=8088")
     service = only(objects, "Service")
     container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
     expected = f"http://{service['metadata']['name']}.system.svc:8088"
     assert environment["DETECTION_OPERATOR_REPORT_URL"] == expected
     assert service["spec"]["ports"][0]["port"] == 8088
@@ -151,6 +202,7 @@ def test_pods_find_the_operator_by_its_service() -> None:
 REFUSED = {
     "a value that is not there": ("colour=green", "colour"),
     "a log format that is not there": ("logFormat=xml", "logFormat"),
+    "no replicas": ("replicas=0", "replicas"),
     "no workers": ("workers=0", "workers"),
     "a namespace that cannot be": ("watchNamespaces={A_B}", "watchNamespaces"),
     "a report URL without a scheme": ("reportURL=operator:80", "reportURL"),

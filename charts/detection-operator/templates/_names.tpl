@@ -55,3 +55,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [events]
   verbs: [list, create]
 {{- end -}}
+
+{{- /* What replicas do in the release's namespace to agree on who plans. */ -}}
+{{- define "detection-operator.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "detection-operator.fullname" . }}]
+  verbs: [get, watch, update]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+{{- end -}}

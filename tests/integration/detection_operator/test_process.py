@@ -69,7 +69,8 @@ def test_it_does_all_it_must_with_the_rights_that_the_chart_gives(
     assert "*" not in json.dumps(rules)
     assert "secrets" not in json.dumps(rules)
     restricted = restricted_kubeconfig(scene, rules, kubeconfig, tmp_path)
-    with RunningOperator(environment(scene.namespace, restricted)) as operator:
+    ours = environment(scene.namespace, restricted, LEASE_NAMESPACE=scene.namespace)
+    with RunningOperator(ours) as operator:
         claim = {"volumeClaim": {"size": "1Gi", "storageClassName": "none"}}
         scene.apply(checkpoints={"storage": claim})
         pod = scene.wait_attempt(1)
@@ -86,13 +87,17 @@ def test_it_does_all_it_must_with_the_rights_that_the_chart_gives(
             line for line in operator.get("/metrics")[1].splitlines() if 'code="403"' in line
         ]
         assert refused == []
+        assert operator.metric("detection_operator_leader") == 1
 
 
 def chart_rules() -> list[Object]:
-    """Return the rules of the chart's template, as it stands."""
+    """Return the rules of the chart's templates, as they stand."""
     text = (CHART / "templates" / "_names.tpl").read_text()
-    start = text.index('{{- define "detection-operator.rules" -}}')
-    rules: list[Object] = yaml.safe_load(text[start:].split("-}}", 1)[1].split("{{- end -}}")[0])
+    text = text.replace('{{ include "detection-operator.fullname" . }}', "detection-operator")
+    rules: list[Object] = []
+    for kind in ("rules", "leaseRules"):
+        start = text.index(f'{{{{- define "detection-operator.{kind}" -}}}}')
+        rules += yaml.safe_load(text[start:].split("-}}", 1)[1].split("{{- end -}}")[0])
     return rules
 
 
