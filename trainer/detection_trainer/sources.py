@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from detection_trainer.checkpoint import Checkpoint, CheckpointWeights, find_checkpoint
 from detection_trainer.contract.model import Model
-from detection_trainer.errors import NotFoundError
+from detection_trainer.errors import InvalidConfigError, NotFoundError, RestoreRefusedError
+from detection_trainer.keras_file import KerasFile
+from detection_trainer.keras_layers import is_keras_file
 from detection_trainer.keras_weights import KerasWeights
 from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
-from detection_trainer.storage import open_folder
+from detection_trainer.storage import Folder, open_folder, open_parent
 
 KERAS_SCHEME = "keras://"
 
@@ -46,6 +48,8 @@ def open_weights(uri: str, credentials: Mapping[str, Path], model: Model) -> Wei
     """
     if uri.startswith(KERAS_SCHEME):
         return KerasWeights(uri)
+    if file := _find_keras_file(uri, credentials):
+        return KerasFile(*file, model)
     found = find_run(uri, credentials, model)
     return found if isinstance(found, ODAPIWeights) else CheckpointWeights(found)
 
@@ -55,10 +59,17 @@ def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpo
 
     Raises:
         NotFoundError: neither lies there.
+        RestoreRefusedError: only weights lie there, which no run can go on from.
     """
     try:
         return find_checkpoint(open_folder(uri, credentials))
     except NotFoundError as error:
+        if _find_keras_file(uri, credentials):
+            msg = (
+                f"{uri} holds weights alone, without step and optimizer: use it in restore (mode "
+                "full takes all of them), not in continueFrom"
+            )
+            raise RestoreRefusedError(msg) from error
         bundle = find_bundle(uri, credentials)
         if bundle is None:
             msg = (
@@ -67,3 +78,12 @@ def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpo
             )
             raise NotFoundError(msg) from error
         return ODAPIWeights(bundle, model)
+
+
+def _find_keras_file(uri: str, credentials: Mapping[str, Path]) -> tuple[Folder, str] | None:
+    """Return the folder and the name of the file at `uri`, if Keras wrote it."""
+    try:
+        folder, name = open_parent(uri.rstrip("/"), credentials)
+    except InvalidConfigError:
+        return None  # A bucket or a disk as a whole.
+    return (folder, name) if is_keras_file(folder, name) else None

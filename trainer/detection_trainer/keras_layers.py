@@ -1,0 +1,219 @@
+"""What lies in a weights file that Keras wrote, layer by layer, read from the headers of HDF5.
+
+    *.weights.h5    Keras 3: layers/…/vars/0, 1, …; the group `vars` carries the layer's name
+    *.keras         a zip that holds such a file as `model.weights.h5`
+    *.h5            the older layout, as of the files of keras.applications: a group a layer, whose
+                    attribute `weight_names` gives the order
+
+Only numbers are read. A model's configuration is never deserialised: it could run code; nor is a
+link to another file followed. Imports no TensorFlow.
+"""
+
+import io
+import struct
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+import h5py
+import numpy.typing as npt
+
+from detection_trainer.errors import DamagedCheckpointError
+from detection_trainer.storage import Folder
+
+HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+_INNER = "model.weights.h5"
+_BLOCK = 1 << 16
+_ZIP_HEADER = 30
+_BROKEN = (
+    OSError,
+    LookupError,
+    AttributeError,
+    struct.error,
+    ValueError,
+    RuntimeError,
+    TypeError,
+    zipfile.BadZipFile,
+)
+"""What h5py and zipfile raise at bytes that do not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class KerasLayer:
+    """One layer with variables, in the file's order of them."""
+
+    container: str
+    """The model that holds the layer: a classifier may hold its backbone as a model of its own."""
+    name: str
+    variables: tuple[tuple[str, tuple[int, ...]], ...]
+    """Where each lies in the file, and its shape."""
+
+
+def is_keras_file(folder: Folder, name: str) -> bool:
+    """Return whether the file begins as HDF5 or as a zip does."""
+    if not folder.exists(name):
+        return False
+    beginning = folder.read_range(name, 0, len(HDF5_MAGIC))
+    return beginning == HDF5_MAGIC or beginning.startswith(ZIP_MAGIC)
+
+
+def read_layers(folder: Folder, name: str) -> list[KerasLayer]:
+    """Return the layers of the file; of an object only the pieces with headers are fetched.
+
+    Raises:
+        DamagedCheckpointError: it does not hold, or is no file of weights.
+    """
+    with _opened(folder, name) as file:
+        root = _root(file)
+        found = list(_legacy(root) if "layer_names" in root.attrs else _by_vars(root))
+        if not found:
+            raise ValueError("it holds no layer with variables")
+        return found
+
+
+def read_arrays(
+    folder: Folder, name: str, places: Mapping[str, str]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the array at each of `places`, key -> place in the file.
+
+    Raises:
+        DamagedCheckpointError: it does not hold.
+    """
+    with _opened(folder, name) as file:
+        return {key: _at(file, place)[()] for key, place in places.items()}
+
+
+@contextmanager
+def _opened(folder: Folder, name: str) -> Iterator[h5py.File]:
+    try:
+        with _content(folder, name) as content, h5py.File(content, "r") as file:
+            yield file
+    except _BROKEN as error:
+        said = " ".join(str(error).split())[:300]
+        msg = (
+            f"{folder.uri_of(name)}: expected weights as Keras writes them (.weights.h5, .keras, "
+            f".h5); reading them failed: {said}: save them again, or fetch the file again"
+        )
+        raise DamagedCheckpointError(msg) from error
+
+
+@contextmanager
+def _content(folder: Folder, name: str) -> Iterator[BinaryIO]:
+    """Give the HDF5 file: the file itself, or what a `.keras` archive holds."""
+    local = folder.local_path(name)
+    with _object(folder, name) if local is None else local.open("rb") as whole:
+        is_archive = whole.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+        whole.seek(0)
+        yield _inner(whole) if is_archive else whole
+
+
+def _object(folder: Folder, name: str) -> BinaryIO:
+    piece = _Piece(folder.head(name).size, partial(folder.read_range, name))
+    return io.BufferedReader(piece, _BLOCK)
+
+
+def _inner(whole: BinaryIO) -> BinaryIO:
+    """Return the weights in the archive; where they are not compressed, without reading them."""
+    with zipfile.ZipFile(whole) as archive:
+        entry = archive.getinfo(_INNER)
+        if entry.compress_type != zipfile.ZIP_STORED:
+            return io.BytesIO(archive.read(entry))
+    whole.seek(entry.header_offset)
+    name, extra = struct.unpack_from("<HH", whole.read(_ZIP_HEADER), _ZIP_HEADER - 4)
+    first = entry.header_offset + _ZIP_HEADER + name + extra
+
+    def read(start: int, length: int) -> bytes:
+        whole.seek(first + start)
+        return whole.read(length)
+
+    return io.BufferedReader(_Piece(entry.file_size, read), _BLOCK)
+
+
+class _Piece(io.RawIOBase):
+    """Bytes that can be read from anywhere."""
+
+    def __init__(self, size: int, read: Callable[[int, int], bytes]) -> None:
+        """Read by `read(start, length)` from `size` bytes."""
+        super().__init__()
+        self._size, self._read, self._place = size, read, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte and return which."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer`, or what of it is left to read."""
+        length = min(len(buffer), max(self._size - self._place, 0))
+        data = self._read(self._place, length) if length else b""
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+
+def _by_vars(group: Any) -> Iterator[KerasLayer]:
+    """Walk Keras 3's layout."""
+    for key in group:
+        inner = _child(group, key)
+        if not isinstance(inner, h5py.Group):
+            continue
+        if key != "vars":
+            yield from _by_vars(inner)
+        elif len(inner):
+            places = [_child(inner, str(index)) for index in range(len(inner))]
+            variables = tuple((place.name, tuple(place.shape)) for place in places)
+            name = str(inner.attrs.get("name", ""))
+            yield KerasLayer(inner.parent.parent.name, name, variables)
+
+
+def _legacy(root: Any) -> Iterator[KerasLayer]:
+    """Walk the older layout; a model within the model is one layer there, with all its weights."""
+    for layer in map(_text, root.attrs["layer_names"]):
+        group = _child(root, layer)
+        found: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
+        for weight in map(_text, group.attrs["weight_names"]):
+            place = _at(group, weight)
+            owner = weight.rpartition("/")[0]
+            found.setdefault(owner, []).append((place.name, tuple(place.shape)))
+        for owner, variables in found.items():
+            is_own = len(found) == 1
+            name = layer if is_own else owner.rpartition("/")[2]
+            yield KerasLayer("" if is_own else layer, name, tuple(variables))
+
+
+def _root(file: Any) -> Any:
+    """Return the group of the weights; a whole model saved as HDF5 keeps them in a group of it."""
+    return _child(file, "model_weights") if "model_weights" in file else file
+
+
+def _at(group: Any, place: str) -> Any:
+    for key in place.strip("/").split("/"):
+        group = _child(group, key)
+    return group
+
+
+def _child(group: Any, key: str) -> Any:
+    """Return what lies at `key`, in this file itself."""
+    is_here = isinstance(group.get(key, getlink=True), h5py.HardLink)
+    if not is_here:
+        raise ValueError(f"{group.name}/{key} is missing, or a link to somewhere else")
+    child = group[key]
+    if isinstance(child, h5py.Dataset) and (child.external or child.is_virtual):
+        raise ValueError(f"{child.name} keeps its numbers in another file")
+    return child
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
