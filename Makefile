@@ -81,7 +81,7 @@ lock: venv ## resolve the locks again from pyproject.toml
 	compile --extra operator -o requirements/operator.lock; \
 	compile --extra trainer --extra cpu -o requirements/trainer-cpu.lock; \
 	compile --extra trainer --extra cuda -o requirements/trainer-cuda.lock; \
-	compile --extra trainer --extra keras-hub -o requirements/bench-keras-hub.lock; \
+	compile --extra trainer --extra keras-hub -c requirements/trainer-cuda.lock -o requirements/bench-keras-hub.lock; \
 	compile --extra operator --extra trainer --extra cpu --extra dev -o requirements/dev.lock
 
 .PHONY: cluster-up

@@ -33,8 +33,9 @@ def main(arguments: Sequence[str]) -> int:
         bench = Bench(Path(scratch), options.rounds, keras_hub_python())
         bench.data.mkdir()
         write_shapes(bench.data)
+        conditions = describe()
         for name in options.only:
-            began, conditions = time.monotonic(), describe()
+            began = time.monotonic()
             text = f"{conditions}\n\n{QUESTIONS[name](bench)}"
             sys.stdout.write(f"\n## {name}, in {time.monotonic() - began:.0f} s\n\n{text}\n")
             sys.stdout.flush()
