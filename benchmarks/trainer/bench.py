@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.trainer.documents import write_training
-from benchmarks.trainer.side import Side
+from benchmarks.trainer.side import Side, Stretch
 
 SIDES = "benchmarks.trainer.sides"
 
@@ -36,12 +36,12 @@ class Bench:
         return Side(f"{SIDES}.{module}", [str(training), *options], training.parent, python)
 
 
-def alternate(sides: Sequence[Side], steps: Sequence[int], rounds: int) -> list[list[float]]:
-    """Return the steps a second of each side [sides][rounds]; the sides take turns."""
-    found: list[list[float]] = [[] for _ in sides]
+def alternate(sides: Sequence[Side], steps: Sequence[int], rounds: int) -> list[list[Stretch]]:
+    """Return the stretches of each side [sides][rounds]; the sides take turns."""
+    found: list[list[Stretch]] = [[] for _ in sides]
     for number in range(rounds):
         turns = list(zip(sides, steps, found, strict=True))
         # Back and forth, so that none has always the same one before it.
         for side, stretch, values in turns if number % 2 == 0 else reversed(turns):
-            values.append(side.go(stretch).steps_per_second)
+            values.append(side.go(stretch))
     return found

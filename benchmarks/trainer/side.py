@@ -38,8 +38,10 @@ class Side:
 
     def go(self, steps: int) -> "Stretch":
         """Train `steps` steps."""
+        before = self._cpu_s()
         answer = self._ask(f"go {steps}")
-        return Stretch(steps, answer["seconds"], answer.get("waited_s", 0.0))
+        cpu_s = self._cpu_s() - before
+        return Stretch(steps, answer["seconds"], answer.get("waited_s", 0.0), cpu_s)
 
     def evaluate(self) -> float:
         """Return the mAP50 of the current weights on the validation set."""
@@ -66,6 +68,11 @@ class Side:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
         return int(found[1]) / 1024 if found else float("nan")
+
+    def _cpu_s(self) -> float:
+        """Return the seconds that all threads of the process have computed."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """Let it end: there is nothing more to read on its standard input."""
@@ -97,11 +104,18 @@ class Stretch:
     seconds: float
     waited_s: float
     """Of those seconds, for data."""
+    cpu_s: float
+    """Seconds computed meanwhile, by all threads together."""
 
     @property
     def steps_per_second(self) -> float:
         """How fast it was."""
         return self.steps / self.seconds
+
+    @property
+    def cpu_ms_a_step(self) -> float:
+        """What a step computes; hardly changes when others load the machine."""
+        return 1000.0 * self.cpu_s / self.steps
 
 
 def _environment() -> dict[str, str]:

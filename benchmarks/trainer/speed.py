@@ -1,20 +1,28 @@
 """Steps a second of the whole trainer beside `fit` and KerasHub; what waits, costs and is held."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from benchmarks.rounds import Figure, table
 from benchmarks.trainer.bench import Bench, alternate
-from benchmarks.trainer.documents import MOMENTUM, RESNET50, Document
-from benchmarks.trainer.side import Side
+from benchmarks.trainer.documents import BATCH_SIZE, MOMENTUM, RESNET50, Document
+from benchmarks.trainer.shapes import SIDE
+from benchmarks.trainer.side import Side, Stretch
 
 WARM_UP = 5
 STRETCH, HUB_STRETCH = 60, 12
 """Steps of one turn: a few seconds each."""
 EVERY_STEPS = 60
 """So each turn of the trainer holds one save."""
+RESNET50_ROWS = ("the trainer", "Keras `fit`", "KerasHub's RetinaNet")
+TINY_ROWS = (
+    "the trainer",
+    "the trainer, no reports",
+    "the trainer, `deterministic: true`",
+    *RESNET50_ROWS[1:],
+)
 
 
 def measure(bench: Bench) -> str:
@@ -38,29 +46,10 @@ def _tiny(bench: Bench) -> str:
             stack.enter_context(closing(side))
             side.go(WARM_UP)
         steps = [STRETCH, STRETCH, STRETCH, STRETCH, HUB_STRETCH]
-        speeds = [Figure.of(v) for v in alternate(sides, steps, bench.rounds)]
-        waits = Figure.of([_waiting(sides[0]) for _ in range(bench.rounds)])
-        return _tiny_text(speeds, waits, [side.peak_memory_mib for side in sides])
-
-
-def _waiting(side: Side) -> float:
-    stretch = side.go(STRETCH)
-    return stretch.waited_s / stretch.seconds
-
-
-def _tiny_text(speeds: list[Figure], waits: Figure, memory: list[float]) -> str:
-    trainer, unreported, deterministic, fit, hub = speeds
-    others = (
-        ("Keras `fit`", fit, memory[3]),
-        ("KerasHub's RetinaNet", hub, memory[4]),
-        ("the trainer, `deterministic: true`", deterministic, memory[2]),
-        ("the trainer, no reports", unreported, memory[1]),
-    )
-    rows = [["the trainer", trainer.text(), "1", f"{memory[0]:.0f}"]]
-    rows += [[n, f.text(), trainer.over(f).text(), f"{m:.0f}"] for n, f, m in others]
-    head = ["small model, 128 px, batch 8", "steps/s", "the trainer is so many times", "peak MiB"]
-    share = waits.text(".1%")
-    return f"{table(head, rows)}\n\nThe trainer waits for data in {share} of a step's time."
+        found = alternate(sides, steps, bench.rounds)
+        text = _table(f"small model, {SIDE} px, batch {BATCH_SIZE}", TINY_ROWS, sides, found)
+    waits = Figure.of([stretch.waited_s / stretch.seconds for stretch in found[0]])
+    return f"{text}\n\nThe trainer waits for data for {waits.text('.1%')} of a step's time."
 
 
 def _resnet50(bench: Bench) -> str:
@@ -71,15 +60,22 @@ def _resnet50(bench: Bench) -> str:
         for side in sides:
             stack.enter_context(closing(side))
             side.go(2)
-        found = alternate(sides, [4, 4, 4], min(bench.rounds, 5))
-        trainer, fit, hub = (Figure.of(values) for values in found)
-        memory = [f"{side.peak_memory_mib:.0f}" for side in sides]
+        found = alternate(sides, [4, 4, 4], bench.rounds)
+        return _table("ResNet50, 256 px, batch 2", RESNET50_ROWS, sides, found)
+
+
+def _table(
+    title: str, names: Sequence[str], sides: Sequence[Side], found: Sequence[Sequence[Stretch]]
+) -> str:
+    speeds = [Figure.of([s.steps_per_second for s in stretches]) for stretches in found]
+    costs = [Figure.of([s.cpu_ms_a_step for s in stretches]) for stretches in found]
     rows = [
-        ["the trainer", trainer.text(), "1", memory[0]],
-        ["Keras `fit`", fit.text(), trainer.over(fit).text(), memory[1]],
-        ["KerasHub's RetinaNet", hub.text(), trainer.over(hub).text(), memory[2]],
+        [name, speed.text(), speeds[0].over(speed).text(), cost.text(".0f"), memory]
+        for name, speed, cost, memory in zip(
+            names, speeds, costs, [f"{side.peak_memory_mib:.0f}" for side in sides], strict=True
+        )
     ]
-    head = ["ResNet50, 256 px, batch 2", "steps/s", "the trainer is so many times", "peak MiB"]
+    head = [title, "steps/s", "the trainer is so many times", "CPU ms a step", "peak MiB"]
     return table(head, rows)
 
 

@@ -21,7 +21,8 @@ def side(tmp_path: Path) -> Iterator[Side]:
 
 
 def test_a_side_trains_in_stretches_and_is_evaluated_between_them(side: Side) -> None:
-    assert side.go(8) == Stretch(steps=8, seconds=2.0, waited_s=0.5)
+    stretch = side.go(8)
+    assert stretch == Stretch(steps=8, seconds=2.0, waited_s=0.5, cpu_s=stretch.cpu_s)
     assert side.go(20).steps_per_second == 4.0
     assert side.evaluate() == 0.28
     assert side.peak_memory_mib > 1.0
@@ -31,8 +32,17 @@ def test_sides_take_turns_for_every_round(side: Side, tmp_path: Path) -> None:
     other_folder = tmp_path / "other"
     other_folder.mkdir()
     with closing(Side(MODULE, [], other_folder)) as other:
-        assert alternate([side, other], [10, 2], rounds=3) == [[4.0] * 3, [4.0] * 3]
+        found = alternate([side, other], [10, 2], rounds=3)
+        assert [[stretch.steps for stretch in stretches] for stretches in found] == [
+            [10] * 3,
+            [2] * 3,
+        ]
         assert (side.evaluate(), other.evaluate()) == (0.3, 0.06)
+
+
+def test_a_stretch_tells_speed_and_work_of_a_step() -> None:
+    stretch = Stretch(steps=8, seconds=2.0, waited_s=0.5, cpu_s=4.0)
+    assert (stretch.steps_per_second, stretch.cpu_ms_a_step) == (4.0, 500.0)
 
 
 def test_a_side_that_ends_by_itself_is_named_with_the_end_of_its_log(side: Side) -> None:
