@@ -84,6 +84,10 @@ lock: venv ## resolve the locks again from pyproject.toml
 	compile --extra trainer --extra keras-hub -c requirements/trainer-cuda.lock -o requirements/bench-keras-hub.lock; \
 	compile --extra operator --extra trainer --extra cpu --extra dev -o requirements/dev.lock
 
+.PHONY: bench-operator
+bench-operator: venv ## the operator at 10,000 trainings, into docs/benchmarks.md (BENCH=--trainings=500 for less)
+	$(BIN)/python -m benchmarks.operator $(or $(BENCH),--record)
+
 .PHONY: cluster-up
 cluster-up: ## start the local cluster and load this checkout's images
 	$(PYTHON) -m local_cluster up

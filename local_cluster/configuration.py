@@ -196,6 +196,31 @@ def build_corefile(cluster: Cluster) -> str:
 """
 
 
+def build_audit_policy() -> dict[str, Any]:
+    """Return what an audited cluster writes down: each write to trainings, Jobs and their kin.
+
+    Whole objects only where they tell how a training fares; reads and watches never.
+    """
+    whole = [
+        {"group": "detectiontraining.dev"},
+        {"group": "batch", "resources": ["jobs", "jobs/status"]},
+        {"group": "", "resources": ["pods", "pods/status"]},
+    ]
+    named = [{"group": "", "resources": ["configmaps", "events", "persistentvolumeclaims"]}]
+    writes = ["create", "update", "patch", "delete", "deletecollection"]
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived", "ResponseStarted"],
+        "omitManagedFields": True,
+        "rules": [
+            {"level": "RequestResponse", "verbs": writes, "resources": whole},
+            {"level": "Metadata", "verbs": writes, "resources": named},
+            {"level": "None"},
+        ],
+    }
+
+
 def build_storage_classes() -> list[dict[str, Any]]:
     """Return the storage classes that claims can name; the first is the default."""
     return [

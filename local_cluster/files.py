@@ -32,6 +32,8 @@ def write_cluster_files(cluster: Cluster) -> None:
         write_kubeconfig(cluster.state / f"{identity.file}.kubeconfig", cluster, identity)
     write_kubeconfig(cluster.kubeconfig, cluster, certificates.ADMINISTRATOR)
     (cluster.state / "Corefile").write_text(configuration.build_corefile(cluster))
+    policy = configuration.to_json(configuration.build_audit_policy())
+    cluster.audit_policy.write_text(policy)
 
 
 def write_kubeconfig(path: Path, cluster: Cluster, identity: certificates.Identity) -> None:

@@ -61,6 +61,7 @@ class Running:
         path = self.cluster.state / "cluster.json"
         content = {
             "subnet_index": self.cluster.subnet_index,
+            "audited": self.cluster.audited,
             "nodes": {str(index): asdict(process) for index, process in self.nodes.items()},
         }
         temporary = path.with_suffix(".tmp")
@@ -78,7 +79,8 @@ def load(name: str) -> Running | None:
     except FileNotFoundError:
         return None
     nodes = {int(index): ProcessIdentity(**entry) for index, entry in content["nodes"].items()}
-    return Running(Cluster(name, content["subnet_index"], cache), nodes)
+    audited = content.get("audited", False)
+    return Running(Cluster(name, content["subnet_index"], cache, audited), nodes)
 
 
 def load_up(name: str) -> Running:
@@ -121,8 +123,14 @@ def prepare() -> Path:
     return components
 
 
-def up(name: str, node_count: int = 1, subnet_index: int | None = None) -> Running:
-    """Bring cluster `name` up with at least `node_count` nodes; what is up stays as it is."""
+def up(
+    name: str, node_count: int = 1, subnet_index: int | None = None, *, audited: bool = False
+) -> Running:
+    """Bring cluster `name` up with at least `node_count` nodes; what is up stays as it is.
+
+    Raises:
+        ClusterStateError: it is up without the audit log that is asked for.
+    """
     check_name(name)
     components = prepare()
     with held(name):
@@ -130,7 +138,8 @@ def up(name: str, node_count: int = 1, subnet_index: int | None = None) -> Runni
         if running is None or not running.is_up:
             if running is not None:
                 _remove(running)
-            running = _start(name, subnet_index, components)
+            running = _start(name, subnet_index, components, audited=audited)
+        _check_audited(running.cluster, audited=audited)
         for index in range(2, node_count + 1):
             if not namespaces.is_alive(running.nodes.get(index)):
                 _start_node(running, Node(index), components)
@@ -140,13 +149,22 @@ def up(name: str, node_count: int = 1, subnet_index: int | None = None) -> Runni
         return running
 
 
-def _start(name: str, subnet_index: int | None, components: Path) -> Running:
+def _check_audited(cluster: Cluster, *, audited: bool) -> None:
+    if audited and not cluster.audited:
+        raise ClusterStateError(
+            f"the cluster {cluster.name!r} is up without an audit log",
+            expected="one that was started with it",
+            remedy=f"`python3 -m local_cluster down --name {cluster.name}`, then `up --audit`",
+        )
+
+
+def _start(name: str, subnet_index: int | None, components: Path, *, audited: bool) -> Running:
     """Start the first node of a new cluster, on a network that no other one takes meanwhile."""
     with locked(cache_directory() / "locks" / "subnets"):
         routes = machine.read_routes()
         if subnet_index is None:
             subnet_index = choose_subnet_index(routes)
-        cluster = Cluster(name, subnet_index, cache_directory())
+        cluster = Cluster(name, subnet_index, cache_directory(), audited)
         machine.check_subnet_free(cluster.subnet, routes)
         running = Running(cluster)
         files.write_cluster_files(cluster)

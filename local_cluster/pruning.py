@@ -46,7 +46,7 @@ def _choose_kept_binaries(up: list[str]) -> set[str]:
     plans = [lifecycle.load_up(name).cluster.state.glob("nodes/*/plan.json") for name in up]
     text = "".join(plan.read_text() for found in plans for plan in found)
     used = {entry.name for entry in current.parent.glob("*") if f"/{entry.name}/" in text}
-    return used | {current.name}
+    return used | {current.name, binaries.binary_path(binaries.KWOK).parent.name}
 
 
 def _choose_kept_contexts() -> set[str]:

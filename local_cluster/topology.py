@@ -66,6 +66,8 @@ class Cluster:
     name: str
     subnet_index: int
     cache: Path
+    audited: bool = False
+    """Whether the API server writes down each request to what trainings are made of."""
 
     @property
     def state(self) -> Path:
@@ -76,6 +78,16 @@ class Cluster:
     def kubeconfig(self) -> Path:
         """How a person reaches the API as its administrator."""
         return self.state / "kubeconfig"
+
+    @property
+    def audit_policy(self) -> Path:
+        """What goes into the audit log."""
+        return self.state / "audit-policy.json"
+
+    @property
+    def audit_log(self) -> Path:
+        """What the API server of an audited cluster writes, one JSON object a line."""
+        return self.state / "audit.log"
 
     @property
     def certificates(self) -> Path:

@@ -11,5 +11,5 @@ from tests.support.fixtures import running_cluster
 @pytest.fixture(scope="session")
 def kubeconfig() -> Iterator[Path | None]:
     """Return the kubeconfig of the integration tests' cluster."""
-    with running_cluster("integration") as path:
+    with running_cluster("integration", "--audit") as path:
         yield path

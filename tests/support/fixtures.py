@@ -28,8 +28,10 @@ def local_cluster(*arguments: str, name: str = CLUSTER_NAME) -> str:
 
 
 @contextmanager
-def running_cluster(name: str) -> Iterator[Path | None]:
+def running_cluster(name: str, *up: str) -> Iterator[Path | None]:
     """Give the kubeconfig of a local cluster; one that was not up is taken down again.
+
+    It is brought up with the options `up`.
 
     `CLUSTER=current`: None, which stands for the user's own context.
     """
@@ -37,7 +39,7 @@ def running_cluster(name: str) -> Iterator[Path | None]:
         yield None
         return
     was_up = name in local_cluster("list", name=name).split()
-    local_cluster("up", name=name)
+    local_cluster("up", *up, name=name)
     yield Path(local_cluster("kubeconfig", name=name))
     if not was_up:
         local_cluster("down", name=name)

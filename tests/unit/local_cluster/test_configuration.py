@@ -78,3 +78,13 @@ def test_exactly_one_storage_class_is_the_default() -> None:
         for content in configuration.build_storage_classes()
     }
     assert classes == {"local": "true", "shared": "false"}
+
+
+def test_an_audit_tells_whole_trainings_and_no_secret() -> None:
+    policy = configuration.build_audit_policy()
+    *kept, rest = policy["rules"]
+    assert rest == {"level": "None"}
+    resources = [group for rule in kept for group in rule["resources"]]
+    assert {"group": "detectiontraining.dev"} in resources
+    assert "secrets" not in json.dumps(policy)
+    assert all("get" not in rule["verbs"] for rule in kept)

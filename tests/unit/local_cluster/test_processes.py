@@ -47,3 +47,16 @@ def test_a_later_node_reaches_the_others_through_the_first() -> None:
     assert routes == [
         ["ip", "route", "add", "default", "via", "10.89.7.2", "dev", "eth0", "onlink"]
     ]
+
+
+def test_only_an_audited_cluster_s_api_server_writes_down_each_request() -> None:
+    def flags(cluster: Cluster) -> list[str]:
+        [server] = [
+            process
+            for process in build_processes(cluster, Node(1), COMPONENTS)
+            if process.name == "kube-apiserver"
+        ]
+        return [flag for flag in server.arguments if flag.startswith("--audit")]
+
+    assert flags(CLUSTER) == []
+    assert "--audit-log-path" in flags(Cluster("demo", 7, Path("/cache"), audited=True))

@@ -1,0 +1,160 @@
+"""The parts of the benchmark, each for a cluster of its own, and the rows that they give."""
+
+import statistics
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from benchmarks.operator import bursts, restarts, writes
+from benchmarks.operator.bursts import Burst
+from benchmarks.operator.figures import Row, milliseconds, percentile
+from benchmarks.operator.reporting import Reporting, reporting
+from benchmarks.operator.steady import Stream, steady
+from benchmarks.operator.surroundings import Surroundings
+from benchmarks.rounds import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured."""
+
+    trainings: int
+    rounds: int
+    seconds: float
+    """Of each quantity that is watched for a while; reports: three times as long."""
+    lives: int = 20
+
+    @property
+    def small(self) -> int:
+        """How many trainings a burst of a round has."""
+        return max(self.trainings // 5, 1)
+
+
+Part = Callable[[Surroundings, Scale], Awaitable[list[Row]]]
+
+
+async def small_bursts(here: Surroundings, scale: Scale) -> list[Row]:
+    """Bursts of a fifth, in turn with the bare client; then restarts beside what stands."""
+    mine: list[Burst] = []
+    bare: list[Burst] = []
+    with here.operator:
+        for number in range(scale.rounds):
+            names = _names(f"r{number}", scale.small)
+            mine.append(await bursts.operated(here, names))
+            await restarts.settled(here)
+            bare.append(await bursts.bare(here, names))
+        times = Figure.of([burst.seconds for burst in mine])
+        ratio = times.over(Figure.of([burst.seconds for burst in bare]))
+        rate = Figure.of([burst.rate for burst in mine])
+        first = Figure.of(
+            [
+                await restarts.first_job_after_restart(here, f"first-{number}")
+                for number in range(scale.rounds)
+            ]
+        )
+        here.operator.wait_ready()
+        await restarts.settled(here)
+        names = _names("r0", scale.small)
+        killed = await restarts.killed_while_finishing(here, names)
+    count, standing = f"{scale.small:,}", f"{scale.small * scale.rounds:,}"
+    return [
+        Row(f"Children a second, bursts of {count}", rate.text(".0f")),
+        Row(f"Burst of {count} against the bare client", f"{ratio.text('.2f')} times", "1.5 times"),
+        Row(
+            f"SIGTERM → first new Job of the next process, {standing} standing",
+            first.text(".1f", " s"),
+            "2 s",
+        ),
+        Row(f"SIGKILL while {count} finish → every status right", f"{killed:.1f} s", "4 s"),
+    ]
+
+
+async def bare_burst(here: Surroundings, scale: Scale) -> list[Row]:
+    """Measure the bare client's burst of all, which the operator's is compared with."""
+    burst = await bursts.bare(here, _names("all", scale.trainings))
+    return [_burst_row("Bare client", burst)]
+
+
+async def standing(here: Surroundings, scale: Scale) -> list[Row]:
+    """Measure one burst of all, and then everything that is to hold beside so many."""
+    names = _names("all", scale.trainings)
+    with here.operator:
+        burst = await bursts.operated(here, names)
+        await restarts.settled(here)
+        memory = here.operator.memory_mb()
+        idle = await restarts.idle_share(here, scale.seconds)
+        slow = [await steady(here, f"slow{n}", 5, scale.seconds) for n in range(scale.rounds)]
+        fast = [await steady(here, f"fast{n}", 20, scale.seconds) for n in range(scale.rounds)]
+        await restarts.settled(here)
+        told = await reporting(here, names, 3 * scale.seconds)
+        cold = restarts.cold_start(here, scale.trainings)
+    count = f"{scale.trainings:,}"
+    return [
+        _burst_row("Operator", burst),
+        *_stream_rows("5 applies a second", slow, "20 ms"),
+        *_stream_rows("20 applies a second", fast, "40 ms"),
+        *_report_rows(told),
+        Row(f"Resident memory, {count} standing", f"{memory:.0f} MB", "165 MB"),
+        Row("CPU while nothing happens", f"{100 * idle:.1f}% of a core", "2%"),
+        Row(f"Cold start → all {count} looked at", f"{cold:.1f} s", "20 s"),
+    ]
+
+
+async def lives(here: Surroundings, scale: Scale) -> list[Row]:
+    """Count the API writes of whole lives."""
+    with here.operator:
+        found = await writes.writes_of_a_life(here, _names("life", scale.lives))
+    said = ", ".join(f"{what} {count:.1f}" for what, count in found.items())
+    total = sum(found.values())
+    return [Row("API writes a training over its life", f"{total:.1f} ({said})", "5")]
+
+
+PARTS: tuple[tuple[Part, bool], ...] = (
+    (small_bursts, False),
+    (bare_burst, False),
+    (standing, False),
+    (lives, True),
+)
+"""Each with whether its cluster keeps an audit log."""
+
+
+def _names(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}-{number}" for number in range(count)]
+
+
+def _burst_row(who: str, burst: Burst) -> Row:
+    text = f"{burst.seconds:.1f} s ({burst.rate:.0f} a second)"
+    return Row(f"{who}: {burst.count:,} at once → all Jobs exist", text)
+
+
+def _stream_rows(what: str, streams: list[Stream], goal: str) -> list[Row]:
+    """Return the latencies of all rounds together, and the rounds' p99 by itself."""
+    job_s = [second for stream in streams for second in stream.job_s]
+    create_s = [second for stream in streams for second in stream.create_s]
+    slowest = Figure.of([1e3 * percentile(stream.job_s, 0.99) for stream in streams])
+    times = statistics.median(job_s) / statistics.median(create_s)
+    return [
+        Row(f"{what}: apply → Job seen, p50 / p95 / p99", f"{milliseconds(job_s)} ms"),
+        Row(f"{what}: p99 by round", slowest.text(".0f", " ms"), goal),
+        Row(f"{what}: the API server's own create", f"{milliseconds(create_s)} ms"),
+        Row(f"{what}: median as a multiple of that", f"{times:.1f} times"),
+    ]
+
+
+def _report_rows(told: Reporting) -> list[Row]:
+    what = f"{told.trainers:,} trainers report every 10 s"
+    refused = sum(count for status, count in told.answers.items() if status != 200)  # noqa: PLR2004
+    rate = sum(told.answers.values()) / told.seconds
+    cpu = 100 * told.operator_cpu_s / told.seconds
+    return [
+        Row(f"{what}: answered", f"{rate:.0f} a second, {refused} refused"),
+        Row(f"{what}: answer, p50 / p95 / p99", f"{milliseconds(told.answer_s)} ms"),
+        Row(f"{what}: CPU of the operator", f"{cpu:.0f}% of a core"),
+        Row(f"{what}: status writes", f"{told.status_writes / told.seconds:.1f} a second"),
+        Row(f"{what}: age of a status, p50 / p95 / p99", _seconds(told.age_s)),
+        Row(f"{what}: a read of the API, p50 / p95 / p99", f"{milliseconds(told.probe_s)} ms"),
+        Row(f"{what}: resident memory", f"{told.memory_mb:.0f} MB"),
+    ]
+
+
+def _seconds(values: list[float]) -> str:
+    return " / ".join(f"{percentile(values, share):.0f}" for share in (0.5, 0.95, 0.99)) + " s"

@@ -1,0 +1,89 @@
+"""The operator ends and begins again: how long until everything is as it should be."""
+
+import asyncio
+import json
+import time
+
+from benchmarks.operator.bursts import in_parallel
+from benchmarks.operator.documents import API, JOBS, PODS, report, training
+from benchmarks.operator.sightings import sightings, training_of
+from benchmarks.operator.surroundings import OPERATED, Surroundings
+from sandbox.fake_nodes import end_of
+
+RECONCILES = "detection_operator_reconcile_duration_seconds_count"
+DEPTH = "detection_operator_queue_depth"
+POLL_S = 0.1
+FINISHED_BEFORE_KILL = 0.5
+TIMEOUT_S = 600.0
+
+
+def cold_start(here: Surroundings, trainings: int) -> float:
+    """Return how long a new process takes until it has looked at every training (s)."""
+    here.operator.terminate()
+    started = time.monotonic()
+    here.operator.start()
+    here.operator.wait_ready()
+    deadline = started + TIMEOUT_S
+    while here.operator.metric(RECONCILES) < trainings or here.operator.metric(DEPTH) > 0:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{trainings} trainings were not looked at in {TIMEOUT_S:.0f} s")
+        time.sleep(POLL_S)
+    return time.monotonic() - started
+
+
+async def first_job_after_restart(here: Surroundings, name: str) -> float:
+    """Return the time from SIGTERM to the Job of a training that was applied at that moment (s)."""
+    path = API.format(namespace=OPERATED)
+    async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
+        started = time.monotonic()
+        ending = asyncio.create_task(asyncio.to_thread(here.operator.terminate))
+        await asyncio.sleep(POLL_S)
+        await here.wire.create(path, json.dumps(training(name)).encode())
+        await ending
+        here.operator.start()
+        return await jobs.wait([name]) - started
+
+
+async def killed_while_finishing(here: Surroundings, names: list[str]) -> float:
+    """Return the time from SIGKILL, while `names` finish, until every status says so (s)."""
+    pods = {}
+    async for pod in here.wire.items(PODS.format(namespace=OPERATED)):
+        pods[training_of(pod)] = f"{PODS.format(namespace=OPERATED)}/{pod['metadata']['name']}"
+    path, killed_at = API.format(namespace=OPERATED), 0.0
+    left = iter(range(len(names)))
+    kill_at = int(len(names) * FINISHED_BEFORE_KILL)
+
+    async def finish(name: str) -> None:
+        nonlocal killed_at
+        if next(left) == kill_at:
+            here.operator.kill()
+            killed_at = time.monotonic()
+            here.operator.start()
+        await here.wire.merge(pods[name], end_of(0, report(name, 10_000, ends=True).decode()))
+
+    await in_parallel(finish, names)
+    waiting = set(names)
+    async with asyncio.timeout(TIMEOUT_S):
+        async for event in here.wire.watch(path, metadata_only=False):
+            body = event["object"]
+            if (body.get("status") or {}).get("phase") == "Complete":
+                waiting.discard(body["metadata"]["name"])
+            if not waiting:
+                break
+    return time.monotonic() - killed_at
+
+
+async def idle_share(here: Surroundings, seconds: float) -> float:
+    """Return which share of one core the operator takes while nothing happens."""
+    before = here.operator.cpu_s()
+    await asyncio.sleep(seconds)
+    return (here.operator.cpu_s() - before) / seconds
+
+
+async def settled(here: Surroundings, seconds: float = 2.0) -> None:
+    """Wait until the operator has had nothing to do for a while."""
+    seen = -1.0
+    async with asyncio.timeout(TIMEOUT_S):
+        while (found := here.operator.metric(RECONCILES)) != seen:
+            seen = found
+            await asyncio.sleep(seconds)

@@ -1,0 +1,61 @@
+"""When each training's Job, or its end, was first seen in a watch."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from detection_operator.names import LABEL_TRAINING
+from sandbox.wire import Wire
+
+Object = dict[str, Any]
+WAIT_S = 600.0
+
+
+@dataclass(slots=True)
+class Sightings:
+    """Names of trainings and when they were first seen, in seconds of the monotonic clock."""
+
+    at: dict[str, float] = field(default_factory=dict)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def wait(self, names: list[str], timeout_s: float = WAIT_S) -> float:
+        """Wait until all of `names` were seen; return when the last of them was.
+
+        Raises:
+            TimeoutError: some were not.
+        """
+        async with asyncio.timeout(timeout_s), self.changed:
+            await self.changed.wait_for(lambda: all(name in self.at for name in names))
+        return max(self.at[name] for name in names)
+
+    async def _follow(self, wire: Wire, path: str, name_of: Callable[[Object], str | None]) -> None:
+        async for event in wire.watch(path):
+            name = name_of(event["object"])
+            if name is not None and name not in self.at:
+                self.at[name] = time.monotonic()
+                async with self.changed:
+                    self.changed.notify_all()
+
+
+def training_of(body: Object) -> str | None:
+    """Return the training that an object is labelled with."""
+    name = (body["metadata"].get("labels") or {}).get(LABEL_TRAINING)
+    return None if name is None else str(name)
+
+
+@asynccontextmanager
+async def sightings(
+    wire: Wire, path: str, name_of: Callable[[Object], str | None] = training_of
+) -> AsyncIterator[Sightings]:
+    """Follow the collection at `path` meanwhile."""
+    seen = Sightings()
+    task = asyncio.create_task(seen._follow(wire, path, name_of))  # noqa: SLF001 - its own task
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

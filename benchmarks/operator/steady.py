@@ -1,0 +1,41 @@
+"""A steady stream of applies beside many standing trainings: how long until each has its Job."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+
+from benchmarks.operator.documents import API, JOBS, training
+from benchmarks.operator.sightings import sightings
+from benchmarks.operator.surroundings import OPERATED, Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Of each apply: how long the API server took for it, and until its Job was seen (s)."""
+
+    create_s: list[float]
+    job_s: list[float]
+
+
+async def steady(here: Surroundings, prefix: str, rate: float, seconds: float) -> Stream:
+    """Apply `rate` trainings a second, whatever becomes of those before."""
+    path = API.format(namespace=OPERATED)
+    names = [f"{prefix}-{number}" for number in range(max(int(rate * seconds), 1))]
+    begun: dict[str, float] = {}
+    create_s: list[float] = []
+
+    async def apply(name: str) -> None:
+        body = json.dumps(training(name)).encode()
+        begun[name] = time.monotonic()
+        await here.wire.create(path, body)
+        create_s.append(time.monotonic() - begun[name])
+
+    async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for number, name in enumerate(names):
+                await asyncio.sleep(max(started + number / rate - time.monotonic(), 0))
+                group.create_task(apply(name))
+        await jobs.wait(names)
+    return Stream(create_s, [jobs.at[name] - begun[name] for name in names])

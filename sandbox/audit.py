@@ -1,0 +1,54 @@
+"""What an audited cluster's API server wrote down: one request a line, as it was answered."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One write that the API server carried out."""
+
+    time: str
+    verb: str
+    resource: str
+    """With its subresource, as `jobs/status`."""
+    namespace: str
+    name: str
+    agent: str
+    body: Object
+    """The object after the write, where the policy keeps it; else empty."""
+
+
+def read_audit(path: Path) -> Iterator[Entry]:
+    """Return the writes that succeeded, in the order in which they were answered."""
+    with path.open() as lines:
+        for line in lines:
+            event = json.loads(line)
+            code = (event.get("responseStatus") or {}).get("code", 0)
+            if event["stage"] == "ResponseComplete" and code < HTTPStatus.BAD_REQUEST:
+                yield _entry(event)
+
+
+def _entry(event: Object) -> Entry:
+    about = event.get("objectRef") or {}
+    body = event.get("responseObject") or {}
+    resource = about.get("resource", "")
+    if sub := about.get("subresource"):
+        resource += f"/{sub}"
+    # The name of what is created may be known by its answer alone.
+    name = about.get("name") or (body.get("metadata") or {}).get("name", "")
+    return Entry(
+        time=event["stageTimestamp"],
+        verb=event["verb"],
+        resource=resource,
+        namespace=about.get("namespace", ""),
+        name=name,
+        agent=event.get("userAgent", ""),
+        body=body,
+    )

@@ -1,0 +1,103 @@
+"""A fast asynchronous connection to an API server: for load, not for rules.
+
+Bodies go out as they are and come back undecoded unless asked for; watches can ask for metadata
+alone, so that whoever measures takes little of the machine that is measured.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+
+from sandbox.kube import MERGE, ApiError
+
+Object = dict[str, Any]
+JSON = "application/json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+LIST_OF_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+PAGE_SIZE = 1000
+READ_BUFFER = 2**21
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One pool of connections to one API server."""
+
+    session: aiohttp.ClientSession
+    url: str
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, kubeconfig: Path, connections: int = 100) -> AsyncIterator[Self]:
+        """Connect as the kubeconfig says; it must hold a client certificate."""
+        configuration = Configuration()
+        await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+        context = RESTClientObject(configuration).ssl_context
+        connector = aiohttp.TCPConnector(ssl=context, limit=connections)
+        timeout = aiohttp.ClientTimeout(total=120)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, read_bufsize=READ_BUFFER
+        ) as session:
+            yield cls(session, configuration.host)
+
+    async def send(
+        self, method: str, path: str, body: Any = None, content_type: str = JSON
+    ) -> bytes:
+        """Send one request; return the answer's bytes.
+
+        Raises:
+            ApiError: the API server refused.
+        """
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body)
+        headers = {"Content-Type": content_type, "Accept": JSON}
+        async with self.session.request(
+            method, self.url + path, data=data, headers=headers
+        ) as answer:
+            text = await answer.read()
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                raise ApiError(answer.status, text.decode(errors="replace")[:1000])
+            return text
+
+    async def create(self, path: str, body: Any) -> bytes:
+        """Create an object."""
+        return await self.send("POST", path, body)
+
+    async def merge(self, path: str, body: Any) -> bytes:
+        """Merge `body` into an object."""
+        return await self.send("PATCH", path, body, MERGE)
+
+    async def get(self, path: str) -> Object:
+        """Read one object."""
+        found: Object = json.loads(await self.send("GET", path))
+        return found
+
+    async def items(self, path: str) -> AsyncIterator[Object]:
+        """List a collection page by page; `path` may hold a query."""
+        going_on = ""
+        while True:
+            mark = "&" if "?" in path else "?"
+            page = await self.get(f"{path}{mark}limit={PAGE_SIZE}&continue={going_on}")
+            for item in page["items"]:
+                yield item
+            going_on = page["metadata"].get("continue", "")
+            if not going_on:
+                return
+
+    async def watch(self, path: str, *, metadata_only: bool = True) -> AsyncIterator[Object]:
+        """Yield the events of a collection from its present state on, that state first."""
+        headers = {"Accept": METADATA if metadata_only else JSON}
+        url = f"{self.url}{path}?watch=1&resourceVersion=0"
+        async with self.session.get(
+            url, headers=headers, timeout=aiohttp.ClientTimeout(total=None)
+        ) as answer:
+            answer.raise_for_status()
+            async for line in answer.content:
+                yield json.loads(line)
