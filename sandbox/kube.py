@@ -118,7 +118,12 @@ class Kube:
                 raise
 
     def wait(
-        self, path: str, until: Callable[[Object | None], bool], *, what: str, timeout_s: float = 60
+        self,
+        path: str,
+        until: Callable[[Object | None], bool],
+        *,
+        what: str,
+        timeout_s: float = 120,
     ) -> Object:
         """Wait by watch until the object at `path` (None: absent) is as `until` says."""
         deadline = time.monotonic() + timeout_s

@@ -67,6 +67,14 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
         running(job(failed=True, failure_message="failed with exit code 72 matching FailJob")),
         Reason.OUT_OF_MEMORY,
     ),
+    "preempted by its queue, and saved": (
+        running(job(ended_pod(40), suspended=True)),
+        Reason.PREEMPTED,
+    ),
+    "preempted by its queue, and too slow": (
+        running(job(ended_pod(137, deleting_since=NOW), suspended=True)),
+        Reason.PREEMPTED,
+    ),
     "with its Job, and saved": (_cause(ended_pod(40), deleting=True), Reason.JOB_DELETED),
     "with its Job, and gone": (running(), Reason.JOB_DELETED),
     "with its Job, and its pod is still known": (

@@ -76,6 +76,12 @@ UNDER_WAY: Situations = {
         Reason.START_FAILED,
         "no Secret s3",
     ),
+    "a Job that the cluster refuses is told of and tried again": Situation(
+        observed(spec(), obstacle="exceeded quota: jobs"),
+        Phase.QUEUED,
+        Reason.POD_REJECTED,
+        "exceeded quota: jobs",
+    ),
     "a pod that the cluster refuses is told of": Situation(
         just_made(job(rejected="violates PodSecurity")), Phase.QUEUED, Reason.POD_REJECTED, "PodSec"
     ),

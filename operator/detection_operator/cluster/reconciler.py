@@ -18,9 +18,12 @@ from detection_operator.cluster.resources import Key
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.core.actions import Plan
-from detection_operator.core.state import Observed, PolicySettings
+from detection_operator.core.state import Observed, PolicySettings, Training
 from detection_operator.errors import (
     ConflictError,
+    ForbiddenError,
+    ForeignObjectError,
+    InvalidError,
     NotFoundError,
     OperatorError,
 )
@@ -60,6 +63,7 @@ class Reconciler:
         self._gatherer, self._writer, self._applier = gatherer, writer, applier
         self._reports, self._plan, self._settings = reports, plan, settings
         self._telemetry, self._now = telemetry, now
+        self._obstacles: dict[Key, str] = {}
 
     async def work(self) -> None:
         """Take keys from the queue until cancelled; no failure ends it."""
@@ -104,9 +108,14 @@ class Reconciler:
             if gathered is None or gathered.observed.training.deleting:
                 # Jobs and ConfigMaps go by their owner references.
                 self._reports.forget(key)
+                self._obstacles.pop(key, None)
                 return None
             training = gathered.observed.training
-            known = replace(gathered.observed, training=self._reports.overlay(training))
+            known = replace(
+                gathered.observed,
+                training=self._reports.overlay(training),
+                obstacle=self._obstacles.get(key),
+            )
             plan = self._plan(known, self._settings, self._now())
             try:
                 wrote = await self._writer.write(training, plan.status)
@@ -118,10 +127,19 @@ class Reconciler:
                 return None
             if wrote:
                 _log_change(key, training.status, plan.status)
-            await self._applier.apply(replace(known.training, status=plan.status), plan)
+            await self._apply(key, replace(known.training, status=plan.status), plan)
             return self._recheck(key, gathered, plan)
         msg = f"the status changed under each of {MAX_CONFLICTS} decisions"
         raise ConflictError(f"reconciling {key}", HTTPStatus.CONFLICT, msg)
+
+    async def _apply(self, key: Key, training: Training, plan: Plan) -> None:
+        try:
+            await self._applier.apply(training, plan)
+        except (ForbiddenError, InvalidError, ForeignObjectError) as error:
+            # A quota, an admission plugin or a taken name: the next decision tells of it.
+            self._obstacles[key] = str(error)
+            raise
+        self._obstacles.pop(key, None)
 
     def _recheck(self, key: Key, gathered: Gathered, plan: Plan) -> float | None:
         if self._cache.drop_ended_orphans(gathered.ended_orphans):

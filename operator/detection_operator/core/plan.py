@@ -5,10 +5,11 @@ order and the first that has something to say decides, then conditions and event
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from detection_operator.api.conditions import Phase, Reason
-from detection_operator.core.actions import Plan
+from detection_operator.core.actions import EnsureClaim, Plan, StartAttempt, StartPreflight
 from detection_operator.core.case import Case, Standing
 from detection_operator.core.events import events_between
 from detection_operator.core.phases import conditions_of
@@ -28,6 +29,8 @@ from detection_operator.core.state import Observed, PolicySettings, Training
 
 Policy = Callable[[Case], Standing | None]
 
+MAKING = (EnsureClaim, StartAttempt, StartPreflight)
+"""Actions that make objects, which the API server may refuse."""
 GATES: tuple[Policy, ...] = (
     complete,
     suspend,
@@ -54,7 +57,7 @@ def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
         return _refuse_invalid(training, now)
     case = Case(observed, training.spec, training.status, settings, now)
     case = retry.forgive_edited(preflight.record_preflight(record_attempt(case)))
-    return _finish(case, choose_standing(case))
+    return _finish(case, hindered(case, choose_standing(case)))
 
 
 def choose_standing(case: Case) -> Standing:
@@ -68,6 +71,21 @@ def choose_standing(case: Case) -> Standing:
     if isinstance(source, Standing):
         return source
     return preflight.check(case, source) or retry.back_off(case) or attempt.start(case, source)
+
+
+def hindered(case: Case, standing: Standing) -> Standing:
+    """Say why what is to be made cannot be: a quota, an admission plugin, a name that is taken.
+
+    It is tried again all the same, with back-off, so that it goes on once a person has mended it.
+    """
+    obstacle = case.observed.obstacle
+    makes = any(isinstance(action, MAKING) for action in standing.actions)
+    if obstacle is None or not makes:
+        return standing
+    message = (
+        f"The cluster refuses what the training needs: {obstacle} It is tried again by itself."
+    )
+    return replace(standing, reason=Reason.POD_REJECTED, message=message)
 
 
 def _finish(case: Case, standing: Standing) -> Plan:

@@ -135,6 +135,8 @@ class Observed:
     source: Source | None = None
     folder_owner: str | None = None
     """`namespace/name` of an older training with the same checkpoint folder, if there is one."""
+    obstacle: str | None = None
+    """Why the API server refused what was last made for the training; None since it takes it."""
 
 
 @dataclass(frozen=True, slots=True)

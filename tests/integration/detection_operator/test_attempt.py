@@ -30,6 +30,28 @@ def test_an_applied_training_has_a_job_and_a_config_map_of_its_own(
     assert operator.metric('detection_operator_reconcile_errors_total{reason="Conflict"}') == 0
 
 
+def test_a_job_that_a_quota_refuses_is_told_of_and_made_once_there_is_room(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    del operator
+    quotas = scene.collection("resourcequotas")
+    none = {"count/jobs.batch": "0"}
+    scene.kube.create(quotas, {"metadata": {"name": "no-jobs"}, "spec": {"hard": none}})
+    scene.apply()
+
+    def is_told(status: dict[str, object]) -> bool:
+        ready = condition({"status": status}, "Ready") or {}
+        return ready.get("reason") == "PodRejected" and "no-jobs" in ready["message"]
+
+    found = scene.wait(is_told, "told of the quota")
+    assert found["status"]["phase"] == "Queued"
+    assert scene.jobs() == []
+    assert "PodRejected" in scene.events()
+    scene.kube.delete(f"{quotas}/no-jobs")
+    scene.wait_attempt(1)
+    scene.wait(lambda s: not is_told(s), "told of it no more")
+
+
 def test_the_users_resource_is_left_as_it_was(operator: RunningOperator, scene: Scene) -> None:
     del operator
     applied = scene.apply()

@@ -173,9 +173,16 @@ def _cause(end: End, stop: Stop | None) -> Reason:
         return end.seen
     if (disruption := outcomes.disruption_of(end.pod)) is not None:
         return disruption
-    if end.job is None or end.job.deleting:
+    return _cause_of_job(end.job) or (
+        Reason.POD_DELETED if end.pod.deleting_since is not None else said
+    )
+
+
+def _cause_of_job(job: Job | None) -> Reason | None:
+    if job is None or job.deleting:
         return Reason.JOB_DELETED
-    return Reason.POD_DELETED if end.pod.deleting_since is not None else said
+    # Only its queue suspends a Job that ran.
+    return Reason.PREEMPTED if job.suspended else None
 
 
 def _settle(case: Case, attempt: AttemptStatus, end: End) -> Case:

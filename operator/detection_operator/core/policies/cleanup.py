@@ -74,7 +74,10 @@ def _why_delete(case: Case, job: Job, *, expired: bool, old: bool) -> str:
 
 def _is_stray(case: Case, job: Job) -> bool:
     """Tell whether `job` may still run pods that nothing waits for."""
-    if job.complete or job.failed or (job.pods and all(has_ended(pod) for pod in job.pods)):
+    if job.complete or job.failed:
+        return False
+    # A suspended one is still in its queue, which would let a second trainer run.
+    if not job.suspended and job.pods and all(has_ended(pod) for pod in job.pods):
         return False
     attempt, preflight = case.attempt, case.status.preflight
     if job.attempt is not None:

@@ -20,7 +20,7 @@ from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Silence
 from detection_operator.core.actions import Plan, StartAttempt
 from detection_operator.core.state import Observed, PolicySettings
-from detection_operator.errors import ConflictError, UnavailableError
+from detection_operator.errors import ConflictError, ForbiddenError, UnavailableError
 from detection_operator.manifests import Manifests
 from tests.support.cluster_objects import (
     JOB,
@@ -186,6 +186,21 @@ async def test_an_orphan_that_ends_while_a_decision_is_written_is_not_dropped_un
     assert not scene.seen[0].orphans[0].gone
     await scene.reconciler.reconcile(TREES)
     assert scene.seen[1].orphans[0].gone
+
+
+async def test_what_the_api_refuses_to_make_is_known_to_the_next_decision() -> None:
+    scene = Scene(step_to(5, actions=(StartAttempt(1, JOB, "trainer:1"),)), status=attempt_status())
+    scene.api.failures["create", "jobs"] = ForbiddenError("POST", 403, "exceeded quota: jobs")
+    with pytest.raises(ForbiddenError):
+        await scene.reconciler.reconcile(TREES)
+    with pytest.raises(ForbiddenError):
+        await scene.reconciler.reconcile(TREES)
+    del scene.api.failures["create", "jobs"]
+    await scene.reconciler.reconcile(TREES)
+    await scene.reconciler.reconcile(TREES)
+    obstacles = [seen.obstacle for seen in scene.seen]
+    assert [bool(obstacle) for obstacle in obstacles] == [False, True, True, False]
+    assert "exceeded quota: jobs" in str(obstacles[1])
 
 
 async def test_a_worker_settles_what_succeeds() -> None:

@@ -157,6 +157,15 @@ def test_lost_node_has_pod_and_job_removed_before_the_next_attempt() -> None:
     assert start.number == 2
 
 
+def test_a_job_that_its_queue_took_back_goes_lest_it_be_let_run_again() -> None:
+    given = observed(spec(), under_way(), job(ended_pod(40), suspended=True))
+    deletion, start = actions(given)
+    assert isinstance(deletion, DeleteJob)
+    assert deletion.name == JOB
+    assert isinstance(start, StartAttempt)
+    assert start.number == 2
+
+
 def test_pod_that_is_deleted_is_looked_at_again_when_its_node_may_be_lost() -> None:
     given = observed(spec(), under_way(), job(pod(deleting_since=ago(100))))
     assert plan(given, SETTINGS, NOW).recheck_after_s == 200.0
