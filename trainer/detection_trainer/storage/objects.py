@@ -5,7 +5,7 @@ is final.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from detection_trainer.storage.local import explain_os_error
 
 _PART_BYTES = 16 * 1024 * 1024
 _PARALLEL_PARTS = 4
+_LIST_TRIES = 3
+_CUT_OFF = "response body error"
 _FULL_WORDS = ("507", "storagefull", "insufficient storage", "quotaexceeded", "insufficientspace")
 _REFUSED_WORDS = (
     "401 unauthorized", "403 forbidden", "invalidaccesskeyid", "signaturedoesnotmatch",
@@ -34,6 +36,8 @@ _REFUSED_WORDS = (
     # Where credentials are sought when none are given.
     "169.254.169.254", "metadata.google.internal",
 )  # fmt: skip
+_BAD_CERTIFICATE = "InvalidCertificate"
+"""What the TLS library says; obstore tells it in its dump alone."""
 _XML = re.compile(r"<\?xml.*", re.DOTALL)
 _XML_FACTS = re.compile(r"<(?:Code|Message)>([^<]*)<")
 _MESSAGE_LIMIT = 600
@@ -110,7 +114,17 @@ class ObjectStorage:
         """Objects do not lie on this machine."""
         del key
 
-    def _metas(self, directory: str, *, recursive: bool) -> Iterator[Any]:
+    def _metas(self, directory: str, *, recursive: bool) -> Sequence[Any]:
+        """List, again where an answer was cut off in the middle: obstore retries all but that."""
+        for _ in range(_LIST_TRIES - 1):
+            try:
+                return list(self._list_once(directory, recursive=recursive))
+            except exceptions.GenericError as error:
+                if _CUT_OFF not in str(error):
+                    raise
+        return list(self._list_once(directory, recursive=recursive))
+
+    def _list_once(self, directory: str, *, recursive: bool) -> Iterator[Any]:
         prefix = directory or None
         if recursive:
             for metas in obstore.list(self.store, prefix, chunk_size=1000):
@@ -126,6 +140,9 @@ class ObjectStorage:
         except exceptions.AlreadyExistsError as error:
             raise FileExistsError(f"{place} exists already") from error
         except FileNotFoundError as error:
+            if any(word in str(error).lower() for word in _REFUSED_WORDS):
+                # Some servers answer 404 where it is the key's owner that they do not find.
+                raise explain_object_error(error, place, doing) from error
             msg = f"{doing} {place} failed: there is no such object or bucket: check the address"
             raise NotFoundError(msg) from error
         except (exceptions.BaseError, ValueError) as error:
@@ -139,6 +156,12 @@ def explain_object_error(error: Exception, place: str, doing: str) -> TrainerErr
     lower = said.lower()
     if isinstance(error, exceptions.InvalidPathError | exceptions.NotSupportedError | ValueError):
         return InvalidConfigError(f"{what}: check the address")
+    if _BAD_CERTIFICATE in str(error):
+        return InvalidConfigError(
+            f"{what}: the server's certificate is not one that this machine trusts: put the "
+            "certificate of its authority into the Secret's key AWS_CA_BUNDLE (or name its file in "
+            "that environment variable), and address the server by a name that it is made out to"
+        )
     denied = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
     if isinstance(error, denied) or any(word in lower for word in _REFUSED_WORDS):
         return AccessDeniedError(

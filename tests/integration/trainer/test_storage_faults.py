@@ -1,0 +1,207 @@
+"""A real S3 server, and what goes wrong on the way to it: retried, then said, never believed."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detection_trainer.checkpoint import (
+    Checkpoint,
+    Snapshot,
+    committed_steps,
+    find_checkpoint,
+    uncommitted_steps,
+    write_checkpoint,
+)
+from detection_trainer.contract.spec import Place
+from detection_trainer.data.source import fetch_files, find_files
+from detection_trainer.errors import (
+    AccessDeniedError,
+    InvalidConfigError,
+    NotFoundError,
+    StorageUnavailableError,
+    TrainerError,
+)
+from detection_trainer.storage import Folder, open_folder, places
+from sandbox.object_store import keys_for
+from tests.support.runs import description
+from tests.support.s3_server import Fault, FaultyStorage, s3_server
+
+MANY_BYTES = 40_000_000
+"""Three parts of an upload."""
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as port:
+        yield port
+
+
+@pytest.fixture
+def storage(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStorage]:
+    """Give the server behind the proxy; a client gives up after two seconds of refusals."""
+    monkeypatch.setitem(places._RETRIES, "retry_timeout", timedelta(seconds=2))
+    monkeypatch.setitem(places._RETRIES, "max_retries", 3)
+    with FaultyStorage(port, tmp_path) as storage:
+        yield storage
+
+
+def save(folder: Folder, step: int, size: int = 16) -> Checkpoint:
+    weights = {"backbone/conv/kernel": np.full(size // 4, step, np.float32)}
+    state = Snapshot(step, weights, {}, dict.fromkeys(weights, "backbone"))
+    shared = description()
+    return write_checkpoint(
+        folder, state, lambda files, found: shared.manifest(state, files, found), lambda: None
+    )
+
+
+@pytest.mark.parametrize("fault", [503, "cut"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(("PUT", "partNumber=2", MANY_BYTES), id="a part of the weights"),
+        pytest.param(("POST", "uploadId=", MANY_BYTES), id="the end of an upload in parts"),
+        pytest.param(("PUT", "optimizer.safetensors", 16), id="a small file"),
+        pytest.param(("PUT", "manifest.json", 16), id="the commit"),
+    ],
+)
+def test_a_fault_that_passes_is_not_seen_and_one_that_stays_leaves_no_checkpoint(
+    storage: FaultyStorage, tmp_path: Path, fault: Fault, kind: tuple[str, str, int]
+) -> None:
+    method, part, size = kind
+    folder = storage.folder(f"s3://runs/{tmp_path.name}")
+    save(folder, 10)
+    storage.fail(fault, method, part, times=1)
+    save(folder, 20, size).verify()
+    storage.fail(fault, method, part)
+    with pytest.raises(StorageUnavailableError, match=r"writing s3://runs/.* failed: .*retries"):
+        save(folder, 30, size)
+    storage.choose = lambda _: None
+    assert committed_steps(folder) == [10, 20]
+    assert find_checkpoint(folder).step == 20
+    assert set(uncommitted_steps(folder)) <= {30}
+
+
+Use = Callable[[FaultyStorage, Path], object]
+
+
+def restore(storage: FaultyStorage, _: Path) -> None:
+    find_checkpoint(storage.folder("s3://runs/there")).load()
+
+
+def read_dataset(storage: FaultyStorage, tmp_path: Path) -> None:
+    credentials = {"s3://": storage.keys}
+    storage.folder()
+    found = find_files(Place(uri="s3://data/*.tfrecord"), credentials)
+    fetch_files(found, tmp_path / "cache")
+
+
+USES: dict[str, tuple[Use, str, str]] = {
+    "list": (lambda storage, _: committed_steps(storage.folder("s3://runs/there")), "GET", "list"),
+    "restore": (restore, "GET", "model.safetensors"),
+    "read the dataset": (read_dataset, "GET", "x.tfrecord"),
+}
+
+
+@pytest.fixture
+def there(port: int, storage: FaultyStorage) -> None:
+    del port
+    save(storage.folder("s3://runs/there"), 10, 4_000_000)
+    storage.folder("s3://data").write("x.tfrecord", bytes(4_000_000))
+
+
+@pytest.mark.usefixtures("there")
+@pytest.mark.parametrize("fault", [503, 500, "cut", "cut answer"])
+@pytest.mark.parametrize("use", USES)
+def test_reading_is_tried_again_and_then_given_up(
+    storage: FaultyStorage, tmp_path: Path, use: str, fault: Fault
+) -> None:
+    act, method, part = USES[use]
+    storage.fail(fault, method, part, times=1)
+    act(storage, tmp_path)
+    storage.fail(fault, method, part)
+    (tmp_path / "again").mkdir()
+    with pytest.raises(StorageUnavailableError, match="s3://"):
+        act(storage, tmp_path / "again")
+
+
+@pytest.mark.usefixtures("there")
+@pytest.mark.parametrize("use", [*USES, "save"])
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        pytest.param({"AWS_SECRET_ACCESS_KEY": "expired"}, AccessDeniedError, id="wrong key"),
+        pytest.param({"AWS_ACCESS_KEY_ID": "nobody"}, AccessDeniedError, id="unknown key"),
+    ],
+)
+def test_keys_that_do_not_serve_are_said_at_once(
+    storage: FaultyStorage, wrong: dict[str, str], expected: type[TrainerError], use: str
+) -> None:
+    folder = storage.folder("s3://runs/there", **wrong)
+    act: dict[str, Callable[[], object]] = {
+        "save": lambda: save(folder, 20),
+        "list": lambda: committed_steps(folder),
+        "restore": lambda: find_checkpoint(folder),
+        "read the dataset": lambda: find_files(
+            Place(uri="s3://data/*.tfrecord"), {"s3://": storage.keys}
+        ),
+    }
+    before = len(storage.seen)
+    with pytest.raises(expected, match=r"spec\.credentials"):
+        act[use]()
+    assert len(storage.seen) - before <= 3, "nothing is tried again"
+
+
+@pytest.mark.parametrize("what", ["list", "write", "read", "upload in parts"])
+def test_a_bucket_that_is_gone_is_said(storage: FaultyStorage, what: str) -> None:
+    folder = storage.folder("s3://nowhere/trees")
+    act: dict[str, Callable[[], object]] = {
+        "list": folder.list,
+        "write": lambda: folder.write("a", b"x"),
+        "read": lambda: folder.read("a"),
+        "upload in parts": lambda: folder.write("a", bytes(MANY_BYTES)),
+    }
+    with pytest.raises(NotFoundError, match=r"s3://nowhere.*check the address"):
+        act[what]()
+
+
+def test_a_marker_whose_answer_was_lost_is_no_half_thing(storage: FaultyStorage) -> None:
+    """The server has it and the client heard nothing: it fails, or finds it there."""
+    folder = storage.folder("s3://runs/markers")
+    storage.fail("cut answer", "PUT", "000001", times=1)
+    with pytest.raises((FileExistsError, StorageUnavailableError)):
+        folder.write("attempts/000001.json", b"x" * 100, create=True)
+    assert folder.read("attempts/000001.json") == b"x" * 100
+
+
+def make_certificates(folder: Path) -> None:
+    """Write an authority, and a server's certificate for 127.0.0.1 that it signed."""
+    new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    authority = ["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=a private authority"]
+    server = ["-keyout", "tls.key", "-out", "tls.pem", "-subj", "/CN=127.0.0.1", "-CA", "ca.pem",
+              "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1", "-addext",
+              "basicConstraints=critical,CA:FALSE"]  # fmt: skip
+    for words in (authority, server):
+        subprocess.run([*new, *words], check=True, capture_output=True, cwd=folder)
+
+
+def test_a_private_authority_is_trusted_where_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(places._RETRIES, "max_retries", 1)
+    make_certificates(tmp_path)
+    (tmp_path / "keys").mkdir()
+    credentials = {"s3://": tmp_path / "keys"}
+    tls = (f"--cert={tmp_path / 'tls.pem'}", f"--key={tmp_path / 'tls.key'}")
+    with s3_server(tmp_path / "s3", *tls) as port:
+        for name, value in keys_for(f"https://127.0.0.1:{port}").items():
+            (tmp_path / "keys" / name).write_text(value)
+        with pytest.raises(InvalidConfigError, match=r"certificate.*AWS_CA_BUNDLE"):
+            open_folder("s3://runs/x", credentials).write("a", b"1")
+        (tmp_path / "keys/AWS_CA_BUNDLE").write_text((tmp_path / "ca.pem").read_text())
+        folder = open_folder("s3://runs/x", credentials)
+        folder.write("a", b"1")
+        assert folder.read("a") == b"1"

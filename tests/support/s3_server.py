@@ -1,0 +1,152 @@
+"""A real S3 server on loopback, and a proxy before it that fails in the ways that storages do."""
+
+import asyncio
+import io
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from detection_trainer.storage import Folder, open_folder
+from local_cluster.binaries import S3_SERVER, ensure_binary
+from sandbox.object_store import ACCESS_KEY, BUCKETS, SECRET_KEY, keys_for
+
+Fault = int | str
+"""A status to answer with; `cut`: half of the body is taken, then the connection ends."""
+Choose = Callable[[web.Request], Fault | None]
+
+
+@contextmanager
+def s3_server(root: Path, *options: str) -> Iterator[int]:
+    """Run the server on buckets that are folders below `root`; gives its port."""
+    for bucket in BUCKETS:
+        (root / bucket).mkdir(parents=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    keys = (f"--access={ACCESS_KEY}", f"--secret={SECRET_KEY}", f"--port=127.0.0.1:{port}")
+    command = [str(ensure_binary(S3_SERVER)), *keys, *options, "posix", str(root)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            _wait_for(port, server)
+            yield port
+        finally:
+            server.kill()
+
+
+def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError("the S3 server did not come up") from None
+            threading.Event().wait(0.02)
+        else:
+            return
+
+
+@dataclass
+class FaultyStorage:
+    """Forwards to the server what `choose` does not spoil; remembers all requests."""
+
+    port: int
+    keys: Path
+    """A folder that takes the keys of the client."""
+    choose: Choose = lambda _: None
+    seen: list[str] = field(default_factory=list)
+
+    def folder(self, uri: str = "s3://runs/trees", **keys: str) -> Folder:
+        """Open a folder through the proxy, some keys other than they should be."""
+        for name, value in {**keys_for(f"http://127.0.0.1:{self.own_port}"), **keys}.items():
+            (self.keys / name).write_text(value)
+        return open_folder(uri, {"s3://": self.keys})
+
+    def fail(self, fault: Fault, method: str, part: str, times: int = 10**6) -> None:
+        """Spoil the next so many requests of this kind whose path and query hold `part`."""
+        left = [times]
+
+        def choose(request: web.Request) -> Fault | None:
+            if request.method != method or part not in request.path_qs or not left[0]:
+                return None
+            left[0] -= 1
+            return fault
+
+        self.choose = choose
+
+    def __enter__(self) -> Self:
+        """Start to serve in a thread."""
+        self._ready, self._over = threading.Event(), asyncio.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        assert self._ready.wait(60), "the proxy did not start"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(60)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with aiohttp.ClientSession(auto_decompress=False) as self._session:
+            application = web.Application(client_max_size=1 << 30)
+            application.router.add_route("*", "/{path:.*}", self._forward)
+            runner = web.AppRunner(application, shutdown_timeout=1, handler_cancellation=True)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.own_port = runner.addresses[0][1]
+            self._ready.set()
+            await self._over.wait()
+            await runner.cleanup()
+
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append(f"{request.method} {request.path_qs}")
+        fault = self.choose(request)
+        if isinstance(fault, int):
+            return web.Response(status=fault, text=f"<?xml?><Code>Made{fault}</Code>")
+        if fault == "cut":
+            await request.content.read((request.content_length or 2) // 2)
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        url = f"http://127.0.0.1:{self.port}{request.raw_path}"
+        # Host as it came: it is signed.
+        headers = {k: v for k, v in request.headers.items() if k != "Transfer-Encoding"}
+        body = io.BytesIO(await request.read())
+        async with self._session.request(
+            request.method, URL(url, encoded=True), headers=headers, data=body
+        ) as answer:
+            if fault == "cut answer":
+                return await _cut(request, answer)
+            passed = {k: v for k, v in answer.headers.items() if k != "Transfer-Encoding"}
+            if request.method == "HEAD":
+                told = web.StreamResponse(status=answer.status, headers=passed)
+                await told.prepare(request)
+                return told
+            passed.pop("Content-Length", None)
+            return web.Response(status=answer.status, headers=passed, body=await answer.read())
+
+
+async def _cut(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Tell half of the answer, nothing of one without a body, and end the connection."""
+    told, data = (
+        web.StreamResponse(status=answer.status, headers=answer.headers),
+        await answer.read(),
+    )
+    if data:
+        await told.prepare(request)
+        await told.write(data[: len(data) // 2])
+    assert request.transport is not None
+    request.transport.abort()
+    return told
