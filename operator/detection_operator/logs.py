@@ -50,6 +50,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **about_of(record),
         }
+        if decision := getattr(record, "decision", None):
+            line["decision"] = decision
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)

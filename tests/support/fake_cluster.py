@@ -63,7 +63,8 @@ class FakeCluster(Client):
         self._ask("list", resource, fields or labels)
         self.while_listing.get(resource.plural, lambda: None)()
         for (plural, place, _), body in list(self.objects.items()):
-            if plural == resource.plural and namespace in (None, place):
+            here = plural == resource.plural and namespace in (None, place)
+            if here and _has_fields(body, fields):
                 yield copy.deepcopy(body)
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
@@ -119,3 +120,15 @@ class FakeCluster(Client):
         failure = self.failures.get((verb, resource.plural))
         if failure is not None:
             raise failure
+
+
+def _has_fields(body: Object, fields: str) -> bool:
+    """Tell whether `body` has all of a field selector `a.b=c,d=e`; absent ones match."""
+    for field in filter(None, fields.split(",")):
+        path, _, wanted = field.partition("=")
+        found: object = body
+        for segment in path.split("."):
+            found = found.get(segment) if isinstance(found, dict) else None
+        if found not in (None, wanted):
+            return False
+    return True

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster.apply import Applier
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.gather import Gathered, Gatherer
@@ -17,6 +16,7 @@ from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.resources import Key
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Telemetry
+from detection_operator.cluster.trace import decision_of, is_worth_telling, said_by
 from detection_operator.core.actions import Plan
 from detection_operator.core.state import Observed, PolicySettings, Training
 from detection_operator.errors import (
@@ -125,8 +125,8 @@ class Reconciler:
             except NotFoundError:
                 await self._writer.refresh(key)
                 return None
-            if wrote:
-                _log_change(key, training.status, plan.status)
+            if wrote or plan.actions:
+                _log_decision(key, known, plan)
             await self._apply(key, replace(known.training, status=plan.status), plan)
             return self._recheck(key, gathered, plan)
         msg = f"the status changed under each of {MAX_CONFLICTS} decisions"
@@ -148,11 +148,11 @@ class Reconciler:
         return min((delay for delay in wanted if delay is not None), default=None)
 
 
-def _log_change(key: Key, old: Status, new: Status) -> None:
-    ready = next((c for c in new.conditions if c.type == "Ready"), None)
-    attempt = new.current_attempt.number if new.current_attempt else None
-    what = f"{ready.reason}: {ready.message}" if ready else ""
-    if old.phase != new.phase:
-        logger.info("%s -> %s; %s", old.phase, new.phase, what, extra=about(key, attempt=attempt))
-    else:
-        logger.debug("status written; %s", what, extra=about(key, attempt=attempt))
+def _log_decision(key: Key, observed: Observed, plan: Plan) -> None:
+    before, attempt = observed.training.status, plan.status.current_attempt
+    if not is_worth_telling(before, plan):
+        return
+    phase, reason, message = said_by(plan.status)
+    extra = about(key, attempt=attempt.number if attempt else None)
+    extra["decision"] = decision_of(observed, plan)
+    logger.info("%s -> %s; %s: %s", before.phase, phase, reason, message, extra=extra)

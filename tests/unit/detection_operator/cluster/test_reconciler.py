@@ -1,6 +1,7 @@
 """The worker's loop: status first, conflicts decided again, no failure ends it."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,8 +20,10 @@ from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, Key
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Silence
 from detection_operator.core.actions import Plan, StartAttempt
+from detection_operator.core.plan import plan
 from detection_operator.core.state import Observed, PolicySettings
 from detection_operator.errors import ConflictError, ForbiddenError, UnavailableError
+from detection_operator.logs import JsonFormatter
 from detection_operator.manifests import Manifests
 from tests.support.cluster_objects import (
     JOB,
@@ -201,6 +204,24 @@ async def test_what_the_api_refuses_to_make_is_known_to_the_next_decision() -> N
     obstacles = [seen.obstacle for seen in scene.seen]
     assert [bool(obstacle) for obstacle in obstacles] == [False, True, True, False]
     assert "exceeded quota: jobs" in str(obstacles[1])
+
+
+async def test_each_decision_that_is_new_is_logged_with_what_it_rested_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
+    with caplog.at_level("INFO", "detection_operator.cluster.reconciler"):
+        await scene.reconciler.reconcile(TREES)
+        await scene.reconciler.reconcile(TREES)
+        await scene.reconciler.reconcile(TREES)
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    told = [line for line in lines if "decision" in line]
+    assert [line["decision"]["reason"] for line in told] == ["AttemptCreated", "Queued"]
+    assert told[0]["name"] == "trees"
+    assert told[0]["decision"]["actions"] == [f"StartAttempt {JOB}"]
+    assert told[0]["decision"]["inputs"]["generation"] == 1
+    assert "jobs" not in told[0]["decision"]["inputs"], "it had none"
+    assert told[1]["decision"]["inputs"]["jobs"] == [f"{JOB}: under way"]
 
 
 async def test_a_worker_settles_what_succeeds() -> None:

@@ -1,0 +1,69 @@
+"""What a decision rested on and what it came to, for the log: answers "why did it do that".
+
+The reconciler logs it for a decision that acts or says something new, and for no other.
+"""
+
+from typing import Any
+
+from detection_operator.api.v1alpha1 import Status
+from detection_operator.core.actions import Action, Plan
+from detection_operator.core.case import has_ended
+from detection_operator.core.state import Job, Observed, Pod
+
+
+def said_by(status: Status) -> tuple[str, str, str]:
+    """Return phase, reason and message of a status; empty words where it has none yet."""
+    ready = next((c for c in status.conditions if c.type == "Ready"), None)
+    return (status.phase, ready.reason, ready.message) if ready else (status.phase, "", "")
+
+
+def is_worth_telling(before: Status, plan: Plan) -> bool:
+    """Tell whether a plan acts, or stands otherwise than the status before it."""
+    return bool(plan.actions) or said_by(before) != said_by(plan.status)
+
+
+def decision_of(observed: Observed, plan: Plan) -> dict[str, Any]:
+    """Return the inputs of a decision in short, what it does, and when it looks again."""
+    training, (phase, reason, _) = observed.training, said_by(plan.status)
+    spec = training.spec
+    inputs = {
+        "generation": training.generation,
+        "phase": training.status.phase,
+        "steps": spec.steps if spec else None,
+        "suspend": spec.suspend if spec else None,
+        "invalid": training.invalid or None,
+        "jobs": [_of_job(job) for job in observed.jobs],
+        "orphans": [_of_pod(pod) for pod in observed.orphans],
+        "source": observed.source.name if observed.source else None,
+        "folderOwner": observed.folder_owner,
+        "obstacle": observed.obstacle,
+    }
+    return {
+        "inputs": {key: value for key, value in inputs.items() if value not in (None, [], "")},
+        "phase": phase,
+        "reason": reason,
+        "actions": [_of_action(action) for action in plan.actions],
+        "recheckAfterSeconds": plan.recheck_after_s,
+    }
+
+
+def _of_job(job: Job) -> str:
+    flags = ("complete", "failed", "suspended", "deleting", "rejected")
+    shown = [flag for flag in flags if getattr(job, flag)] or ["under way"]
+    return f"{job.name}: {', '.join([*shown, *map(_of_pod, job.pods)])}"
+
+
+def _of_pod(pod: Pod) -> str:
+    words = [f"pod {pod.name} {pod.phase.value}"]
+    waits = pod.unschedulable or pod.waiting
+    words += [f"waits for {waits.reason}"] if waits and not has_ended(pod) else []
+    words += [f"disrupted by {pod.disruption.reason}"] if pod.disruption else []
+    words += [f"exit code {pod.termination.exit_code}"] if pod.termination else []
+    words += ["deleting"] if pod.deleting_since else []
+    return " ".join([*words, *(["gone"] if pod.gone else [])])
+
+
+def _of_action(action: Action) -> str:
+    name = getattr(action, "job_name", None) or getattr(action, "name", "")
+    why = getattr(action, "why", "")
+    return f"{type(action).__name__} {name}" + (f": {why}" if why else "")
