@@ -5,6 +5,8 @@ from detection_operator.api.v1alpha1 import GROUP
 LABEL_TRAINING = f"{GROUP}/training"
 LABEL_TRAINING_UID = f"{GROUP}/training-uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
+"""The Job controller's, on the pods of several workers."""
 LABEL_ROLE = f"{GROUP}/role"
 ROLE_TRAINER = "trainer"
 ROLE_PREFLIGHT = "preflight"
@@ -25,6 +27,11 @@ def short_uid(uid: str) -> str:
 def attempt_name(training: str, uid: str, attempt: int) -> str:
     """Return the name of the Job and the ConfigMap of one attempt: at most 63 characters."""
     return f"{training}-{short_uid(uid)}-{attempt}"
+
+
+def service_name(training: str, uid: str) -> str:
+    """Return the name of the Service by which the workers of a training find each other."""
+    return f"{training}-{short_uid(uid)}"
 
 
 def preflight_name(training: str, uid: str, generation: int) -> str:

@@ -90,6 +90,7 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
     "with its storage away": (_cause(ended_pod(71)), Reason.STORAGE_UNAVAILABLE),
     "with its storage full": (_cause(ended_pod(74)), Reason.STORAGE_FULL),
     "fenced by a later attempt": (_cause(ended_pod(73)), Reason.SUPERSEDED),
+    "with another worker lost": (_cause(ended_pod(76)), Reason.PEER_LOST),
     "with its document edited": (_cause(ended_pod(75)), Reason.CONFIG_CHANGED),
     "unable to start": (_cause(ended_pod(128, reason="StartError")), Reason.START_FAILED),
     "with a command that is not there": (_cause(ended_pod(127)), Reason.START_FAILED),

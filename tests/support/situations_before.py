@@ -324,9 +324,6 @@ REFUSALS: Situations = {
         Reason.INVALID_SPEC,
         "steps: must be above 0",
     ),
-    "several workers are not supported": Situation(
-        observed(spec(workers=2)), Phase.REFUSED, Reason.NOT_SUPPORTED, "workers: 1"
-    ),
     "steps beyond a schedule that ends at 0 refuse": Situation(
         observed(spec(optimizer=ZERO)), Phase.REFUSED, Reason.LEARNING_RATE_ZERO, "Restart"
     ),

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from detection_trainer.cluster import require_cluster
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
 from detection_trainer.contract.spec import TrainingSpec, config_digest
 from detection_trainer.contract.training import Training
 from detection_trainer.cycles import choose_cycles
-from detection_trainer.errors import InvalidConfigError
 from detection_trainer.exports import export_checkpoint, export_folder, list_exports
+from detection_trainer.meeting import Decision, gather_all
 from detection_trainer.options import Options
 from detection_trainer.outcome import outcome_of
 from detection_trainer.ownership import Fence, claim_folder, raise_fence
@@ -46,6 +47,12 @@ class Attempt:
         """What is to be trained."""
         return self.training.spec
 
+    @property
+    def subject(self) -> str:
+        """What all workers must agree to train."""
+        identity, digest = self.training.identity, config_digest(self.spec)
+        return f"{identity.namespace}/{identity.name} to step {self.spec.steps}, {digest[:19]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
@@ -63,11 +70,17 @@ def run_attempt(attempt: Attempt) -> Outcome:
         TrainerError: the attempt fails; its class says how.
         StopRequested: asked to stop; what was trained is committed.
     """
-    refuse_unsupported(attempt.spec)
+    cluster = attempt.options.cluster
+    require_cluster(attempt.spec, cluster)
+    if not cluster.is_chief:
+        from detection_trainer.follower import follow  # noqa: PLC0415 - TensorFlow, as below
+
+        return follow(attempt)
     beginning = begin(attempt)
     reached = step_reached(attempt.spec, beginning)
     if reached is not None:
         outcome = _report_reached(attempt, beginning, reached)
+        gather_all(cluster, attempt.subject, Decision(done=outcome.message))
     else:
         # TensorFlow takes seconds to import; nothing above needs it.
         from detection_trainer.session import run_session  # noqa: PLC0415
@@ -102,20 +115,6 @@ def begin(attempt: Attempt) -> Beginning:
     if isinstance(start, Resume):
         attempt.reporter.skipped(start.skipped)
     return Beginning(store=store, fence=fence, start=start)
-
-
-def refuse_unsupported(spec: TrainingSpec) -> None:
-    """Refuse what this version does not do.
-
-    Raises:
-        InvalidConfigError: more than one worker is asked for.
-    """
-    if spec.workers > 1:
-        msg = (
-            f"workers {spec.workers}: this version trains with one worker; set workers to 1 (the "
-            "batch size is that of all workers together, so the result stays the same)"
-        )
-        raise InvalidConfigError(msg)
 
 
 def step_reached(spec: TrainingSpec, beginning: Beginning) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from detection_trainer.checkpoint import Checkpoint
 from detection_trainer.contract.report import Step
-from detection_trainer.contract.spec import EarlyStopping
+from detection_trainer.contract.spec import EarlyStopping, TrainingSpec
 from detection_trainer.manifest import Patience
 
 
@@ -21,6 +21,17 @@ def go_on_counting(spec: EarlyStopping | None, target: Step, resumed: Checkpoint
         # A manifest is written before its step is evaluated.
         before.judge(resumed.step, resumed.metrics)
     return EarlyStop(spec, target, before.patience)
+
+
+def is_judged(spec: TrainingSpec, step: Step, start: Step) -> bool:
+    """Tell whether the run may end at `step`, so that all its workers must agree there.
+
+    An attempt that begins at `start` may find that its run had ended.
+    """
+    if spec.early_stopping is None:
+        return False
+    period = spec.evaluation.every_steps
+    return step == start or (period is not None and step % period == 0)
 
 
 class EarlyStop:

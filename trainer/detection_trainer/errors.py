@@ -95,3 +95,9 @@ class SupersededError(TrainerError):
     """A later attempt has taken over the folder."""
 
     exit_code = ExitCode.SUPERSEDED
+
+
+class PeerLostError(TrainerError):
+    """Another worker of the training ended or did not come; the attempt ends for all."""
+
+    exit_code = ExitCode.PEER_LOST

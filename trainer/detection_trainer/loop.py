@@ -14,12 +14,12 @@ from typing import Any, Protocol
 from detection_trainer.checkpoint import Snapshot
 from detection_trainer.contract.schedule import Cycle, learning_rate
 from detection_trainer.contract.spec import TrainingSpec
-from detection_trainer.early_stopping import EarlyStop
+from detection_trainer.early_stopping import EarlyStop, is_judged
 from detection_trainer.errors import NonFiniteLossError
 from detection_trainer.fence_watch import FenceWatch
 from detection_trainer.progress import Reporter
 from detection_trainer.saver import Saver
-from detection_trainer.stop import StopSignal
+from detection_trainer.stop import Stop
 from detection_trainer.store import CheckpointStore
 
 REPORT_PERIOD_S = 5.0
@@ -49,12 +49,14 @@ class Surroundings:
     saver: Saver
     store: CheckpointStore
     reporter: Reporter
-    stop: StopSignal
+    stop: Stop
     watch: FenceWatch
     early_stop: EarlyStop | None = None
     report_period_s: float = REPORT_PERIOD_S
     clock: Callable[[], float] = time.monotonic
     """Monotonic, in seconds."""
+    agree: Callable[[float], float] = float
+    """Returns the sum of what all workers say; alone, what this one says."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class TrainingLoop:
         self._update, self._spec, self._cycles = update, spec, list(cycles)
         self._saver, self._store = surroundings.saver, surroundings.store
         self._reporter, self._stop = surroundings.reporter, surroundings.stop
+        self._agree = surroundings.agree
         self._watch, self._evaluate = surroundings.watch, evaluate
         self._period_s, self._clock = surroundings.report_period_s, surroundings.clock
 
@@ -111,7 +114,7 @@ class TrainingLoop:
         self._evaluate_if_due(start)
         iterator, step = iter(batches), start
         meter = _Meter(self._clock(), start)
-        while step < self._spec.steps and not self._early_stop.is_over:
+        while step < self._spec.steps and not self._is_over(step, start):
             if self._stop.requested:
                 self._save_now(step)
                 self._stop.raise_if_requested()
@@ -131,6 +134,12 @@ class TrainingLoop:
         self._saver.drain()
         self._reporter.update(step=step)
         return step
+
+    def _is_over(self, step: int, start: int) -> bool:
+        over = self._early_stop.is_over
+        if not is_judged(self._spec, step, start):
+            return over
+        return self._agree(float(over)) > 0
 
     def _train_one(self, batches: Iterator[Batch], step: int, meter: _Meter) -> Mapping[str, Any]:
         began = self._clock()

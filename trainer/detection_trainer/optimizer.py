@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from detection_trainer import replicas
 from detection_trainer.contract.spec import Optimizer
 from detection_trainer.manifest import AVERAGE
 
@@ -96,7 +97,7 @@ class SlotOptimizer:
             self._decay(variable, rate)
             self._move_one(index, variable, gradient, rate, step)
         self._average(step)
-        self._iteration.assign_add(1)
+        replicas.assign(self._iteration, self._iteration + 1)
         return tf.constant(0)
 
     def _regularised(self, variable: tf.Variable, gradient: Any) -> Any:
@@ -107,7 +108,7 @@ class SlotOptimizer:
 
     def _decay(self, variable: tf.Variable, rate: Any) -> None:
         if self._spec.name == "adamw" and self._is_decayed(variable):
-            variable.assign_sub(variable * (rate * self._spec.weight_decay))
+            replicas.assign(variable, variable - variable * (rate * self._spec.weight_decay))
 
     def _is_decayed(self, variable: tf.Variable) -> bool:
         """Kernels alone: no biases, scales and offsets."""
@@ -117,7 +118,8 @@ class SlotOptimizer:
         """Move the averages; the first steps count more, as with `num_updates` in TensorFlow's."""
         decay = tf.minimum(self._spec.moving_average_decay or 0.0, step / (step + 9.0))
         for path, average in self.averages.items():
-            average.assign_add((self._trainable[path] - average) * (1.0 - decay))
+            moved = average + (self._trainable[path] - average) * (1.0 - decay)
+            replicas.assign(average, moved)
 
     def _move_one(
         self, index: int, variable: tf.Variable, gradient: Any, rate: Any, step: Any
@@ -167,8 +169,8 @@ class _LossScale:
         good = tf.where(finite, self.good_steps + 1, 0)
         grows = good >= LOSS_SCALE_GROWTH_STEPS
         factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)
-        self.value.assign(tf.maximum(self.value * factor, 1.0))
-        self.good_steps.assign(tf.where(grows, tf.zeros_like(good), good))
+        replicas.assign(self.value, tf.maximum(self.value * factor, 1.0))
+        replicas.assign(self.good_steps, tf.where(grows, tf.zeros_like(good), good))
 
 
 def _zeros(variables: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from detection_trainer.cluster import Cluster
 from detection_trainer.contract import runtime
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import ConfigChangedError, InvalidConfigError
@@ -26,6 +27,7 @@ class Options:
     cache_dir: Path | None = None
     report_period_s: float = 5.0
     metrics_port: int | None = None
+    cluster: Cluster = field(default_factory=Cluster)
 
     def checkpoint_folder(self, spec: TrainingSpec) -> str:
         """Return the URI of the run's folder.

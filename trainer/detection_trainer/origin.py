@@ -1,10 +1,8 @@
 """Puts an attempt's first state in place: resumed, continued, restored or fresh."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from detection_trainer.attempt import Beginning
+from detection_trainer.attempt import Attempt
 from detection_trainer.checkpoint import Checkpoint
 from detection_trainer.continuation import continued, require_continuable
 from detection_trainer.contract.report import Restored
@@ -15,7 +13,7 @@ from detection_trainer.odapi import continuation as odapi
 from detection_trainer.odapi.checkpoint import ODAPIWeights
 from detection_trainer.restore import restore, weights_digest
 from detection_trainer.sources import find_run, open_weights
-from detection_trainer.start import Continue, Restore, Resume, Scratch
+from detection_trainer.start import Continue, Restore, Resume, Scratch, Start
 from detection_trainer.store import CheckpointStore
 from detection_trainer.training_step import TrainingStep
 
@@ -34,22 +32,23 @@ class Origin:
 
 
 def take_origin(
-    beginning: Beginning,
-    spec: TrainingSpec,
+    start: Start,
+    store: CheckpointStore,
+    attempt: Attempt,
     classes: list[str],
     update: TrainingStep,
-    credentials: Mapping[str, Path],
 ) -> Origin:
-    """Put the state that the beginning names in place of `update`'s.
+    """Put the state that `start` names in place of `update`'s.
 
     Raises:
         RestoreRefusedError: the source does not fit; nothing was assigned.
         CheckpointMissingError: a source is damaged, or of another format.
         NotFoundError: there is no source.
     """
-    match beginning.start:
+    spec, credentials = attempt.spec, attempt.options.credentials
+    match start:
         case Resume(step=step):
-            checkpoint = _own(beginning.store, step)
+            checkpoint = _own(store, step)
             return _go_on(checkpoint, spec, update, checkpoint.manifest.restored, checkpoint)
         case Continue(uri=uri):
             found = find_run(uri, credentials, spec.model)

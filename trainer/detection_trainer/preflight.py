@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from detection_trainer.attempt import refuse_unsupported
 from detection_trainer.checkpoint import list_checkpoints
 from detection_trainer.continuation import continued, require_continuable
 from detection_trainer.contract.base import Contract, Digest
@@ -111,7 +110,6 @@ def run_preflight(training: Training, options: Options, cache_dir: Path) -> Pref
         TrainerError: the first thing that would end an attempt, in the run's own words.
     """
     spec = training.spec
-    refuse_unsupported(spec)
     classes = load_classes(spec.dataset, options.credentials)
     folder = open_folder(options.checkpoint_folder(spec), options.credentials)
     standing = _look_at_folder(folder, training)

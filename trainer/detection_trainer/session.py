@@ -22,6 +22,7 @@ from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.data.label_map import load_classes
 from detection_trainer.data.pipeline import explained, training_batches
 from detection_trainer.describe import RunDescription
+from detection_trainer.distribution import ALONE, Distribution, losing_peers, start_distribution
 from detection_trainer.early_stopping import EarlyStop, go_on_counting
 from detection_trainer.environment import prepare_tensorflow
 from detection_trainer.errors import DataInvalidError, TrainerError
@@ -30,10 +31,13 @@ from detection_trainer.events import EventLog
 from detection_trainer.fence_watch import FenceWatch
 from detection_trainer.loop import Evaluate, Surroundings, TrainingLoop
 from detection_trainer.manifest import Environment, Manifest
+from detection_trainer.meeting import Decision, gather_all
 from detection_trainer.models import build_detector
 from detection_trainer.origin import Origin, take_origin
 from detection_trainer.outcome import early_outcome, outcome_of
+from detection_trainer.restore import weights_digest
 from detection_trainer.saver import Saver
+from detection_trainer.start import Resume
 from detection_trainer.training_step import TrainingStep
 
 
@@ -46,6 +50,15 @@ class Data:
     validation: Dataset | None
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run computes with, beside its state."""
+
+    data: Data
+    distribution: Distribution
+    environment: Environment
+
+
 def run_session(attempt: Attempt, beginning: Beginning) -> Outcome:
     """Train to the target, evaluate and save; returns the outcome of that.
 
@@ -56,9 +69,21 @@ def run_session(attempt: Attempt, beginning: Beginning) -> Outcome:
     spec = attempt.spec
     environment = prepare_tensorflow(spec)
     data = open_data(attempt)
-    update = build_update(spec, len(data.classes))
-    credentials = attempt.options.credentials
-    origin = take_origin(beginning, spec, data.classes, update, credentials)
+    cluster, start = attempt.options.cluster, beginning.start
+    step = start.step if isinstance(start, Resume) else None
+    gather_all(cluster, attempt.subject, Decision(step=step))
+    with losing_peers(cluster, attempt.stop):
+        distribution = start_distribution(spec, cluster, attempt.stop)
+        environment = environment.model_copy(update={"world_size": distribution.replicas})
+        parts = Parts(data, distribution, environment)
+        return _train(attempt, beginning, parts)
+
+
+def _train(attempt: Attempt, beginning: Beginning, parts: Parts) -> Outcome:
+    spec, data, distribution = attempt.spec, parts.data, parts.distribution
+    update = build_update(spec, len(data.classes), distribution)
+    origin = take_origin(beginning.start, beginning.store, attempt, data.classes, update)
+    require_same_state(distribution, data.train, update.snapshot(origin.step))
     if origin.resumed is not None:
         require_same_data(origin.resumed, data.train)
     evaluator = None
@@ -75,14 +100,13 @@ def run_session(attempt: Attempt, beginning: Beginning) -> Outcome:
     early_stop = EarlyStop(spec.early_stopping, spec.steps, None)
     if origin.resumed is not None:
         early_stop = go_on_counting(spec.early_stopping, spec.steps, origin.resumed)
-    session = _Session(
-        attempt, beginning, data, update, origin, environment, evaluator, events, early_stop
-    )
+    session = _Session(attempt, beginning, parts, update, origin, evaluator, events, early_stop)
     session.tell_origin()
     if origin.resumed is None:
         # From here on every attempt is alike, and the source may vanish.
         session.commit(update.snapshot(origin.step))
-    return session.train()
+    with distribution.ending_together():
+        return session.train()
 
 
 def open_data(attempt: Attempt) -> Data:
@@ -141,11 +165,25 @@ def require_same_data(source: Checkpoint, dataset: Dataset) -> None:
         raise DataInvalidError(msg)
 
 
-def build_update(spec: TrainingSpec, num_classes: int) -> TrainingStep:
+def require_same_state(distribution: Distribution, dataset: Dataset, state: Snapshot) -> None:
+    """Let all workers find that they train one model on the same records.
+
+    Raises:
+        PeerLostError: they do not.
+    """
+    if distribution.cluster.size > 1:
+        distribution.require_same("records", dataset.digest)
+        distribution.require_same("state", weights_digest({**state.weights, **state.optimizer}))
+
+
+def build_update(
+    spec: TrainingSpec, num_classes: int, distribution: Distribution = ALONE
+) -> TrainingStep:
     """Build detector and optimizer; fresh weights are a pure function of the seed."""
     keras.utils.set_random_seed(spec.seed)
-    detector = build_detector(spec.model, num_classes, freeze=spec.freeze, seed=spec.seed)
-    return TrainingStep(detector, spec)
+    with distribution.scope():
+        detector = build_detector(spec.model, num_classes, freeze=spec.freeze, seed=spec.seed)
+        return TrainingStep(detector, spec, distribution)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +192,9 @@ class _Session:
 
     attempt: Attempt
     beginning: Beginning
-    data: Data
+    parts: Parts
     update: TrainingStep
     origin: Origin
-    environment: Environment
     evaluator: Evaluator | None
     events: EventLog
     early_stop: EarlyStop
@@ -170,17 +207,19 @@ class _Session:
             saver=saver,
             store=self.beginning.store,
             reporter=self.attempt.reporter,
-            stop=self.attempt.stop,
+            stop=self.parts.distribution,
             watch=watch,
             early_stop=self.early_stop,
+            agree=self.parts.distribution.agree,
             report_period_s=self.attempt.options.report_period_s,
         )
-        evaluate = self._evaluation()
+        evaluate, distribution = self._evaluation(), self.parts.distribution
         loop = TrainingLoop(self.update, spec, self.origin.cycles, surroundings, evaluate)
         step = self.origin.step
         try:
-            train = self.data.train
-            reached = loop.run(step, explained(training_batches(train, spec, step), train))
+            train = self.parts.data.train
+            batches = training_batches(train, spec, step, distribution.shard)
+            reached = loop.run(step, explained(batches, train))
         finally:
             watch.close()
             saver.close()
@@ -222,10 +261,10 @@ class _Session:
             identity=self.attempt.training.identity,
             spec=self.attempt.spec,
             attempt=self.beginning.fence.attempt,
-            classes=self.data.classes,
+            classes=self.parts.data.classes,
             cycles=self.origin.cycles,
-            environment=self.environment,
-            dataset_digest=self.data.train.digest,
+            environment=self.parts.environment,
+            dataset_digest=self.parts.data.train.digest,
             restored=self.origin.restored,
             clock=self.attempt.clock,
             patience=self.early_stop.patience,
@@ -237,7 +276,7 @@ class _Session:
         reporter.update(
             step=origin.step,
             resumed_from_step=origin.step,
-            classes=self.data.classes,
+            classes=self.parts.data.classes,
             cycles=origin.cycles,
             restored=origin.restored,
             metrics={} if origin.resumed is None else origin.resumed.record.metrics,
@@ -252,7 +291,7 @@ class _Session:
         extension = describe_extension(self.attempt.spec, before.cycles, origin.cycles, origin.step)
         if extension is not None:
             console.say("extended", extension, step=origin.step)
-        changed = before.environment.differences(self.environment)
+        changed = before.environment.differences(self.parts.environment)
         if changed:
             message = f"the bits may differ from an uninterrupted run: {'; '.join(changed)}"
             console.say("environmentChanged", message)

@@ -7,10 +7,25 @@ then on it only asks, and the loop answers between two steps. A second SIGINT en
 import signal
 import threading
 from types import FrameType
+from typing import Protocol
 
 
 class StopRequested(BaseException):
     """The process was asked to stop; derives as KeyboardInterrupt does, so that nothing eats it."""
+
+
+class Stop(Protocol):
+    """What the loop asks before each step."""
+
+    @property
+    def requested(self) -> bool:
+        """Whether to stop now."""
+
+    def raise_if_requested(self) -> None:
+        """Raise StopRequested where that is so."""
+
+    def only_ask(self) -> None:
+        """Let no signal interrupt from now on."""
 
 
 class StopSignal:

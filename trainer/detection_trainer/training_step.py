@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from detection_trainer import replicas
 from detection_trainer.checkpoint import Arrays, Snapshot
 from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.distribution import ALONE, Distribution
 from detection_trainer.errors import CheckpointMissingError
 from detection_trainer.models.detector import Detector
 from detection_trainer.models.losses import detection_loss
@@ -25,26 +27,37 @@ _NEVER = -1
 class TrainingStep:
     """Detector and optimizer, and the function that moves both by one step."""
 
-    def __init__(self, detector: Detector, spec: TrainingSpec) -> None:
-        """Make a zeroed optimizer for the detector's trainable variables."""
-        self.detector = detector
+    def __init__(
+        self, detector: Detector, spec: TrainingSpec, distribution: Distribution = ALONE
+    ) -> None:
+        """Make a zeroed optimizer for the detector's trainable variables.
+
+        Several replicas are to be made within the distribution's scope.
+        """
+        self.detector, self._distribution = detector, distribution
         trainable = {path: v.value for path, v in detector.trainable_by_path.items()}
         half = spec.model.precision == "mixed_float16"
         self.optimizer = SlotOptimizer(spec.optimizer, trainable, scale_loss=half)
         self._first_bad_step = tf.Variable(_NEVER, dtype=tf.int64, trainable=False)
-        self._graph = tf.function(self._update, autograph=False, jit_compile=False)
+        self._graph = tf.function(self._update_all, autograph=False, jit_compile=False)
 
     def __call__(self, batch: tuple[Any, Any, Any], rate: float, step: int) -> dict[str, Any]:
         """Move the weights from `step` to `step + 1`; returns scalar losses, still on the device.
 
         Args:
-            batch: images float32 [B,S,S,3], boxes float32 [B,N,4], classes integer [B,N].
+            batch: images float32 [B,S,S,3], boxes float32 [B,N,4], classes integer [B,N]; of
+                several workers each brings its own rows of the global batch.
             rate: the learning rate of this update.
             step: of the state before it.
         """
+        distribution = self._distribution
         losses: dict[str, Any] = self._graph(
-            *batch, tf.constant(rate, tf.float32), tf.constant(step, tf.int64)
+            *distribution.spread(batch),
+            tf.constant(rate, tf.float32),
+            tf.constant(step, tf.int64),
+            tf.constant(distribution.wants_stop(), tf.float32),
         )
+        distribution.hear(losses.pop("stops"))
         return losses
 
     def first_bad_step(self) -> int | None:
@@ -93,19 +106,27 @@ class TrainingStep:
             for path, variable in variables.items():
                 variable.assign(arrays[path])
 
-    def _update(self, images: Any, boxes: Any, classes: Any, rate: Any, step: Any) -> Any:
+    def _update_all(self, *arguments: Any) -> Any:
+        return self._distribution.run(self._update, arguments)
+
+    def _update(  # noqa: PLR0913, PLR0917 - what a graph takes
+        self, images: Any, boxes: Any, classes: Any, rate: Any, step: Any, stop: Any
+    ) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.optimizer.trainable)
             outputs = self.detector(images, training=True)
             targets = assign_targets(self.detector, boxes, classes)
-            losses = detection_loss(self.detector, outputs, targets)
+            positives = replicas.total(targets.positives)
+            losses = detection_loss(self.detector, outputs, targets, positives)
             objective = self.optimizer.scaled(losses["loss"])
         gradients = tape.gradient(objective, self.optimizer.trainable)
+        # What each replica has is its share; the one reduction is here, before clipping.
+        gradients, losses, stops = replicas.total((gradients, losses, stop))
         norm = self.optimizer.apply(gradients, rate)
         finite = tf.math.is_finite(losses["loss"]) & tf.math.is_finite(norm)
         bad = ~finite & (self._first_bad_step < 0)
-        self._first_bad_step.assign(tf.where(bad, step + 1, self._first_bad_step))
-        return losses
+        replicas.assign(self._first_bad_step, tf.where(bad, step + 1, self._first_bad_step))
+        return {**losses, "stops": stops}
 
 
 def _read(variable: Any) -> np.ndarray[Any, Any]:

@@ -92,7 +92,6 @@ class Reason(StrEnum):
     SOURCE_HAS_NO_CHECKPOINT = "SourceHasNoCheckpoint"
     LEARNING_RATE_ZERO = "LearningRateZero"
     STORAGE_IN_USE = "StorageInUse"
-    NOT_SUPPORTED = "NotSupported"
     # Ended badly, named after the trainer's exit codes where it said so
     INVALID_CONFIG = "InvalidConfig"
     DATA_INVALID = "DataInvalid"
@@ -116,6 +115,7 @@ class Reason(StrEnum):
     STORAGE_FULL = "StorageFull"
     SUPERSEDED = "Superseded"
     CONFIG_CHANGED = "ConfigChanged"
+    PEER_LOST = "PeerLost"
     START_FAILED = "StartFailed"
     REPORT_MISSING = "ReportMissing"
     UNEXPECTED = "Unexpected"
@@ -172,7 +172,6 @@ REASON_HELP: dict[Reason, str] = {
     "optimizer.schedule.onExtend: Restart, or a finalFraction above 0.",
     Reason.STORAGE_IN_USE: "The checkpoint folder belongs to another training: choose another in "
     "spec.checkpoints.storage.",
-    Reason.NOT_SUPPORTED: "This version cannot do what the spec asks for: the message says what.",
     Reason.INVALID_CONFIG: "The trainer cannot run this spec: correct the fields that the message "
     "names.",
     Reason.DATA_INVALID: "Correct the files that the message names, or raise "
@@ -206,6 +205,8 @@ REASON_HELP: dict[Reason, str] = {
     Reason.STORAGE_UNAVAILABLE: "The storage did not answer: check its address and its health.",
     Reason.STORAGE_FULL: "The storage is full: make room, or lower checkpoints.keepLast.",
     Reason.SUPERSEDED: "A later attempt owned the folder already; the next one takes over.",
+    Reason.PEER_LOST: "Another worker ended or did not come, and so the attempt ended for "
+    "all: the next one starts them together.",
     Reason.CONFIG_CHANGED: "The attempt's ConfigMap was edited by hand; the next attempt gets its "
     "own.",
     Reason.START_FAILED: "The container could not be started: the message names the Secret, "

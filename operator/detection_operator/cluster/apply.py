@@ -18,6 +18,7 @@ from detection_operator.cluster.resources import (
     CONFIG_MAPS,
     JOBS,
     PODS,
+    SERVICES,
     Object,
     Resource,
     controller_of,
@@ -55,6 +56,9 @@ class Manifests(Protocol):
 
     def config_map(self, training: Training, action: StartAttempt | StartPreflight) -> Object:
         """Return the ConfigMap that the pods of the Job mount."""
+
+    def service(self, training: Training, action: StartAttempt | StartPreflight) -> Object | None:
+        """Return the Service of several workers; None where there is one."""
 
     def job(self, training: Training, action: StartAttempt | StartPreflight) -> Object:
         """Return the Job."""
@@ -123,6 +127,8 @@ class Applier:
     async def _start(self, training: Training, action: StartAttempt | StartPreflight) -> None:
         config_map = self._manifests.config_map(training, action)
         await self._ensure_config_map(training, config_map)
+        if (service := self._manifests.service(training, action)) is not None:
+            await self._ensure(SERVICES, training, service)
         job = self._manifests.job(training, action)
         found = await self._ensure(JOBS, training, job)
         if "deletionTimestamp" in found["metadata"]:

@@ -84,7 +84,7 @@ class Gatherer:
         job = next((r for r in self._cache.jobs(uid) if r.job.name == attempt.job_name), None)
         if job is None:
             await self._look_up_job(namespace, attempt.job_name)
-        elif (job.job.failed or job.job.complete) and not self._pods_of(job):
+        elif (job.job.failed or job.job.complete) and len(self._pods_of(job)) < job.job.workers:
             labels = f"{names.LABEL_TRAINING_UID}={uid},{names.LABEL_ATTEMPT}={attempt.number}"
             async for pod in self._client.items(PODS, namespace, labels=labels):
                 self._cache.apply(PODS, pod)
@@ -153,7 +153,8 @@ class Gatherer:
 
 def _lacks_pod(job: Job) -> bool:
     ended = job.complete or job.failed
-    return not (job.pods or ended or job.suspended or job.deleting)
+    lacks = len(job.pods) < job.workers
+    return lacks and not (ended or job.suspended or job.deleting)
 
 
 def _is_held_up(pod: Pod) -> bool:

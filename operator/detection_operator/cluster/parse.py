@@ -117,6 +117,7 @@ def parse_job(body: Object) -> Job:
         name=metadata["name"],
         uid=metadata["uid"],
         created_at=parse_time(metadata.get("creationTimestamp")) or BORN,
+        workers=int(body.get("spec", {}).get("parallelism") or 1),
         attempt=parse_attempt(metadata.get("labels") or {}),
         complete="Complete" in conditions,
         failed="Failed" in conditions,
@@ -134,6 +135,12 @@ def parse_attempt(labels: Object) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def parse_index(labels: Object) -> int:
+    """Return which worker a pod is; 0 where there is one."""
+    text = str(labels.get(names.LABEL_INDEX, ""))
+    return int(text) if text.isdigit() else 0
+
+
 def parse_pod(body: Object) -> Pod:
     """Return a pod as its status tells of it."""
     metadata, status = body["metadata"], body.get("status") or {}
@@ -145,6 +152,7 @@ def parse_pod(body: Object) -> Pod:
         name=metadata["name"],
         uid=metadata["uid"],
         job_name=controller_of(body).get("name", ""),
+        index=parse_index(metadata.get("labels") or {}),
         phase=PodPhase(status.get("phase") or "Pending"),
         node=(body.get("spec") or {}).get("nodeName", ""),
         deleting_since=parse_time(metadata.get("deletionTimestamp")),

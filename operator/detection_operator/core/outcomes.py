@@ -6,6 +6,7 @@ pod` alike. Called by the policies that judge attempts and preflights.
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -76,6 +77,27 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
         message=clip(message, MAX_MESSAGE),
         finished_at=finished_at,
     )
+
+
+def blamed(pods: Sequence[Pod], now: datetime) -> Pod:
+    """Return the pod that ended an attempt: of several workers the others only followed it.
+
+    An error that another attempt would meet again comes before what the cluster did, and that
+    before what one worker died of; a saved or completed one speaks as the chief does.
+    """
+
+    def order(pod: Pod) -> tuple[int, int, datetime]:
+        outcome = outcome_of_pod(pod, now)
+        finished = outcome.finished_at or now
+        if verdict(outcome) is Verdict.PERMANENT:
+            return 0, 0, finished
+        if disruption_of(pod) is not None:
+            return 1, 0, finished
+        if verdict(outcome) is Verdict.RETRYABLE and outcome.reason != Reason.PEER_LOST:
+            return 2, 0, finished
+        return (4 if outcome.reason == Reason.PEER_LOST else 3), pod.index, finished
+
+    return min(pods, key=order)
 
 
 def outcome_of_job(job: Job, now: datetime) -> OutcomeStatus:

@@ -19,7 +19,6 @@ from detection_operator.core.policies.completion import complete
 from detection_operator.core.policies.deadline import fail_over_deadline
 from detection_operator.core.policies.refusal import (
     refuse_shared_folder,
-    refuse_unsupported,
     refuse_zero_rate,
 )
 from detection_operator.core.policies.stop import stop
@@ -37,7 +36,6 @@ GATES: tuple[Policy, ...] = (
     fail_for_good,
     fail_over_deadline,
     retry.give_up,
-    refuse_unsupported,
     refuse_zero_rate,
     refuse_shared_folder,
 )

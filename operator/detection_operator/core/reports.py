@@ -39,7 +39,7 @@ def apply_report(status: Status, report: Report, now: datetime) -> Status:
     merged = attempt.model_copy(
         update={
             "sequence": report.sequence,
-            "started_at": attempt.started_at or now.replace(microsecond=0),
+            "started_at": attempt.started_at or _started(report, now),
             "last_step": max(attempt.last_step, _step_told(report)),
             "resumed_from_step": _first(attempt.resumed_from_step, report.resumed_from_step),
             "outcome": outcome_status(report.outcome) if report.outcome else attempt.outcome,
@@ -56,6 +56,11 @@ def apply_report(status: Status, report: Report, now: datetime) -> Status:
         **_checkpoints(report),
     }
     return _complete_interruptions(status.model_copy(update=changes), merged)
+
+
+def _started(report: Report, now: datetime) -> datetime | None:
+    """Return when the attempt began, by a report: before it knows its step it waits for peers."""
+    return None if report.resumed_from_step is None else now.replace(microsecond=0)
 
 
 def _step_told(report: Report) -> int:

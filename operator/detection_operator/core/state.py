@@ -74,6 +74,8 @@ class Pod:
     uid: str
     job_name: str
     phase: PodPhase
+    index: int = 0
+    """Which worker; 0 is the chief, whose word is that of all."""
     node: str = ""
     deleting_since: datetime | None = None
     """metadata.deletionTimestamp: when its grace period ends."""
@@ -101,6 +103,8 @@ class Job:
     created_at: datetime
     attempt: int | None
     """None for a preflight Job."""
+    workers: int = 1
+    """How many pods it has at once."""
     complete: bool = False
     failed: bool = False
     failure_reason: str = ""

@@ -8,6 +8,7 @@ from detection_operator.core.state import PolicySettings, Training
 from detection_operator.manifests.claim import build_claim
 from detection_operator.manifests.config_map import build_config_map
 from detection_operator.manifests.job import build_attempt_job, build_preflight_job
+from detection_operator.manifests.service import build_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,13 @@ class Manifests:
     ) -> dict[str, Any]:
         """Return the ConfigMap that the pods of the Job mount; both have one name."""
         return build_config_map(training, action.job_name, action.source)
+
+    def service(
+        self, training: Training, action: StartAttempt | StartPreflight
+    ) -> dict[str, Any] | None:
+        """Return the Service of several workers; None where there is one."""
+        several = training.spec is not None and training.spec.workers > 1
+        return build_service(training) if several and isinstance(action, StartAttempt) else None
 
     def job(self, training: Training, action: StartAttempt | StartPreflight) -> dict[str, Any]:
         """Return the Job."""

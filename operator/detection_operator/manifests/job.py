@@ -1,6 +1,7 @@
-"""Builds the Jobs of attempts and preflights: one pod, never restarted, each failure told apart.
+"""Builds the Jobs of attempts and preflights: pods never restarted, each failure told apart.
 
 `backoffLimit: 0` and `podReplacementPolicy: Failed`: the operator alone decides on another pod.
+Of several workers the first that fails ends the Job for all.
 """
 
 from typing import Any
@@ -45,6 +46,7 @@ def build_attempt_job(training: Training, action: StartAttempt, settings: Policy
         source=action.source,
         holds_claim=True,
         reports=True,
+        workers=spec.workers,
     )
     job = _job(training, run, build_pod(training, spec, run, settings))
     if (queue := training.labels.get(names.QUEUE_LABEL)) is not None:
@@ -103,9 +105,9 @@ def _job(training: Training, run: Run, pod: Object) -> Object:
             "ownerReferences": [owner_reference(training.identity)],
         },
         "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            "completionMode": "NonIndexed",
+            "completions": run.workers,
+            "parallelism": run.workers,
+            "completionMode": "Indexed" if run.workers > 1 else "NonIndexed",
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},

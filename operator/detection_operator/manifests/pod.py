@@ -14,6 +14,7 @@ from detection_operator.core.actions import RestoreFrom
 from detection_operator.core.case import checkpoint_claim
 from detection_operator.core.state import PolicySettings, Training
 from detection_operator.manifests.config_map import FILE, config_text, text_digest
+from detection_operator.manifests.service import PORT, worker_environment
 from detection_trainer.contract import runtime
 
 Object = dict[str, Any]
@@ -44,6 +45,8 @@ class Run:
     holds_claim: bool
     """Whether checkpoints lie on the claim; else an empty folder stands for a claim not made."""
     reports: bool
+    workers: int = 1
+    """How many pods the Job has at once."""
 
 
 def build_pod(training: Training, spec: Spec, run: Run, settings: PolicySettings) -> Object:
@@ -60,6 +63,8 @@ def build_pod(training: Training, spec: Spec, run: Run, settings: PolicySettings
         "volumes": [*volumes, *template.volumes],
         **_scheduling(template),
     }
+    if run.workers > 1:
+        pod["subdomain"] = names.service_name(training.identity.name, training.identity.uid)
     metadata: Object = {"labels": {**template.labels, **run.labels}}
     if template.annotations:
         metadata["annotations"] = dict(template.annotations)
@@ -113,6 +118,8 @@ def _container(
     }
     if run.reports:
         container["ports"] = [{"name": "metrics", "containerPort": runtime.DEFAULT_METRICS_PORT}]
+    if run.workers > 1:
+        container["ports"].append({"name": "workers", "containerPort": PORT})
     if template.env_from:
         container["envFrom"] = list(template.env_from)
     return container
@@ -139,8 +146,11 @@ def _environment(
     if spec.credentials:
         places = {c.uri_prefix: _credentials_path(n) for n, c in enumerate(spec.credentials)}
         contract[runtime.CREDENTIALS] = json.dumps(places, sort_keys=True)
-    said = [entry for entry in spec.pod_template.env if entry.get("name") not in contract]
-    ours = [{"name": name, "value": value} for name, value in sorted(contract.items())]
+    ours: list[Object] = [{"name": name, "value": contract[name]} for name in sorted(contract)]
+    if run.workers > 1:
+        ours += worker_environment(training.identity, run.name, run.workers)
+    taken = {entry["name"] for entry in ours}
+    said = [entry for entry in spec.pod_template.env if entry.get("name") not in taken]
     if all(entry.get("name") != "HOME" for entry in said):
         ours.insert(0, {"name": "HOME", "value": "/tmp"})  # noqa: S108 - the pod's own emptyDir
     return [*said, *ours]

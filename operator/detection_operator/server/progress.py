@@ -58,7 +58,7 @@ class ProgressEndpoint:
         try:
             pod = await self._authorize(request, key)
             report = await _read_report(request)
-            _check_attempt(pod, report)
+            _check_speaker(pod, report)
             written = await self._reports.take(key, pod.training_uid, report)
         except RefusedError as refusal:
             return self._refuse(key, refusal)
@@ -153,7 +153,10 @@ def _token(request: web.Request) -> str:
     return token.strip()
 
 
-def _check_attempt(pod: PodRecord, report: Report) -> None:
+def _check_speaker(pod: PodRecord, report: Report) -> None:
+    if pod.pod.index > 0:
+        msg = f"this pod is worker {pod.pod.index}: the chief, worker 0, reports for all"
+        raise RefusedError(HTTPStatus.FORBIDDEN, "not_the_chief", msg)
     if report.attempt != pod.attempt:
         msg = f"this pod is of attempt {pod.attempt}, the report of {report.attempt}"
         raise RefusedError(HTTPStatus.FORBIDDEN, "other_attempt", msg)

@@ -230,7 +230,6 @@ def a_file_in_place_of_the_folder(place: Path) -> None:
             NotFoundError,
             "expected a checkpoint",
         ),
-        (None, {"workers": 2}, InvalidConfigError, "one worker"),
         (
             None,
             {"checkpoints": {"storage": {"volumeClaim": {"claimName": "c"}}}},
@@ -249,7 +248,6 @@ def a_file_in_place_of_the_folder(place: Path) -> None:
         "a folder that cannot be made",
         "a reference that nobody resolved",
         "no source",
-        "several workers",
         "a claim that is nowhere mounted",
     ],
 )

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from detection_trainer.attempt import Attempt, run_attempt
+from detection_trainer.cluster import VARIABLE, parse_cluster
 from detection_trainer.commands.places import add_credentials, add_variables, place_uri
 from detection_trainer.console import Console, open_console
 from detection_trainer.contract import runtime
@@ -19,6 +20,7 @@ from detection_trainer.errors import InvalidConfigError
 from detection_trainer.metrics_port import MetricsPort
 from detection_trainer.options import (
     Options,
+    environment_value,
     parse_credentials,
     require_unchanged,
 )
@@ -104,12 +106,13 @@ def parse_options(arguments: argparse.Namespace) -> Options:
         cache_dir=arguments.cache_dir,
         report_period_s=arguments.report_period,
         metrics_port=_number(arguments.metrics_port, "--metrics-port"),
+        cluster=parse_cluster(environment_value(VARIABLE)),
     )
 
 
 def _train(arguments: argparse.Namespace, reporter: Reporter, stop: StopSignal) -> Outcome:
     options = parse_options(arguments)
-    if options.report_url is not None:
+    if options.report_url is not None and options.cluster.is_chief:
         tell = partial(_tell_connection, reporter.console)
         reporter.connect(ReportClient(options.report_url, options.report_token_file, tell))
     if options.metrics_port is not None:

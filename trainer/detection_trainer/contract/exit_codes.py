@@ -38,6 +38,7 @@ class ExitCode(IntEnum):
     SUPERSEDED = 73
     STORAGE_FULL = 74
     CONFIG_CHANGED = 75
+    PEER_LOST = 76
 
     @property
     def reason(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from detection_trainer import replicas
 from detection_trainer.contract.model import BatchNorm as BatchNormSpec
 
 HE_NORMAL = keras.initializers.HeNormal
@@ -37,6 +38,8 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras 
             msg = "BatchNorm takes no mask: images are dense"
             raise ValueError(msg)
         updates = bool(training and self.trainable)
+        if updates and replicas.count() > 1:
+            return self._synchronized(inputs)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs,
             scale=tf.convert_to_tensor(self.gamma),
@@ -51,9 +54,24 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras 
             self._move(self.moving_variance, variance)
         return outputs
 
+    def _synchronized(self, inputs: Any) -> Any:
+        """Normalise by the statistics of all replicas' inputs together, all of one size."""
+        images = tf.cast(inputs, tf.float32)
+        own_mean, own_variance = tf.nn.moments(images, (0, 1, 2))
+        means, variances = tf.unstack(replicas.gather(tf.stack([own_mean, own_variance])), axis=1)
+        mean = tf.reduce_mean(means, 0)
+        variance = tf.reduce_mean(variances, 0) + tf.reduce_mean(tf.square(means - mean), 0)
+        count = tf.cast(tf.size(images) // tf.size(mean) * replicas.count(), tf.float32)
+        self._move(self.moving_mean, mean)
+        self._move(self.moving_variance, variance * (count / tf.maximum(count - 1.0, 1.0)))
+        gamma, beta = (tf.cast(v, tf.float32) for v in (self.gamma, self.beta))
+        scale = gamma * tf.math.rsqrt(variance + self.epsilon)
+        return tf.cast((images - mean) * scale + beta, inputs.dtype)
+
     def _move(self, statistic: keras.Variable, value: Any) -> None:
         old = tf.convert_to_tensor(statistic)
-        statistic.assign(old * self.momentum + value * (1.0 - self.momentum))
+        moved = old * self.momentum + value * (1.0 - self.momentum)
+        replicas.assign(statistic.value, moved)
 
 
 class Dropout(keras.layers.Dropout):  # type: ignore[misc] # Keras ships no types

@@ -52,10 +52,12 @@ def _record_start(case: Case) -> Case:
     attempt = case.attempt
     if attempt is None or attempt.started_at is not None:
         return case
-    starts = [pod.running_since for pod in case.pods(attempt.job_name) if pod.running_since]
-    if not starts:
+    pods, job = case.pods(attempt.job_name), case.job(attempt.job_name)
+    starts = [pod.running_since for pod in pods if pod.running_since]
+    if len(starts) < (job.workers if job is not None else 1):
+        # It starts with the last of its workers.
         return case
-    started = attempt.model_copy(update={"started_at": min(starts).replace(microsecond=0)})
+    started = attempt.model_copy(update={"started_at": max(starts).replace(microsecond=0)})
     return case.amended(current_attempt=started)
 
 
@@ -65,6 +67,8 @@ def _hear_last_report(case: Case) -> Case:
     if attempt is None:
         return case
     for pod in case.pods(attempt.job_name):
+        if pod.index > 0:
+            continue
         left = pod.termination and outcomes.parse_last_report(pod.termination.message)
         if left:
             return replace(case, status=apply_report(case.status, left, case.now))
@@ -78,12 +82,18 @@ def _end_of(case: Case, attempt: AttemptStatus) -> End | None:
     if lost := [pod for pod in alive if is_lost(case, pod)]:
         return _lost(case, lost[0])
     if alive:
-        return _unpullable(case, attempt, alive[0])
-    if pods:
-        return _ended_pod(case, attempt, job, pods[0])
+        ends = (_unpullable(case, attempt, pod) for pod in alive)
+        return next((end for end in ends if end is not None), None)
+    if pods and (job is None or _are_all(job, pods)):
+        return _ended_pod(case, attempt, job, outcomes.blamed(pods, case.stamp))
     if job is not None:
         return _ended_job(case, attempt, job)
     return _without_job(case, attempt)
+
+
+def _are_all(job: Job, pods: tuple[Pod, ...]) -> bool:
+    """Tell whether no other pod of `job` may come: each failure ends it for all workers."""
+    return len(pods) >= job.workers or job.failed or job.complete or job.deleting
 
 
 def is_lost(case: Case, pod: Pod) -> bool:
@@ -104,8 +114,6 @@ def _lost(case: Case, pod: Pod) -> End:
 
 
 def _unpullable(case: Case, attempt: AttemptStatus, pod: Pod) -> End | None:
-    if attempt.started_at is not None:
-        return None
     problem = image_pull.give_up(pod, attempt.image, case.settings, case.now)
     if problem is None:
         return None
@@ -149,8 +157,9 @@ def _told(attempt: AttemptStatus, status: Status, seen: OutcomeStatus) -> Outcom
     the storage and reports.
     """
     finished_at = seen.finished_at.replace(microsecond=0) if seen.finished_at else None
-    if attempt.outcome is not None:
-        return attempt.outcome.model_copy(update={"finished_at": finished_at})
+    said = attempt.outcome
+    if said is not None and (said.reason != Reason.PEER_LOST or seen.reason == Reason.PEER_LOST):
+        return said.model_copy(update={"finished_at": finished_at})
     seen = seen.model_copy(update={"finished_at": finished_at})
     if outcomes.verdict(seen) is not Verdict.COMPLETE or status.step >= attempt.target_steps:
         return seen

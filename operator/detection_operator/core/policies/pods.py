@@ -1,6 +1,6 @@
 """What a pod of an attempt or a preflight waits for, in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detection_operator.api.conditions import Reason
 from detection_operator.core.case import Case, has_ended
@@ -20,15 +20,30 @@ class Wait:
 
 
 def first_alive(pods: tuple[Pod, ...]) -> Pod | None:
-    """Return the pod whose container may still run; one that is not being deleted comes first."""
+    """Return the pod to speak of, of those whose container may still run.
+
+    One that is not being deleted comes first; of several workers one that all others wait for.
+    """
     alive = [pod for pod in pods if not has_ended(pod)]
-    return min(alive, key=lambda pod: pod.deleting_since is not None, default=None)
+
+    def order(pod: Pod) -> tuple[bool, bool, int]:
+        return pod.deleting_since is not None, pod.running_since is not None, pod.index
+
+    return min(alive, key=order, default=None)
 
 
 def wait_of(case: Case, job: Job, pod: Pod | None) -> Wait | None:
     """Return what the Job's pod waits for; None once its container runs."""
-    if pod is None:
+    if pod is None or job.rejected:
         return _wait_for_pod(job)
+    wait = _wait_of_pod(case, pod)
+    if wait is None or job.workers == 1:
+        return wait
+    others = f"Worker {pod.index} of {job.workers} holds the others up: {wait.message}"
+    return replace(wait, message=others)
+
+
+def _wait_of_pod(case: Case, pod: Pod) -> Wait | None:
     if pod.running_since is not None:
         return None
     if pod.unschedulable is not None:

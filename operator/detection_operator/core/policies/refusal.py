@@ -6,17 +6,6 @@ from detection_operator.core.case import Case, Standing, newest_step
 from detection_trainer.contract.schedule import first_cycles, zero_rate_from
 
 
-def refuse_unsupported(case: Case) -> Standing | None:
-    """Refuse what this version cannot do."""
-    if case.spec.workers == 1:
-        return None
-    message = (
-        f"spec.workers is {case.spec.workers}; this version trains with one worker on one GPU: set "
-        "workers: 1."
-    )
-    return Standing(Phase.REFUSED, Reason.NOT_SUPPORTED, message)
-
-
 def refuse_zero_rate(case: Case) -> Standing | None:
     """Refuse steps that would train at a learning rate of 0."""
     spec, schedule = case.spec, case.status.schedule or _carried(case)

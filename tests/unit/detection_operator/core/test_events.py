@@ -7,6 +7,7 @@ from detection_operator.core.events import events_between
 from detection_operator.core.plan import plan
 from detection_trainer.contract.report import SkippedCheckpoint, VariableCounts
 from tests.support.observations import NOW, SETTINGS, ago, attempt, checkpoint, observed, spec
+from tests.support.situations_before import ZERO
 
 COUNTS = VariableCounts(restored=3, fresh=1)
 CUT = Interruption(attempt=1, time=ago(9), reason="Evicted", message="m", last_reported_step=9)
@@ -95,9 +96,10 @@ def test_events(before: Status, after: Status, told: list[tuple[str, str, str]])
 
 
 def test_refusal_is_told_once_and_again_when_it_changes() -> None:
-    first = plan(observed(spec(workers=2)), SETTINGS, NOW)
-    assert [(e.type, e.reason) for e in first.events] == [("Warning", "NotSupported")]
-    same = plan(observed(spec(workers=2), first.status), SETTINGS, NOW)
+    zero = spec(optimizer=ZERO)
+    first = plan(observed(zero), SETTINGS, NOW)
+    assert [(e.type, e.reason) for e in first.events] == [("Warning", "LearningRateZero")]
+    same = plan(observed(zero, first.status), SETTINGS, NOW)
     assert same.events == ()
     other = plan(observed(spec(), first.status, folder_owner="vision/oaks"), SETTINGS, NOW)
     assert [event.reason for event in other.events] == ["StorageInUse"]

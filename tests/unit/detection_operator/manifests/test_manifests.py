@@ -9,9 +9,12 @@ import pytest
 from detection_operator import names
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import RestoreFrom, StartAttempt, StartPreflight
+from detection_operator.manifests import Manifests
 from detection_operator.manifests.claim import build_claim
 from detection_operator.manifests.config_map import build_config_map, config_text, text_digest
 from detection_operator.manifests.job import build_attempt_job, build_preflight_job
+from detection_operator.manifests.service import INDEX_VARIABLE, build_service
+from detection_trainer.cluster import parse_cluster
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.training import parse_training
@@ -219,3 +222,43 @@ def test_source_on_a_claim_is_mounted_read_only() -> None:
     mounts = job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
     (mount,) = [m for m in mounts if m["name"] == "detection-source"]
     assert (mount["mountPath"], mount["readOnly"]) == ("/sources/coco", True)
+
+
+PAIR = training(spec(workers=2))
+
+
+def test_several_workers_know_each_other_and_their_own_place() -> None:
+    job = build_attempt_job(PAIR, ATTEMPT, SETTINGS)
+    assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (2, 2)
+    assert job["spec"]["completionMode"] == "Indexed"
+    service = build_service(PAIR)
+    pod = job["spec"]["template"]["spec"]
+    assert pod["subdomain"] == service["metadata"]["name"] == "trees-5f2c8a1b"
+    (container,) = pod["containers"]
+    env = container["env"]
+    assert [e["name"] for e in env[-2:]] == [INDEX_VARIABLE, "TF_CONFIG"], "it must stand before"
+    assert "job-completion-index" in env[-2]["valueFrom"]["fieldRef"]["fieldPath"]
+    for index in (0, 1):
+        cluster = parse_cluster(env[-1]["value"].replace(f"$({INDEX_VARIABLE})", str(index)))
+        assert cluster.index == index
+        assert cluster.addresses == (
+            "trees-5f2c8a1b-1-0.trees-5f2c8a1b.vision.svc:2222",
+            "trees-5f2c8a1b-1-1.trees-5f2c8a1b.vision.svc:2222",
+        )
+    selector = service["spec"]["selector"]
+    assert selector.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == (
+        "None",
+        True,
+    )
+    assert len(f"{names.attempt_name('a' * 40, UID, 10**6)}-1023") <= 63
+
+
+def test_one_worker_and_a_preflight_have_no_service() -> None:
+    build = Manifests(SETTINGS)
+    assert build.service(training(spec()), ATTEMPT) is None
+    assert build.service(PAIR, CHECKING) is None
+    assert build.service(PAIR, ATTEMPT) == build_service(PAIR)
+    check = build_preflight_job(PAIR, CHECKING, SETTINGS)
+    assert check["spec"]["completions"] == 1
+    assert "TF_CONFIG" not in environment(check)

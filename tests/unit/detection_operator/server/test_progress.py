@@ -171,6 +171,13 @@ async def test_a_pod_whose_job_is_anothers_says_nothing_here(scene: Scene) -> No
     assert await refused(scene, token=token) == (403, "other_training")
 
 
+async def test_a_worker_that_is_not_the_chief_does_not_report(scene: Scene) -> None:
+    other = pod(uid="uid-pod-2", name="trees-1-1")
+    other["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = "1"
+    scene.cache.apply(PODS, other)
+    assert await refused(scene, token=SIGNER.sign(pod_uid="uid-pod-2")) == (403, "not_the_chief")
+
+
 async def test_a_pod_that_is_no_trainers_says_nothing_here(scene: Scene) -> None:
     stranger = pod(uid="uid-web", ownerReferences=[])
     scene.api.put(PODS, stranger)

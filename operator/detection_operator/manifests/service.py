@@ -1,0 +1,55 @@
+"""Builds what lets the workers of one training find each other: a headless Service, and TF_CONFIG.
+
+The Job controller gives pod i of an Indexed Job the host name `<job>-<i>`; with the Service as its
+subdomain that is an address. It is published before the pod is ready, since nobody is before all
+have met.
+"""
+
+import json
+from typing import Any
+
+from detection_operator import names
+from detection_operator.core.state import Identity, Training
+from detection_operator.manifests.owner import labels, owner_reference
+
+PORT = 2222
+"""As TensorFlow's own examples have it."""
+INDEX_VARIABLE = "WORKER_INDEX"
+
+
+def build_service(training: Training) -> dict[str, Any]:
+    """Return the Service; it serves all attempts and goes with the training."""
+    identity = training.identity
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": names.service_name(identity.name, identity.uid),
+            "namespace": identity.namespace,
+            "labels": labels(identity),
+            "ownerReferences": [owner_reference(identity)],
+        },
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {
+                names.LABEL_TRAINING_UID: identity.uid,
+                names.LABEL_ROLE: names.ROLE_TRAINER,
+            },
+            "ports": [{"name": "workers", "port": PORT}],
+        },
+    }
+
+
+def worker_environment(identity: Identity, job_name: str, workers: int) -> list[dict[str, Any]]:
+    """Return the variables by which a pod of `job_name` knows the others and its own place."""
+    service = names.service_name(identity.name, identity.uid)
+    hosts = [f"{job_name}-{i}.{service}.{identity.namespace}.svc:{PORT}" for i in range(workers)]
+    # The kubelet puts the index in: a variable may name one that stands before it.
+    task = f'{{"type": "worker", "index": $({INDEX_VARIABLE})}}'
+    config = f'{{"cluster": {{"worker": {json.dumps(hosts)}}}, "task": {task}}}'
+    index = {"fieldRef": {"fieldPath": f"metadata.labels['{names.LABEL_INDEX}']"}}
+    return [
+        {"name": INDEX_VARIABLE, "valueFrom": index},
+        {"name": "TF_CONFIG", "value": config},
+    ]

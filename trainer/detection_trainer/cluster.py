@@ -1,0 +1,79 @@
+"""The workers of one training, as `TF_CONFIG` names them; knows nothing of TensorFlow."""
+
+import json
+from dataclasses import dataclass
+
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.errors import InvalidConfigError
+
+VARIABLE = "TF_CONFIG"
+_EXAMPLE = (
+    '{"cluster": {"worker": ["host-0:2222", "host-1:2222"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Who takes part, and which of them this process is."""
+
+    addresses: tuple[str, ...] = ("",)
+    """`host:port` of each worker, the chief's first."""
+    index: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return len(self.addresses)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker saves, evaluates and reports for all."""
+        return self.index == 0
+
+
+def parse_cluster(text: str | None) -> Cluster:
+    """Read `TF_CONFIG`; without it there is one worker.
+
+    Raises:
+        InvalidConfigError: it is not a cluster of workers alone.
+    """
+    if not text:
+        return Cluster()
+    try:
+        document = json.loads(text)
+        cluster, task = document["cluster"], document["task"]
+        addresses, index = tuple(cluster["worker"]), int(task["index"])
+        holds = set(cluster) == {"worker"} and task["type"] == "worker"
+        holds = holds and 0 <= index < len(addresses) and all(map(_is_address, addresses))
+    except (ValueError, TypeError, KeyError):
+        holds = False
+    if not holds:
+        msg = (
+            f"{VARIABLE}: expected the addresses of workers and this one's index, as {_EXAMPLE}; "
+            f"received {text[:300]!r}"
+        )
+        raise InvalidConfigError(msg)
+    return Cluster(addresses, index)
+
+
+def require_cluster(spec: TrainingSpec, cluster: Cluster) -> None:
+    """Compare `workers` with those that take part.
+
+    Raises:
+        InvalidConfigError: they are not as many.
+    """
+    if spec.workers != cluster.size:
+        msg = (
+            f"workers {spec.workers}: expected as many addresses in {VARIABLE}; received "
+            f"{cluster.size}: start {spec.workers} processes, each with {VARIABLE}, or set "
+            "workers to 1 (the batch size is that of all workers together)"
+        )
+        raise InvalidConfigError(msg)
+
+
+def _is_address(text: object) -> bool:
+    if not isinstance(text, str):
+        return False
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdigit()
