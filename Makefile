@@ -88,6 +88,10 @@ lock: venv ## resolve the locks again from pyproject.toml
 bench-operator: venv ## the operator at 10,000 trainings, into docs/benchmarks.md (BENCH=--trainings=500 for less)
 	$(BIN)/python -m benchmarks.operator $(or $(BENCH),--record)
 
+.PHONY: chaos-operator
+chaos-operator: venv ## a storm of faults over 200 trainings, judged by the audit log (CHAOS="--seed 7" to repeat one)
+	$(BIN)/python -m chaos $(CHAOS)
+
 .PHONY: cluster-up
 cluster-up: ## start the local cluster and load this checkout's images
 	$(PYTHON) -m local_cluster up

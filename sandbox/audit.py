@@ -44,7 +44,7 @@ def _entry(event: Object) -> Entry:
     # The name of what is created may be known by its answer alone.
     name = about.get("name") or (body.get("metadata") or {}).get("name", "")
     return Entry(
-        time=event["stageTimestamp"],
+        time=event["requestReceivedTimestamp"],
         verb=event["verb"],
         resource=resource,
         namespace=about.get("namespace", ""),

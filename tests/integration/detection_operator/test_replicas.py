@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.api_proxy import ApiProxy
 from tests.integration.detection_operator.test_process import free_port, is_ready
-from tests.support.api_proxy import ApiProxy
 from tests.support.operator_fixtures import Scene, environment, last_word, report, saved
 from tests.support.running_operator import RunningOperator
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from detection_operator.program import EndedError
-from tests.support.api_proxy import ApiProxy
+from sandbox.api_proxy import ApiProxy
 from tests.support.operator_fixtures import Scene, environment, report, saved
 from tests.support.running_operator import RunningOperator
 

@@ -8,7 +8,7 @@ from sandbox.audit import read_audit
 def event(**changes: Any) -> dict[str, Any]:
     return {
         "stage": "ResponseComplete",
-        "stageTimestamp": "2026-11-26T10:00:00.000001Z",
+        "requestReceivedTimestamp": "2026-11-26T10:00:00.000001Z",
         "verb": "create",
         "userAgent": "detection-operator",
         "objectRef": {"resource": "jobs", "namespace": "vision"},

@@ -5,6 +5,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,14 +18,19 @@ from kubernetes.aio.client.rest import RESTClientObject
 
 Object = dict[str, Any]
 Refuse = Callable[[str, bool], int]
+CUT = -1
+START_S = 60.0
 
 
 class ApiProxy:
     """Runs in a thread of its own; reached without TLS or credentials by `kubeconfig`."""
 
     def __init__(self, upstream: Path | None, folder: Path) -> None:
+        """Stand before the API server of `upstream`; write a kubeconfig into `folder`."""
         self.kubeconfig = folder / "proxied-kubeconfig"
         self.seen: Counter[tuple[str, bool]] = Counter()
+        self.delay_s = 0.0
+        """How much later than it could each answer comes."""
         self._upstream = upstream
         self._refuse: Refuse = lambda _plural, _watch: 0
         self._watches: dict[asyncio.Queue[Object], str] = {}
@@ -35,16 +41,23 @@ class ApiProxy:
         )
 
     def __enter__(self) -> Self:
+        """Start it.
+
+        Raises:
+            TimeoutError: it does not start.
+        """
         self._thread.start()
-        assert self._ready.wait(20), "the proxy did not start"
+        if not self._ready.wait(START_S):
+            raise TimeoutError(f"the proxy did not start in {START_S:.0f} s")
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End it."""
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(20)
 
     def refuse(self, how: Refuse) -> None:
-        """Answer with the status that `how(plural, is_watch)` says; 0: forward."""
+        """Answer with the status that `how(plural, is_watch)` says; 0: forward, CUT: hang up."""
         self._refuse = how
 
     def interrupt_watches(self, error: Object | None = None, plural: str = "") -> None:
@@ -93,7 +106,12 @@ class ApiProxy:
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         plural, watch = request.path.rsplit("/", 1)[-1], "watch" in request.query
         self.seen[plural, watch] += 1
+        await asyncio.sleep(self.delay_s)
         refused = self._refuse(plural, watch)
+        if refused == CUT and request.transport is not None:
+            request.transport.abort()
+        if refused == CUT:
+            return web.Response(status=503)
         if refused:
             status = {"kind": "Status", "code": refused, "message": "as the test says"}
             return web.json_response(status, status=refused)
@@ -106,10 +124,20 @@ class ApiProxy:
             headers["Authorization"] = token
         url = self._configuration.host + request.path_qs
         body = await request.read() or None
+        try:
+            return await self._ask(request, url, headers, body)
+        except aiohttp.ClientError as error:
+            status = {"kind": "Status", "code": 503, "message": f"no API server: {error}"}
+            return web.json_response(status, status=503)
+
+    async def _ask(
+        self, request: web.Request, url: str, headers: dict[str, str], body: bytes | None
+    ) -> web.StreamResponse:
+        plural, watch = request.path.rsplit("/", 1)[-1], "watch" in request.query
         async with self._session.request(
             request.method, url, headers=headers, data=body, timeout=aiohttp.ClientTimeout()
         ) as answer:
-            if watch and answer.status == 200:
+            if watch and answer.status == HTTPStatus.OK:
                 return await self._stream(request, answer, plural)
             copied = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
             return web.Response(status=answer.status, body=await answer.read(), headers=copied)

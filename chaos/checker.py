@@ -1,0 +1,198 @@
+"""Judges a storm by the API server's audit log alone: which promises were broken, and when.
+
+The log tells the plan (an annotation of each training), what each trainer told (an annotation that
+its pod gets before the operator hears it), and every state that the operator wrote.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from detection_operator import names
+from sandbox.audit import Entry
+
+Object = dict[str, Any]
+PLANNED_END = "simulation/planned-end"
+TOLD = "simulation/told"
+JOB_NAME = "batch.kubernetes.io/job-name"
+ENDED = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One promise that was broken."""
+
+    rule: str
+    training: str
+    time: str
+    what: str
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{self.time} {self.training}: {self.rule}: {self.what}"
+
+
+@dataclass(slots=True)
+class Job:
+    """A training Job as the log tells of it."""
+
+    name: str
+    pods: dict[str, bool] = field(default_factory=dict)
+    """By name, whether it has ended."""
+    over: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a trainer of it runs, or may yet begin to."""
+        if self.pods:
+            return not all(self.pods.values())
+        return not self.over
+
+
+@dataclass(slots=True)
+class Story:
+    """What is known of one training."""
+
+    planned: str = ""
+    jobs: dict[str, Job] = field(default_factory=dict)
+    told: dict[int, int] = field(default_factory=lambda: defaultdict(lambda: -1))
+    """The largest step told by attempt."""
+    saved: int = -1
+    completed: bool = False
+    attempt: int = 0
+    step: int = 0
+    checkpoint: int = -1
+    phase: str = ""
+    version: int = 0
+    deleted: bool = False
+
+
+def check(entries: Iterable[Entry]) -> list[Violation]:
+    """Return every violation that `entries` prove, in the order in which requests came in."""
+    judge = Judge()
+    for entry in sorted(entries, key=lambda entry: entry.time):
+        judge.take(entry)
+    return [*judge.violations, *judge.wrong_ends()]
+
+
+class Judge:
+    """Follows all trainings at once."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.stories: defaultdict[str, Story] = defaultdict(Story)
+        self.violations: list[Violation] = []
+        self._training_of_job: dict[str, str] = {}
+        self._job_of_pod: dict[str, str] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Take in one write."""
+        match entry.resource.split("/")[0]:
+            case "detectiontrainings":
+                self._take_training(entry)
+            case "jobs":
+                self._take_job(entry)
+            case "pods":
+                self._take_pod(entry)
+
+    def wrong_ends(self) -> list[Violation]:
+        """Return the trainings that did not end where their plan says."""
+        return [
+            Violation(
+                "an end that was not planned",
+                key,
+                "at the end",
+                f"{story.phase or 'none'} instead of {story.planned}",
+            )
+            for key, story in self.stories.items()
+            if story.planned and not story.deleted and story.phase != story.planned
+        ]
+
+    def _broken(self, rule: str, key: str, entry: Entry, what: str) -> None:
+        self.violations.append(Violation(rule, key, entry.time, what))
+
+    def _take_training(self, entry: Entry) -> None:
+        key = f"{entry.namespace}/{entry.name}"
+        story, metadata = self.stories[key], entry.body.get("metadata") or {}
+        story.planned = (metadata.get("annotations") or {}).get(PLANNED_END, story.planned)
+        if entry.verb == "delete":
+            story.deleted = True
+        elif entry.resource.endswith("/status"):
+            version = int(metadata["resourceVersion"])
+            if version > story.version:
+                story.version = version
+                self._take_status(key, story, entry)
+
+    def _take_status(self, key: str, story: Story, entry: Entry) -> None:
+        status: Object = entry.body.get("status") or {}
+        attempt = status.get("currentAttempt") or {}
+        number, step = attempt.get("number", 0), status.get("step", 0)
+        checkpoint = (status.get("latestCheckpoint") or {}).get("step", -1)
+        if number < story.attempt:
+            what = f"{number} after {story.attempt}"
+            self._broken("an attempt that goes backwards", key, entry, what)
+        if number == story.attempt and step < story.step:
+            what = f"{step} after {story.step} in attempt {number}"
+            self._broken("a step that goes backwards", key, entry, what)
+        if checkpoint < story.checkpoint:
+            what = f"{checkpoint} after {story.checkpoint}"
+            self._broken("a checkpoint that goes backwards", key, entry, what)
+        if step > max([0, *story.told.values()]):
+            self._broken("a step that nobody told", key, entry, f"{step}")
+        if checkpoint > story.saved:
+            self._broken("a checkpoint that nobody told", key, entry, f"{checkpoint}")
+        story.phase = status.get("phase", "")
+        if story.phase == "Complete" and not story.completed:
+            self._broken("a completion that nobody told", key, entry, f"step {step}")
+        story.attempt, story.step = max(number, story.attempt), step
+        story.checkpoint = max(checkpoint, story.checkpoint)
+
+    def _take_job(self, entry: Entry) -> None:
+        name = f"{entry.namespace}/{entry.name}"
+        if entry.verb == "create":
+            self._take_new_job(name, entry)
+        elif name in self._training_of_job:
+            job = self.stories[self._training_of_job[name]].jobs[name]
+            job.over = job.over or entry.verb == "delete" or _has_finished(entry.body)
+
+    def _take_new_job(self, name: str, entry: Entry) -> None:
+        labels = entry.body["metadata"].get("labels") or {}
+        if labels.get(names.LABEL_ROLE) != names.ROLE_TRAINER:
+            return
+        key = f"{entry.namespace}/{labels[names.LABEL_TRAINING]}"
+        story = self.stories[key]
+        if alive := [job.name for job in story.jobs.values() if job.is_live and job.name != name]:
+            self._broken("two live Jobs", key, entry, f"{name} beside {', '.join(alive)}")
+        if story.planned == "Refused":
+            self._broken("a Job for a refused training", key, entry, name)
+        story.jobs[name] = Job(name)
+        self._training_of_job[name] = key
+
+    def _take_pod(self, entry: Entry) -> None:
+        metadata, pod = entry.body.get("metadata") or {}, f"{entry.namespace}/{entry.name}"
+        if job_name := (metadata.get("labels") or {}).get(JOB_NAME):
+            self._job_of_pod[pod] = f"{entry.namespace}/{job_name}"
+        name = self._job_of_pod.get(pod, "")
+        key = self._training_of_job.get(name)
+        if key is None:
+            return
+        story = self.stories[key]
+        pods = story.jobs[name].pods
+        phase = (entry.body.get("status") or {}).get("phase")
+        gone = entry.verb == "delete" and metadata.get("deletionGracePeriodSeconds", 0) == 0
+        pods[pod] = pods.get(pod, False) or phase in ENDED or gone
+        if told := (metadata.get("annotations") or {}).get(TOLD):
+            self._take_told(story, json.loads(told))
+
+    def _take_told(self, story: Story, told: Object) -> None:
+        number = told["attempt"]
+        story.told[number] = max(story.told[number], told["step"])
+        story.saved = max(story.saved, told["checkpoint"])
+        story.completed = story.completed or told["completed"]
+
+
+def _has_finished(body: Object) -> bool:
+    conditions = (body.get("status") or {}).get("conditions") or []
+    return any(c["type"] in {"Complete", "Failed"} and c["status"] == "True" for c in conditions)

@@ -1,0 +1,184 @@
+"""Trainers that are only played: in pods of fake nodes they save, report, fail and are stopped.
+
+What one tells, it writes on its pod first, for the checker; then it reports until it is heard.
+"""
+
+import asyncio
+import json
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from chaos.checker import PLANNED_END, TOLD
+from detection_operator import names
+from detection_trainer.contract.runtime import REPORT_PATH
+from sandbox.fake_nodes import SELECTOR, TRAINED, end_of
+from sandbox.kube import ApiError
+from sandbox.pod_tokens import TokenSigner
+from sandbox.wire import Wire
+
+Object = dict[str, Any]
+STEPS, STEP = 60, 10
+PAUSE_S = 0.5
+RETRY_S = 0.3
+GONE = frozenset({403, 404, 409})
+MODEL: Object = {"backbone": "tiny", "imageSize": 64}
+
+
+class PodGoneError(Exception):
+    """The pod is no more: nothing of it may be told."""
+
+
+def training(name: str, end: str) -> Object:
+    """Return a training that is planned to end in the phase `end`."""
+    return {
+        "apiVersion": "detectiontraining.dev/v1alpha1",
+        "kind": "DetectionTraining",
+        "metadata": {"name": name, "annotations": {PLANNED_END: end}},
+        "spec": {
+            "model": MODEL,
+            "dataset": {"train": {"uri": "s3://data/x"}, "classes": ["tree"]},
+            "steps": STEPS,
+            "checkpoints": {
+                "storage": {"uri": "s3://runs/taken" if end == "Refused" else f"s3://runs/{name}"}
+            },
+            "retryPolicy": {"maxRetries": 50},
+            "podTemplate": {"nodeSelector": SELECTOR, "labels": {TRAINED: end}},
+        },
+    }
+
+
+@dataclass(slots=True)
+class Trainers:
+    """All of them, with the storage that outlives each."""
+
+    wire: Wire
+    operator_url: str
+    signer: TokenSigner
+    namespace: str
+    chance: random.Random
+    saved: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: -1))
+    stopping: set[str] = field(default_factory=set)
+    playing: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+
+    @property
+    def pods(self) -> str:
+        """Where the pods are."""
+        return f"/api/v1/namespaces/{self.namespace}/pods"
+
+    async def run(self) -> None:
+        """Play every pod until cancelled; an API server that is away is waited for."""
+        async with aiohttp.ClientSession() as session:
+            while True:
+                try:
+                    async for event in self.wire.watch(self.pods, metadata_only=False):
+                        if event["type"] != "ERROR":
+                            self._take(event["object"], session)
+                except (aiohttp.ClientError, ApiError, TimeoutError):
+                    pass
+                await asyncio.sleep(RETRY_S)
+
+    def _take(self, pod: Object, session: aiohttp.ClientSession) -> None:
+        metadata = pod["metadata"]
+        uid = metadata["uid"]
+        if "deletionTimestamp" in metadata:
+            self.stopping.add(uid)
+        if (pod.get("status") or {}).get("phase") == "Running" and uid not in self.playing:
+            self.playing[uid] = asyncio.create_task(self._play(metadata, session))
+
+    async def _play(self, pod: Object, session: aiohttp.ClientSession) -> None:
+        try:
+            await self._train(pod, session)
+        except PodGoneError:
+            return
+
+    async def _train(self, pod: Object, session: aiohttp.ClientSession) -> None:
+        name = pod["labels"][names.LABEL_TRAINING]
+        planned = pod["labels"][TRAINED]
+        start = step = max(self.saved[name], 0)
+        sequence = 0
+        while True:
+            await asyncio.sleep(PAUSE_S * self.chance.uniform(0.5, 1.5))
+            code = self._exit_code(pod, planned, step)
+            if code in {None, 0, 40} and (step > start or step == 0):
+                self.saved[name] = max(self.saved[name], step)
+            sequence += 1
+            said = self._report(pod, start, step, sequence, code)
+            await self._tell(pod, name, said, session)
+            if code is not None:
+                await self._patch(pod, end_of(code, json.dumps(said)))
+                return
+            step = min(step + STEP, STEPS)
+
+    def _exit_code(self, pod: Object, planned: str, step: int) -> int | None:
+        if pod["uid"] in self.stopping:
+            return 40
+        if planned == "Failed" and step >= STEPS // 2:
+            return 52
+        if step >= STEPS:
+            return 0
+        return 70 if self.chance.random() < 0.05 else None  # noqa: PLR2004 - one in twenty fails
+
+    def _report(
+        self, pod: Object, start: int, step: int, sequence: int, code: int | None
+    ) -> Object:
+        name = pod["labels"][names.LABEL_TRAINING]
+        now, saved = datetime.now(UTC).isoformat(), self.saved[name]
+        said: Object = {
+            "attempt": int(pod["labels"][names.LABEL_ATTEMPT]),
+            "sequence": sequence,
+            "time": now,
+            "step": step,
+            "targetSteps": STEPS,
+            "resumedFromStep": start,
+        }
+        if saved >= 0:
+            digest, uri = "sha256:" + "0" * 64, f"s3://runs/{name}/step-{saved}"
+            record = {"step": saved, "uri": uri, "digest": digest, "savedAt": now}
+            said |= {"checkpoints": [record], "checkpointCount": 1}
+        if code is not None:
+            reasons = {0: "Completed", 40: "Saved", 52: "DataInvalid", 70: "Unexpected"}
+            said["outcome"] = {"exitCode": code, "reason": reasons[code], "message": "as planned"}
+        return said
+
+    async def _tell(
+        self, pod: Object, name: str, said: Object, session: aiohttp.ClientSession
+    ) -> None:
+        """Write it on the pod, then report until it is heard or nobody wants it."""
+        told = {
+            "attempt": said["attempt"],
+            "step": max(said["step"], self.saved[name]),
+            "checkpoint": self.saved[name],
+            "completed": (said.get("outcome") or {}).get("exitCode") == 0,
+        }
+        await self._patch(pod, {"metadata": {"annotations": {TOLD: json.dumps(told)}}})
+        token = self.signer.sign(self.namespace, pod["name"], pod["uid"])
+        url = self.operator_url + REPORT_PATH.format(namespace=self.namespace, name=name)
+        headers = {"Authorization": f"Bearer {token}"}
+        while True:
+            try:
+                async with session.post(url, json=said, headers=headers) as answer:
+                    if answer.status == 200 or answer.status in GONE:  # noqa: PLR2004
+                        return
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            await asyncio.sleep(RETRY_S)
+
+    async def _patch(self, pod: Object, change: Object) -> None:
+        """Change the pod, if it is still this one; wait for an API server that is away."""
+        body = {"metadata": {"uid": pod["uid"], **change["metadata"]}}
+        while True:
+            try:
+                await self.wire.merge(f"{self.pods}/{pod['name']}", body)
+            except (aiohttp.ClientError, TimeoutError):
+                await asyncio.sleep(RETRY_S)
+            except ApiError as error:
+                if error.status in {404, 409, 422}:
+                    raise PodGoneError from error
+                await asyncio.sleep(RETRY_S)
+            else:
+                return

@@ -1,0 +1,114 @@
+"""Made-up audit logs: one that breaks nothing, and for each promise one that breaks it alone."""
+
+import json
+from typing import Any
+
+import pytest
+
+from chaos.checker import JOB_NAME, PLANNED_END, TOLD, check
+from detection_operator import names
+from sandbox.audit import Entry
+
+Object = dict[str, Any]
+ATTEMPT_ENDED = {"status": {"phase": "Succeeded"}}
+
+
+def entry(second: int, verb: str, resource: str, name: str, body: Object) -> Entry:
+    time = f"2026-11-26T10:00:{second:02d}.000000Z"
+    return Entry(time, verb, resource, "vision", name, "someone", body)
+
+
+def applied(second: int = 0, end: str = "Complete") -> Entry:
+    body = {"metadata": {"annotations": {PLANNED_END: end}}}
+    return entry(second, "create", "detectiontrainings", "trees", body)
+
+
+def status(
+    second: int, phase: str, attempt: int = 1, step: int = 0, saved: int | None = None
+) -> Entry:
+    said: Object = {"phase": phase, "step": step, "currentAttempt": {"number": attempt}}
+    if saved is not None:
+        said["latestCheckpoint"] = {"step": saved}
+    body = {"metadata": {"resourceVersion": str(100 + second)}, "status": said}
+    return entry(second, "patch", "detectiontrainings/status", "trees", body)
+
+
+def job(second: int, attempt: int = 1, role: str = names.ROLE_TRAINER) -> Entry:
+    labels = {names.LABEL_TRAINING: "trees", names.LABEL_ROLE: role}
+    return entry(second, "create", "jobs", f"trees-{attempt}", {"metadata": {"labels": labels}})
+
+
+def job_failed(second: int, attempt: int = 1) -> Entry:
+    body = {"status": {"conditions": [{"type": "Failed", "status": "True"}]}}
+    return entry(second, "update", "jobs/status", f"trees-{attempt}", body)
+
+
+def pod(second: int, phase: str = "Running", attempt: int = 1, told: Object | None = None) -> Entry:
+    metadata: Object = {"labels": {JOB_NAME: f"trees-{attempt}"}}
+    if told is not None:
+        metadata["annotations"] = {TOLD: json.dumps({"attempt": attempt, **told})}
+    body = {"metadata": metadata, "status": {"phase": phase}}
+    return entry(second, "patch", "pods/status", f"trees-{attempt}-pod", body)
+
+
+def told(step: int, checkpoint: int, *, completed: bool = False) -> Object:
+    return {"step": step, "checkpoint": checkpoint, "completed": completed}
+
+
+GOOD = [
+    applied(),
+    status(1, "Queued"),
+    job(2),
+    pod(3, told=told(50, 40)),
+    status(4, "Running", step=50, saved=40),
+    pod(5, "Failed"),
+    job_failed(6),
+    status(7, "Queued", attempt=2, step=50, saved=40),
+    job(8, attempt=2),
+    pod(9, attempt=2, told=told(100, 100, completed=True)),
+    status(10, "Complete", attempt=2, step=100, saved=100),
+    pod(11, "Succeeded", attempt=2),
+]
+
+
+def without(second: int) -> list[Entry]:
+    return [known for known in GOOD if not known.time.endswith(f":{second:02d}.000000Z")]
+
+
+def test_a_life_as_it_should_be_breaks_nothing() -> None:
+    assert check(GOOD) == []
+
+
+def test_the_order_of_requests_decides_not_that_of_lines() -> None:
+    assert check(reversed(GOOD)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "log"),
+    [
+        ("two live Jobs", without(5)),
+        ("a Job for a refused training", [applied(end="Refused"), job(1), status(2, "Refused", 0)]),
+        ("an end that was not planned", [applied(end="Failed"), *GOOD[1:]]),
+        ("an end that was not planned", GOOD[:-2]),
+        ("an attempt that goes backwards", [*GOOD, status(12, "Complete", 1, 100, 100)]),
+        ("a step that goes backwards", [*GOOD, status(12, "Complete", 2, 90, 100)]),
+        ("a checkpoint that goes backwards", [*GOOD, status(12, "Complete", 2, 100, 40)]),
+        ("a step that nobody told", [*GOOD, status(12, "Complete", 2, 101, 100)]),
+        ("a checkpoint that nobody told", [*GOOD, status(12, "Complete", 2, 100, 101)]),
+        (
+            "a completion that nobody told",
+            [applied(), job(1), pod(2, told=told(100, 100)), status(3, "Complete", 1, 100, 100)],
+        ),
+    ],
+)
+def test_a_broken_promise_is_found_and_nothing_else(rule: str, log: list[Entry]) -> None:
+    assert [violation.rule for violation in check(log)] == [rule]
+
+
+def test_a_deleted_job_lives_on_in_a_pod_that_still_saves() -> None:
+    log = [*GOOD[:5], entry(5, "delete", "jobs", "trees-1", {}), job(6, attempt=2)]
+    assert "two live Jobs" in {violation.rule for violation in check(log)}
+
+
+def test_a_preflight_is_no_training_job() -> None:
+    assert check([applied(), job(1, 9, names.ROLE_PREFLIGHT), *GOOD[1:]]) == []
