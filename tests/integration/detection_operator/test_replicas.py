@@ -17,6 +17,7 @@ from tests.support.operator_fixtures import Scene, environment, last_word, repor
 from tests.support.running_operator import RunningOperator
 
 ROOT = Path(__file__).parents[3]
+SOURCES = (ROOT / "operator", ROOT / "trainer")
 LEADER = "detection_operator_leader"
 LOOKED = "detection_operator_reconcile_duration_seconds_count"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/detection-operator"
@@ -112,10 +113,12 @@ def ends(number: int) -> tuple[int, str]:
 
 
 @contextmanager
-def process(settings: dict[str, str], folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run the operator as a process of its own; give it and its port."""
+def process(
+    settings: dict[str, str], folder: Path, sources: tuple[Path, ...] = SOURCES
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run the operator of `sources` as a process of its own; give it and its port."""
     port = free_port()
-    paths = f"{ROOT / 'operator'}:{ROOT / 'trainer'}"
+    paths = ":".join(str(source) for source in sources)
     ours = settings | {"DETECTION_OPERATOR_LISTEN_PORT": str(port), "PYTHONPATH": paths}
     command = [sys.executable, "-m", "detection_operator"]
     with (folder / "log").open("w") as log:
