@@ -140,6 +140,7 @@ def raise_fence(folder: Folder, attempt: int | None, now: datetime, uid: str = "
 
     Raises:
         SupersededError: a later attempt has started already.
+        StorageInUseError: the newest marker cannot be read.
     """
     while True:
         number = max(marker_numbers(folder), default=0) + 1
@@ -160,7 +161,15 @@ def marker_numbers(folder: Folder) -> list[int]:
 
 
 def _refuse_late_start(folder: Folder, newest: int, attempt: int, uid: str) -> None:
-    marker = Marker.model_validate_json(folder.read(_marker_path(newest)))
+    path = _marker_path(newest)
+    try:
+        marker = Marker.model_validate_json(folder.read(path))
+    except ValidationError as error:
+        msg = (
+            f"{folder.uri_of(path)} is no marker of a trainer's start, so a later attempt may have "
+            "begun: make sure that no trainer writes to this folder, then delete that file"
+        )
+        raise StorageInUseError(msg) from error
     if marker.uid == uid and marker.attempt > attempt:
         msg = (
             f"attempt {marker.attempt} has taken over {folder.uri}; this one is attempt "

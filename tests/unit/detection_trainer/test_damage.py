@@ -1,0 +1,197 @@
+"""Damaged files, wherever the damage lies: a sentence and an exit code, never a wrong load."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from detection_trainer.checkpoint import (
+    Arrays,
+    find_checkpoint,
+    list_checkpoints,
+    read_metrics,
+    write_metrics,
+)
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.spec import Place
+from detection_trainer.data.dataset import open_dataset, read_dataset
+from detection_trainer.data.records import write_record
+from detection_trainer.data.wire import encode_example
+from detection_trainer.errors import TrainerError
+from detection_trainer.ownership import claim_folder, raise_fence, read_owner
+from detection_trainer.storage import open_folder
+from tests.support.datasets import CLASSES, Drawn, write_dataset
+from tests.support.runs import NOW, commit, parsed
+
+FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+Damage = Callable[[bytes], bytes]
+
+
+@st.composite
+def damages(draw: st.DrawFn) -> Damage:
+    """Return a cut, a flipped bit, or some bytes put in, somewhere."""
+    place = draw(st.floats(0.0, 1.0, exclude_max=True))
+    match draw(st.sampled_from(["cut", "flip", "insert"])):
+        case "cut":
+            return lambda data: data[: int(place * len(data))]
+        case "flip":
+            bit = draw(st.integers(0, 7))
+            return lambda data: _flipped(data, int(place * len(data)), bit)
+        case _:
+            more = draw(st.binary(min_size=1, max_size=9))
+            return lambda data: (
+                data[: int(place * len(data))] + more + data[int(place * len(data)) :]
+            )
+
+
+def _flipped(data: bytes, position: int, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[position] ^= 1 << bit
+    return bytes(changed)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run")
+    folder = open_folder(path.as_uri())
+    digest = "sha256:" + "1" * 64
+    claim_folder(folder, parsed().identity, digest, has_checkpoint=lambda: False)
+    raise_fence(folder, None, NOW)
+    commit(folder, 10)
+    write_metrics(folder.child("step-00000010"), 10, {"mAP": 0.25})
+    return path
+
+
+def require_sentence(error: TrainerError, part: str = " ") -> None:
+    assert part in str(error)
+    assert error.exit_code is not ExitCode.UNEXPECTED
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "manifest.json"])
+@given(damage=damages())
+@FEW
+def test_the_tensors_of_a_damaged_checkpoint_load_as_they_were_or_not_at_all(
+    run: Path, file: str, damage: Damage
+) -> None:
+    """The manifest has the digests of the tensors, and none of its own other fields."""
+    place = run / "step-00000010" / file
+    whole = place.read_bytes()
+    expected = _load(run)
+    try:
+        place.write_bytes(damage(whole))
+        try:
+            found = _load(run)
+        except TrainerError as error:
+            require_sentence(error)
+        else:
+            assert _same(found, expected)
+    finally:
+        place.write_bytes(whole)
+
+
+def _load(run: Path) -> Arrays:
+    checkpoints, damaged = list_checkpoints(open_folder(run.as_uri()))
+    assert len(checkpoints) + len(damaged) == 1
+    checkpoint = find_checkpoint(open_folder((run / "step-00000010").as_uri()))
+    weights, slots = checkpoint.load()
+    return weights | slots
+
+
+def _same(left: Arrays, right: Arrays) -> bool:
+    return left.keys() == right.keys() and all(
+        np.array_equal(left[path], right[path]) for path in left
+    )
+
+
+@given(damage=damages())
+@FEW
+def test_a_damaged_owner_record_keeps_others_out(run: Path, damage: Damage) -> None:
+    place = run / "owner.json"
+    whole = place.read_bytes()
+    try:
+        place.write_bytes(damage(whole))
+        try:
+            assert read_owner(open_folder(run.as_uri())) is not None
+        except TrainerError as error:
+            require_sentence(error)
+    finally:
+        place.write_bytes(whole)
+
+
+@given(damage=damages())
+@FEW
+def test_a_damaged_marker_does_not_end_in_a_crash(run: Path, damage: Damage) -> None:
+    place = run / "attempts/000001.json"
+    whole = place.read_bytes()
+    try:
+        place.write_bytes(damage(whole))
+        fence = raise_fence(open_folder(run.as_uri()), 2, NOW)
+        assert fence.number == 2
+    except TrainerError as error:
+        require_sentence(error)
+    finally:
+        place.write_bytes(whole)
+        (run / "attempts/000002.json").unlink(missing_ok=True)
+
+
+@given(damage=damages())
+@FEW
+def test_damaged_metrics_are_evaluated_again(run: Path, damage: Damage) -> None:
+    place = run / "step-00000010/metrics.json"
+    whole = place.read_bytes()
+    try:
+        place.write_bytes(damage(whole))
+        found = read_metrics(open_folder((run / "step-00000010").as_uri()))
+        assert found is None or all(np.isfinite(value) for value in found.values())
+    finally:
+        place.write_bytes(whole)
+
+
+@given(damage=damages())
+@settings(FEW, max_examples=150)
+def test_damaged_records_are_found_by_their_checksums(tmp_path: Path, damage: Damage) -> None:
+    whole = write_dataset(tmp_path / "a.tfrecord", [Drawn(seed=1), Drawn(seed=2)]).read_bytes()
+    spoilt = damage(whole)
+    (tmp_path / "a.tfrecord").write_bytes(spoilt)
+    place = Place(uri=(tmp_path / "a.tfrecord").as_uri())
+    try:
+        dataset = open_dataset(place, CLASSES, tmp_path)
+    except TrainerError as error:
+        require_sentence(error, "a.tfrecord")
+    else:
+        # Cut just between two records: what is left is whole.
+        assert whole.startswith(spoilt)
+        assert len(dataset) in {1, 2}
+
+
+@given(damage=damages())
+@settings(FEW, max_examples=150)
+def test_features_that_a_writer_spoilt_are_named(tmp_path: Path, damage: Damage) -> None:
+    """The checksum holds, the content does not: what is taken is what it says."""
+    encoded = encode_example(Drawn(seed=1).features())
+    with (tmp_path / "b.tfrecord").open("wb") as file:
+        write_record(file, damage(encoded))
+    place = Place(uri=(tmp_path / "b.tfrecord").as_uri())
+    try:
+        dataset = read_dataset(place, CLASSES, tmp_path)
+    except TrainerError as error:
+        require_sentence(error, "record 0")
+    else:
+        for image in dataset.images:
+            boxes = image.annotations.boxes
+            assert np.isfinite(boxes).all()
+            assert ((boxes >= 0) & (boxes <= 1)).all()
+            assert dataset.read_image(image)
+
+
+def test_a_manifest_of_another_step_is_no_checkpoint(run: Path, tmp_path: Path) -> None:
+    document = json.loads((run / "step-00000010/manifest.json").read_text())
+    other = tmp_path / "step-00000020"
+    other.mkdir()
+    (other / "manifest.json").write_text(json.dumps(document))
+    checkpoints, damaged = list_checkpoints(open_folder(tmp_path.as_uri()))
+    assert (checkpoints, [candidate.step for candidate in damaged]) == ([], [20])
