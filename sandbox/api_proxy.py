@@ -120,6 +120,8 @@ class ApiProxy:
             for name in ("Accept", "Content-Type", "User-Agent")
             if name in request.headers
         }
+        # Bodies pass as they are, and long lists would come compressed.
+        headers["Accept-Encoding"] = "identity"
         if token := await self._configuration.get_api_key_with_prefix("BearerToken"):
             headers["Authorization"] = token
         url = self._configuration.host + request.path_qs
