@@ -51,6 +51,10 @@ test-fast: venv ## unit and integration tests (real API server), with their cove
 test-e2e: venv ## promises kept on a real kubelet with real TensorFlow pods
 	$(BIN)/python -m pytest tests/e2e
 
+.PHONY: test-odapi
+test-odapi: venv ## our RetinaNet beside the TensorFlow Object Detection API itself (an environment of its own)
+	$(BIN)/python -m pytest tests/odapi
+
 .PHONY: lint
 lint: venv ## style, imports between layers, duplicate names
 	$(BIN)/ruff check .
@@ -83,6 +87,7 @@ lock: venv ## resolve the locks again from pyproject.toml
 	compile --extra trainer --extra cuda -o requirements/trainer-cuda.lock; \
 	compile --extra trainer --extra keras-hub -c requirements/trainer-cuda.lock -o requirements/bench-keras-hub.lock; \
 	compile --extra operator --extra trainer --extra cpu --extra dev -o requirements/dev.lock
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/odapi.in -o requirements/odapi.lock
 
 .PHONY: bench-operator
 bench-operator: venv ## the operator at 10,000 trainings, into docs/benchmarks.md (BENCH=--trainings=500 for less)
