@@ -55,6 +55,12 @@ test-e2e: venv ## promises kept on a real kubelet with real TensorFlow pods
 test-odapi: venv ## our RetinaNet beside the TensorFlow Object Detection API itself (an environment of its own)
 	$(BIN)/python -m pytest tests/odapi
 
+.PHONY: chaos-trainer
+chaos-trainer: venv ## kill a training at random moments, on a disk and on S3, and compare its end (half an hour)
+	$(BIN)/python -m tests.chaos --storage disk
+	$(BIN)/python -m tests.chaos --storage s3
+	$(BIN)/python -m tests.chaos --storage disk --signal TERM --kills 20
+
 .PHONY: lint
 lint: venv ## style, imports between layers, duplicate names
 	$(BIN)/ruff check .
