@@ -21,7 +21,6 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from detection_trainer.contract.base import dump
 from detection_trainer.contract.report import CheckpointRecord
 from detection_trainer.errors import (
     DamagedCheckpointError,
@@ -35,6 +34,7 @@ from detection_trainer.manifest import (
     Manifest,
     VariableRecord,
     parse_manifest,
+    seal,
 )
 from detection_trainer.start import Candidate
 from detection_trainer.storage import Folder
@@ -227,7 +227,7 @@ def write_checkpoint(
         files[name] = FileRecord(sha256=_sha256(data), size=len(data))
     manifest = describe(files, _variable_records(snapshot, contents))
     before_commit()
-    place.write(MANIFEST_FILE, _json_bytes(dump(manifest)))
+    place.write(MANIFEST_FILE, _json_bytes(seal(manifest)))
     return Checkpoint(folder=place, manifest=manifest)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from detection_trainer.contract.base import ClassName, Contract, Digest
+from detection_trainer.contract.base import ClassName, Contract, Digest, canonical_digest, dump
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.report import Restored, Step
 from detection_trainer.contract.schedule import Cycles
@@ -21,6 +21,8 @@ FORMAT_VERSION = 1
 """Raised when an older reader would misread; fields may be added without."""
 MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
+SEAL = "sha256"
+"""The document's field that holds the digest over all others."""
 AVERAGE = "optimizer/average/"
 """Before a variable's path: its moving average, where the run keeps one."""
 
@@ -129,14 +131,21 @@ class Manifest(Stored):
         return {path: v.shape for path, v in self.variables.items() if v.file == file}
 
 
+def seal(manifest: Manifest) -> dict[str, Any]:
+    """Return the document of `manifest`, with a digest of its own."""
+    document = dump(manifest)
+    return {**document, SEAL: canonical_digest(document)}
+
+
 def parse_manifest(data: bytes, place: str) -> Manifest:
     """Read the manifest `data` that lies at `place`.
 
     Raises:
         CheckpointMissingError: it was written in a newer format, which is never passed over.
-        DamagedCheckpointError: it is no manifest.
+        DamagedCheckpointError: it is no manifest, or not what was written.
     """
     document = _json_object(data, place)
+    sealed = document.pop(SEAL, None)
     version = document.get("formatVersion")
     if isinstance(version, int) and version > FORMAT_VERSION:
         msg = (
@@ -144,6 +153,12 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
             f"{FORMAT_VERSION}: run it with the newer image that wrote it"
         )
         raise CheckpointMissingError(msg)
+    # Those of version 0.1.0 have no seal.
+    if sealed is not None and sealed != _digest(document):
+        raise DamagedCheckpointError(
+            f"{place}: the manifest is not the one that was written (its digest differs): take "
+            "another checkpoint"
+        )
     try:
         manifest = Manifest.model_validate(document)
     except ValidationError as error:
@@ -152,6 +167,13 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
     if MODEL_FILE not in manifest.files:
         raise DamagedCheckpointError(f"{place}: the manifest names no {MODEL_FILE}")
     return manifest
+
+
+def _digest(document: dict[str, Any]) -> str | None:
+    try:
+        return canonical_digest(document)
+    except ValueError:  # NaN and infinity, which no manifest holds
+        return None
 
 
 def _json_object(data: bytes, place: str) -> dict[str, Any]:

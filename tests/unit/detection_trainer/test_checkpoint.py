@@ -15,11 +15,13 @@ from detection_trainer.checkpoint import (
     reported_metrics,
     write_metrics,
 )
+from detection_trainer.contract.base import canonical_digest
 from detection_trainer.errors import (
     CheckpointMissingError,
     DamagedCheckpointError,
     NotFoundError,
 )
+from detection_trainer.manifest import SEAL
 from detection_trainer.storage import Folder, open_folder
 from tests.support.runs import NOW, DyingStore, KilledError, commit, flip_byte, snapshot
 
@@ -122,7 +124,27 @@ def test_a_newer_format_is_never_passed_over(folder: Folder, place: Path) -> Non
 def test_fields_that_a_later_version_added_are_passed_over(folder: Folder, place: Path) -> None:
     commit(folder, 1)
     path = place / "step-00000001" / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "weather": "fair"}))
+    document = {**json.loads(path.read_text()), "weather": "fair"}
+    del document[SEAL]
+    path.write_text(json.dumps({**document, SEAL: canonical_digest(document)}))
+    assert find_checkpoint(folder).step == 1
+
+
+def test_a_manifest_that_was_edited_is_damage(folder: Folder, place: Path) -> None:
+    commit(folder, 1)
+    path = place / "step-00000001" / "manifest.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "classes": ["other"]}))
+    _, damaged = list_checkpoints(folder)
+    assert "not the one that was written" in str(damaged[0].problem)
+
+
+def test_a_manifest_of_the_first_version_has_no_seal(folder: Folder, place: Path) -> None:
+    commit(folder, 1)
+    path = place / "step-00000001" / "manifest.json"
+    document = json.loads(path.read_text())
+    del document[SEAL]
+    path.write_text(json.dumps(document))
     assert find_checkpoint(folder).step == 1
 
 
