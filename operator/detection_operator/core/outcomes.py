@@ -83,19 +83,21 @@ def blamed(pods: Sequence[Pod], now: datetime) -> Pod:
     """Return the pod that ended an attempt: of several workers the others only followed it.
 
     An error that another attempt would meet again comes before what the cluster did, and that
-    before what one worker died of; a saved or completed one speaks as the chief does.
+    before what one worker died of. Of those that saved, the one that was taken away made the others
+    save too; else the chief speaks.
     """
 
-    def order(pod: Pod) -> tuple[int, int, datetime]:
+    def order(pod: Pod) -> tuple[int, bool, int, datetime]:
         outcome = outcome_of_pod(pod, now)
         finished = outcome.finished_at or now
         if verdict(outcome) is Verdict.PERMANENT:
-            return 0, 0, finished
+            return 0, False, 0, finished
         if disruption_of(pod) is not None:
-            return 1, 0, finished
+            return 1, False, 0, finished
         if verdict(outcome) is Verdict.RETRYABLE and outcome.reason != Reason.PEER_LOST:
-            return 2, 0, finished
-        return (4 if outcome.reason == Reason.PEER_LOST else 3), pod.index, finished
+            return 2, False, 0, finished
+        rank = 4 if outcome.reason == Reason.PEER_LOST else 3
+        return rank, pod.deleting_since is None, pod.index, finished
 
     return min(pods, key=order)
 

@@ -89,6 +89,13 @@ ENDS: dict[str, tuple[tuple[Pod, Pod], Reason]] = {
         ),
         Reason.EVICTED,
     ),
+    "a worker deleted, and all saved": (
+        (
+            worker(0, ended_pod(40, said(40, "Saved"))),
+            worker(1, ended_pod(137, said(40, "Saved"), deleting_since=ago(5))),
+        ),
+        Reason.POD_DELETED,
+    ),
     "nobody came": ((lost(0), lost(1)), Reason.PEER_LOST),
     "a pod deleted with its siblings": (
         (lost(0), worker(1, ended_pod(143, deleting_since=ago(5)))),
