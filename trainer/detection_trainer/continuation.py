@@ -1,6 +1,7 @@
 """Whether a run may go on from another's checkpoint, exactly: pure, nothing is read or assigned."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detection_trainer.contract.base import dump
@@ -55,16 +56,21 @@ def compare_for_continue(source: Manifest, spec: TrainingSpec, classes: list[str
 
 def continued(source: Manifest, uri: str) -> Restored:
     """Return the provenance of a run that goes on from `source`: every variable was taken over."""
-    groups: dict[str, int] = {}
-    for variable in source.variables.values():
-        if variable.file == MODEL_FILE:
-            groups[variable.group] = groups.get(variable.group, 0) + 1
+    groups = [v.group for v in source.variables.values() if v.file == MODEL_FILE]
+    return all_taken_over(uri, source.step, source.digest, groups)
+
+
+def all_taken_over(
+    uri: str, step: int | None, digest: str | None, groups: Sequence[str]
+) -> Restored:
+    """Return the provenance of a run that took over one variable for each of `groups`."""
+    counts = Counter(groups)
     return Restored(
         uri=uri,
-        step=source.step,
-        digest=source.digest,
-        variables=VariableCounts(restored=sum(groups.values()), fresh=0),
-        groups={name: VariableCounts(restored=count, fresh=0) for name, count in groups.items()},
+        step=step,
+        digest=digest,
+        variables=VariableCounts(restored=len(groups), fresh=0),
+        groups={name: VariableCounts(restored=count, fresh=0) for name, count in counts.items()},
     )
 
 

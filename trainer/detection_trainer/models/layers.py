@@ -133,8 +133,7 @@ class LayerFactory:
         **options: Any,
     ) -> keras.layers.Conv2D:
         """Return a convolution that pads 'same'; `stddev` is the initializer's, if it has one."""
-        spread = {} if stddev is None else {"stddev": stddev}
-        kernel = initializer(seed=seed_for(self.seed, f"{self.prefix}/{name}"), **spread)
+        kernel = self._initial(name, initializer, stddev)
         return self.register(
             name,
             keras.layers.Conv2D(
@@ -157,9 +156,8 @@ class LayerFactory:
         **options: Any,
     ) -> keras.layers.SeparableConv2D:
         """Return a depthwise and a pointwise convolution in one layer; see `convolution`."""
-        spread = {} if stddev is None else {"stddev": stddev}
         depthwise, pointwise = (
-            initializer(seed=seed_for(self.seed, f"{self.prefix}/{name}/{part}"), **spread)
+            self._initial(f"{name}/{part}", initializer, stddev)
             for part in ("depthwise", "pointwise")
         )
         return self.register(
@@ -211,6 +209,12 @@ class LayerFactory:
         layer.trainable = self.trainable
         self.layers[path] = layer
         return layer
+
+    def _initial(
+        self, name: str, initializer: type[keras.initializers.Initializer], stddev: float | None
+    ) -> keras.initializers.Initializer:
+        spread = {} if stddev is None else {"stddev": stddev}
+        return initializer(seed=seed_for(self.seed, f"{self.prefix}/{name}"), **spread)
 
     def _settings(self, name: str) -> dict[str, Any]:
         return {"name": f"{self.prefix}/{name}".replace("/", "."), "dtype": self.policy}

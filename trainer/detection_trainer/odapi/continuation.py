@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detection_trainer.contract.report import Restored, VariableCounts
+from detection_trainer.continuation import all_taken_over
+from detection_trainer.contract.report import Restored
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import InvalidConfigError, RestoreRefusedError
@@ -90,14 +91,5 @@ def load_state(
 
 def provenance(source: ODAPIWeights, digest: str | None) -> Restored:
     """Return what is kept of where the run comes from: every variable was taken over."""
-    groups: dict[str, int] = {}
-    for path in source.shapes:
-        group = path.partition("/")[0]
-        groups[group] = groups.get(group, 0) + 1
-    return Restored(
-        uri=source.uri,
-        step=source.step,
-        digest=digest,
-        variables=VariableCounts(restored=len(source.shapes), fresh=0),
-        groups={name: VariableCounts(restored=count, fresh=0) for name, count in groups.items()},
-    )
+    groups = [path.partition("/")[0] for path in source.shapes]
+    return all_taken_over(source.uri, source.step, digest, groups)
