@@ -15,7 +15,7 @@ import pytest
 from detection_trainer.contract.model import Model
 from detection_trainer.models import build_detector
 from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
-from tests.odapi.environment import odapi_python
+from sandbox.environments import locked_python
 
 HERE = Path(__file__).parent
 RESNET = (HERE / "configs/ssd_resnet50_v1_fpn.config").read_text()
@@ -86,7 +86,9 @@ def run_reference(twin: Twin, folder: Path) -> dict[str, Any]:
     """Let the OD API build and run the model; return what came out."""
     config = folder / "pipeline.config"
     config.write_text(twin.config)
-    words = [odapi_python(), HERE / "reference.py", config, folder, twin.size, 0]
+    # What its package asks for cannot be had together; what it needs is in the lock.
+    python = locked_python("odapi", ["odapi.lock"], alone=["odapi-package.lock"])
+    words = [python, HERE / "reference.py", config, folder, twin.size, 0]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": ""}
     done = subprocess.run(
         [str(word) for word in words],
