@@ -3,6 +3,7 @@
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import RetryStatus, Status
 from detection_operator.core.reports import apply_report
+from detection_operator.core.state import Obstacle
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
 from tests.support.observations import (
@@ -76,11 +77,22 @@ UNDER_WAY: Situations = {
         Reason.START_FAILED,
         "no Secret s3",
     ),
-    "a Job that the cluster refuses is told of and tried again": Situation(
-        observed(spec(), obstacle="exceeded quota: jobs"),
+    "a Job that the API server refuses is told of and tried again": Situation(
+        observed(spec(), obstacle=Obstacle(Reason.JOB_REJECTED, "exceeded quota: jobs")),
         Phase.QUEUED,
-        Reason.POD_REJECTED,
-        "exceeded quota: jobs",
+        Reason.JOB_REJECTED,
+        "exceeded quota: jobs. It is tried again",
+    ),
+    "a Job whose name another's has is told of and tried again": Situation(
+        observed(spec(), obstacle=Obstacle(Reason.NAME_TAKEN, "belongs to Backup nightly")),
+        Phase.QUEUED,
+        Reason.NAME_TAKEN,
+        "belongs to Backup nightly",
+    ),
+    "an obstacle is not told of where nothing is to be made": Situation(
+        running(job(pod()), obstacle=Obstacle(Reason.JOB_REJECTED, "exceeded quota: jobs")),
+        Phase.RUNNING,
+        Reason.TRAINING,
     ),
     "a pod that the cluster refuses is told of": Situation(
         just_made(job(rejected="violates PodSecurity")), Phase.QUEUED, Reason.POD_REJECTED, "PodSec"

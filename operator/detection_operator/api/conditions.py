@@ -63,6 +63,8 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_REJECTED = "PodRejected"
+    JOB_REJECTED = "JobRejected"
+    NAME_TAKEN = "NameTaken"
     QUEUED = "Queued"
     STARTING = "Starting"
     TRAINING = "Training"
@@ -133,6 +135,11 @@ REASON_HELP: dict[Reason, str] = {
     "podTemplate.imagePullSecrets.",
     Reason.POD_REJECTED: "The cluster refuses the pod (pod security, quota): the message says "
     "which rule; change the namespace or spec.podTemplate.",
+    Reason.JOB_REJECTED: "The API server refuses the Job, or what it needs (a quota, an admission "
+    "policy, a field of spec.podTemplate): the message says which rule; it is tried again by "
+    "itself.",
+    Reason.NAME_TAKEN: "An object that is not this training's has the name of its Job, ConfigMap, "
+    "Service or claim: delete or rename it, or name the training otherwise; it goes on by itself.",
     Reason.QUEUED: "Wait: the pod waits for a node, an image, a volume or a queue.",
     Reason.STARTING: "Wait: the trainer loads data and weights before its first report.",
     Reason.TRAINING: "Nothing to do: status.step and status.progress show how far it is.",

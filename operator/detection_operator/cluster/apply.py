@@ -33,7 +33,7 @@ from detection_operator.core.actions import (
     StartAttempt,
     StartPreflight,
 )
-from detection_operator.core.state import Training
+from detection_operator.core.state import Obstacle, Training
 from detection_operator.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -41,11 +41,15 @@ from detection_operator.errors import (
     ForeignObjectError,
     InvalidError,
     NotFoundError,
+    OperatorError,
     UnavailableError,
 )
 from detection_operator.logs import about
 
 logger = logging.getLogger(__name__)
+
+REFUSALS = (ForbiddenError, InvalidError, ForeignObjectError)
+"""A quota, an admission plugin, a missing right or a taken name: only a person can mend them."""
 
 
 class Manifests(Protocol):
@@ -88,10 +92,10 @@ class Applier:
         try:
             for action in plan.actions:
                 await self._act(training, action)
-        except (ForbiddenError, InvalidError, ForeignObjectError) as error:
-            # A quota, an admission plugin or a taken name: only a person can mend it.
-            obstacle = Event("Warning", Reason.POD_REJECTED, str(error))
-            await self._events.tell(training.identity, obstacle, once=True)
+        except REFUSALS as error:
+            obstacle = obstacle_of(error)
+            told = Event("Warning", obstacle.reason, obstacle.message)
+            await self._events.tell(training.identity, told, once=True)
             raise
         finally:
             for event in plan.events:
@@ -187,6 +191,12 @@ class Applier:
         except (NotFoundError, ConflictError):
             # Gone already, or another one by now: the watch will tell.
             logger.debug("%s %s is gone", resource.kind, name, extra=_about(training))
+
+
+def obstacle_of(refusal: OperatorError) -> Obstacle:
+    """Return what one of `REFUSALS` is to the training."""
+    taken = isinstance(refusal, ForeignObjectError)
+    return Obstacle(Reason.NAME_TAKEN if taken else Reason.JOB_REJECTED, str(refusal))
 
 
 def _foreign(resource: Resource, training: Training, found: Object) -> ForeignObjectError:

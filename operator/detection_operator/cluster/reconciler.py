@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from detection_operator.cluster.apply import Applier
+from detection_operator.cluster.apply import REFUSALS, Applier, obstacle_of
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.gather import Gathered, Gatherer
 from detection_operator.cluster.queue import KeyQueue
@@ -18,12 +18,9 @@ from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.cluster.trace import decision_of, is_worth_telling, said_by
 from detection_operator.core.actions import Plan
-from detection_operator.core.state import Observed, PolicySettings, Training
+from detection_operator.core.state import Observed, Obstacle, PolicySettings, Training
 from detection_operator.errors import (
     ConflictError,
-    ForbiddenError,
-    ForeignObjectError,
-    InvalidError,
     NotFoundError,
     OperatorError,
 )
@@ -63,7 +60,7 @@ class Reconciler:
         self._gatherer, self._writer, self._applier = gatherer, writer, applier
         self._reports, self._plan, self._settings = reports, plan, settings
         self._telemetry, self._now = telemetry, now
-        self._obstacles: dict[Key, str] = {}
+        self._obstacles: dict[Key, Obstacle] = {}
 
     async def work(self) -> None:
         """Take keys from the queue until cancelled; no failure ends it."""
@@ -135,9 +132,9 @@ class Reconciler:
     async def _apply(self, key: Key, training: Training, plan: Plan) -> None:
         try:
             await self._applier.apply(training, plan)
-        except (ForbiddenError, InvalidError, ForeignObjectError) as error:
-            # A quota, an admission plugin or a taken name: the next decision tells of it.
-            self._obstacles[key] = str(error)
+        except REFUSALS as error:
+            # The next decision tells of it.
+            self._obstacles[key] = obstacle_of(error)
             raise
         self._obstacles.pop(key, None)
 

@@ -36,7 +36,7 @@ def decision_of(observed: Observed, plan: Plan) -> dict[str, Any]:
         "orphans": [_of_pod(pod) for pod in observed.orphans],
         "source": observed.source.name if observed.source else None,
         "folderOwner": observed.folder_owner,
-        "obstacle": observed.obstacle,
+        "obstacle": observed.obstacle.message if observed.obstacle else None,
     }
     return {
         "inputs": {key: value for key, value in inputs.items() if value not in (None, [], "")},

@@ -208,9 +208,10 @@ _REPORT_MISSING = (
 def explain(outcome: OutcomeStatus, advice: str) -> str:
     """Return an outcome as a condition's message: what differs, and what to do."""
     parts = [outcome.message, advice, *outcome.differences]
-    return clip(" ".join(_sentence(part) for part in parts if part.strip()), MAX_MESSAGE)
+    return clip(" ".join(sentence(part) for part in parts if part.strip()), MAX_MESSAGE)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return `text` with a full stop, where it has no end of its own."""
     text = text.strip()
     return text if text.endswith((".", "!", "?", ";")) else f"{text}."

@@ -12,6 +12,7 @@ from detection_operator.api.conditions import Phase, Reason
 from detection_operator.core.actions import EnsureClaim, Plan, StartAttempt, StartPreflight
 from detection_operator.core.case import Case, Standing
 from detection_operator.core.events import events_between
+from detection_operator.core.outcomes import sentence
 from detection_operator.core.phases import conditions_of
 from detection_operator.core.policies import attempt, cleanup, preflight, restore, retry
 from detection_operator.core.policies.attempt_end import record_attempt
@@ -81,9 +82,10 @@ def hindered(case: Case, standing: Standing) -> Standing:
     if obstacle is None or not makes:
         return standing
     message = (
-        f"The cluster refuses what the training needs: {obstacle} It is tried again by itself."
+        f"What the training needs cannot be made: {sentence(obstacle.message)} It is tried again "
+        "by itself."
     )
-    return replace(standing, reason=Reason.POD_REJECTED, message=message)
+    return replace(standing, reason=obstacle.reason, message=message)
 
 
 def _finish(case: Case, standing: Standing) -> Plan:

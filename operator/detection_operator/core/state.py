@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from detection_operator.api.conditions import Reason
 from detection_operator.api.v1alpha1 import Spec, Status
 
 
@@ -129,6 +130,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why the API server did not make what the training needs; only a person can mend it."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All that one decision rests on."""
 
@@ -139,8 +148,8 @@ class Observed:
     source: Source | None = None
     folder_owner: str | None = None
     """`namespace/name` of an older training with the same checkpoint folder, if there is one."""
-    obstacle: str | None = None
-    """Why the API server refused what was last made for the training; None since it takes it."""
+    obstacle: Obstacle | None = None
+    """What kept the last thing from being made for the training; None since it was made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,13 +41,39 @@ def test_a_job_that_a_quota_refuses_is_told_of_and_made_once_there_is_room(
 
     def is_told(status: dict[str, object]) -> bool:
         ready = condition({"status": status}, "Ready") or {}
-        return ready.get("reason") == "PodRejected" and "no-jobs" in ready["message"]
+        return ready.get("reason") == "JobRejected" and "no-jobs" in ready["message"]
 
     found = scene.wait(is_told, "told of the quota")
     assert found["status"]["phase"] == "Queued"
     assert scene.jobs() == []
-    assert "PodRejected" in scene.events()
+    assert "JobRejected" in scene.events()
     scene.kube.delete(f"{quotas}/no-jobs")
+    scene.wait_attempt(1)
+    scene.wait(lambda s: not is_told(s), "told of it no more")
+
+
+def test_a_name_that_anothers_job_has_is_told_of_and_taken_once_it_is_free(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    del operator
+    uid = scene.apply(suspend=True)["metadata"]["uid"]
+    name = f"trees-{uid[:8]}-1"
+    template = {"restartPolicy": "Never", "containers": [{"name": "other", "image": "other:none"}]}
+    scene.kube.create(
+        scene.collection("jobs"),
+        {"metadata": {"name": name}, "spec": {"suspend": True, "template": {"spec": template}}},
+    )
+    scene.kube.patch(scene.path(), {"spec": {"suspend": False}})
+
+    def is_told(status: dict[str, object]) -> bool:
+        ready = condition({"status": status}, "Ready") or {}
+        return ready.get("reason") == "NameTaken" and name in ready["message"]
+
+    scene.wait(is_told, "told of the name")
+    assert "NameTaken" in scene.events()
+    found = scene.kube.get(f"{scene.collection('jobs')}/{name}")
+    assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "other:none", "left alone"
+    scene.kube.delete(f"{scene.collection('jobs')}/{name}")
     scene.wait_attempt(1)
     scene.wait(lambda s: not is_told(s), "told of it no more")
 

@@ -87,7 +87,7 @@ async def test_a_strangers_object_under_our_name_is_told(resource: Resource) -> 
     for _ in range(2):
         with pytest.raises(ForeignObjectError, match=f"{JOB} exists and belongs to Backup nightly"):
             await scene.do(START)
-    assert scene.posted() == [("Warning", "PodRejected")], "told once"
+    assert scene.posted() == [("Warning", "NameTaken")], "told once"
 
 
 async def test_a_config_map_that_says_otherwise_is_made_again() -> None:
@@ -119,7 +119,7 @@ async def test_a_quota_is_told_to_the_person_who_can_raise_it() -> None:
     scene.api.failures["create", "jobs"] = ForbiddenError("POST /jobs", 403, "exceeded quota: gpus")
     with pytest.raises(ForbiddenError):
         await scene.do(START)
-    assert scene.posted() == [("Warning", "PodRejected")]
+    assert scene.posted() == [("Warning", "JobRejected")]
     [name] = scene.api.names(EVENTS)
     told = scene.api.find(EVENTS, name)
     assert told is not None
