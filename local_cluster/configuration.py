@@ -206,7 +206,7 @@ def build_audit_policy() -> dict[str, Any]:
         {"group": "batch", "resources": ["jobs", "jobs/status"]},
         {"group": "", "resources": ["pods", "pods/status"]},
     ]
-    named = [{"group": "", "resources": ["configmaps", "events", "persistentvolumeclaims"]}]
+    named = [{"group": "", "resources": ["events", "persistentvolumeclaims"]}]
     writes = ["create", "update", "patch", "delete", "deletecollection"]
     return {
         "apiVersion": "audit.k8s.io/v1",

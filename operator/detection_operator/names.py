@@ -4,6 +4,8 @@ from detection_operator.api.v1alpha1 import GROUP
 
 LABEL_TRAINING = f"{GROUP}/training"
 LABEL_TRAINING_UID = f"{GROUP}/training-uid"
+ANNOTATION_DOCUMENT = f"{GROUP}/document"
+"""On pods: what their trainer reads."""
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
 """The Job controller's, on the pods of several workers."""
@@ -25,7 +27,7 @@ def short_uid(uid: str) -> str:
 
 
 def attempt_name(training: str, uid: str, attempt: int) -> str:
-    """Return the name of the Job and the ConfigMap of one attempt: at most 63 characters."""
+    """Return the name of the Job of one attempt: at most 63 characters."""
     return f"{training}-{short_uid(uid)}-{attempt}"
 
 

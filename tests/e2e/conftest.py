@@ -119,7 +119,7 @@ def _state(workspace: Workspace) -> Iterator[tuple[str, str]]:
     within, system = ["--namespace", workspace.namespace], ["--namespace", installation.NAMESPACE]
     for command in (
         ["get", "detectiontrainings", "--output=yaml", *within],
-        ["get", "jobs,pods,configmaps,events", *within],
+        ["get", "jobs,pods,events", *within],
         ["logs", *within, "--selector", "detectiontraining.dev/training", "--tail=40", "--prefix"],
         ["logs", *system, f"deployment/{installation.RELEASE}", "--tail=40"],
     ):

@@ -10,7 +10,7 @@ def test_all_goes_but_the_checkpoints(workspace: Workspace) -> None:
     training = workspace.train("deleted", steps=CONTROL_STEPS)
     training.wait_for_checkpoint(SAVED_STEP)
     owned = owned_paths(training)
-    assert {path.split("/")[-2] for path in owned} == {"jobs", "configmaps", "pods"}
+    assert {path.split("/")[-2] for path in owned} == {"jobs", "pods"}
     training.delete()
     for path in [training.path, *owned]:
         workspace.kube.wait(path, is_gone, what=f"{path} is gone")
@@ -20,7 +20,7 @@ def test_all_goes_but_the_checkpoints(workspace: Workspace) -> None:
 
 
 def owned_paths(training: LiveTraining) -> list[str]:
-    kinds = [("jobs", "apis/batch/v1"), ("configmaps", "api/v1"), ("pods", "api/v1")]
+    kinds = [("jobs", "apis/batch/v1"), ("pods", "api/v1")]
     return [
         training.workspace.path(kind, found["metadata"]["name"], api=api)
         for kind, api in kinds

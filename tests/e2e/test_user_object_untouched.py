@@ -52,9 +52,10 @@ def test_the_operator_manages_fields_of_the_status_alone(ended: Object) -> None:
     assert all("f:status" not in m["fieldsV1"] for m in others)
 
 
-def test_an_edited_config_map_is_refused(training: LiveTraining) -> None:
-    (config,) = training.owned("configmaps", "api/v1")
-    path = training.workspace.path("configmaps", config["metadata"]["name"])
+def test_an_edited_document_is_refused(training: LiveTraining) -> None:
+    (job,) = training.jobs
+    path = training.workspace.path("jobs", job["metadata"]["name"], api="apis/batch/v1")
+    document = {"annotations": {"detectiontraining.dev/document": "{}"}}
     with pytest.raises(ApiError, match="immutable") as refused:
-        training.kube.patch(path, {"data": {"training.json": "{}"}})
+        training.kube.patch(path, {"spec": {"template": {"metadata": document}}})
     assert refused.value.status == HTTPStatus.UNPROCESSABLE_ENTITY

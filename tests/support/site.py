@@ -215,7 +215,7 @@ class LiveTraining:
         return self.wait(reported, f"attempt {number} of {self.name} trains", START_TIMEOUT_S)
 
     def owned(self, collection: str, api: str) -> list[Object]:
-        """Return the Jobs, ConfigMaps or pods that carry the training's label."""
+        """Return the Jobs or pods that carry the training's label."""
         selector = f"detectiontraining.dev/training={self.name}"
         path = self.workspace.path(collection, api=api)
         return self.kube.items(f"{path}?labelSelector={selector}")

@@ -79,7 +79,7 @@ def require_unchanged(file: Path, digest: str | None) -> None:
     if found != digest:
         msg = (
             f"{file}: the configuration is not the one that the operator wrote (expected "
-            f"{digest}, received {found}): somebody edited its ConfigMap; the operator writes it "
+            f"{digest}, received {found}): somebody edited it on its pod; the operator writes it "
             "again for the next attempt"
         )
         raise ConfigChangedError(msg)

@@ -214,8 +214,8 @@ REASON_HELP: dict[Reason, str] = {
     Reason.SUPERSEDED: "A later attempt owned the folder already; the next one takes over.",
     Reason.PEER_LOST: "Another worker ended or did not come, and so the attempt ended for "
     "all: the next one starts them together.",
-    Reason.CONFIG_CHANGED: "The attempt's ConfigMap was edited by hand; the next attempt gets its "
-    "own.",
+    Reason.CONFIG_CHANGED: "The attempt's document was edited on its pod; the next attempt gets "
+    "its own.",
     Reason.START_FAILED: "The container could not be started: the message names the Secret, "
     "volume or command at fault.",
     Reason.REPORT_MISSING: "The trainer finished, and its last report never came: check that pods "

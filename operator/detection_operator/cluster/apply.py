@@ -15,7 +15,6 @@ from detection_operator.cluster.client import Client
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.resources import (
     CLAIMS,
-    CONFIG_MAPS,
     JOBS,
     PODS,
     SERVICES,
@@ -57,9 +56,6 @@ class Manifests(Protocol):
 
     def claim(self, training: Training, action: EnsureClaim) -> Object:
         """Return the PersistentVolumeClaim for checkpoints."""
-
-    def config_map(self, training: Training, action: StartAttempt | StartPreflight) -> Object:
-        """Return the ConfigMap that the pods of the Job mount."""
 
     def service(self, training: Training, action: StartAttempt | StartPreflight) -> Object | None:
         """Return the Service of several workers; None where there is one."""
@@ -129,8 +125,6 @@ class Applier:
             logger.info("created claim %s", action.name, extra=_about(training))
 
     async def _start(self, training: Training, action: StartAttempt | StartPreflight) -> None:
-        config_map = self._manifests.config_map(training, action)
-        await self._ensure_config_map(training, config_map)
         if (service := self._manifests.service(training, action)) is not None:
             await self._ensure(SERVICES, training, service)
         job = self._manifests.job(training, action)
@@ -140,28 +134,9 @@ class Applier:
             raise UnavailableError(f"creating Job {action.job_name}", 0, msg)
         self._cache.apply(JOBS, found)
 
-    async def _ensure_config_map(self, training: Training, wanted: Object) -> None:
-        """Have the ConfigMap as built, unless a Job was made that counts on the one there is."""
-        found = await self._ensure(CONFIG_MAPS, training, wanted)
-        if found.get("data") == wanted.get("data"):
-            return
-        name, namespace = wanted["metadata"]["name"], training.identity.namespace
-        try:
-            await self._client.get(JOBS, namespace, name)
-        except NotFoundError:
-            logger.warning("ConfigMap %s says otherwise: made again", name, extra=_about(training))
-            await self._delete(training, CONFIG_MAPS, name, found["metadata"]["uid"])
-            await self._client.create(CONFIG_MAPS, namespace, wanted)
-
     async def _delete_job(self, training: Training, action: DeleteJob) -> None:
         await self._delete(training, JOBS, action.name, action.uid)
         logger.info("deleted Job %s: %s", action.name, action.why, extra=_about(training))
-        try:
-            found = await self._client.get(CONFIG_MAPS, training.identity.namespace, action.name)
-        except NotFoundError:
-            return
-        if controller_of(found).get("uid") == training.identity.uid:
-            await self._delete(training, CONFIG_MAPS, action.name, found["metadata"]["uid"])
 
     async def _ensure(self, resource: Resource, training: Training, wanted: Object) -> Object:
         """Create an object of the training's; return it, or the one of ours that is there."""

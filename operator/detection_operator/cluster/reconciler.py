@@ -103,7 +103,7 @@ class Reconciler:
         for _ in range(MAX_CONFLICTS):
             gathered = await self._gatherer.gather(key, self._now())
             if gathered is None or gathered.observed.training.deleting:
-                # Jobs and ConfigMaps go by their owner references.
+                # Jobs go by their owner references.
                 self._reports.forget(key)
                 self._obstacles.pop(key, None)
                 return None

@@ -44,7 +44,6 @@ class Resource:
 TRAININGS = Resource(f"/apis/{v1alpha1.API_VERSION}", v1alpha1.PLURAL, v1alpha1.KIND)
 JOBS = Resource("/apis/batch/v1", "jobs", "Job")
 PODS = Resource("/api/v1", "pods", "Pod")
-CONFIG_MAPS = Resource("/api/v1", "configmaps", "ConfigMap")
 CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 SERVICES = Resource("/api/v1", "services", "Service")
 EVENTS = Resource("/api/v1", "events", "Event")

@@ -30,7 +30,7 @@ class EnsureClaim:
 
 @dataclass(frozen=True, slots=True)
 class StartAttempt:
-    """Create the ConfigMap and the Job of attempt `number` (409 with our own uid is success)."""
+    """Create the Job of attempt `number` (409 with our own uid is success)."""
 
     number: int
     job_name: str

@@ -50,7 +50,7 @@ def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
     """
     training = observed.training
     if training.deleting:
-        # Owner references take Jobs and ConfigMaps along.
+        # Owner references take Jobs along.
         return Plan(training.status)
     if training.spec is None:
         return _refuse_invalid(training, now)

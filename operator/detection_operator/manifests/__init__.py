@@ -6,7 +6,6 @@ from typing import Any
 from detection_operator.core.actions import EnsureClaim, StartAttempt, StartPreflight
 from detection_operator.core.state import PolicySettings, Training
 from detection_operator.manifests.claim import build_claim
-from detection_operator.manifests.config_map import build_config_map
 from detection_operator.manifests.job import build_attempt_job, build_preflight_job
 from detection_operator.manifests.service import build_service
 
@@ -20,12 +19,6 @@ class Manifests:
     def claim(self, training: Training, action: EnsureClaim) -> dict[str, Any]:
         """Return the PersistentVolumeClaim for checkpoints."""
         return build_claim(training, action.name)
-
-    def config_map(
-        self, training: Training, action: StartAttempt | StartPreflight
-    ) -> dict[str, Any]:
-        """Return the ConfigMap that the pods of the Job mount; both have one name."""
-        return build_config_map(training, action.job_name, action.source)
 
     def service(
         self, training: Training, action: StartAttempt | StartPreflight

@@ -11,6 +11,7 @@ from detection_operator.api.v1alpha1 import Spec
 from detection_operator.core.actions import StartAttempt, StartPreflight
 from detection_operator.core.case import newest_step
 from detection_operator.core.state import PolicySettings, Training
+from detection_operator.manifests.document import document_text
 from detection_operator.manifests.owner import labels, owner_reference
 from detection_operator.manifests.pod import Run, build_pod
 from detection_trainer.contract import runtime
@@ -43,6 +44,7 @@ def build_attempt_job(training: Training, action: StartAttempt, settings: Policy
         labels=labels(training.identity, names.ROLE_TRAINER, action.number),
         resources=dump(spec.resources),
         environment=environment,
+        document=document_text(training, action.source),
         source=action.source,
         holds_claim=True,
         reports=True,
@@ -77,6 +79,7 @@ def build_preflight_job(
         labels=labels(training.identity, names.ROLE_PREFLIGHT),
         resources=PREFLIGHT_RESOURCES,
         environment={},
+        document=document_text(training, action.source),
         source=action.source,
         holds_claim=claim is not None and claim.claim_name is not None,
         reports=False,

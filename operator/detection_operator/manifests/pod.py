@@ -13,7 +13,7 @@ from detection_operator.api.v1alpha1 import PodTemplate, Spec
 from detection_operator.core.actions import RestoreFrom
 from detection_operator.core.case import checkpoint_claim
 from detection_operator.core.state import PolicySettings, Training
-from detection_operator.manifests.config_map import FILE, config_text, text_digest
+from detection_operator.manifests.document import FILE, text_digest
 from detection_operator.manifests.service import PORT, worker_environment
 from detection_trainer.contract import runtime
 
@@ -35,12 +35,14 @@ class Run:
     verb: str
     """Of the command `detection-trainer`."""
     name: str
-    """Of the Job and its ConfigMap."""
+    """Of the Job."""
     image: str
     role: str
     labels: dict[str, str]
     resources: Object
     environment: dict[str, str]
+    document: str
+    """What its trainer reads."""
     source: RestoreFrom | None
     holds_claim: bool
     """Whether checkpoints lie on the claim; else an empty folder stands for a claim not made."""
@@ -65,9 +67,10 @@ def build_pod(training: Training, spec: Spec, run: Run, settings: PolicySettings
     }
     if run.workers > 1:
         pod["subdomain"] = names.service_name(training.identity.name, training.identity.uid)
-    metadata: Object = {"labels": {**template.labels, **run.labels}}
-    if template.annotations:
-        metadata["annotations"] = dict(template.annotations)
+    metadata = {
+        "labels": {**template.labels, **run.labels},
+        "annotations": {**template.annotations, names.ANNOTATION_DOCUMENT: run.document},
+    }
     return {"metadata": metadata, "spec": pod}
 
 
@@ -130,7 +133,7 @@ def _environment(
 ) -> list[Object]:
     """Return the user's variables and ours: HOME may be changed, the contract's may not."""
     contract = {
-        runtime.CONFIG_DIGEST: text_digest(config_text(training, run.source)),
+        runtime.CONFIG_DIGEST: text_digest(run.document),
         runtime.TERMINATION_LOG: TERMINATION_LOG,
         **run.environment,
     }
@@ -163,7 +166,7 @@ def _credentials_path(position: int) -> str:
 def _volumes(training: Training, spec: Spec, run: Run) -> tuple[list[Object], list[Object]]:
     """Return volumes and their mounts; the names' prefix keeps them apart from the user's."""
     pairs = [
-        _volume("config", CONFIG_MOUNT, {"configMap": {"name": run.name}}, read_only=True),
+        _volume("config", CONFIG_MOUNT, _document(), read_only=True),
         _volume("tmp", "/tmp", {"emptyDir": {}}),  # noqa: S108 - the pod's own emptyDir
         _volume("shm", "/dev/shm", {"emptyDir": {"medium": "Memory"}}),  # noqa: S108 - likewise
     ]
@@ -196,6 +199,11 @@ def _claimed(claim: str, *, read_only: bool = False) -> Object:
     if read_only:
         content["readOnly"] = True
     return {"persistentVolumeClaim": content}
+
+
+def _document() -> Object:
+    field = {"fieldPath": f"metadata.annotations['{names.ANNOTATION_DOCUMENT}']"}
+    return {"downwardAPI": {"items": [{"path": FILE, "fieldRef": field}]}}
 
 
 def _token() -> Object:

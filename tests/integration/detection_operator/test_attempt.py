@@ -7,7 +7,7 @@ from tests.support.operator_fixtures import Scene
 from tests.support.running_operator import RunningOperator
 
 
-def test_an_applied_training_has_a_job_and_a_config_map_of_its_own(
+def test_an_applied_training_has_a_job_whose_pod_holds_its_document(
     operator: RunningOperator, scene: Scene
 ) -> None:
     applied = scene.apply()
@@ -19,9 +19,7 @@ def test_an_applied_training_has_a_job_and_a_config_map_of_its_own(
     assert (owner["uid"], owner["controller"]) == (uid, True)
     assert job["spec"]["backoffLimit"] == 0
     assert pod["spec"]["containers"][0]["image"] == "detection-trainer:none"
-    config_map = scene.kube.get(f"{scene.collection('configmaps')}/{name}")
-    assert config_map["immutable"]
-    document = json.loads(config_map["data"]["training.json"])
+    document = json.loads(pod["metadata"]["annotations"]["detectiontraining.dev/document"])
     assert document["spec"]["steps"] == 100
     status = scene.wait(lambda s: s["phase"] == "Queued", "queued")["status"]
     assert condition({"status": status}, "Ready")["status"] == "True"
@@ -126,7 +124,6 @@ def test_a_deleted_training_takes_what_it_owns_along(
     scene.kube.delete(scene.path())
     for path in (
         f"{scene.collection('jobs')}/{job}",
-        f"{scene.collection('configmaps')}/{job}",
         f"{scene.collection('pods')}/{pod['metadata']['name']}",
     ):
         scene.kube.wait(path, lambda found: found is None, what=f"{path} is gone")

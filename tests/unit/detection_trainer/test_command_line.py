@@ -210,7 +210,7 @@ def test_options_that_do_not_hold_are_refused(file: Path, words: list[str], prob
 def test_a_file_that_is_not_the_operators_is_refused(file: Path) -> None:
     require_unchanged(file, None)
     require_unchanged(file, "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest())
-    with pytest.raises(ConfigChangedError, match="somebody edited its ConfigMap"):
+    with pytest.raises(ConfigChangedError, match="somebody edited it on its pod"):
         require_unchanged(file, DIGEST)
     with pytest.raises(ConfigChangedError):
         require_unchanged(file / "absent", DIGEST)

@@ -10,7 +10,7 @@ from detection_operator.cluster.apply import Applier
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.parse import parse_training
-from detection_operator.cluster.resources import CLAIMS, CONFIG_MAPS, EVENTS, JOBS, PODS, Resource
+from detection_operator.cluster.resources import CLAIMS, EVENTS, JOBS, PODS
 from detection_operator.core.actions import (
     Action,
     DeleteJob,
@@ -56,13 +56,13 @@ class Scene:
         return [(e["type"], e["reason"]) for e in found if e]
 
 
-async def test_an_attempt_is_a_config_map_and_a_job_of_ours() -> None:
+async def test_an_attempt_is_one_job_of_ours() -> None:
     scene = Scene()
     await scene.do(START)
     made = scene.api.find(JOBS, JOB)
     assert made is not None
     assert made["metadata"]["ownerReferences"][0]["uid"] == UID
-    assert scene.api.find(CONFIG_MAPS, JOB)
+    assert [verb for verb, _, _ in scene.api.calls] == ["create"]
     assert [record.job.name for record in scene.cache.jobs(UID)] == [JOB], "known at once"
 
 
@@ -76,35 +76,17 @@ async def test_an_attempt_that_was_made_before_is_a_success() -> None:
 async def test_a_preflight_is_made_likewise() -> None:
     scene = Scene()
     await scene.do(StartPreflight("trees-5f2c8a1b-check-1", "trainer:1"))
-    assert scene.api.names(JOBS) == scene.api.names(CONFIG_MAPS) == ["trees-5f2c8a1b-check-1"]
+    assert scene.api.names(JOBS) == ["trees-5f2c8a1b-check-1"]
 
 
-@pytest.mark.parametrize("resource", [JOBS, CONFIG_MAPS], ids=["a Job", "a ConfigMap"])
-async def test_a_strangers_object_under_our_name_is_told(resource: Resource) -> None:
+async def test_a_strangers_object_under_our_name_is_told() -> None:
     scene = Scene()
     stranger = {"kind": "Backup", "name": "nightly", "uid": "x", "controller": True}
-    scene.api.put(resource, {"metadata": {"name": JOB, "ownerReferences": [stranger]}})
+    scene.api.put(JOBS, {"metadata": {"name": JOB, "ownerReferences": [stranger]}})
     for _ in range(2):
         with pytest.raises(ForeignObjectError, match=f"{JOB} exists and belongs to Backup nightly"):
             await scene.do(START)
     assert scene.posted() == [("Warning", "NameTaken")], "told once"
-
-
-async def test_a_config_map_that_says_otherwise_is_made_again() -> None:
-    scene = Scene()
-    await scene.do(START)
-    made = scene.api.find(CONFIG_MAPS, JOB)
-    assert made is not None
-    edited = scene.api.put(CONFIG_MAPS, {**made, "data": {"training.json": "{}"}})
-    job_made = scene.api.find(JOBS, JOB)
-    assert job_made is not None
-    await scene.do(START)
-    assert scene.api.find(CONFIG_MAPS, JOB) == edited, "a Job counts on it: its trainer will tell"
-    await scene.api.delete(JOBS, "vision", JOB, uid=job_made["metadata"]["uid"])
-    await scene.do(START)
-    again = scene.api.find(CONFIG_MAPS, JOB)
-    assert again is not None
-    assert again["data"] == made["data"]
 
 
 async def test_a_job_of_ours_that_is_still_going_is_waited_for() -> None:
@@ -149,23 +131,21 @@ async def test_the_same_words_at_another_time_are_another_event() -> None:
     assert len(scene.posted()) == 2
 
 
-async def test_a_job_goes_with_its_config_map() -> None:
+async def test_a_job_that_is_gone_is_no_mistake() -> None:
     scene = Scene()
     await scene.do(START)
     made = scene.api.find(JOBS, JOB)
     assert made is not None
     await scene.do(DeleteJob(JOB, made["metadata"]["uid"], "suspended"))
     assert scene.api.names(JOBS) == []
-    assert scene.api.names(CONFIG_MAPS) == []
     await scene.do(DeleteJob(JOB, made["metadata"]["uid"], "again"))
 
 
 async def test_another_job_of_that_name_is_left_alone() -> None:
     scene = Scene()
     scene.api.put(JOBS, job(uid="uid-other"))
-    scene.api.put(CONFIG_MAPS, {"metadata": {"name": JOB}})
     await scene.do(DeleteJob(JOB, "uid-old", "suspended"))
-    assert scene.api.names(JOBS) == scene.api.names(CONFIG_MAPS) == [JOB]
+    assert scene.api.names(JOBS) == [JOB]
 
 
 async def test_a_pod_of_a_lost_node_is_forced_to_end() -> None:

@@ -112,7 +112,7 @@ async def test_the_status_is_on_record_before_anything_is_made() -> None:
     assert await scene.reconciler.reconcile(TREES) is None
     verbs = [(verb, plural) for verb, plural, _ in scene.api.calls]
     written = verbs.index(("patch", "detectiontrainings"))
-    assert written < verbs.index(("create", "configmaps")) < verbs.index(("create", "jobs"))
+    assert written < verbs.index(("create", "jobs"))
 
 
 async def test_a_status_that_says_the_same_is_not_written() -> None:

@@ -63,9 +63,6 @@ OBJECTS: dict[str, Callable[[], Object]] = {
     "attempt-job-full": lambda: BUILD.job(FULL, StartAttempt(1, JOB, IMAGE, SOURCE)),
     "attempt-job-resumed": lambda: BUILD.job(RESUMED, StartAttempt(2, JOB, IMAGE)),
     "preflight-job": lambda: BUILD.job(FULL, StartPreflight(CHECK, IMAGE, SOURCE)),
-    "config-map": lambda: BUILD.config_map(PLAIN, StartAttempt(1, JOB, IMAGE)),
-    "config-map-restore": lambda: BUILD.config_map(FULL, StartAttempt(1, JOB, IMAGE, SOURCE)),
-    "config-map-resumed": lambda: BUILD.config_map(RESUMED, StartAttempt(2, JOB, IMAGE)),
     "claim": lambda: BUILD.claim(FULL, EnsureClaim("trees-checkpoints")),
 }
 

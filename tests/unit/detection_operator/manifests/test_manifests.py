@@ -11,7 +11,7 @@ from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import RestoreFrom, StartAttempt, StartPreflight
 from detection_operator.manifests import Manifests
 from detection_operator.manifests.claim import build_claim
-from detection_operator.manifests.config_map import build_config_map, config_text, text_digest
+from detection_operator.manifests.document import document_text, text_digest
 from detection_operator.manifests.job import build_attempt_job, build_preflight_job
 from detection_operator.manifests.service import INDEX_VARIABLE, build_service
 from detection_trainer.cluster import parse_cluster
@@ -48,7 +48,6 @@ def test_everything_but_a_retained_claim_is_owned() -> None:
     for made in (
         build_attempt_job(owned, ATTEMPT, SETTINGS),
         build_preflight_job(owned, CHECKING, SETTINGS),
-        build_config_map(owned, JOB, None),
     ):
         (owner,) = made["metadata"]["ownerReferences"]
         assert (owner["uid"], owner["kind"], owner["controller"]) == (
@@ -74,7 +73,7 @@ def test_claim_goes_with_the_training_only_if_asked_to(when: str, owners: int) -
 
 def test_document_is_what_the_trainer_reads_without_kubernetes() -> None:
     made = training(spec(resources={"limits": {"memory": "1Gi"}}, suspend=True, image="mine:1"))
-    read = parse_training(json.loads(config_text(made, None)))
+    read = parse_training(json.loads(document_text(made, None)))
     assert (read.identity.namespace, read.identity.name) == ("vision", "trees")
     assert read.set_aside == []
     assert made.spec is not None
@@ -85,7 +84,7 @@ def test_document_is_what_the_trainer_reads_without_kubernetes() -> None:
 
 def test_an_older_trainer_is_told_of_no_field_that_nobody_asked_for() -> None:
     asked = {"checkpoints": {"storage": {"uri": "s3://runs/trees"}, "everySteps": 7}, "steps": 9}
-    told = json.loads(config_text(training(spec(**asked)), None))["spec"]
+    told = json.loads(document_text(training(spec(**asked)), None))["spec"]
     assert told.keys() == {"model", "dataset", "steps", "batchSize", "checkpoints"}
     assert {key: told[key] for key in asked} == asked
 
@@ -113,7 +112,7 @@ def test_an_older_trainer_is_told_of_no_field_that_nobody_asked_for() -> None:
     ids=["a restore", "a continuation", "a restore by URI", "a continuation by URI"],
 )
 def test_reference_becomes_a_uri(fields: Object, expected: Object) -> None:
-    document = json.loads(config_text(training(spec(**fields)), SOURCE))["spec"]
+    document = json.loads(document_text(training(spec(**fields)), SOURCE))["spec"]
     found = {key: document[key] for key in ("restore", "continueFrom") if key in document}
     assert found == expected
 
@@ -121,7 +120,7 @@ def test_reference_becomes_a_uri(fields: Object, expected: Object) -> None:
 def test_reference_that_was_not_resolved_is_an_error() -> None:
     made = training(spec(continueFrom={"trainingRef": {"name": "coco"}}))
     with pytest.raises(ValueError, match="trainingRef 'coco' must be resolved"):
-        config_text(made, None)
+        document_text(made, None)
 
 
 def test_resumed_training_says_no_more_how_it_began() -> None:
@@ -129,16 +128,27 @@ def test_resumed_training_says_no_more_how_it_began() -> None:
         spec(continueFrom={"trainingRef": {"name": "coco"}}),
         Status(latest_checkpoint=checkpoint(9)),
     )
-    assert "continueFrom" not in json.loads(config_text(made, None))["spec"]
+    assert "continueFrom" not in json.loads(document_text(made, None))["spec"]
     job = build_attempt_job(made, ATTEMPT, SETTINGS)
     assert environment(job)[runtime.RECORDED_STEP] == "9"
 
 
 def test_digest_is_that_of_the_mounted_document() -> None:
     made = training(spec())
-    text = build_config_map(made, JOB, None)["data"]["training.json"]
-    found = environment(build_attempt_job(made, ATTEMPT, SETTINGS))
-    assert found[runtime.CONFIG_DIGEST] == text_digest(text)
+    job = build_attempt_job(made, ATTEMPT, SETTINGS)
+    text = job["spec"]["template"]["metadata"]["annotations"]["detectiontraining.dev/document"]
+    assert text == document_text(made, None)
+    assert environment(job)[runtime.CONFIG_DIGEST] == text_digest(text)
+    (item,) = volumes(job)["detection-config"]["downwardAPI"]["items"]
+    assert item["fieldRef"]["fieldPath"] == "metadata.annotations['detectiontraining.dev/document']"
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"][-1] == f"/etc/detection-training/{item['path']}"
+
+
+def test_the_largest_document_fits_into_an_annotation() -> None:
+    classes = [f"{number:04}" + "x" * 124 for number in range(1000)]
+    made = training(spec(dataset={"train": {"uri": "s3://data/x"}, "classes": classes}))
+    assert len(document_text(made, None).encode()) < 256 * 1024, "Kubernetes' limit for all of them"
 
 
 def test_trainer_reports_with_a_token_of_its_own_and_a_check_does_not() -> None:
@@ -209,8 +219,6 @@ def test_every_failure_fails_the_job_and_the_trainers_own_comes_first() -> None:
 def test_spec_that_does_not_hold_builds_nothing() -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         build_attempt_job(INVALID, ATTEMPT, SETTINGS)
-    with pytest.raises(ValueError, match="must be above 0"):
-        build_config_map(INVALID, JOB, None)
     with pytest.raises(ValueError, match=r"volumeClaim\.size"):
         build_claim(training(spec()), "trees-checkpoints")
 

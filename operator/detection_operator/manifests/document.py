@@ -1,6 +1,8 @@
-"""Builds the ConfigMap with the document that a trainer reads: the training itself.
+"""Builds the document that a trainer reads: the training itself.
 
-The same document runs outside the cluster with `detection-trainer run`.
+It is an annotation of the trainer's pod, which the pod mounts as a file: nothing is to be made,
+found or deleted beside the Job. The same document runs outside the cluster with
+`detection-trainer run`.
 """
 
 import hashlib
@@ -11,13 +13,12 @@ from detection_operator.api.v1alpha1 import API_VERSION, KIND, Spec
 from detection_operator.core.actions import RestoreFrom
 from detection_operator.core.case import newest_step
 from detection_operator.core.state import Training
-from detection_operator.manifests.owner import labels, owner_reference
 from detection_trainer.contract.spec import KUBERNETES_FIELDS
 
 FILE = "training.json"
 
 
-def config_text(training: Training, source: RestoreFrom | None) -> str:
+def document_text(training: Training, source: RestoreFrom | None) -> str:
     """Return the document: what only Kubernetes reads is dropped, a trainingRef made a URI.
 
     What is at its default is left out: a training keeps the trainer image of its first attempt,
@@ -50,28 +51,12 @@ def config_text(training: Training, source: RestoreFrom | None) -> str:
         },
         "spec": spec,
     }
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def text_digest(text: str) -> str:
     """Return `sha256:<hex>` of the document's bytes, by which an edited one is refused."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-
-
-def build_config_map(training: Training, name: str, source: RestoreFrom | None) -> dict[str, Any]:
-    """Return the immutable ConfigMap `name` with the training's document."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": name,
-            "namespace": training.identity.namespace,
-            "labels": labels(training.identity),
-            "ownerReferences": [owner_reference(training.identity)],
-        },
-        "immutable": True,
-        "data": {FILE: config_text(training, source)},
-    }
 
 
 def _resolved(spec: Spec, source: RestoreFrom | None) -> dict[str, Any]:
