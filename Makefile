@@ -57,9 +57,9 @@ test-odapi: venv ## our RetinaNet beside the TensorFlow Object Detection API its
 
 .PHONY: chaos-trainer
 chaos-trainer: venv ## kill a training at random moments, on a disk and on S3, and compare its end (half an hour)
-	$(BIN)/python -m tests.chaos --storage disk
-	$(BIN)/python -m tests.chaos --storage s3
-	$(BIN)/python -m tests.chaos --storage disk --signal TERM --kills 20
+	$(BIN)/python -m chaos.trainer --storage disk
+	$(BIN)/python -m chaos.trainer --storage s3
+	$(BIN)/python -m chaos.trainer --storage disk --signal TERM --kills 20
 
 .PHONY: lint
 lint: venv ## style, imports between layers, duplicate names
@@ -101,7 +101,7 @@ bench-operator: venv ## the operator at 10,000 trainings, into docs/benchmarks.m
 
 .PHONY: chaos-operator
 chaos-operator: venv ## a storm of faults over 200 trainings, judged by the audit log (CHAOS="--seed 7" to repeat one)
-	$(BIN)/python -m chaos $(CHAOS)
+	$(BIN)/python -m chaos.operator $(CHAOS)
 
 .PHONY: cluster-up
 cluster-up: ## start the local cluster and load this checkout's images

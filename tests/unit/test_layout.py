@@ -33,6 +33,17 @@ def test_tests_are_no_packages() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
 
 
+@pytest.mark.parametrize("program", ["operator", "trainer"])
+@pytest.mark.parametrize("folder", ["benchmarks", "chaos"])
+def test_what_measures_or_disturbs_a_program_is_a_package_that_make_runs(
+    folder: str, program: str
+) -> None:
+    target = f"{'bench' if folder == 'benchmarks' else folder}-{program}"
+    assert (ROOT / folder / program / "__init__.py").exists()
+    recipe = (ROOT / "Makefile").read_text().partition(f"\n{target}:")[2].partition("\n\n")[0]
+    assert f"python -m {folder}.{program} " in f"{recipe} ".replace("\n", " ")
+
+
 def test_there_is_a_lock_for_each_image_and_for_development() -> None:
     assert {"operator.lock", "trainer-cpu.lock", "trainer-cuda.lock", "dev.lock"} <= {
         lock.name for lock in LOCKS

@@ -77,7 +77,7 @@ def test_killed_in_the_middle_and_started_again_it_equals_the_uninterrupted_run(
 def test_killed_while_it_saves_it_equals_the_uninterrupted_run(place: RunPlace, file: str) -> None:
     changes: dict[str, Any] = {"steps": 5, "optimizer": ADAM}
     folder = f"adam-{file.partition('.')[0]}"
-    module = ("tests.support.dying_trainer", f"step-00000004/{file}")
+    module = ("chaos.trainer.dying_trainer", "before", f"step-00000004/{file}", "1")
     with started(place, folder, module=module, **changes) as process:
         process.communicate()
         assert process.returncode == -signal.SIGKILL

@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from chaos.checker import PLANNED_END, TOLD
+from chaos.operator.checker import PLANNED_END, TOLD
 from detection_operator import names
 from detection_trainer.contract.runtime import REPORT_PATH
 from sandbox.fake_nodes import SELECTOR, TRAINED, end_of

@@ -79,7 +79,7 @@ def draw(choice: random.Random, stop: signal.Signals) -> Moment:
     phase = choice.choice(phases[:3] if stop is signal.SIGTERM else phases)
     most = {"training": 2 * STEPS_A_KILL, "evaluating": 2, "saving": 9}[phase]
     delay = choice.uniform(0.0, 0.2)
-    return Moment(phase, choice.randint(1, most), delay, before=choice.random() < 0.5)
+    return Moment(phase, choice.randint(1, most), delay, before=choice.choice([True, False]))
 
 
 def document(place: Place, run: str, steps: int) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def started(place: Place, run: str, steps: int, *wrapper: str) -> Iterator["subp
     log = (place.root / f"{run}.log").open("a")
     with (
         log,
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: S603 - this checkout's trainer
             words, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
         ) as process,
     ):
@@ -141,7 +141,7 @@ def kill_once(
     """Run an attempt and kill it at `moment`; returns where it went on and what it reached."""
     saving = moment.phase == "saving"
     when = "before" if moment.before else "after"
-    wrapper = ("tests.chaos.dying_trainer", str(moment.count), when) if saving else ()
+    wrapper = ("chaos.trainer.dying_trainer", when, "/step-", str(moment.count)) if saving else ()
     event = {"training": "progress", "evaluating": "evaluating"}.get(moment.phase)
     lines, left = [], moment.count
     with started(place, run, steps, *wrapper) as process:
@@ -191,8 +191,7 @@ def differences(place: Place, kills: int) -> list[str]:
 
 
 def _lines(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
-    assert process.stdout is not None
-    for line in process.stdout:
+    for line in process.stdout or ():
         if line.endswith("}\n"):
             yield json.loads(line)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaos.checker import JOB_NAME, PLANNED_END, TOLD, check
+from chaos.operator.checker import JOB_NAME, PLANNED_END, TOLD, check
 from detection_operator import names
 from sandbox.audit import Entry
 

@@ -15,9 +15,9 @@ import aiohttp
 from benchmarks.operator.bursts import in_parallel
 from benchmarks.operator.documents import API
 from benchmarks.operator.surroundings import OPERATED, Surroundings, fresh_cluster, surroundings
-from chaos.checker import Violation, check
-from chaos.storm import Storm
-from chaos.trainers import Trainers, training
+from chaos.operator.checker import Violation, check
+from chaos.operator.storm import Storm
+from chaos.operator.trainers import Trainers, training
 from local_cluster import lifecycle
 from sandbox.api_proxy import ApiProxy
 from sandbox.audit import read_audit

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from chaos.trainer.kills import Kill, Place, differences, kill_often
 from sandbox.object_store import keys_for
-from tests.chaos.kills import Kill, Place, differences, kill_often
 from tests.support.s3_server import s3_server
 
 
