@@ -10,6 +10,7 @@ from detection_trainer.contract.schedule import Cycle, learning_rate
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import CheckpointMissingError
 from detection_trainer.loop import Batch
+from detection_trainer.models import targets
 from detection_trainer.session import build_update
 from detection_trainer.training_step import TrainingStep
 from tests.support.runs import parsed
@@ -81,6 +82,26 @@ def test_resumed_from_a_snapshot_it_is_bit_identical_to_uninterrupted(
     second.load(state.weights, state.optimizer)
     assert train(second, range(3, 6)) == losses[3:]
     assert_same_state(second, control)
+
+
+def test_without_crowds_every_bit_is_as_without_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = build_update(spec(), 1)
+    train(update, range(2))
+    state = update.snapshot(2)
+    images, boxes, classes = (part.numpy() for part in batch(2))
+    boxes[:, 1], classes[:, 1] = [0.5, 0.0, 1.0, 0.5], targets.CROWD
+    losses = update((tf.constant(images), tf.constant(boxes), tf.constant(classes)), 0.01, 2)
+    monkeypatch.setattr(targets._Matcher, "_passing_over_crowds", lambda _, match, *__: match)
+    without = build_update(spec(), 1)
+    train(without, range(2))
+    control = without.snapshot(2)
+    for ours, wanted in ((state.weights, control.weights), (state.optimizer, control.optimizer)):
+        assert {p: a.tobytes() for p, a in ours.items()} == {
+            p: a.tobytes() for p, a in wanted.items()
+        }
+    plain = without(batch(2), 0.01, 2)
+    assert losses["localization"] == plain["localization"]
+    assert losses["classification"] < plain["classification"], "its background is not judged"
 
 
 def test_fresh_weights_are_a_function_of_the_seed() -> None:

@@ -23,7 +23,7 @@ _DRAWS = 4
 _GREY = (0.299, 0.587, 0.114)
 
 Geometry = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-"""Image uint8 [H, W, 3]; boxes [N, 4]; classes [N], 0 for padding."""
+"""Image uint8 [H, W, 3]; boxes [N, 4]; classes [N], 0 for padding and below 0 for a crowd."""
 
 
 def draw_uniform(steps: Sequence[Augmentation], seed: int, sample: tf.Tensor) -> tf.Tensor:
@@ -96,7 +96,8 @@ def _rotate(geometry: Geometry) -> Geometry:
 def _crop(min_scale: float, draws: tf.Tensor, geometry: Geometry) -> Geometry:
     """Cut out a window of the image's own shape; its side is a fraction of min_scale..1.
 
-    A box stays when its centre lies inside, clipped to the window.
+    A box stays when its centre lies inside, clipped to the window; of a crowd each part stays,
+    since it too shows objects that nobody outlined.
     """
     image, boxes, classes = geometry
     size = tf.shape(image)[:2]
@@ -116,7 +117,7 @@ def _crop(min_scale: float, draws: tf.Tensor, geometry: Geometry) -> Geometry:
     moved = (boxes * height_width - corner) / side
     centre = (moved[:, :2] + moved[:, 2:]) / 2
     clipped = tf.clip_by_value(moved, 0.0, 1.0)
-    inside = tf.reduce_all((centre >= 0.0) & (centre < 1.0), axis=1)
+    inside = tf.reduce_all((centre >= 0.0) & (centre < 1.0), axis=1) | (classes < 0)
     inside &= tf.reduce_all(clipped[:, 2:] > clipped[:, :2], axis=1)
     kept = tf.where(inside, classes, 0)
     return cropped, _stack(kept, *tf.unstack(clipped, axis=1)), kept
@@ -124,7 +125,7 @@ def _crop(min_scale: float, draws: tf.Tensor, geometry: Geometry) -> Geometry:
 
 def _stack(classes: tf.Tensor, *edges: tf.Tensor) -> tf.Tensor:
     """Return boxes [N, 4] of four edges [N]; padding stays zero."""
-    return tf.where((classes > 0)[:, None], tf.stack(edges, axis=1), 0.0)
+    return tf.where((classes != 0)[:, None], tf.stack(edges, axis=1), 0.0)
 
 
 def _distort(change: RandomDistortColor, draws: tf.Tensor, image: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
     image/encoded, image/format, image/height, image/width, image/source_id, image/filename
     image/object/bbox/{ymin,xmin,ymax,xmax}       fractions of the image's sides
-    image/object/class/{label,text}, image/object/{is_crowd,difficult}
+    image/object/class/{label,text}, image/object/{is_crowd,group_of,difficult}
 
 (object_detection/data_decoders/tf_example_decoder.py.) Read and checked without TensorFlow.
 """
@@ -54,7 +54,7 @@ class AnnotatedImage:
     labels: npt.NDArray[np.int32]
     """[N]: class ids from 1."""
     crowd: npt.NDArray[np.bool_]
-    """[N]: many objects under one box."""
+    """[N]: many objects under one box: COCO's `iscrowd`, and `IsGroupOf` of Open Images."""
     difficult: npt.NDArray[np.bool_]
     """[N]: hard to tell even for a person (Pascal VOC)."""
     image_start: int
@@ -89,7 +89,8 @@ def read_example(data: memoryview, classes: Sequence[str], *, decode: bool) -> A
         width=width,
         boxes=np.clip(boxes, 0.0, 1.0).astype(np.float32),
         labels=_read_labels(data, features, classes, len(boxes)),
-        crowd=_read_flags(features, "image/object/is_crowd", len(boxes)),
+        crowd=_read_flags(features, "image/object/is_crowd", len(boxes))
+        | _read_flags(features, "image/object/group_of", len(boxes)),
         difficult=_read_flags(features, "image/object/difficult", len(boxes)),
         image_start=start,
         image_length=end - start,

@@ -18,6 +18,7 @@ from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.data.augmentation import augment_colors, augment_geometry, draw_uniform
 from detection_trainer.data.dataset import Dataset
 from detection_trainer.errors import DataInvalidError
+from detection_trainer.models.targets import CROWD
 
 _PARALLEL = tf.data.AUTOTUNE
 _READ_AHEAD = 2
@@ -42,8 +43,8 @@ def training_batches(
 
     Yields:
         Images float32 [B, S, S, 3] in 0..255 RGB; boxes float32 [B, N, 4] as fractions ymin, xmin,
-        ymax, xmax; classes int32 [B, N] from 1, 0 where there is no box. N depends on the dataset
-        alone.
+        ymax, xmax; classes int32 [B, N] from 1, 0 where there is no box, `CROWD` for a box under
+        which are many objects. N depends on the dataset alone.
     """
     rows = _rows(spec.batch_size, shard or Shard())
     reader = _Reader(dataset)
@@ -156,11 +157,10 @@ class _Reader:
         boxes = np.zeros((len(images), padded, 4), np.float32)
         classes = np.zeros((len(images), padded), np.int32)
         for row, image in enumerate(images):
-            # A crowd says that single objects were not outlined there, so it teaches nothing.
-            single = ~image.annotations.crowd
-            count = np.count_nonzero(single)
-            boxes[row, :count] = image.annotations.boxes[single]
-            classes[row, :count] = image.annotations.labels[single]
+            about, count = image.annotations, len(image.annotations.boxes)
+            order = np.argsort(about.crowd, kind="stable")
+            boxes[row, :count] = about.boxes[order]
+            classes[row, :count] = np.where(about.crowd, CROWD, about.labels)[order]
         return encoded, boxes, classes
 
 

@@ -23,12 +23,21 @@ def intersection_over_union(boxes: Any, anchors: Any) -> Any:
 
     Coordinate by coordinate: three times as fast on a CPU as pairs in a last axis.
     """
+    common = _intersection(boxes, anchors)
+    return tf.math.divide_no_nan(common, area(boxes)[..., None] + area(anchors) - common)
+
+
+def share_covered(boxes: Any, anchors: Any) -> Any:
+    """Return the share [...,N,A] of `anchors` [A,4] that each of `boxes` [...,N,4] covers."""
+    return tf.math.divide_no_nan(_intersection(boxes, anchors), area(anchors))
+
+
+def _intersection(boxes: Any, anchors: Any) -> Any:
     ymin, xmin, ymax, xmax = tf.unstack(boxes[..., None, :], axis=-1)
     anchor_ymin, anchor_xmin, anchor_ymax, anchor_xmax = tf.unstack(anchors, axis=-1)
     height = tf.nn.relu(tf.minimum(ymax, anchor_ymax) - tf.maximum(ymin, anchor_ymin))
     width = tf.nn.relu(tf.minimum(xmax, anchor_xmax) - tf.maximum(xmin, anchor_xmin))
-    common = height * width
-    return tf.math.divide_no_nan(common, area(boxes)[..., None] + area(anchors) - common)
+    return height * width
 
 
 def encode(boxes: Any, anchors: Any) -> Any:

@@ -7,11 +7,17 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from detection_trainer.models.boxes import encode, intersection_over_union
+from detection_trainer.models.boxes import encode, intersection_over_union, share_covered
 from detection_trainer.models.detector import Detector
 
 BACKGROUND = -1
 IGNORED = -2
+CROWD = -1
+"""The class of a box under which are many objects, none of them outlined."""
+CROWD_COVER = 0.5
+"""From this share of an anchor under one crowd on, what the anchor finds there is not judged:
+pycocotools measures a crowd's overlap by the detection's own area, and the loosest of COCO's
+thresholds is 0.5."""
 PAIRS_AT_ONCE = 2**24
 """Above this many box-anchor pairs a batch is matched image by image, to bound the memory."""
 
@@ -42,9 +48,10 @@ def assign_targets(
     Args:
         detector: gives the anchors, the image size and the thresholds.
         boxes: float32 [B,N,4], normalised ymin, xmin, ymax, xmax; padded with zeros.
-        classes: integer [B,N], 1-based; 0 is padding.
-        weights: float32 [B,N], as the OD API's `groundtruth_weights`; a box of weight 0 (a crowd)
-            takes its anchors out of the loss. 1 for every box if absent.
+        classes: integer [B,N], 1-based; 0 is padding, and `CROWD` a region that takes the anchors
+            in it out of the loss, unless they match a box.
+        weights: float32 [B,N], as the OD API's `groundtruth_weights`; a box of weight 0 takes the
+            anchors that match it out of the loss. 1 for every box if absent.
     """
     classes = tf.cast(classes, tf.int32)
     if weights is None:
@@ -77,7 +84,7 @@ class _Matcher:
     def targets(self, boxes: Any, classes: Any, weights: Any) -> Targets:
         """Return the targets of `boxes` [...,N,4] with `classes` and `weights` [...,N]."""
         boxes = boxes * self.image_size
-        match = self.match(boxes, classes > 0)
+        match = self._passing_over_crowds(self.match(boxes, classes > 0), boxes, classes == CROWD)
         matched = match >= 0
         index = tf.maximum(match, 0)
         batch_dims = index.shape.rank - 1
@@ -107,6 +114,19 @@ class _Matcher:
         match = tf.where(best >= self.matched_threshold, found, IGNORED)
         match = tf.where(best < self.unmatched_threshold, BACKGROUND, match)
         return self._forced(match, overlap)
+
+    def _passing_over_crowds(self, match: Any, boxes: Any, crowds: Any) -> Any:
+        """Return `match` with IGNORED for background that lies in one of the `crowds` [...,N].
+
+        Of a batch without any, which is most of them, nothing is measured.
+        """
+
+        def measured() -> Any:
+            cover = share_covered(tf.where(crowds[..., None], boxes, 0.0), self.anchors)
+            covered = tf.reduce_max(cover, axis=-2) >= CROWD_COVER
+            return tf.where((match == BACKGROUND) & covered, IGNORED, match)
+
+        return tf.cond(tf.reduce_any(crowds), measured, lambda: match)
 
     def _forced(self, match: Any, overlap: Any) -> Any:
         """A box that touches no anchor at all is left out: there is nothing to learn from it."""

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from detection_trainer.contract.spec import Augmentation
 from detection_trainer.data.augmentation import augment_colors, augment_geometry, draw_uniform
+from detection_trainer.models.targets import CROWD
 
 Array = npt.NDArray[Any]
 HEIGHT, WIDTH = 8, 16
@@ -29,10 +30,13 @@ def marked(box: tuple[float, float, float, float]) -> Array:
 
 
 def changed(
-    chosen: list[Augmentation], draws: list[list[float]], box: tuple[float, float, float, float]
+    chosen: list[Augmentation],
+    draws: list[list[float]],
+    box: tuple[float, float, float, float],
+    label: int = 1,
 ) -> tuple[Array, Array, Array]:
     boxes = tf.constant([box, (0.0, 0.0, 0.0, 0.0)], tf.float32)
-    geometry = (tf.constant(marked(box)), boxes, tf.constant([1, 0]))
+    geometry = (tf.constant(marked(box)), boxes, tf.constant([label, 0]))
     image, boxes, classes = augment_geometry(chosen, tf.constant(draws), geometry)
     return image.numpy(), boxes.numpy(), classes.numpy()
 
@@ -60,6 +64,33 @@ def test_boxes_move_with_their_pixels(change: dict[str, Any], expected: list[flo
     assert boxes[0].tolist() == expected == bounds(image)
     assert boxes[1].tolist() == [0.0] * 4
     assert classes.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "change", ["randomHorizontalFlip", "randomVerticalFlip", "randomRotation90"]
+)
+def test_crowds_move_as_boxes_do(change: str) -> None:
+    _, of_a_box, _ = changed(steps({change: {}}), [[0.0] * 4], BOX)
+    _, of_a_crowd, classes = changed(steps({change: {}}), [[0.0] * 4], BOX, label=CROWD)
+    assert of_a_crowd.tolist() == of_a_box.tolist()
+    assert classes.tolist() == [CROWD, 0]
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        pytest.param((0.25, 0.25, 0.75, 0.75), [0.5, 0.5, 1.0, 1.0], id="a part: it stays"),
+        pytest.param((0.0, 0.0, 1.0, 1.0), [0.0, 0.0, 1.0, 1.0], id="all of the window"),
+        pytest.param((0.5, 0.5, 1.0, 1.0), None, id="nothing: it is dropped"),
+    ],
+)
+def test_of_a_crowd_a_crop_keeps_what_lies_inside(
+    box: tuple[float, float, float, float], expected: list[float] | None
+) -> None:
+    half = steps({"randomScaleCrop": {"minScale": 0.5}})
+    _, boxes, classes = changed(half, [[0.0] * 4], box, label=CROWD)
+    assert boxes[0].tolist() == (expected or [0.0] * 4)
+    assert classes.tolist() == [CROWD if expected else 0, 0]
 
 
 @pytest.mark.parametrize("name", ["randomHorizontalFlip", "randomVerticalFlip", "randomRotation90"])

@@ -32,6 +32,14 @@ def test_a_whole_record(image_format: str) -> None:
     assert record[span] == drawn.encoded()
 
 
+def test_a_group_is_a_crowd() -> None:
+    boxes = ((0.0, 0.0, 0.5, 0.5),) * 3
+    record = Drawn(boxes=boxes, labels=[1, 1, 2], crowd=[1, 0, 0]).record(
+        image__object__group_of=[0, 1, 0]
+    )
+    assert read(record).crowd.tolist() == [True, True, False]
+
+
 def test_an_image_without_boxes_is_one() -> None:
     image = read(Drawn(boxes=(), labels=()).record())
     assert image.boxes.shape == (0, 4)

@@ -22,6 +22,7 @@ from detection_trainer.data.pipeline import (
     validation_batches,
 )
 from detection_trainer.errors import DataInvalidError, NotFoundError, TrainerError
+from detection_trainer.models.targets import CROWD
 from tests.support.datasets import CLASSES, Drawn, write_dataset
 
 Array = npt.NDArray[Any]
@@ -157,7 +158,7 @@ def test_boxes_stand_before_the_padding_whatever_was_dropped(dataset: Dataset) -
     assert dropped
 
 
-def test_crowds_teach_nothing(tmp_path: Path) -> None:
+def test_crowds_come_behind_the_boxes_and_have_no_class(tmp_path: Path) -> None:
     crowded = Drawn(
         boxes=((0.0, 0.0, 1.0, 1.0), (0.5, 0.5, 0.75, 0.75)), labels=(1, 2), crowd=(1, 0)
     )
@@ -165,8 +166,14 @@ def test_crowds_teach_nothing(tmp_path: Path) -> None:
     dataset = open_dataset(Place(uri=path.as_uri()), CLASSES, tmp_path)
     plain = spec(augmentation=[], batchSize=1)
     ((_, boxes, classes),) = taken(training_batches(dataset, plain, 0), 1)
-    assert classes[0].tolist() == [2, *[0] * 7]
-    assert boxes[0, 0].tolist() == [0.5, 0.5, 0.75, 0.75]
+    assert classes[0].tolist() == [2, CROWD, *[0] * 6]
+    assert boxes[0, :2].tolist() == [[0.5, 0.5, 0.75, 0.75], [0.0, 0.0, 1.0, 1.0]]
+    augmented = spec(augmentation=ALL, batchSize=1)
+    for _, boxes, classes in taken(training_batches(dataset, augmented, 0), 10):
+        present = classes[0] != 0
+        assert CROWD in classes[0], "a crop lies within a crowd that fills the image"
+        assert boxes[0, classes[0] == CROWD].tolist() == [[0.0, 0.0, 1.0, 1.0]]
+        assert not present[present.sum() :].any(), "no gap between boxes and padding"
 
 
 def test_validation_goes_over_every_image_once_and_fills_up_the_last_batch(

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from detection_trainer.models import Detector, targets
 from detection_trainer.models.boxes import encode
-from detection_trainer.models.targets import Targets, assign_targets
+from detection_trainer.models.targets import CROWD, Targets, assign_targets
 from tests.support.detectors import small_detector
 
 
@@ -117,13 +117,63 @@ def test_of_two_equal_objects_the_first_takes_the_anchor(detector: Detector) -> 
     assert tf.reduce_max(found.classes) == 2
 
 
-def test_a_crowd_takes_its_anchors_out_of_the_loss(detector: Detector) -> None:
+def test_a_box_without_weight_takes_its_anchors_out_of_the_loss(detector: Detector) -> None:
     box = [0.25, 0.25, 0.5, 0.5]
     counted = one_image(detector, [box])
-    crowd = one_image(detector, [box], weights=[0.0])
+    weightless = one_image(detector, [box], weights=[0.0])
     assert counted.positives > 0.0
-    assert crowd.positives == 0.0
-    assert tf.reduce_all(crowd.class_weights[counted.box_weights > 0.0] == 0.0)
+    assert weightless.positives == 0.0
+    assert tf.reduce_all(weightless.class_weights[counted.box_weights > 0.0] == 0.0)
+
+
+CROWDED = [0.1, 0.2, 0.8, 0.7]
+
+
+def covered(detector: Detector, box: list[float]) -> Any:
+    """Return which anchors lie in `box` by half of their own area or more, in plain numpy."""
+    low, high = np.split(np.array(box, np.float32) * 64.0, 2)
+    anchors = detector.anchors
+    inside = np.minimum(anchors[:, 2:], high) - np.maximum(anchors[:, :2], low)
+    own = (anchors[:, 2:] - anchors[:, :2]).prod(axis=1)
+    return np.maximum(inside, 0.0).prod(axis=1) / own >= 0.5
+
+
+def test_what_lies_in_a_crowd_is_no_background(detector: Detector) -> None:
+    found = one_image(detector, [CROWDED, [0.0] * 4], classes=[CROWD, 0])
+    inside = covered(detector, CROWDED)
+    assert 0 < inside.sum() < len(inside)
+    assert found.class_weights[0].numpy().tolist() == (~inside).astype(float).tolist()
+    assert found.positives == 0.0
+    assert tf.reduce_all(found.classes == 0)
+    assert tf.reduce_all(found.box_encodings == 0.0)
+
+
+def test_an_object_in_a_crowd_is_learned_as_ever(detector: Detector) -> None:
+    box = [0.25, 0.25, 0.5, 0.5]
+    alone = one_image(detector, [box, [0.0] * 4], classes=[1, 0])
+    both = one_image(detector, [box, CROWDED], classes=[1, CROWD])
+    for name in ("classes", "box_encodings", "box_weights"):
+        assert np.array_equal(getattr(alone, name), getattr(both, name))
+    out = covered(detector, CROWDED) & (alone.box_weights[0].numpy() == 0.0)
+    assert both.class_weights[0].numpy().tolist() == (
+        np.where(out, 0.0, alone.class_weights[0].numpy()).tolist()
+    )
+
+
+def test_a_crowd_touches_its_own_image_alone(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes, classes = random_batch(9)
+    plain = arrays(assign_targets(detector, tf.constant(boxes), tf.constant(classes)))
+    boxes[1, -1], classes[1, -1] = CROWDED, CROWD
+    classes[1, :-1] = 0
+    for limit in (targets.PAIRS_AT_ONCE, 0):
+        monkeypatch.setattr(targets, "PAIRS_AT_ONCE", limit)
+        found = arrays(assign_targets(detector, tf.constant(boxes), tf.constant(classes)))
+        for image in (0, 2, 3):
+            for before, after in zip(plain, found, strict=True):
+                assert np.array_equal(before[image], after[image])
+        assert found[1][1].tolist() == (~covered(detector, CROWDED)).astype(float).tolist()
 
 
 @pytest.mark.parametrize(
