@@ -19,9 +19,10 @@ from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.gather import Gatherer
 from detection_operator.cluster.lease import Election
 from detection_operator.cluster.queue import KeyQueue
-from detection_operator.cluster.reconciler import Reconciler
+from detection_operator.cluster.reconciler import Reconciler, utc_now
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.resources import TRAININGS, WATCHED
+from detection_operator.cluster.restate import Restater
 from detection_operator.cluster.resync import Resync
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.watches import WatchMonitor, open_watch_session
@@ -113,17 +114,25 @@ class Operator:
             interval_s=settings.resync_s,
             telemetry=metrics,
         )
+        gatherer = Gatherer(client, cache)
+
+        def leads() -> bool:
+            return election is None or election.leading
+
+        restater = Restater(gatherer, plan, policy, leads, utc_now)
         reports = ReportWriter(
             cache=cache,
             queue=queue,
             writer=writer,
             events=events,
             interval_s=settings.status_interval_s,
+            restate=restater.restate,
+            leads=leads,
         )
         reconciler = Reconciler(
             cache=cache,
             queue=queue,
-            gatherer=Gatherer(client, cache),
+            gatherer=gatherer,
             writer=writer,
             applier=Applier(client, cache, events, Manifests(policy)),
             reports=reports,

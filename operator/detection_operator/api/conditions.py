@@ -72,7 +72,6 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     SAVING = "Saving"
     RESUMED = "Resumed"
-    FIRST_CHECKPOINT = "FirstCheckpoint"
     CHECKPOINT_SKIPPED = "CheckpointSkipped"
     # Ended well
     TARGET_REACHED = "TargetReached"
@@ -150,8 +149,6 @@ REASON_HELP: dict[Reason, str] = {
     Reason.SAVING: "Wait: the trainer saves and stops.",
     Reason.RESUMED: "A new attempt went on from the newest checkpoint; the message says what was "
     "lost.",
-    Reason.FIRST_CHECKPOINT: "From here on the training resumes from its own checkpoints, and what "
-    "decides its numbers cannot change.",
     Reason.CHECKPOINT_SKIPPED: "A checkpoint is damaged and the one before it was used: check the "
     "storage.",
     Reason.TARGET_REACHED: "Nothing to do; raise spec.steps to train on.",

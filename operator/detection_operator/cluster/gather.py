@@ -12,7 +12,8 @@ from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.client import Client
 from detection_operator.cluster.parse import parse_time
 from detection_operator.cluster.records import JobRecord, PodRecord, TrainingRecord
-from detection_operator.cluster.resources import EVENTS, JOBS, PODS, Key, Object
+from detection_operator.cluster.resources import EVENTS, JOBS, PODS, Key, Object, Resource
+from detection_operator.core.case import is_settled
 from detection_operator.core.state import (
     Job,
     Observed,
@@ -76,18 +77,49 @@ class Gatherer:
             recheck_after_s=EVENTS_RECHECK_S if unexplained else None,
         )
 
-    async def _confirm_absences(self, training: Training) -> None:
+    def known(self, training: Training) -> Observed | None:
+        """Return what the cache knows of a training as it is to be; None where absence decides.
+
+        Asks the API nothing: why a pod is held up is not in it.
+        """
+        record = self._cache.training(Key(training.identity.namespace, training.identity.name))
+        if record is None or self._absent(training) is not None:
+            return None
+        jobs = [self._known_job(job) for job in self._cache.jobs(training.identity.uid)]
+        return Observed(
+            training=training,
+            jobs=tuple(jobs),
+            orphans=tuple(orphan.pod for orphan in self._orphans(training)),
+            source=self._source(record),
+            folder_owner=self._folder_owner(record),
+        )
+
+    def _known_job(self, record: JobRecord) -> Job:
+        return replace(record.job, pods=tuple(pod.pod for pod in self._pods_of(record)))
+
+    def _absent(self, training: Training) -> Resource | None:
+        """Return of which kind an object of the attempt under way is missing."""
         attempt = training.status.current_attempt
-        if attempt is None or (attempt.outcome and attempt.outcome.finished_at):
+        if attempt is None or is_settled(attempt):
+            return None
+        jobs = self._cache.jobs(training.identity.uid)
+        record = next((r for r in jobs if r.job.name == attempt.job_name), None)
+        if record is None:
+            return JOBS
+        ended = record.job.failed or record.job.complete
+        return PODS if ended and len(self._pods_of(record)) < record.job.workers else None
+
+    async def _confirm_absences(self, training: Training) -> None:
+        attempt, absent = training.status.current_attempt, self._absent(training)
+        if attempt is None or absent is None:
             return
         namespace, uid = training.identity.namespace, training.identity.uid
-        job = next((r for r in self._cache.jobs(uid) if r.job.name == attempt.job_name), None)
-        if job is None:
+        if absent is JOBS:
             await self._look_up_job(namespace, attempt.job_name)
-        elif (job.job.failed or job.job.complete) and len(self._pods_of(job)) < job.job.workers:
-            labels = f"{names.LABEL_TRAINING_UID}={uid},{names.LABEL_ATTEMPT}={attempt.number}"
-            async for pod in self._client.items(PODS, namespace, labels=labels):
-                self._cache.apply(PODS, pod)
+            return
+        labels = f"{names.LABEL_TRAINING_UID}={uid},{names.LABEL_ATTEMPT}={attempt.number}"
+        async for pod in self._client.items(PODS, namespace, labels=labels):
+            self._cache.apply(PODS, pod)
 
     async def _look_up_job(self, namespace: str, name: str) -> None:
         try:

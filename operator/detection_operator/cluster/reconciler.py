@@ -14,11 +14,14 @@ from detection_operator.cluster.gather import Gathered, Gatherer
 from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.resources import Key
+from detection_operator.cluster.restate import MakePlan
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Telemetry
-from detection_operator.cluster.trace import decision_of, is_worth_telling, said_by
+from detection_operator.cluster.trace import log_decision
 from detection_operator.core.actions import Plan
-from detection_operator.core.state import Observed, Obstacle, PolicySettings, Training
+from detection_operator.core.case import is_settled
+from detection_operator.core.settling import may_wait
+from detection_operator.core.state import Obstacle, PolicySettings, Training
 from detection_operator.errors import (
     ConflictError,
     NotFoundError,
@@ -29,8 +32,8 @@ from detection_operator.logs import about
 logger = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 5
-
-MakePlan = Callable[[Observed, PolicySettings, datetime], Plan]
+PATIENCE_S = 2.0
+"""How long a start may go by without a word: one that is quick needs none of its own."""
 
 
 def utc_now() -> datetime:
@@ -54,13 +57,15 @@ class Reconciler:
         settings: PolicySettings,
         telemetry: Telemetry,
         now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Decide with `plan`, at the time that `now` tells."""
         self._cache, self._queue = cache, queue
         self._gatherer, self._writer, self._applier = gatherer, writer, applier
         self._reports, self._plan, self._settings = reports, plan, settings
-        self._telemetry, self._now = telemetry, now
+        self._telemetry, self._now, self._clock = telemetry, now, clock
         self._obstacles: dict[Key, Obstacle] = {}
+        self._unsaid_since: dict[Key, float] = {}
 
     async def work(self) -> None:
         """Take keys from the queue until cancelled; no failure ends it."""
@@ -104,8 +109,7 @@ class Reconciler:
             gathered = await self._gatherer.gather(key, self._now())
             if gathered is None or gathered.observed.training.deleting:
                 # Jobs go by their owner references.
-                self._reports.forget(key)
-                self._obstacles.pop(key, None)
+                self._forget(key)
                 return None
             training = gathered.observed.training
             known = replace(
@@ -114,6 +118,8 @@ class Reconciler:
                 obstacle=self._obstacles.get(key),
             )
             plan = self._plan(known, self._settings, self._now())
+            if (left_s := self._patience_s(key, training, plan)) > 0:
+                return self._recheck(key, gathered, left_s, plan.recheck_after_s)
             try:
                 wrote = await self._writer.write(training, plan.status)
             except ConflictError:
@@ -123,9 +129,13 @@ class Reconciler:
                 await self._writer.refresh(key)
                 return None
             if wrote or plan.actions:
-                _log_decision(key, known, plan)
+                log_decision(key, known, plan)
+            attempt = plan.status.current_attempt
+            if attempt is not None and is_settled(attempt):
+                # Its trainer has said its last: the word was in what was decided on.
+                self._reports.forget(key)
             await self._apply(key, replace(known.training, status=plan.status), plan)
-            return self._recheck(key, gathered, plan)
+            return self._recheck(key, gathered, plan.recheck_after_s)
         msg = f"the status changed under each of {MAX_CONFLICTS} decisions"
         raise ConflictError(f"reconciling {key}", HTTPStatus.CONFLICT, msg)
 
@@ -138,18 +148,24 @@ class Reconciler:
             raise
         self._obstacles.pop(key, None)
 
-    def _recheck(self, key: Key, gathered: Gathered, plan: Plan) -> float | None:
+    def _patience_s(self, key: Key, training: Training, plan: Plan) -> float:
+        """Return how much longer the plan's status may go unwritten; 0: write it now."""
+        if not may_wait(training.status, plan):
+            self._unsaid_since.pop(key, None)
+            return 0.0
+        since = self._unsaid_since.setdefault(key, self._clock())
+        left_s = since + PATIENCE_S - self._clock()
+        if left_s <= 0:
+            del self._unsaid_since[key]
+        return left_s
+
+    def _forget(self, key: Key) -> None:
+        self._reports.forget(key)
+        self._obstacles.pop(key, None)
+        self._unsaid_since.pop(key, None)
+
+    def _recheck(self, key: Key, gathered: Gathered, *delays_s: float | None) -> float | None:
         if self._cache.drop_ended_orphans(gathered.ended_orphans):
             self._queue.add(key)
-        wanted = (plan.recheck_after_s, gathered.recheck_after_s)
+        wanted = (*delays_s, gathered.recheck_after_s)
         return min((delay for delay in wanted if delay is not None), default=None)
-
-
-def _log_decision(key: Key, observed: Observed, plan: Plan) -> None:
-    before, attempt = observed.training.status, plan.status.current_attempt
-    if not is_worth_telling(before, plan):
-        return
-    phase, reason, message = said_by(plan.status)
-    extra = about(key, attempt=attempt.number if attempt else None)
-    extra["decision"] = decision_of(observed, plan)
-    logger.info("%s -> %s; %s: %s", before.phase, phase, reason, message, extra=extra)

@@ -2,11 +2,13 @@
 
 A report is a whole snapshot, so that of those that wait only the newest is kept. What matters is
 all but the mere progress of steps: then the answer comes after the status was written.
+
+That all steps are done waits for the pod's end, which follows at once, to be written together with
+it: until then the pod itself keeps the report, as its termination message.
 """
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +20,9 @@ from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.queue import CallLater, KeyQueue, Timer, call_later
 from detection_operator.cluster.resources import Key
+from detection_operator.cluster.restate import Restate, leave
 from detection_operator.cluster.status import StatusWriter
+from detection_operator.cluster.trace import log_decision
 from detection_operator.core.events import events_between
 from detection_operator.core.reports import apply_report
 from detection_operator.core.state import Training
@@ -29,6 +33,7 @@ from detection_operator.errors import (
     RefusedError,
 )
 from detection_operator.logs import about
+from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Report
 
 logger = logging.getLogger(__name__)
@@ -38,12 +43,22 @@ MAX_WRITES_PER_S = 50.0
 """Of mere progress, over all trainings: where many run, each is written less often."""
 
 
+END_WAIT_S = 3.0
+RETRY_S = 5.0
+STEPS = {"sequence", "time", "step", "progress"}
+"""What changes from one report to the next while nothing happens but steps."""
+
+
 @dataclass(slots=True)
 class Slot:
     """One running training: when its status was last written, and what waits to be."""
 
     uid: str
     written_at: float
+    told: int
+    """A hash of what was last told, but for steps."""
+    order: tuple[int, int]
+    """Of the newest report that came."""
     pending: Report | None = None
     timer: Timer | None = None
 
@@ -59,14 +74,20 @@ class ReportWriter:
         writer: StatusWriter,
         events: EventPoster,
         interval_s: float,
+        restate: Restate = leave,
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
         later: CallLater = call_later,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Write mere progress at most every `interval_s` seconds for one training."""
+        """Write mere progress at most every `interval_s` seconds for one training.
+
+        `restate` says what else a status is to say with a report in it; `leads`, whether the pod's
+        end is awaited by this process.
+        """
         self._cache, self._queue = cache, queue
         self._writer, self._events = writer, events
-        self._interval_s = interval_s
+        self._interval_s, self._restate, self._leads = interval_s, restate, leads
         self._clock, self._later, self._now = clock, later, now
         self._slots: dict[Key, Slot] = {}
         self._flushes: set[asyncio.Task[None]] = set()
@@ -83,21 +104,32 @@ class ReportWriter:
         if self._refusal(key, uid, report):
             # A refusal ends the trainer: it must not come from a watch that lags behind.
             await self._writer.refresh(key)
+        if (refusal := self._refusal(key, uid, report)) is not None:
+            raise refusal
+        if self._tells_only_steps(key, uid, report) and self._defer(key, uid, report):
+            return False
+        return await self._merge(key, uid, report, may_wait=True)
+
+    async def _merge(self, key: Key, uid: str, report: Report, *, may_wait: bool) -> bool:
         for _ in range(MAX_CONFLICTS):
             training = self._training(key, uid, report)
             status = apply_report(training.status, report, self._now())
             if status == training.status:
                 # It comes late: what it says is written already.
                 return True
-            if not is_urgent(training.status, status) and self._defer(key, uid, report):
+            urgent = is_urgent(training.status, status)
+            if may_wait and self._waits(key, uid, report, urgent=urgent):
                 return False
+            restated = self._restate(replace(training, status=status))
             try:
-                await self._writer.write(training, status)
+                await self._writer.write(training, restated.status)
             except (ConflictError, NotFoundError):
                 await self._writer.refresh(key)
                 continue
-            self._written(key, uid, report)
-            for event in events_between(training.status, status):
+            self._written(key, uid, report, look=urgent or restated.decision is None)
+            if restated.decision is not None:
+                log_decision(key, *restated.decision)
+            for event in events_between(training.status, restated.status):
                 await self._events.tell(training.identity, event)
             return True
         msg = f"the status changed under each of {MAX_CONFLICTS} attempts to write it"
@@ -144,8 +176,38 @@ class ReportWriter:
         msg = f"attempt {report.attempt} is not the current one ({record.attempt}): stop"
         return RefusedError(HTTPStatus.CONFLICT, "stale_attempt", msg)
 
+    def reporting(self) -> int:
+        """Return how many trainings report to this replica."""
+        return len(self._slots)
+
     def _interval(self) -> float:
-        return max(self._interval_s, len(self._slots) / MAX_WRITES_PER_S)
+        return max(self._interval_s, self.reporting() / MAX_WRITES_PER_S)
+
+    def _tells_only_steps(self, key: Key, uid: str, report: Report) -> bool:
+        """Tell whether a report says what the one before said, but for its steps.
+
+        So it is known without reading the status, which most reports can do without.
+        """
+        slot = self._slots.get(key)
+        known = slot is not None and slot.uid == uid and slot.order < _order(report)
+        return known and slot is not None and slot.told == _told(report)
+
+    def _waits(self, key: Key, uid: str, report: Report, *, urgent: bool) -> bool:
+        """Keep a report that has time; return whether it waits."""
+        if self._is_end_awaited(uid, report):
+            slot = self._slots.setdefault(key, _slot(uid, self._clock(), report))
+            if slot.timer:
+                slot.timer.cancel()
+            self._keep(key, slot, report, END_WAIT_S)
+            return True
+        return not urgent and self._defer(key, uid, report)
+
+    def _is_end_awaited(self, uid: str, report: Report) -> bool:
+        """Tell whether the pod of a trainer that has done all steps is about to end by itself."""
+        done = report.outcome is not None and report.outcome.exit_code is ExitCode.COMPLETED
+        if not done or not self._leads():
+            return False
+        return all(pod.pod.deleting_since is None for pod in self._cache.pods(uid))
 
     def _defer(self, key: Key, uid: str, report: Report) -> bool:
         """Keep the report for later, unless its time has come; return whether it waits."""
@@ -155,13 +217,17 @@ class ReportWriter:
         left_s = slot.written_at + self._interval() - self._clock()
         if left_s <= 0:
             return False
-        if slot.pending is None or _order(slot.pending) <= _order(report):
-            slot.pending = report
-        if slot.timer is None:
-            slot.timer = self._later(left_s, lambda: self._start_flush(key))
+        if slot.pending is not None and _order(slot.pending) > _order(report):
+            return True
+        self._keep(key, slot, report, None if slot.timer else left_s)
         return True
 
-    def _written(self, key: Key, uid: str, report: Report) -> None:
+    def _keep(self, key: Key, slot: Slot, report: Report, delay_s: float | None) -> None:
+        slot.pending, slot.order, slot.told = report, _order(report), _told(report)
+        if delay_s is not None:
+            slot.timer = self._later(delay_s, lambda: self._start_flush(key))
+
+    def _written(self, key: Key, uid: str, report: Report, *, look: bool) -> None:
         slot = self._slots.get(key)
         newer = slot.pending if slot and slot.uid == uid else None
         if newer is not None and _order(newer) <= _order(report):
@@ -173,8 +239,10 @@ class ReportWriter:
             self.forget(key)
         else:
             timer = slot.timer if slot else None
-            self._slots[key] = Slot(uid, self._clock(), newer, timer)
-        self._queue.add(key)
+            self._slots[key] = _slot(uid, self._clock(), newer or report)
+            self._slots[key].pending, self._slots[key].timer = newer, timer
+        if look:
+            self._queue.add(key)
 
     def _start_flush(self, key: Key) -> None:
         task = asyncio.get_running_loop().create_task(self._flush(key))
@@ -186,15 +254,14 @@ class ReportWriter:
         if slot is None or slot.pending is None:
             return
         report, slot.pending, slot.timer = slot.pending, None, None
-        slot.written_at = -math.inf
         try:
-            await self.take(key, slot.uid, report)
+            await self._merge(key, slot.uid, report, may_wait=False)
         except RefusedError:
             self.forget(key)
         except ClusterError as error:
             logger.warning("progress was not written: %s", error, extra=about(key))
-            slot.written_at = self._clock()
-            self._defer(key, slot.uid, report)
+            if slot.pending is None:
+                self._keep(key, slot, report, RETRY_S)
 
 
 def is_urgent(before: Status, after: Status) -> bool:
@@ -215,6 +282,14 @@ def gone(key: Key) -> RefusedError:
     """Return the refusal for a training that is no more."""
     msg = f"the DetectionTraining {key} is gone: stop"
     return RefusedError(HTTPStatus.NOT_FOUND, "training_gone", msg)
+
+
+def _slot(uid: str, now: float, report: Report) -> Slot:
+    return Slot(uid, now, _told(report), _order(report))
+
+
+def _told(report: Report) -> int:
+    return hash(report.model_dump_json(exclude=STEPS))
 
 
 def _order(report: Report) -> tuple[int, int]:

@@ -23,6 +23,8 @@ class StatusWriter:
             ConflictError: the training is no longer in the state that was read.
             NotFoundError: it is gone.
         """
+        if status == training.status:
+            return False
         rendered = render_status(status)
         if rendered == render_status(training.status):
             return False

@@ -1,14 +1,30 @@
 """What a decision rested on and what it came to, for the log: answers "why did it do that".
 
-The reconciler logs it for a decision that acts or says something new, and for no other.
+It is logged for a decision that acts or says something new, and for no other.
 """
 
+import logging
 from typing import Any
 
 from detection_operator.api.v1alpha1 import Status
+from detection_operator.cluster.resources import Key
 from detection_operator.core.actions import Action, Plan
 from detection_operator.core.case import has_ended
 from detection_operator.core.state import Job, Observed, Pod
+from detection_operator.logs import about
+
+logger = logging.getLogger(__name__)
+
+
+def log_decision(key: Key, observed: Observed, plan: Plan) -> None:
+    """Log a decision that was written, unless it is not worth telling."""
+    before, attempt = observed.training.status, plan.status.current_attempt
+    if not is_worth_telling(before, plan):
+        return
+    phase, reason, message = said_by(plan.status)
+    extra = about(key, attempt=attempt.number if attempt else None)
+    extra["decision"] = decision_of(observed, plan)
+    logger.info("%s -> %s; %s: %s", before.phase, phase, reason, message, extra=extra)
 
 
 def said_by(status: Status) -> tuple[str, str, str]:

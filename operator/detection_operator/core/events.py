@@ -25,7 +25,8 @@ def events_between(before: Status, after: Status) -> tuple[Event, ...]:
 
 def _attempts(before: Status, after: Status) -> Iterator[Event]:
     attempt = after.current_attempt
-    if attempt is not None and after.attempt_count > before.attempt_count:
+    # That the first is made says the phase.
+    if attempt is not None and after.attempt_count > max(before.attempt_count, 1):
         begins = "" if attempt.start_step is None else f", from step {attempt.start_step}"
         message = f"Attempt {attempt.number} is made{begins}, to step {attempt.target_steps}."
         yield Event("Normal", Reason.ATTEMPT_CREATED, message)
@@ -45,10 +46,6 @@ def _restores(before: Status, after: Status) -> Iterator[Event]:
 
 
 def _checkpoints(before: Status, after: Status) -> Iterator[Event]:
-    latest = after.latest_checkpoint
-    if latest is not None and before.latest_checkpoint is None:
-        message = f"The first checkpoint is committed: step {latest.step} at {latest.uri}."
-        yield Event("Normal", Reason.FIRST_CHECKPOINT, message)
     known = {skipped.step for skipped in before.skipped_checkpoints}
     for skipped in after.skipped_checkpoints:
         if skipped.step not in known:

@@ -24,7 +24,6 @@ def test_an_applied_training_has_a_job_whose_pod_holds_its_document(
     status = scene.wait(lambda s: s["phase"] == "Queued", "queued")["status"]
     assert condition({"status": status}, "Ready")["status"] == "True"
     assert status["observedGeneration"] == 1
-    assert "AttemptCreated" in scene.events()
     assert operator.metric('detection_operator_reconcile_errors_total{reason="Conflict"}') == 0
 
 

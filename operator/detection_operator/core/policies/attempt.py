@@ -66,7 +66,8 @@ def describe(case: Case, attempt: AttemptStatus) -> Standing:
     if pod is None and attempt.started_at is not None:
         message = "The trainer's pod is gone; its Job is about to end."
         return Standing(Phase.RETRYING, Reason.POD_DELETED, message)
-    wait = pods.wait_of(case, job, pod)
+    # Who says its step has started, with all of its peers, whatever a watch that lags behind shows.
+    wait = pods.wait_of(case, job, pod) if attempt.resumed_from_step is None else None
     if wait is not None:
         return Standing(Phase.QUEUED, wait.reason, wait.message, (), wait.recheck_after_s)
     return _describe_running(case, attempt)

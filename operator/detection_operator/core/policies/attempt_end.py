@@ -50,14 +50,18 @@ def made_checkpoint(attempt: AttemptStatus, status: Status) -> bool:
 
 def _record_start(case: Case) -> Case:
     attempt = case.attempt
-    if attempt is None or attempt.started_at is not None:
+    if attempt is None:
         return case
     pods, job = case.pods(attempt.job_name), case.job(attempt.job_name)
     starts = [pod.running_since for pod in pods if pod.running_since]
     if len(starts) < (job.workers if job is not None else 1):
         # It starts with the last of its workers.
         return case
-    started = attempt.model_copy(update={"started_at": max(starts).replace(microsecond=0)})
+    started_at = max(starts).replace(microsecond=0)
+    # A report may have come first: the pod knows better.
+    if attempt.started_at is not None and attempt.started_at <= started_at:
+        return case
+    started = attempt.model_copy(update={"started_at": started_at})
     return case.amended(current_attempt=started)
 
 

@@ -14,7 +14,7 @@ from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.gather import Gatherer
 from detection_operator.cluster.queue import KeyQueue
-from detection_operator.cluster.reconciler import MAX_CONFLICTS, Reconciler
+from detection_operator.cluster.reconciler import MAX_CONFLICTS, PATIENCE_S, Reconciler
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, Key
 from detection_operator.cluster.status import StatusWriter
@@ -25,6 +25,7 @@ from detection_operator.core.state import Observed, PolicySettings
 from detection_operator.errors import ConflictError, ForbiddenError, UnavailableError
 from detection_operator.logs import JsonFormatter
 from detection_operator.manifests import Manifests
+from detection_trainer.contract.report import Report
 from tests.support.cluster_objects import (
     JOB,
     POD_UID,
@@ -42,6 +43,17 @@ TREES = Key("vision", "trees")
 SETTINGS = PolicySettings(default_image="trainer:1", report_url="http://operator:8080")
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 Planner = Callable[[Observed], Plan]
+LAST_REPORT = Report.model_validate(
+    {
+        "attempt": 1,
+        "sequence": 1,
+        "time": "2026-11-24T10:00:00Z",
+        "step": 5,
+        "targetSteps": 100,
+        "resumedFromStep": 0,
+        "progress": {},
+    }
+)
 
 
 @dataclass
@@ -62,6 +74,7 @@ class Scene:
         self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
         self.telemetry = Measured()
         self.seen: list[Observed] = []
+        self.clock_s = 0.0
         body = self.api.put(TRAININGS, stored_training(**training))
         self.cache.apply(TRAININGS, body)
         writer, events = StatusWriter(self.api, self.cache), EventPoster(self.api)
@@ -86,6 +99,7 @@ class Scene:
             settings=SETTINGS,
             telemetry=self.telemetry,
             now=lambda: NOW,
+            clock=lambda: self.clock_s,
         )
 
     async def work_until_idle(self) -> None:
@@ -210,8 +224,10 @@ async def test_each_decision_that_is_new_is_logged_with_what_it_rested_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
-    with caplog.at_level("INFO", "detection_operator.cluster.reconciler"):
+    with caplog.at_level("INFO", "detection_operator.cluster"):
         await scene.reconciler.reconcile(TREES)
+        await scene.reconciler.reconcile(TREES)
+        scene.clock_s += PATIENCE_S
         await scene.reconciler.reconcile(TREES)
         await scene.reconciler.reconcile(TREES)
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
@@ -222,6 +238,38 @@ async def test_each_decision_that_is_new_is_logged_with_what_it_rested_on(
     assert told[0]["decision"]["inputs"]["generation"] == 1
     assert "jobs" not in told[0]["decision"]["inputs"], "it had none"
     assert told[1]["decision"]["inputs"]["jobs"] == [f"{JOB}: under way"]
+
+
+async def test_a_start_that_is_quick_costs_one_write() -> None:
+    scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
+    await scene.reconciler.reconcile(TREES)
+    assert await scene.reconciler.reconcile(TREES) == PATIENCE_S, "looked at again"
+    scene.cache.apply(PODS, pod())
+    scene.clock_s += 1
+    assert await scene.reconciler.reconcile(TREES) == PATIENCE_S - 1
+    assert len(scene.api.called("patch", TRAININGS)) == 1
+
+
+async def test_a_start_that_takes_longer_is_told() -> None:
+    scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
+    await scene.reconciler.reconcile(TREES)
+    await scene.reconciler.reconcile(TREES)
+    scene.clock_s += PATIENCE_S
+    await scene.reconciler.reconcile(TREES)
+    stored = scene.api.find(TRAININGS, "trees")
+    assert stored is not None
+    assert stored["status"]["conditions"][0]["message"] == "The Job has no pod yet."
+
+
+async def test_an_attempt_that_has_ended_no_longer_counts_as_a_reporting_one() -> None:
+    outcome = {"reason": "Killed", "message": "m", "finishedAt": "2026-11-24T10:00:00Z"}
+    scene = Scene(step_to(5), status=attempt_status())
+    await scene.reports.take(TREES, UID, LAST_REPORT)
+    assert scene.reports.reporting() == 1
+    ended = scene.api.put(TRAININGS, stored_training(status=attempt_status(outcome=outcome)))
+    scene.cache.apply(TRAININGS, ended)
+    await scene.reconciler.reconcile(TREES)
+    assert scene.reports.reporting() == 0
 
 
 async def test_a_worker_settles_what_succeeds() -> None:

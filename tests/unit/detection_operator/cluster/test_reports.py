@@ -11,12 +11,13 @@ from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.parse import parse_training
 from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.records import TrainingRecord
 from detection_operator.cluster.reports import ReportWriter
-from detection_operator.cluster.resources import EVENTS, TRAININGS, Key, Object
+from detection_operator.cluster.resources import PODS, TRAININGS, Key, Object
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.errors import ConflictError, RefusedError, UnavailableError
 from detection_trainer.contract.report import Report
-from tests.support.cluster_objects import UID, attempt_status, newer, stored_training
+from tests.support.cluster_objects import UID, attempt_status, newer, pod, stored_training
 from tests.support.fake_cluster import FakeCluster
 
 TREES = Key("vision", "trees")
@@ -59,7 +60,7 @@ class Handle:
 class Scene:
     """A writer with a clock of the test's own."""
 
-    def __init__(self, interval_s: float = 30.0) -> None:
+    def __init__(self, interval_s: float = 30.0, *, leads: bool = True) -> None:
         self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
         self.now, self.timers = 1000.0, list[Handle]()
         self.cache.apply(
@@ -71,6 +72,7 @@ class Scene:
             writer=StatusWriter(self.api, self.cache),
             events=EventPoster(self.api),
             interval_s=interval_s,
+            leads=lambda: leads,
             clock=lambda: self.now,
             later=self._later,
             now=lambda: NOW,
@@ -122,6 +124,21 @@ async def test_mere_progress_waits_for_its_time_and_only_the_newest_is_written()
     assert scene.writes == 2
 
 
+async def test_mere_progress_waits_without_its_status_being_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    await scene.take(report(10, 1, **saved(10)))
+    monkeypatch.setattr(TrainingRecord, "parse", forbidden)
+    assert not await scene.take(report(11, 2, **saved(10)))
+    with pytest.raises(AssertionError, match="was read"):
+        await scene.take(report(20, 3, **saved(20)))
+
+
+def forbidden(_self: object) -> None:
+    raise AssertionError("the status was read")
+
+
 async def test_progress_whose_time_has_come_is_written_at_once() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
@@ -130,7 +147,7 @@ async def test_progress_whose_time_has_come_is_written_at_once() -> None:
     assert scene.writes == 2
 
 
-async def test_a_checkpoint_is_written_at_once_told_and_takes_what_waits_along() -> None:
+async def test_a_checkpoint_is_written_at_once_and_takes_what_waits_along() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
     await scene.take(report(5, 2))
@@ -138,10 +155,6 @@ async def test_a_checkpoint_is_written_at_once_told_and_takes_what_waits_along()
     assert scene.status["latestCheckpoint"]["step"] == 10
     await scene.fire()
     assert scene.writes == 2
-    [name] = scene.api.names(EVENTS)
-    told = scene.api.find(EVENTS, name)
-    assert told is not None
-    assert told["reason"] == "FirstCheckpoint"
 
 
 async def test_a_report_that_overtakes_another_wins() -> None:
@@ -163,20 +176,52 @@ async def test_a_report_that_comes_late_or_twice_is_acknowledged_and_changes_not
     assert scene.writes == 1
 
 
+SAVED_AND_STOPPED = {"exitCode": 40, "reason": "Saved", "message": "saved"}
+DONE = {"exitCode": 0, "reason": "Completed", "message": "done"}
+
+
 async def test_the_last_word_is_on_record_before_it_is_acknowledged() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
-    outcome = {"exitCode": 0, "reason": "Completed", "message": "done"}
-    assert await scene.take(report(100, 2, outcome=outcome))
+    assert await scene.take(report(100, 2, outcome=SAVED_AND_STOPPED))
+    assert scene.status["currentAttempt"]["outcome"]["exitCode"] == 40
+
+
+async def test_that_all_is_done_waits_for_the_end_of_the_pod_and_decisions_know_it() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    assert not await scene.take(report(100, 2, outcome=DONE))
+    training = scene.writer.overlay(parse_training(stored_training(status=attempt_status())))
+    attempt = training.status.current_attempt
+    assert attempt is not None
+    assert attempt.outcome is not None
+    assert scene.writes == 1
+    await scene.fire()
+    assert scene.writes == 2, "the pod does not end"
+    assert scene.status["currentAttempt"]["outcome"]["exitCode"] == 0
+
+
+async def test_what_waits_for_a_pods_end_is_written_when_the_operator_ends() -> None:
+    scene = Scene()
+    await scene.take(report(100, 2, outcome=DONE))
+    await scene.writer.close()
+    assert scene.status["currentAttempt"]["outcome"]["exitCode"] == 0
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["its pod is being deleted", "a standby"])
+async def test_that_all_is_done_is_written_at_once_where_it_might_be_lost(*, leads: bool) -> None:
+    scene = Scene(leads=leads)
+    if leads:
+        scene.cache.apply(PODS, pod(deletionTimestamp="2026-11-24T10:00:00Z"))
+    assert await scene.take(report(100, 2, outcome=DONE))
     assert scene.status["currentAttempt"]["outcome"]["exitCode"] == 0
 
 
 async def test_the_last_word_is_not_acknowledged_while_the_api_does_not_take_it() -> None:
     scene = Scene()
     scene.api.failures["patch", "detectiontrainings"] = UnavailableError("PATCH", 503, "down")
-    outcome = {"exitCode": 0, "reason": "Completed", "message": "done"}
     with pytest.raises(UnavailableError):
-        await scene.take(report(100, 2, outcome=outcome))
+        await scene.take(report(100, 2, outcome=SAVED_AND_STOPPED))
 
 
 async def test_another_writer_in_between_loses_nothing() -> None:

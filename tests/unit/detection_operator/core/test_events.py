@@ -18,10 +18,11 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
     ("before", "after", "told"),
     [
         (Status(), Status(), []),
+        (Status(), Status(current_attempt=attempt(), attempt_count=1), []),
         (
-            Status(),
-            Status(current_attempt=attempt(start_step=7), attempt_count=1),
-            [("Normal", "AttemptCreated", "Attempt 1 is made, from step 7, to step 100.")],
+            Status(current_attempt=attempt(), attempt_count=1),
+            Status(current_attempt=attempt(number=2, start_step=7), attempt_count=2),
+            [("Normal", "AttemptCreated", "Attempt 2 is made, from step 7, to step 100.")],
         ),
         (
             Status(),
@@ -31,17 +32,6 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
                     "Normal",
                     "RestoredFromSource",
                     "3 variables came from s3://c (mode detection); 1 began fresh.",
-                )
-            ],
-        ),
-        (
-            Status(),
-            Status(latest_checkpoint=checkpoint(0)),
-            [
-                (
-                    "Normal",
-                    "FirstCheckpoint",
-                    "The first checkpoint is committed: step 0 at s3://runs/trees/step-0.",
                 )
             ],
         ),
@@ -80,10 +70,10 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
     ],
     ids=[
         "nothing",
-        "an attempt",
+        "the first attempt, which the phase tells of",
+        "another attempt",
         "a restore",
-        "the first checkpoint",
-        "not every checkpoint",
+        "a checkpoint",
         "a damaged checkpoint",
         "an interruption",
         "a resumption",

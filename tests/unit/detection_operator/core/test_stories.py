@@ -49,7 +49,7 @@ def reasons(story: Story) -> list[str]:
 
 def test_applied_runs_and_completes() -> None:
     story = Story(spec(), Status())
-    assert reasons(story) == ["AttemptCreated"]
+    assert reasons(story) == []
     story.start()
     story.plan()
     assert story.status.phase == "Starting"

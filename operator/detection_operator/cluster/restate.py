@@ -1,0 +1,53 @@
+"""What a status is to say once a report is in it: decided at once, so that one write tells both.
+
+The progress endpoint calls it. What would have to be done to the cluster is left to the workers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from detection_operator.api.v1alpha1 import Status
+from detection_operator.cluster.gather import Gatherer
+from detection_operator.core.actions import Plan
+from detection_operator.core.state import Observed, PolicySettings, Training
+
+MakePlan = Callable[[Observed, PolicySettings, datetime], Plan]
+
+
+@dataclass(frozen=True, slots=True)
+class Restated:
+    """A status, and what it was decided by."""
+
+    status: Status
+    decision: tuple[Observed, Plan] | None = None
+    """None: it is left to the workers."""
+
+
+Restate = Callable[[Training], Restated]
+
+
+def leave(training: Training) -> Restated:
+    """Leave the decision to the workers."""
+    return Restated(training.status)
+
+
+@dataclass(frozen=True, slots=True)
+class Restater:
+    """Decides as the workers do, by what the cache knows, where this replica plans."""
+
+    gatherer: Gatherer
+    plan: MakePlan
+    settings: PolicySettings
+    leads: Callable[[], bool]
+    now: Callable[[], datetime]
+
+    def restate(self, training: Training) -> Restated:
+        """Return the status of `training`, whose own has a report that the API has not."""
+        observed = self.gatherer.known(training) if self.leads() else None
+        if observed is None:
+            return leave(training)
+        plan = self.plan(observed, self.settings, self.now())
+        if plan.actions:
+            return leave(training)
+        return Restated(plan.status, (observed, plan))
