@@ -1,4 +1,4 @@
-"""How weights move: momentum, Adam and AdamW over explicit slots, each with a stable path.
+"""How weights move: momentum, Adam, AdamW and RMSProp over explicit slots, each with a path.
 
 The kernels are those that Keras' optimizers of TensorFlow 2 used, and so the OD API's
 (`SGD(momentum)`: velocity = momentum * velocity - rate * gradient; weight += velocity). Weight
@@ -15,8 +15,17 @@ from detection_trainer import replicas
 from detection_trainer.contract.spec import Optimizer
 from detection_trainer.manifest import AVERAGE
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
-"""Adam's, with Keras' epsilon."""
+BETA_1, BETA_2 = 0.9, 0.999
+"""Adam's."""
+EPSILONS = {"adam": 1e-7, "adamw": 1e-7, "rms_prop": 1.0}
+"""Where none was said: Keras', and for RMSProp that of optimizer.proto."""
+RMS_DECAY = 0.9
+SLOTS = {
+    "momentum": ("momentum",),
+    "adam": ("m", "v"),
+    "adamw": ("m", "v"),
+    "rms_prop": ("rms", "momentum"),
+}
 INITIAL_LOSS_SCALE = 2.0**15
 LOSS_SCALE_GROWTH_STEPS = 2000
 ITERATION = "optimizer/iteration"
@@ -39,8 +48,7 @@ class SlotOptimizer:
         """Make zeroed slots for `trainable`, path -> variable."""
         self._spec = spec
         self._trainable = dict(trainable)
-        slots = ("momentum",) if spec.name == "momentum" else ("m", "v")
-        self._slots = {slot: list(_zeros(trainable).values()) for slot in slots}
+        self._slots = {slot: list(_zeros(trainable).values()) for slot in SLOTS[spec.name]}
         self._iteration = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._scale = _LossScale() if scale_loss else None
         self.averages = {} if spec.moving_average_decay is None else _zeros(trainable)
@@ -124,15 +132,42 @@ class SlotOptimizer:
     def _move_one(
         self, index: int, variable: tf.Variable, gradient: Any, rate: Any, step: Any
     ) -> None:
-        if self._spec.name == "momentum":
-            tf.raw_ops.ResourceApplyKerasMomentum(
-                var=variable.handle,
-                accum=self._slots["momentum"][index].handle,
-                lr=rate,
-                grad=gradient,
-                momentum=self._spec.momentum,
-            )
-            return
+        match self._spec.name:
+            case "momentum":
+                self._move_by_momentum(index, variable, gradient, rate)
+            case "rms_prop":
+                self._move_by_rms_prop(index, variable, gradient, rate)
+            case _:
+                self._move_by_adam(index, variable, gradient, rate, step)
+
+    def _move_by_momentum(
+        self, index: int, variable: tf.Variable, gradient: Any, rate: Any
+    ) -> None:
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=self._slots["momentum"][index].handle,
+            lr=rate,
+            grad=gradient,
+            momentum=self._spec.momentum,
+        )
+
+    def _move_by_rms_prop(
+        self, index: int, variable: tf.Variable, gradient: Any, rate: Any
+    ) -> None:
+        tf.raw_ops.ResourceApplyRMSProp(
+            var=variable.handle,
+            ms=self._slots["rms"][index].handle,
+            mom=self._slots["momentum"][index].handle,
+            lr=rate,
+            rho=RMS_DECAY if self._spec.decay is None else self._spec.decay,
+            momentum=self._spec.momentum,
+            epsilon=self._epsilon,
+            grad=gradient,
+        )
+
+    def _move_by_adam(
+        self, index: int, variable: tf.Variable, gradient: Any, rate: Any, step: Any
+    ) -> None:
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._slots["m"][index].handle,
@@ -142,9 +177,14 @@ class SlotOptimizer:
             lr=rate,
             beta1=BETA_1,
             beta2=BETA_2,
-            epsilon=EPSILON,
+            epsilon=self._epsilon,
             grad=gradient,
         )
+
+    @property
+    def _epsilon(self) -> float:
+        said = self._spec.epsilon
+        return EPSILONS[self._spec.name] if said is None else said
 
     def _named(self) -> dict[str, tf.Variable]:
         named = {ITERATION: self._iteration}

@@ -12,7 +12,11 @@ MAX_NAME = 40
 IMMUTABLE = ("model", "dataset", "augmentation", "freeze", "batchSize", "seed", "deterministic")
 IMMUTABLE_OPTIONAL = ("restore", "continueFrom")
 OPTIMIZER = ("name", "learningRate", "momentum", "weightDecay")
+OPTIMIZER_OPTIONAL = ("gradientClipNorm", "decay", "epsilon")
 SCHEDULE = ("type", "warmupSteps", "finalFraction", "boundaries", "factor")
+SCHEDULE_OPTIONAL = (
+    "decaySteps", "warmupLearningRate", "warmup", "holdSteps", "rates", "staircase",
+)  # fmt: skip
 
 STARTED = "has(oldSelf.status) && has(oldSelf.status.latestCheckpoint)"
 ADVICE = (
@@ -36,14 +40,14 @@ def _fixed(path: str, condition: str) -> dict[str, str]:
 
 def _optimizer_rule() -> dict[str, str]:
     same = [_same(f"spec.optimizer.{name}") for name in OPTIMIZER]
-    same.append(_same_optional("spec.optimizer.gradientClipNorm"))
+    same += [_same_optional(f"spec.optimizer.{name}") for name in OPTIMIZER_OPTIONAL]
     return _fixed("optimizer", " && ".join(same))
 
 
 def _schedule_rule() -> dict[str, str]:
     schedule = "spec.optimizer.schedule"
     same = [_same(f"{schedule}.{name}") for name in SCHEDULE]
-    same.append(_same_optional(f"{schedule}.decaySteps"))
+    same += [_same_optional(f"{schedule}.{name}") for name in SCHEDULE_OPTIONAL]
     rule = _fixed("optimizer.schedule", " && ".join(same))
     return {**rule, "message": rule["message"] + " (onExtend may change, with steps)"}
 

@@ -39,6 +39,12 @@ ACCEPTED: dict[str, Object] = {
         optimizer={"schedule": {"finalFraction": 0, "decaySteps": 100}}
     ),
     "a step schedule": training(optimizer={"schedule": {"type": "step", "boundaries": [10, 20]}}),
+    "a step schedule with rates": training(
+        optimizer={"schedule": {"type": "step", "boundaries": [10, 20], "rates": [0.1, 0.01]}}
+    ),
+    "an exponential schedule, and rms_prop": training(
+        optimizer={"name": "rms_prop", "schedule": {"type": "exponential", "decaySteps": 10}}
+    ),
     "GPUs, tolerations and a node selector": training(
         resources={"limits": {"nvidia.com/gpu": 1, "memory": "32Gi"}, "requests": {"cpu": "8"}},
         podTemplate={
@@ -154,7 +160,19 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "warm-up beyond the decay": (
         training(optimizer={"schedule": {"warmupSteps": 50, "decaySteps": 50}}),
-        "warmupSteps must be below decaySteps",
+        "warmupSteps and holdSteps together must be below decaySteps",
+    ),
+    "a warm-up and a hold longer than the decay": (
+        training(optimizer={"schedule": {"warmupSteps": 30, "holdSteps": 20, "decaySteps": 50}}),
+        "warmupSteps and holdSteps together must be below decaySteps",
+    ),
+    "an exponential schedule without decaySteps": (
+        training(optimizer={"schedule": {"type": "exponential"}}),
+        "type exponential needs decaySteps",
+    ),
+    "rates that are not one for each boundary": (
+        training(optimizer={"schedule": {"type": "step", "boundaries": [10], "rates": [1, 2]}}),
+        "rates belong to type step, one for each of boundaries",
     ),
     "a schedule that ends at rate 0 before the steps do": (
         training(optimizer={"schedule": {"finalFraction": 0, "decaySteps": 50}}),

@@ -57,8 +57,22 @@ def moved_by_keras(optimizer: keras.optimizers.Optimizer) -> list[np.ndarray[Any
             keras.optimizers.SGD(momentum=0.8, global_clipnorm=0.5),
         ),
         (spec("adam", gradientClipNorm=0.5), keras.optimizers.Adam(global_clipnorm=0.5)),
+        (spec("adam", epsilon=0.1), keras.optimizers.Adam(epsilon=0.1)),
+        (spec("rms_prop"), keras.optimizers.RMSprop(rho=0.9, momentum=0.9, epsilon=1.0)),
+        (
+            spec("rms_prop", momentum=0.5, decay=0.7, epsilon=0.01),
+            keras.optimizers.RMSprop(rho=0.7, momentum=0.5, epsilon=0.01),
+        ),
     ],
-    ids=["momentum", "adam", "clipped momentum", "clipped adam"],
+    ids=[
+        "momentum",
+        "adam",
+        "clipped momentum",
+        "clipped adam",
+        "adam's epsilon",
+        "rms_prop",
+        "rms_prop's numbers",
+    ],
 )
 def test_it_moves_as_keras_does(ours: Optimizer, theirs: keras.optimizers.Optimizer) -> None:
     for mine, wanted in zip(
@@ -88,6 +102,14 @@ def test_every_slot_has_a_stable_path() -> None:
     adam = SlotOptimizer(spec("adam"), variables(), scale_loss=True)
     assert list(momentum.variables) == [
         ITERATION,
+        "optimizer/momentum/a/kernel",
+        "optimizer/momentum/a/bias",
+    ]
+    rms_prop = SlotOptimizer(spec("rms_prop"), variables())
+    assert list(rms_prop.variables) == [
+        ITERATION,
+        "optimizer/rms/a/kernel",
+        "optimizer/rms/a/bias",
         "optimizer/momentum/a/kernel",
         "optimizer/momentum/a/bias",
     ]

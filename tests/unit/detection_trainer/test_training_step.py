@@ -19,7 +19,7 @@ from tests.support.trainings import TINY_MODEL
 CYCLES = [Cycle(start=0, decay_steps=6)]
 
 
-OPTIMIZER_FIELDS = {"name", "weightDecay", "movingAverageDecay"}
+OPTIMIZER_FIELDS = {"name", "weightDecay", "movingAverageDecay", "decay", "epsilon"}
 
 
 def spec(name: str = "momentum", **fields: Any) -> TrainingSpec:
@@ -64,6 +64,7 @@ HALF = {"model": {**TINY_MODEL, "precision": "mixed_float16"}}
         pytest.param({"name": "momentum"}, {}, id="momentum"),
         pytest.param({"name": "adam"}, {}, id="Adam"),
         pytest.param({"name": "adamw", "weightDecay": 0.01}, {}, id="AdamW"),
+        pytest.param({"name": "rms_prop", "decay": 0.8, "epsilon": 0.1}, {}, id="RMSProp"),
         pytest.param({"name": "adam", "movingAverageDecay": 0.99}, {}, id="with an average"),
         pytest.param({"name": "momentum"}, HALF, id="with a loss scale"),
         pytest.param({"name": "momentum"}, {"freeze": ["backbone"]}, id="with a frozen group"),

@@ -43,22 +43,54 @@ def extend_cycles(cycles: list[Cycle], schedule: Schedule, steps: int) -> list[C
 
 
 def learning_rate(optimizer: Optimizer, cycles: list[Cycle], step: int) -> float:
-    """Return the rate applied by the update that leads from `step` to `step + 1`."""
+    """Return the rate applied by the update that leads from `step` to `step + 1`.
+
+    With `warmupLearningRate`, and for every type, it is the OD API's (utils/learning_schedules.py).
+    """
     schedule, peak = optimizer.schedule, optimizer.learning_rate
     cycle = next(c for c in reversed(cycles) if c.start <= step)
     position = step - cycle.start
     if position < schedule.warmup_steps:
-        return peak * (position + 1) / schedule.warmup_steps
+        return _warming(schedule, peak, position)
     match schedule.type:
         case "constant":
             return peak
         case "step":
-            return peak * schedule.factor ** sum(step >= b for b in schedule.boundaries)
+            return _stepped(schedule, peak, step)
+        case "exponential":
+            return peak * max(_decayed(schedule, position), schedule.final_fraction)
         case "cosine":
-            span = max(cycle.decay_steps - schedule.warmup_steps, 1)
-            done = min((position - schedule.warmup_steps) / span, 1.0)
-            cosine = 0.5 * (1.0 + math.cos(math.pi * done))
-            return peak * (schedule.final_fraction + (1.0 - schedule.final_fraction) * cosine)
+            return peak * _cosine(schedule, cycle.decay_steps, position)
+
+
+def _warming(schedule: Schedule, peak: float, position: int) -> float:
+    first = schedule.warmup_learning_rate
+    if first is None:
+        return peak * (position + 1) / schedule.warmup_steps
+    if schedule.warmup == "Constant":
+        return first
+    return first + (peak - first) * position / schedule.warmup_steps
+
+
+def _stepped(schedule: Schedule, peak: float, step: int) -> float:
+    passed = sum(step >= boundary for boundary in schedule.boundaries)
+    if schedule.rates is None:
+        return peak * schedule.factor**passed
+    return [peak, *schedule.rates][passed]
+
+
+def _decayed(schedule: Schedule, position: int) -> float:
+    periods = (position - schedule.warmup_steps) / (schedule.decay_steps or 1)
+    staircase = schedule.staircase is not False
+    return float(schedule.factor ** (math.floor(periods) if staircase else periods))
+
+
+def _cosine(schedule: Schedule, decay_steps: int, position: int) -> float:
+    begins = schedule.warmup_steps + (schedule.hold_steps or 0)
+    span = max(decay_steps - begins, 1)
+    done = min(max(position - begins, 0) / span, 1.0)
+    cosine = 0.5 * (1.0 + math.cos(math.pi * done))
+    return schedule.final_fraction + (1.0 - schedule.final_fraction) * cosine
 
 
 def zero_rate_from(optimizer: Optimizer, cycles: list[Cycle], steps: int) -> int | None:
