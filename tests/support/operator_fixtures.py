@@ -103,9 +103,9 @@ class Scene:
         answer = self.kube.request("POST", path, {"spec": request})
         return str(answer["status"]["token"])
 
-    def run_pod(self, pod: Object) -> None:
+    def run_pod(self, pod: Object, image_id: str = "x") -> None:
         """Say of a pod what scheduler and kubelet do when its container runs."""
-        running = {"state": {"running": {"startedAt": NOW}}, "ready": True}
+        running = {"state": {"running": {"startedAt": NOW}}, "ready": True, "imageID": image_id}
         self._say(pod, "Running", running, [{"type": "PodScheduled", "status": "True"}])
 
     def end_pod(self, pod: Object, exit_code: int, message: str = "") -> None:

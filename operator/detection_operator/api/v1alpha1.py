@@ -35,6 +35,7 @@ Quantities = Annotated[dict[str, int | str], Field(max_length=32)]
 Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
 Step = Annotated[int, Field(ge=0)]
 Reason = Annotated[str, Field(max_length=64)]
+ImageName = Annotated[str, Field(max_length=512)]
 
 
 class ResourceRequirements(Contract):
@@ -158,7 +159,9 @@ class AttemptStatus(Contract):
 
     number: Annotated[int, Field(ge=1)]
     job_name: Name
-    image: Annotated[str, Field(max_length=512)]
+    image: ImageName
+    image_id: Annotated[ImageName | None, Field(alias="imageID")] = None
+    """The image that its container runs, in the node's words (core/v1 ContainerStatus)."""
     created_at: datetime
     """When the operator decided on it."""
     started_at: datetime | None = None
@@ -241,8 +244,10 @@ class Status(Contract):
     metrics: Metrics = {}
     schedule: ScheduleStatus | None = None
     pending_changes: Annotated[list[Name], Field(max_length=32)] = []
-    image: Annotated[str, Field(max_length=512)] | None = None
+    image: ImageName | None = None
     """The trainer image, pinned at the first attempt."""
+    image_digest: Digest | None = None
+    """Of `image` as the first attempt ran it: later ones run this. Absent: no registry has it."""
     start_time: datetime | None = None
     completion_time: datetime | None = None
     active_seconds: Annotated[int, Field(ge=0)] = 0

@@ -1,6 +1,7 @@
 """Pure functions from Kubernetes objects to what `plan` is given (core/state.py)."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -145,7 +146,8 @@ def parse_pod(body: Object) -> Pod:
     """Return a pod as its status tells of it."""
     metadata, status = body["metadata"], body.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or []}
-    state = _container_state(status)
+    container = _container(status)
+    state = container.get("state") or {}
     ended = state.get("terminated") or {}
     started = (state.get("running") or ended).get("startedAt")
     return Pod(
@@ -161,17 +163,17 @@ def parse_pod(body: Object) -> Pod:
         disruption=_condition(conditions.get("DisruptionTarget"), "True"),
         pod_reason=status.get("reason", ""),
         pod_message=status.get("message", ""),
+        # One text for thousands of pods of one image.
+        image_id=sys.intern(str(container.get("imageID") or "")),
         running_since=parse_time(started),
         termination=_termination(ended),
     )
 
 
-def _container_state(status: Object) -> Object:
-    """Return the state of the trainer's container."""
-    for container in status.get("containerStatuses") or []:
-        if container.get("name") == names.CONTAINER:
-            return container.get("state") or {}
-    return {}
+def _container(status: Object) -> Object:
+    """Return the status of the trainer's container."""
+    found: list[Object] = status.get("containerStatuses") or []
+    return next((c for c in found if c.get("name") == names.CONTAINER), {})
 
 
 def _waiting(status: Object, state: Object, scheduled: Waiting | None) -> Waiting | None:

@@ -48,7 +48,7 @@ class Case:
 
     @property
     def image(self) -> str:
-        """The trainer image of the next pod."""
+        """The trainer image that is asked for, as people name it."""
         return self.spec.image or self.status.image or self.settings.default_image
 
     def job(self, name: str) -> Job | None:

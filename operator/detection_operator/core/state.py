@@ -88,6 +88,8 @@ class Pod:
     pod_reason: str = ""
     """status.reason: Evicted, NodeLost, Preempting, …"""
     pod_message: str = ""
+    image_id: str = ""
+    """The image that the container runs, once the node knows."""
     running_since: datetime | None = None
     """startedAt of the container, running or ended."""
     termination: Termination | None = None

@@ -23,6 +23,7 @@ from tests.support.trainings import training
 Object = dict[str, Any]
 RELEASE = Path(__file__).parents[2] / "data" / "releases" / "0.1.0"
 WHEEL = RELEASE / "detection_training-0.1.0-py3-none-any.whl"
+RAN = "sha256:" + "a" * 64
 OLD_IMAGE, NEW_IMAGE = "detection-trainer:0.1.0", "detection-trainer:new"
 
 
@@ -73,7 +74,7 @@ def test_running_trainings_go_on_under_the_new_operator_and_crd(
         for name in ("runs", "done"):
             scene.apply(name)
         pod, done = scene.wait_attempt(1, "runs"), scene.wait_attempt(1, "done")
-        scene.run_pod(pod)
+        scene.run_pod(pod, f"docker.io/library/detection-trainer@{RAN}")
         token = scene.token(pod)
         assert post(port, scene, token, report(1, 1)) == HTTPStatus.OK
         scene.wait(lambda s: s["phase"] == "Running", "running", "runs")
@@ -99,7 +100,9 @@ def test_running_trainings_go_on_under_the_new_operator_and_crd(
             assert scene.training("done")["status"]["phase"] == "Failed"
             scene.end_pod(pod, 137)
             again = scene.wait_attempt(2, "runs")
-            assert again["spec"]["containers"][0]["image"] == OLD_IMAGE, "the image is pinned"
+            image = again["spec"]["containers"][0]["image"]
+            assert image == f"detection-trainer@{RAN}", "what ran is pinned"
+            assert scene.training("runs")["status"]["image"] == OLD_IMAGE
             scene.apply("new")
             assert scene.wait_attempt(1, "new")["spec"]["containers"][0]["image"] == NEW_IMAGE
 

@@ -17,6 +17,7 @@ from detection_operator.core.actions import (
 from detection_operator.core.case import Case, Standing, newest_step
 from detection_operator.core.policies import deadline, pods, restore
 from detection_operator.core.policies.edited import is_edited, spec_digest
+from detection_operator.core.policies.image import pinned_digest, pinned_image
 from detection_operator.core.state import Job, Pod
 
 
@@ -39,7 +40,7 @@ def start(case: Case, source: RestoreFrom | None) -> Standing:
     attempt = AttemptStatus(
         number=number,
         job_name=names.attempt_name(name, uid, number),
-        image=case.image,
+        image=pinned_image(case),
         created_at=case.stamp,
         start_step=newest_step(case.status),
         generation=case.generation,
@@ -49,7 +50,7 @@ def start(case: Case, source: RestoreFrom | None) -> Standing:
     changes = (
         ("attempt_count", number),
         ("start_time", case.status.start_time or case.stamp),
-        ("image", case.image),
+        *_pin(case),
         ("completion_time", None),
     )
     return _made(case, attempt, source, changes)
@@ -97,13 +98,13 @@ def _make_again(case: Case, attempt: AttemptStatus) -> Standing:
         return source
     renewed = attempt.model_copy(
         update={
-            "image": case.image,
+            "image": pinned_image(case),
             "generation": case.generation,
             "target_steps": case.spec.steps,
             "spec_digest": spec_digest(case.spec),
         }
     )
-    return _made(case, renewed, source, (("image", case.image),))
+    return _made(case, renewed, source, _pin(case))
 
 
 def _made(
@@ -123,6 +124,10 @@ def _made(
         (*_claim(case), make),
         changes=(*changes, ("current_attempt", attempt)),
     )
+
+
+def _pin(case: Case) -> tuple[tuple[str, object], ...]:
+    return (("image", case.image), ("image_digest", pinned_digest(case)))
 
 
 _JOB_GONE = "Its Job is gone or going: the trainer saves and stops."

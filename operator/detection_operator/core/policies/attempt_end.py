@@ -11,6 +11,7 @@ from detection_operator.api.v1alpha1 import AttemptStatus, Interruption, Outcome
 from detection_operator.core import outcomes
 from detection_operator.core.case import Case, has_ended, newest_step
 from detection_operator.core.policies import deadline, image_pull, retry
+from detection_operator.core.policies.image import record_image
 from detection_operator.core.policies.stop import Stop, stop_of
 from detection_operator.core.reports import apply_report
 from detection_operator.core.state import Job, Pod
@@ -35,7 +36,7 @@ def record_attempt(case: Case) -> Case:
     """Return `case` with what its cluster objects show of the attempt under way."""
     if not case.is_under_way:
         return case
-    case = _hear_last_report(_record_start(case))
+    case = _hear_last_report(record_image(_record_start(case)))
     attempt = case.attempt
     end = _end_of(case, attempt) if attempt is not None else None
     return case if attempt is None or end is None else _settle(case, attempt, end)

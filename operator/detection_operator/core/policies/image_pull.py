@@ -33,7 +33,7 @@ def give_up(pod: Pod, image: str, settings: PolicySettings, now: datetime) -> st
     waiting, left = pull_problem(pod), seconds_left(pod, settings, now)
     if waiting is None or left is None or left > 0:
         return None
-    return (
-        f"The image {image} could not be pulled: {waiting.reason}: {waiting.message} "
-        "Correct spec.image or spec.podTemplate.imagePullSecrets."
-    )
+    advice = "Correct spec.image or spec.podTemplate.imagePullSecrets."
+    if "@" in image:
+        advice += " If its registry no longer has this digest, name another tag in spec.image."
+    return f"The image {image} could not be pulled: {waiting.reason}: {waiting.message} {advice}"

@@ -10,6 +10,7 @@ from detection_operator.core.actions import Action, DeleteJob, RestoreFrom, Star
 from detection_operator.core.case import Case, Standing, newest_step
 from detection_operator.core.policies import image_pull, pods, retry
 from detection_operator.core.policies.attempt_end import is_lost
+from detection_operator.core.policies.image import pinned_image
 from detection_operator.core.state import Pod
 from detection_trainer.contract.exit_codes import Verdict
 
@@ -91,7 +92,7 @@ def _given_up(case: Case, pod: Pod) -> OutcomeStatus | None:
     if is_lost(case, pod):
         message = f"Node {pod.node or 'unknown'} was lost while the check ran."
         return OutcomeStatus(reason=Reason.NODE_LOST, message=message, finished_at=case.stamp)
-    problem = image_pull.give_up(pod, case.image, case.settings, case.now)
+    problem = image_pull.give_up(pod, pinned_image(case), case.settings, case.now)
     if problem is None:
         return None
     return OutcomeStatus(reason=Reason.IMAGE_PULL_FAILED, message=problem, finished_at=case.stamp)
@@ -104,7 +105,7 @@ def _start(case: Case, source: RestoreFrom | None) -> Standing:
 
 
 def _made(case: Case, preflight: PreflightStatus, source: RestoreFrom | None) -> Standing:
-    make = StartPreflight(preflight.job_name, case.image, source)
+    make = StartPreflight(preflight.job_name, pinned_image(case), source)
     return Standing(
         Phase.PREFLIGHT,
         Reason.PREFLIGHT_RUNNING,

@@ -88,6 +88,16 @@ PODS: dict[str, tuple[Object, Object]] = {
         container_status(terminated={"exitCode": 40, "reason": "Error", "message": '{"a": 1}'}),
         {"termination": Termination(40, "Error", '{"a": 1}', None)},
     ),
+    "a trainer that runs an image, beside a sidecar that runs another": (
+        {
+            "phase": "Running",
+            "containerStatuses": [
+                {"name": "istio", "imageID": "proxy@sha256:00", "state": {}},
+                {"name": "trainer", "imageID": "trainer@sha256:11", "state": {}},
+            ],
+        },
+        {"image_id": "trainer@sha256:11"},
+    ),
     "a sidecar's state is not the trainer's": (
         {
             "phase": "Running",

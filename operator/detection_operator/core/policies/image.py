@@ -1,0 +1,68 @@
+"""Which trainer image the next pod runs: the very one that the first attempt ran.
+
+A tag can be pushed anew, and a run that goes on by another program is not the same run. So the
+digest that a node reports for the first attempt's container pins the ones after it, until
+`spec.image` names another.
+"""
+
+from detection_operator.core.case import Case
+
+DOCKER_HUB = "docker.io"
+SCHEMES = ("docker-pullable://", "docker://")
+"""Before the image's name where Docker is the node's runtime."""
+
+
+def pinned_image(case: Case) -> str:
+    """Return the image for the next pod: by its digest, once an attempt ran it."""
+    digest = pinned_digest(case)
+    return case.image if digest is None else f"{_without_tag(case.image)}@{digest}"
+
+
+def pinned_digest(case: Case) -> str | None:
+    """Return the digest to keep to; None where the image is another than the one that ran."""
+    return case.status.image_digest if case.status.image == case.image else None
+
+
+def record_image(case: Case) -> Case:
+    """Return `case` with the image that a node says the attempt's container runs."""
+    attempt = case.attempt
+    if attempt is None or attempt.image_id is not None:
+        return case
+    ids = (pod.image_id for pod in case.pods(attempt.job_name) if pod.image_id)
+    if (found := next(ids, None)) is None:
+        return case
+    case = case.amended(current_attempt=attempt.model_copy(update={"image_id": found}))
+    digest = pullable_digest(attempt.image, found)
+    if digest is None or attempt.image != case.status.image:
+        return case
+    return case.amended(image_digest=digest)
+
+
+def pullable_digest(image: str, image_id: str) -> str | None:
+    """Return the digest by which a node could pull `image` again, given the id that it reports.
+
+    None where the id is the node's own (an image that was loaded into it, not pulled), or names
+    another repository.
+    """
+    for scheme in SCHEMES:
+        image_id = image_id.removeprefix(scheme)
+    name, at, digest = image_id.partition("@")
+    known = at and digest.startswith("sha256:") and _repository(name) == _repository(image)
+    return digest if known else None
+
+
+def _without_tag(image: str) -> str:
+    name = image.partition("@")[0]
+    path, slash, last = name.rpartition("/")
+    return f"{path}{slash}{last.partition(':')[0]}"
+
+
+def _repository(image: str) -> str:
+    """Return the full name, as runtimes complete it: `trainer:1` is docker.io/library/trainer."""
+    name = _without_tag(image)
+    host, slash, rest = name.partition("/")
+    if not slash or not (host == "localhost" or "." in host or ":" in host):
+        host, rest = DOCKER_HUB, name
+    if host == DOCKER_HUB and "/" not in rest:
+        rest = f"library/{rest}"
+    return f"{host}/{rest}"
