@@ -115,6 +115,10 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
         _cause(ended_pod(137, deleting_since=NOW), made=spec(steps=45)),
         Reason.STEPS_LOWERED,
     ),
+    "with its dataset changed under it": (
+        _cause(ended_pod(58, said(58, "DatasetChanged"))),
+        Reason.DATASET_CHANGED,
+    ),
     "with bad data in the middle": (
         _cause(ended_pod(52, said(52, "DataInvalid"))),
         Reason.DATA_INVALID,

@@ -45,6 +45,12 @@ class DataInvalidError(TrainerError):
     exit_code = ExitCode.DATA_INVALID
 
 
+class DatasetChangedError(DataInvalidError):
+    """The training set is not the one that was checked, or that the run began with."""
+
+    exit_code = ExitCode.DATASET_CHANGED
+
+
 class NonFiniteLossError(TrainerError):
     """The loss became NaN or infinite; the step and the last good checkpoint are named."""
 

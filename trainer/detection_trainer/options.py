@@ -24,6 +24,7 @@ class Options:
     credentials: Mapping[str, Path] = field(default_factory=dict)
     config_digest: str | None = None
     recorded_step: int | None = None
+    dataset_digest: str | None = None
     cache_dir: Path | None = None
     report_period_s: float = 5.0
     metrics_port: int | None = None

@@ -15,7 +15,7 @@ from typing import Literal
 from detection_trainer.checkpoint import list_checkpoints
 from detection_trainer.continuation import continued, require_continuable
 from detection_trainer.contract.base import Contract, Digest
-from detection_trainer.contract.report import VariableCounts
+from detection_trainer.contract.report import DatasetPin, VariableCounts
 from detection_trainer.contract.restore_check import compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import Place, RestoreMode, TrainingSpec, config_digest
@@ -23,7 +23,7 @@ from detection_trainer.contract.training import Training
 from detection_trainer.cycles import choose_cycles
 from detection_trainer.data.dataset import VERIFIED_BYTES, DatasetSummary, open_dataset
 from detection_trainer.data.label_map import load_classes
-from detection_trainer.data.source import find_files
+from detection_trainer.data.source import find_files, pin_files
 from detection_trainer.errors import DataInvalidError, RestoreRefusedError
 from detection_trainer.manifest import Manifest
 from detection_trainer.odapi import continuation as odapi
@@ -77,6 +77,7 @@ class PreflightResult(Contract):
     folder: FolderResult
     source: SourceResult
     train: DataResult
+    train_files: DatasetPin
     validation: DataResult | None = None
     notes: list[str] = []
     """What does not stop the run, and should be known."""
@@ -115,6 +116,8 @@ def run_preflight(training: Training, options: Options, cache_dir: Path) -> Pref
     standing = _look_at_folder(folder, training)
     source = _check_source(standing, spec, classes, options.credentials)
     _require_writable(folder)
+    # Before they are read: what changes meanwhile is then seen by the run.
+    pinned = pin_files(find_files(spec.dataset.train, options.credentials))
     data = _DataCheck(spec, classes, options.credentials, cache_dir)
     train = data.check(spec.dataset.train, "train")
     validation = spec.dataset.validation
@@ -124,6 +127,7 @@ def run_preflight(training: Training, options: Options, cache_dir: Path) -> Pref
         folder=standing.result,
         source=source,
         train=train,
+        train_files=pinned,
         validation=None if validation is None else data.check(validation, "validation"),
         notes=_notes(standing, train),
     )

@@ -21,11 +21,12 @@ from detection_trainer.cycles import describe_extension
 from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.data.label_map import load_classes
 from detection_trainer.data.pipeline import explained, training_batches
+from detection_trainer.data.source import require_pinned
 from detection_trainer.describe import RunDescription
 from detection_trainer.distribution import ALONE, Distribution, losing_peers, start_distribution
 from detection_trainer.early_stopping import EarlyStop, go_on_counting
 from detection_trainer.environment import prepare_tensorflow
-from detection_trainer.errors import DataInvalidError, TrainerError
+from detection_trainer.errors import DatasetChangedError, TrainerError
 from detection_trainer.evaluation import Evaluator
 from detection_trainer.events import EventLog
 from detection_trainer.fence_watch import FenceWatch
@@ -129,6 +130,8 @@ def open_data(attempt: Attempt) -> Data:
         _tell_dataset(attempt.reporter.console, dataset, purpose)
         return dataset
 
+    if options.dataset_digest is not None:
+        require_pinned(spec.dataset.train, options.dataset_digest, credentials)
     validation = spec.dataset.validation
     return Data(
         classes=classes,
@@ -153,7 +156,7 @@ def require_same_data(source: Checkpoint, dataset: Dataset) -> None:
     """Refuse to go on within a run on other records than it began with.
 
     Raises:
-        DataInvalidError: the digest over all records differs from the checkpoint's.
+        DatasetChangedError: the digest over all records differs from the checkpoint's.
     """
     before = source.manifest.data.dataset_digest
     if before is not None and before != dataset.digest:
@@ -162,7 +165,7 @@ def require_same_data(source: Checkpoint, dataset: Dataset) -> None:
             f"{before[:19]}…, now {dataset.digest[:19]}…), so the run cannot go on exactly: bring "
             "the files back, or make a new training with continueFrom"
         )
-        raise DataInvalidError(msg)
+        raise DatasetChangedError(msg)
 
 
 def require_same_state(distribution: Distribution, dataset: Dataset, state: Snapshot) -> None:

@@ -96,6 +96,7 @@ class Reason(StrEnum):
     # Ended badly, named after the trainer's exit codes where it said so
     INVALID_CONFIG = "InvalidConfig"
     DATA_INVALID = "DataInvalid"
+    DATASET_CHANGED = "DatasetChanged"
     NON_FINITE_LOSS = "NonFiniteLoss"
     CHECKPOINT_MISSING = "CheckpointMissing"
     NOT_FOUND = "NotFound"
@@ -180,6 +181,9 @@ REASON_HELP: dict[Reason, str] = {
     "names.",
     Reason.DATA_INVALID: "Correct the files that the message names, or raise "
     "dataset.maxBadRecords.",
+    Reason.DATASET_CHANGED: "The training set is not the one that was checked, or that the run "
+    "began with: bring its files back. Before the first checkpoint any change of the spec checks "
+    "them anew; after it, make a new training with continueFrom.",
     Reason.NON_FINITE_LOSS: "The loss became NaN or infinite: lower optimizer.learningRate or set "
     "gradientClipNorm, in a new training.",
     Reason.CHECKPOINT_MISSING: "Storage no longer holds a recorded checkpoint: put it back, or "

@@ -13,6 +13,7 @@ from detection_trainer.contract.base import Contract, Digest, Message, Name, Tex
 from detection_trainer.contract.report import (
     MAX_CHECKPOINTS,
     MAX_EXPORTS,
+    DatasetPin,
     SkippedCheckpoint,
     VariableCounts,
 )
@@ -150,6 +151,8 @@ class OutcomeStatus(Contract):
     reason: Reason
     message: Message
     differences: Annotated[list[Text], Field(max_length=50)] = []
+    dataset: DatasetPin | None = None
+    """Of a preflight that passed: attempts that find other files end with DatasetChanged."""
     finished_at: datetime | None = None
     """When its pods had ended; absent: the trainer said its last word and has yet to exit."""
 

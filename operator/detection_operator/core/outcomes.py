@@ -154,6 +154,7 @@ def outcome_status(outcome: Outcome) -> OutcomeStatus:
         reason=outcome.reason,
         message=outcome.message,
         differences=outcome.differences,
+        dataset=outcome.dataset,
     )
 
 

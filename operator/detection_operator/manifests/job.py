@@ -36,6 +36,8 @@ def build_attempt_job(training: Training, action: StartAttempt, settings: Policy
     environment = {runtime.ATTEMPT: str(action.number)}
     if (recorded := newest_step(training.status)) is not None:
         environment[runtime.RECORDED_STEP] = str(recorded)
+    elif (pinned := _pinned_dataset(training)) is not None:
+        environment[runtime.DATASET_DIGEST] = pinned
     run = Run(
         verb="run",
         name=action.job_name,
@@ -87,6 +89,17 @@ def build_preflight_job(
     job = _job(training, run, build_pod(training, spec, run, settings))
     job["spec"]["activeDeadlineSeconds"] = settings.preflight_deadline_s
     return job
+
+
+def _pinned_dataset(training: Training) -> str | None:
+    """Return what the check of this spec pinned of the training set.
+
+    From the first checkpoint on its manifest knows the records themselves.
+    """
+    check = training.status.preflight
+    if check is None or check.generation != training.generation or check.outcome is None:
+        return None
+    return check.outcome.dataset.digest if check.outcome.dataset is not None else None
 
 
 def _spec_of(training: Training) -> Spec:

@@ -162,7 +162,7 @@ def test_an_error_is_one_line_an_outcome_and_an_exit_code(place: RunPlace, tmp_p
 @pytest.mark.parametrize(
     ("changes", "code", "reason"),
     [
-        pytest.param(lambda path: path.write_bytes(b""), 52, "DataInvalid", id="overwritten"),
+        pytest.param(lambda path: path.write_bytes(b""), 58, "DatasetChanged", id="overwritten"),
         pytest.param(Path.unlink, 56, "NotFound", id="deleted"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from detection_trainer.contract.report import Report
 from detection_trainer.errors import (
     CheckpointMissingError,
-    DataInvalidError,
+    DatasetChangedError,
     InvalidConfigError,
     RestoreRefusedError,
     StorageInUseError,
@@ -158,10 +158,17 @@ def test_a_dataset_that_changed_under_the_run_is_refused(place: RunPlace) -> Non
     kept = (place.root / "train.tfrecord").read_bytes()
     shutil.copy(other, place.root / "train.tfrecord")
     try:
-        with pytest.raises(DataInvalidError, match="has changed since step 2"):
+        with pytest.raises(DatasetChangedError, match="has changed since step 2"):
             place.run("drifted", name="control")
     finally:
         (place.root / "train.tfrecord").write_bytes(kept)
+
+
+def test_other_files_than_those_that_were_checked_are_not_trained_on(place: RunPlace) -> None:
+    checked = Options(dataset_digest="sha256:" + "0" * 64)
+    with pytest.raises(DatasetChangedError, match="has changed since the preflight checked it"):
+        place.run("unchecked", options=checked)
+    assert place.steps("unchecked") == []
 
 
 @pytest.mark.usefixtures("control", "no_tensorflow")

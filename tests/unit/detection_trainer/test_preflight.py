@@ -16,9 +16,11 @@ from detection_trainer.checkpoint import Snapshot, write_checkpoint
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import config_digest
 from detection_trainer.contract.training import Training
+from detection_trainer.data.source import require_pinned
 from detection_trainer.errors import (
     AccessDeniedError,
     DataInvalidError,
+    DatasetChangedError,
     InvalidConfigError,
     NotFoundError,
     RestoreRefusedError,
@@ -310,6 +312,60 @@ def test_a_dataset_that_changed_since_is_noted(place: Path) -> None:
     assert any("is not the one that step 40 was trained on" in n for n in check(place).notes)
 
 
+def a_file_more(data: Path) -> None:
+    write_dataset(data / "train-1.tfrecord", [Drawn(seed=9)])
+
+
+def a_file_less(data: Path) -> None:
+    (data / "train-1.tfrecord").unlink()
+
+
+def other_records(data: Path) -> None:
+    write_dataset(data / "train-0.tfrecord", [Drawn(seed=7), Drawn(seed=8)])
+
+
+def nothing_that_is_trained_on(data: Path) -> None:
+    write_dataset(data / "validation-0.tfrecord", [Drawn(seed=9)])
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "refused"),
+    [
+        (None, a_file_more, True),
+        (a_file_more, a_file_less, True),
+        (None, other_records, True),
+        (None, nothing_that_is_trained_on, False),
+    ],
+    ids=["a file came", "a file went", "a file was replaced", "only validation changed"],
+)
+def test_the_files_that_were_checked_are_told_from_others(
+    place: Path,
+    before: Callable[[Path], None] | None,
+    change: Callable[[Path], None],
+    *,
+    refused: bool,
+) -> None:
+    if before is not None:
+        before(place / "data")
+    pinned = check(place).train_files
+    train = training(place).spec.dataset.train
+    require_pinned(train, pinned.digest, None)
+    change(place / "data")
+    if not refused:
+        require_pinned(train, pinned.digest, None)
+        return
+    with pytest.raises(DatasetChangedError, match="has changed since the preflight checked it"):
+        require_pinned(train, pinned.digest, None)
+    assert check(place).train_files.digest != pinned.digest, "checked anew, pinned anew"
+
+
+def test_what_is_pinned_is_counted(place: Path) -> None:
+    a_file_more(place / "data")
+    files = list((place / "data").glob("train-*"))
+    pinned = check(place).train_files
+    assert (pinned.files, pinned.size_bytes) == (2, sum(file.stat().st_size for file in files))
+
+
 def test_of_a_large_remote_dataset_one_file_is_read(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +377,7 @@ def test_of_a_large_remote_dataset_one_file_is_read(
     assert [Path(uri).name for uri in result.train.sampled_files] == ["train-1.tfrecord"]
     assert result.train.summary.images == 1
     assert "only file://" in result.message
+    assert result.train_files.files == 2, "all are pinned"
 
 
 def test_no_tensorflow_is_imported(place: Path) -> None:

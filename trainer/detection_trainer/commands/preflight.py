@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         outcome = outcome_of_error(error)
         _explain(outcome, error)
     else:
-        outcome = outcome_of(ExitCode.COMPLETED, result.message)
+        passed = outcome_of(ExitCode.COMPLETED, result.message)
+        outcome = passed.model_copy(update={"dataset": result.train_files})
         sys.stdout.write(json.dumps(dump(result), indent=2, ensure_ascii=False) + "\n")
     if arguments.termination_log:
         Path(arguments.termination_log).write_text(termination_message(outcome))

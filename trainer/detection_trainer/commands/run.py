@@ -51,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
         "--config-digest": (runtime.CONFIG_DIGEST, "sha256:<hex> that FILE's bytes must have"),
         "--recorded-step": (runtime.RECORDED_STEP, "a checkpoint that must be in the folder"),
+        "--dataset-digest": (
+            runtime.DATASET_DIGEST,
+            "what a preflight pinned of the training set (`trainFiles.digest`)",
+        ),
         "--termination-log": (runtime.TERMINATION_LOG, "file for the outcome as JSON"),
         "--metrics-port": (runtime.METRICS_PORT, "port for Prometheus; default: none"),
     }
@@ -103,6 +107,7 @@ def parse_options(arguments: argparse.Namespace) -> Options:
         credentials=parse_credentials(arguments.credentials),
         config_digest=arguments.config_digest,
         recorded_step=_number(arguments.recorded_step, "--recorded-step"),
+        dataset_digest=arguments.dataset_digest,
         cache_dir=arguments.cache_dir,
         report_period_s=arguments.report_period,
         metrics_port=_number(arguments.metrics_port, "--metrics-port"),

@@ -90,6 +90,15 @@ class Progress(Contract):
     memory_bytes: int | None = None
 
 
+class DatasetPin(Contract):
+    """The training set as a preflight found it: an attempt that finds other files is refused."""
+
+    digest: Digest
+    """Over the names, sizes and tags (or times) of its files."""
+    files: Annotated[int, Field(ge=0)]
+    size_bytes: Annotated[int, Field(ge=0)]
+
+
 class Outcome(Contract):
     """How an attempt ended, in the trainer's own words."""
 
@@ -98,6 +107,8 @@ class Outcome(Contract):
     message: Message
     differences: Annotated[list[Text], Field(max_length=MAX_DIFFERENCES)] = []
     """For a refused restore: the variables that do not fit, with both shapes."""
+    dataset: DatasetPin | None = None
+    """For a preflight that passed: what the attempt is to be trained on."""
 
 
 class Report(Contract):

@@ -33,7 +33,7 @@ from detection_trainer.data.records import (
     read_record,
 )
 from detection_trainer.data.source import LocalFile, fetch_files, find_files
-from detection_trainer.errors import DataInvalidError
+from detection_trainer.errors import DataInvalidError, DatasetChangedError
 from detection_trainer.storage.local import explain_os_error
 
 VERIFIED_BYTES = 1 << 30
@@ -107,7 +107,7 @@ class Dataset:
         """Return the encoded bytes of one of `images`.
 
         Raises:
-            DataInvalidError: its file is not the one that was checked.
+            DatasetChangedError: its file is not the one that was checked.
             NotFoundError: its file is gone.
             StorageUnavailableError: the volume does not serve it.
         """
@@ -115,7 +115,7 @@ class Dataset:
         with _opened(file) as descriptor:
             data = os.pread(descriptor, length, image.offset)
         if len(data) != length:
-            raise DataInvalidError(_changed(file))
+            raise DatasetChangedError(_changed(file))
         return data
 
     def require_unchanged(self) -> None:
@@ -256,7 +256,7 @@ def _opened(file: LocalFile) -> Iterator[int]:
         # Opened each time: a dataset may have more files than a process may keep open.
         with file.path.open("rb", buffering=0) as opened:
             if os.fstat(opened.fileno()).st_mtime_ns != file.changed_ns:
-                raise DataInvalidError(_changed(file))
+                raise DatasetChangedError(_changed(file))
             yield opened.fileno()
     except OSError as error:
         raise explain_os_error(error, file.path, "reading") from error

@@ -9,13 +9,20 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from detection_trainer.contract.base import canonical_digest
+from detection_trainer.contract.report import DatasetPin
 from detection_trainer.contract.spec import Place
-from detection_trainer.errors import NotFoundError, StorageFullError, StorageUnavailableError
+from detection_trainer.errors import (
+    DatasetChangedError,
+    NotFoundError,
+    StorageFullError,
+    StorageUnavailableError,
+)
 from detection_trainer.storage import Entry, Folder, open_parent
 from detection_trainer.storage.local import explain_os_error
 
@@ -60,6 +67,32 @@ def find_files(place: Place, credentials: Mapping[str, Path] | None = None) -> l
     if not found:
         raise NotFoundError(_nothing_found(place, folder, pattern))
     return [RemoteFile(folder, entry) for entry in found]
+
+
+def pin_files(files: Sequence[RemoteFile]) -> DatasetPin:
+    """Return what tells these files from others, without reading them."""
+    told = [[file.entry.path, file.entry.size, file.entry.etag] for file in files]
+    size = sum(file.entry.size for file in files)
+    return DatasetPin(digest=canonical_digest(told), files=len(files), size_bytes=size)
+
+
+def require_pinned(place: Place, digest: str, credentials: Mapping[str, Path] | None) -> None:
+    """Refuse other files than those that the preflight pinned.
+
+    Raises:
+        DatasetChangedError: a file came, went, or was written to since.
+        NotFoundError: there is none.
+    """
+    found = pin_files(find_files(place, credentials))
+    if found.digest == digest:
+        return
+    msg = (
+        f"dataset.train {place.uri} has changed since the preflight checked it (expected digest "
+        f"{digest[:19]}…, received {found.digest[:19]}… of {found.files} files with "
+        f"{found.size_bytes} bytes): bring the files back, or have these checked by any change of "
+        "the spec, such as suspend and resume"
+    )
+    raise DatasetChangedError(msg)
 
 
 def fetch_files(files: list[RemoteFile], cache: Path) -> list[LocalFile]:

@@ -5,20 +5,23 @@ from dataclasses import replace
 import pytest
 
 from detection_operator.api.v1alpha1 import Status
-from detection_operator.core.actions import DeleteJob, ForceDeletePod, StartAttempt
+from detection_operator.core.actions import DeleteJob, ForceDeletePod, StartAttempt, StartPreflight
 from detection_operator.core.policies.retry import delay_s
 from detection_operator.core.state import Job
 from detection_trainer.contract.exit_codes import ExitCode
-from detection_trainer.contract.report import Outcome
+from detection_trainer.contract.report import DatasetPin, Outcome
 from tests.support.observations import (
+    DIGEST,
     Story,
     ago,
+    check_job,
     ended_pod,
     job,
     pending_pod,
     pod,
     record,
     report,
+    said,
     spec,
     waiting,
 )
@@ -118,6 +121,27 @@ def test_a_pod_that_waits_is_made_anew_once_the_spec_is_corrected() -> None:
     assert (action.number, action.image) == (1, "trainer:mended")
     assert story.status.interruption_count == 0
     assert story.status.pending_changes == []
+
+
+def test_a_dataset_that_changed_after_its_check_is_checked_anew_once_a_person_says_so() -> None:
+    story = Story(spec(preflight="Always"), Status())
+    (check,) = story.plan().actions
+    assert isinstance(check, StartPreflight)
+    pin = DatasetPin(digest=DIGEST, files=2, size_bytes=4096)
+    passed = ending(ExitCode.COMPLETED).model_copy(update={"dataset": pin})
+    story.jobs = (check_job(ended_pod(0, passed.model_dump_json(by_alias=True))),)
+    story.start()
+    assert story.status.preflight is not None
+    assert story.status.preflight.outcome is not None
+    assert story.status.preflight.outcome.dataset == pin
+    story.end(58, said(58, "DatasetChanged", "dataset.train has changed since"))
+    assert story.plan().actions == ()
+    stalled = next(c for c in story.status.conditions if c.type == "Stalled")
+    assert (stalled.status, stalled.reason) == ("True", "DatasetChanged")
+    story.edit()
+    (again,) = story.plan().actions
+    assert isinstance(again, StartPreflight)
+    assert again.job_name != check.job_name
 
 
 def test_a_pod_that_starts_while_it_is_made_anew_is_no_interruption() -> None:

@@ -17,8 +17,20 @@ from detection_operator.manifests.service import INDEX_VARIABLE, build_service
 from detection_trainer.cluster import parse_cluster
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.report import DatasetPin
 from detection_trainer.contract.training import parse_training
-from tests.support.observations import CHECK, JOB, SETTINGS, UID, checkpoint, spec, training
+from tests.support.observations import (
+    CHECK,
+    DIGEST,
+    JOB,
+    SETTINGS,
+    UID,
+    checkpoint,
+    outcome,
+    preflight,
+    spec,
+    training,
+)
 
 Object = dict[str, Any]
 ATTEMPT = StartAttempt(1, JOB, "trainer:1")
@@ -69,6 +81,36 @@ def test_claim_goes_with_the_training_only_if_asked_to(when: str, owners: int) -
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "20Gi"}},
     }
+
+
+def checked(generation: int = 1, **status: Any) -> Status:
+    """Return a status whose preflight passed and pinned the training set."""
+    pin = DatasetPin(digest=DIGEST, files=2, size_bytes=4096)
+    return Status(preflight=preflight(outcome(0, "Completed", dataset=pin), generation), **status)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (checked(), DIGEST),
+        (checked(generation=7), None),
+        (checked(latest_checkpoint=checkpoint(0)), None),
+        (Status(preflight=preflight(outcome(0, "Completed"))), None),
+        (Status(preflight=preflight()), None),
+        (Status(), None),
+    ],
+    ids=[
+        "what was checked is told",
+        "not what was checked of another spec",
+        "from the first checkpoint on its manifest knows",
+        "an older trainer pinned nothing",
+        "a check that has not ended pinned nothing",
+        "there was no check",
+    ],
+)
+def test_the_attempt_is_told_which_dataset_was_checked(status: Status, told: str | None) -> None:
+    job = build_attempt_job(training(spec(), status), ATTEMPT, SETTINGS)
+    assert environment(job).get(runtime.DATASET_DIGEST) == told
 
 
 def test_document_is_what_the_trainer_reads_without_kubernetes() -> None:

@@ -40,6 +40,7 @@ def test_what_was_found_is_printed_and_the_outcome_is_written(
     assert result["train"]["summary"]["boxesPerClass"] == {"tree": 1, "shrub": 0}
     assert outcome(log)["exitCode"] == 0
     assert outcome(log)["message"].startswith("1 images with 1 boxes of 2 classes")
+    assert outcome(log)["dataset"] == result["trainFiles"]
 
 
 def test_a_refusal_ends_with_the_run_s_code_and_words(
