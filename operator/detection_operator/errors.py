@@ -103,11 +103,14 @@ class ForeignObjectError(OperatorError):
 class RefusedError(OperatorError):
     """A report that is not taken."""
 
-    def __init__(self, status: HTTPStatus, reason: str, message: str) -> None:
+    def __init__(
+        self, status: HTTPStatus, reason: str, message: str, *, retry_after_s: float | None = None
+    ) -> None:
         """Carry the HTTP status, a word for the metric, and what to say to the sender."""
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 def cluster_error(request: str, status: int, reason: str, message: str) -> ClusterError:

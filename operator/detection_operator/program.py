@@ -39,6 +39,7 @@ from detection_operator.manifests import Manifests
 from detection_operator.server.health import HealthEndpoints, LoopLag, Startup
 from detection_operator.server.metrics import Metrics, TrainingCollector
 from detection_operator.server.progress import ProgressEndpoint
+from detection_operator.server.rate import RateLimit
 from detection_operator.server.site import open_site
 from detection_operator.server.tokens import TokenVerifier
 from detection_operator.settings import Settings
@@ -209,6 +210,8 @@ class Operator:
             writer=self.writer,
             reports=self.reports,
             telemetry=self.metrics,
+            rate=RateLimit(),
+            last_words_rate=RateLimit(),
         )
         health = HealthEndpoints(
             lag=self.lag,

@@ -27,10 +27,11 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class NotAcknowledgedError(Exception):
     """The operator did not take a report; `final` says that it never will."""
 
-    def __init__(self, message: str, *, final: bool) -> None:
-        """Keep whether trying again is in vain."""
+    def __init__(self, message: str, *, final: bool, retry_after_s: float | None = None) -> None:
+        """Keep whether trying again is in vain, and else how long the operator asks to wait."""
         super().__init__(message)
         self.final = final
+        self.retry_after_s = retry_after_s
 
 
 def post_report(url: str, token_file: Path | None, report: Report, timeout_s: float) -> None:
@@ -52,9 +53,18 @@ def post_report(url: str, token_file: Path | None, report: Report, timeout_s: fl
     except urllib.error.HTTPError as error:
         detail = error.read(300).decode(errors="replace").strip()
         msg = f"{url} answered {error.code}: {detail or error.reason}"
-        raise NotAcknowledgedError(msg, final=error.code in _REFUSED_FOR_GOOD) from error
+        raise NotAcknowledgedError(
+            msg,
+            final=error.code in _REFUSED_FOR_GOOD,
+            retry_after_s=_retry_after_s(error.headers.get("Retry-After")),
+        ) from error
     except OSError as error:
         raise NotAcknowledgedError(f"{url}: {error}", final=False) from error
+
+
+def _retry_after_s(text: str | None) -> float | None:
+    """Return the seconds of a Retry-After header; None without one, or where it is a date."""
+    return float(text) if text is not None and text.isdecimal() else None
 
 
 class ReportClient:
@@ -99,9 +109,10 @@ class ReportClient:
                 post_report(self._url, self._token_file, report, min(REQUEST_TIMEOUT_S, left_s))
             except NotAcknowledgedError as error:
                 self._tell(str(error))
-                if error.final or time.monotonic() + backoff_s >= deadline:
+                pause_s = error.retry_after_s or backoff_s
+                if error.final or time.monotonic() + pause_s >= deadline:
                     return False
-                time.sleep(backoff_s)
+                time.sleep(pause_s)
                 backoff_s *= 2
             else:
                 return True
@@ -114,7 +125,7 @@ class ReportClient:
             except NotAcknowledgedError as error:
                 self._tell(str(error))
                 self._keep(report, again=not error.final)
-                self._pause(backoff_s)
+                self._pause(min(error.retry_after_s or backoff_s, MAX_BACKOFF_S))
                 backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
             else:
                 self._tell(None)

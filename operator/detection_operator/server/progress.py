@@ -1,11 +1,13 @@
 """The endpoint that trainers post their reports to: who is it, what do they say, write it down.
 
 Answers: 200 taken; 400-413 and 422 say what is wrong with the request; 401 who are you; 403 not
-yours to say; 404 and 409 there is nobody to report to any more: stop; 503 come again.
+yours to say; 404 and 409 there is nobody to report to any more: stop; 429 too often: come again
+later, with the newest; 503 come again.
 """
 
 import asyncio
 import logging
+import math
 from http import HTTPStatus
 
 from aiohttp import web
@@ -20,6 +22,7 @@ from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.errors import ClusterError, NotFoundError, RefusedError
 from detection_operator.logs import about
+from detection_operator.server.rate import BURST, EVERY_S, RateLimit
 from detection_operator.server.tokens import Bearer, TokenVerifier
 from detection_trainer.contract.report import MAX_REPORT_BYTES, Report
 from detection_trainer.contract.runtime import REPORT_PATH
@@ -43,10 +46,16 @@ class ProgressEndpoint:
         writer: StatusWriter,
         reports: ReportWriter,
         telemetry: Telemetry,
+        rate: RateLimit,
+        last_words_rate: RateLimit,
     ) -> None:
-        """Trust the tokens that `verifier` does, and pods that `cache` or the API knows."""
+        """Trust the tokens that `verifier` does, and pods that `cache` or the API knows.
+
+        A pod reports at most at `rate`, but for its last words, which have one of their own.
+        """
         self._client, self._cache, self._verifier = client, cache, verifier
         self._writer, self._reports, self._telemetry = writer, reports, telemetry
+        self._rate, self._last_words_rate = rate, last_words_rate
 
     def routes(self) -> list[web.RouteDef]:
         """Return what the server is to serve."""
@@ -57,7 +66,7 @@ class ProgressEndpoint:
         key = Key(request.match_info["namespace"], request.match_info["name"])
         try:
             pod = await self._authorize(request, key)
-            report = await _read_report(request)
+            report = self._parse(pod, await _read(request))
             _check_speaker(pod, report)
             written = await self._reports.take(key, pod.training_uid, report)
         except RefusedError as refusal:
@@ -126,10 +135,36 @@ class ProgressEndpoint:
             return False
         return job is None or job.training_uid == pod.training_uid
 
+    def _parse(self, pod: PodRecord, body: bytes) -> Report:
+        """Return the report of a pod that has not sent too many.
+
+        Raises:
+            RefusedError: 429, or 422 where it does not hold.
+        """
+        wait_s = self._rate.take(pod.version.uid)
+        if wait_s > 0 and b'"outcome"' not in body:
+            # Not even read: what it costs must not depend on who is noisy.
+            raise _too_often(wait_s)
+        try:
+            report = Report.model_validate_json(body)
+        except ValidationError as error:
+            msg = f"the report does not hold: {explain(error)}"
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", msg) from error
+        if wait_s > 0 and report.outcome is not None:
+            wait_s = self._last_words_rate.take(pod.version.uid)
+        if wait_s > 0:
+            raise _too_often(wait_s)
+        return report
+
     def _refuse(self, key: Key, refusal: RefusedError) -> web.Response:
         self._telemetry.report_handled(refusal.reason)
-        logger.warning("report refused (%s): %s", refusal.reason, refusal, extra=about(key))
-        return _answer(refusal.status, refusal.reason, str(refusal))
+        # Who sends too much is not to fill the log too.
+        level = logging.DEBUG if refusal.retry_after_s else logging.WARNING
+        logger.log(level, "report refused (%s): %s", refusal.reason, refusal, extra=about(key))
+        answer = _answer(refusal.status, refusal.reason, str(refusal))
+        if refusal.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(math.ceil(refusal.retry_after_s))
+        return answer
 
     def _unavailable(self, key: Key, error: ClusterError) -> web.Response:
         self._telemetry.report_handled("unavailable")
@@ -162,18 +197,22 @@ def _check_speaker(pod: PodRecord, report: Report) -> None:
         raise RefusedError(HTTPStatus.FORBIDDEN, "other_attempt", msg)
 
 
-async def _read_report(request: web.Request) -> Report:
+def _too_often(wait_s: float) -> RefusedError:
+    msg = (
+        f"expected at most one report each {EVERY_S:.0f} s after the first {BURST}; received more: "
+        "send the newest after the time in Retry-After"
+    )
+    too_many = HTTPStatus.TOO_MANY_REQUESTS
+    return RefusedError(too_many, "too_often", msg, retry_after_s=wait_s)
+
+
+async def _read(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(READ_TIMEOUT_S):
-            body = await request.read()
+            return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         msg = f"a report has at most {MAX_REPORT_BYTES} bytes"
         raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", msg) from error
     except TimeoutError as error:
         msg = f"the report did not arrive within {READ_TIMEOUT_S:.0f} s"
         raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "too_slow", msg) from error
-    try:
-        return Report.model_validate_json(body)
-    except ValidationError as error:
-        msg = f"the report does not hold: {explain(error)}"
-        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", msg) from error

@@ -5,6 +5,7 @@ A projected service-account token is a JWT; the API server publishes issuer and 
 #service-account-issuer-discovery). Whether the pod it is bound to lives is for the caller to judge.
 """
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ REFRESH_S = 300.0
 MIN_REFRESH_S = 10.0
 """Unknown key ids must not let a stranger send us to the API server at will."""
 LEEWAY_S = 5
+MAX_KNOWN = 20_000
+"""Tokens whose signature is not checked again; each pod has one an hour."""
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
 
 FetchDocument = Callable[[str], Awaitable[dict[str, Any]]]
@@ -45,10 +48,17 @@ class TokenVerifier:
         audience: str,
         *,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """Read the cluster's documents with `fetch`, when they are first needed."""
-        self._fetch, self._audience, self._clock = fetch, audience, clock
+        """Read the cluster's documents with `fetch`, when they are first needed.
+
+        `now` is the time that tokens expire by, in seconds since 1970.
+        """
+        self._fetch, self._audience, self._clock, self._now = fetch, audience, clock, now
+        self._known: dict[bytes, tuple[Bearer, float]] = {}
+        """By a token's digest, until it expires or the cluster's keys change."""
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._documents: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         self._issuer = ""
         self._read_at: float | None = None
 
@@ -60,6 +70,20 @@ class TokenVerifier:
                 expired, not_bound.
             ClusterError: the keys could not be read, and there are none yet.
         """
+        if self._age() >= REFRESH_S:
+            await self._refresh()
+        digest = hashlib.sha256(token.encode()).digest()
+        bearer, until = self._known.get(digest, (None, 0.0))
+        if bearer is not None and self._now() < until:
+            return bearer
+        bearer, until = await self._check(token)
+        while len(self._known) >= MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[digest] = bearer, until
+        return bearer
+
+    async def _check(self, token: str) -> tuple[Bearer, float]:
+        """Return whose token it is, and until when."""
         key = await self._key(_key_id(token))
         try:
             claims = jwt.decode(
@@ -73,10 +97,10 @@ class TokenVerifier:
             )
         except jwt.PyJWTError as error:
             raise _refusal(error) from error
-        return _bearer(claims)
+        return _bearer(claims), float(claims["exp"])
 
     async def _key(self, key_id: str) -> jwt.PyJWK:
-        if self._age() >= REFRESH_S or (key_id not in self._keys and self._age() >= MIN_REFRESH_S):
+        if key_id not in self._keys and self._age() >= MIN_REFRESH_S:
             await self._refresh()
         key = self._keys.get(key_id)
         if key is None or key.algorithm_name not in ALGORITHMS:
@@ -97,6 +121,9 @@ class TokenVerifier:
             self._read_at = self._clock() - REFRESH_S + MIN_REFRESH_S
             return
         self._issuer = str(discovery["issuer"])
+        if (discovery, keys) != self._documents:
+            self._known.clear()
+        self._documents = discovery, keys
         self._keys = {str(jwk["kid"]): jwt.PyJWK(jwk) for jwk in keys["keys"] if "kid" in jwk}
         self._read_at = self._clock()
 

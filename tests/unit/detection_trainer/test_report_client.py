@@ -18,6 +18,7 @@ class Operator:
 
     def __init__(self) -> None:
         self.answers: list[int] = []
+        self.retry_after: str | None = None
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.arrived = threading.Semaphore(0)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -30,6 +31,8 @@ class Operator:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 operator.requests.append((self.headers.get("Authorization", ""), body))
                 self.send_response(operator.answers.pop(0) if operator.answers else 204)
+                if operator.retry_after is not None:
+                    self.send_header("Retry-After", operator.retry_after)
                 self.end_headers()
                 operator.arrived.release()
 
@@ -79,6 +82,49 @@ def test_only_2xx_acknowledges(operator: Operator, status: int, *, final: bool) 
     with pytest.raises(NotAcknowledgedError, match=str(status)) as refused:
         post_report(operator.url, None, report(1), 5)
     assert refused.value.final == final
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [("7", 7.0), (None, None), ("Thu, 26 Nov 2026 10:00:00 GMT", None), ("-1", None)],
+)
+def test_how_long_the_operator_asks_to_wait_is_known(
+    operator: Operator, said: str | None, heard: float | None
+) -> None:
+    operator.answers, operator.retry_after = [429], said
+    with pytest.raises(NotAcknowledgedError) as refused:
+        post_report(operator.url, None, report(1), 5)
+    assert (refused.value.final, refused.value.retry_after_s) == (False, heard)
+
+
+def test_a_client_that_reports_too_often_waits_as_it_is_told_then_sends_the_newest(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.answers, operator.retry_after = [429], "7"
+    pauses: list[float] = []
+
+    def pause(client: ReportClient, seconds: float) -> None:
+        pauses.append(seconds)
+        client.offer(report(2))
+
+    monkeypatch.setattr(ReportClient, "_pause", pause)
+    client = ReportClient(operator.url)
+    client.offer(report(1))
+    assert operator.arrived.acquire(timeout=10)
+    assert operator.arrived.acquire(timeout=10)
+    assert client.send_final(report(3), timeout_s=10)
+    assert pauses == [7.0]
+    assert [body["sequence"] for _, body in operator.requests] == [1, 2, 3]
+
+
+def test_a_last_word_waits_as_it_is_told(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.answers, operator.retry_after = [429], "2"
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    assert ReportClient(operator.url).send_final(report(5), timeout_s=10)
+    assert slept == [2.0]
 
 
 def test_a_missing_token_file_is_no_crash(operator: Operator, tmp_path: Path) -> None:

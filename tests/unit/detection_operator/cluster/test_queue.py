@@ -86,6 +86,24 @@ async def test_a_key_in_hand_is_given_to_nobody_else_and_waits_at_the_end(queue:
     assert await queue.get() == A
 
 
+async def test_a_key_that_is_added_all_the_time_takes_no_more_than_its_turn(
+    queue: KeyQueue,
+) -> None:
+    others = [Key("vision", f"t{number}") for number in range(5)]
+    queue.add(A)
+    for key in others:
+        queue.add(key)
+    taken = []
+    for _ in range(12):
+        key = await queue.get()
+        taken.append(key)
+        for _ in range(100):
+            queue.add(A)
+        queue.add(key)
+        queue.done(key)
+    assert taken == [A, *others] * 2
+
+
 async def test_a_taker_waits_until_a_key_comes(queue: KeyQueue) -> None:
     takers = [asyncio.create_task(queue.get()) for _ in range(2)]
     await asyncio.sleep(0)

@@ -18,6 +18,7 @@ from detection_operator.cluster.telemetry import Silence
 from detection_operator.errors import UnavailableError
 from detection_operator.server import progress
 from detection_operator.server.progress import ProgressEndpoint
+from detection_operator.server.rate import RateLimit
 from detection_operator.server.site import open_site
 from detection_operator.server.tokens import TokenVerifier
 from detection_trainer.contract.report import MAX_REPORT_BYTES
@@ -60,6 +61,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.api, self.cache, self.counted = FakeCluster(), Cache(), Counted()
+        self.now = 1000.0
         queue = KeyQueue()
         writer = StatusWriter(self.api, self.cache)
         reports = ReportWriter(
@@ -80,6 +82,8 @@ class Scene:
             writer=writer,
             reports=reports,
             telemetry=self.counted,
+            rate=RateLimit(burst=3, clock=lambda: self.now),
+            last_words_rate=RateLimit(burst=1, clock=lambda: self.now),
         )
         body = self.api.put(TRAININGS, stored_training(status=attempt_status()))
         self.cache.apply(TRAININGS, body)
@@ -137,6 +141,43 @@ async def test_a_report_of_a_trainers_pod_is_in_the_status(scene: Scene) -> None
         {"acknowledged": True, "written": False},
     )
     assert scene.counted.results == ["written", "deferred"]
+
+
+async def test_who_reports_too_often_is_told_when_to_come_again(scene: Scene) -> None:
+    path = scene.address + REPORT_PATH.format(namespace="vision", name="trees")
+    headers = {"Authorization": f"Bearer {SIGNER.sign()}"}
+    for sequence in range(1, 4):
+        assert (await scene.post(REPORT | {"sequence": sequence}))[0] == 200
+    async with scene.session.post(path, data=b"not even read", headers=headers) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+        assert (await answer.json())["reason"] == "too_often"
+    scene.now += 1
+    assert (await scene.post(REPORT | {"sequence": 5}))[0] == 200
+
+
+async def test_a_last_word_is_let_through_though_not_without_end(scene: Scene) -> None:
+    for sequence in range(1, 4):
+        await scene.post(REPORT | {"sequence": sequence})
+    outcome = {"exitCode": 40, "reason": "Saved", "message": "saved"}
+    last = REPORT | {"sequence": 9, "outcome": outcome}
+    assert await scene.post(last) == (200, {"acknowledged": True, "written": True})
+    assert (await scene.post(last))[0] == 429
+    pretended = REPORT | {"sequence": 10, "outcome": None}
+    assert (await scene.post(pretended))[0] == 429
+
+
+async def test_a_noisy_pod_takes_nothing_from_another(scene: Scene) -> None:
+    other = attempt_status() | {"phase": "Running"}
+    birds = stored_training("birds", uid="uid-birds", status=other)
+    scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, birds))
+    quiet = pod(uid="uid-pod-2", name="birds-1", owner_uid="uid-birds", job_uid="uid-job-2")
+    quiet["metadata"]["labels"]["detectiontraining.dev/training"] = "birds"
+    scene.cache.apply(PODS, quiet)
+    for sequence in range(1, 9):
+        await scene.post(REPORT | {"sequence": sequence})
+    assert scene.counted.results[-1] == "too_often"
+    token = SIGNER.sign(pod_uid="uid-pod-2")
+    assert (await scene.post(token=token, name="birds"))[0] == 200
 
 
 async def test_without_a_token_nobody_is_let_in(scene: Scene) -> None:

@@ -8,6 +8,7 @@ import jwt
 import pytest
 
 from detection_operator.errors import RefusedError, UnavailableError
+from detection_operator.server import tokens
 from detection_operator.server.tokens import MIN_REFRESH_S, REFRESH_S, TokenVerifier
 from detection_trainer.contract.runtime import REPORT_AUDIENCE
 from tests.support.tokens import Signer
@@ -18,7 +19,13 @@ OURS, STRANGER = Signer(), Signer()
 class Scene:
     def __init__(self, signer: Signer = OURS) -> None:
         self.signer, self.now, self.fetches, self.down = signer, 1000.0, 0, False
-        self.verifier = TokenVerifier(self._fetch, REPORT_AUDIENCE, clock=lambda: self.now)
+        self.late_s = 0.0
+        self.verifier = TokenVerifier(
+            self._fetch,
+            REPORT_AUDIENCE,
+            clock=lambda: self.now,
+            now=lambda: time.time() + self.late_s,
+        )
 
     async def _fetch(self, path: str) -> dict[str, Any]:
         self.fetches += 1
@@ -78,6 +85,28 @@ async def test_the_keys_are_read_once() -> None:
     for _ in range(5):
         await scene.verifier.verify(OURS.sign())
     assert scene.fetches == 2
+
+
+async def test_a_signature_is_checked_once_for_as_long_as_the_token_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene, token = Scene(), OURS.sign()
+    first = await scene.verifier.verify(token)
+    monkeypatch.setattr(jwt, "decode", lambda *_, **__: pytest.fail("checked again"))
+    assert await scene.verifier.verify(token) == first
+    scene.late_s = 3601
+    with pytest.raises(pytest.fail.Exception):
+        await scene.verifier.verify(token)
+
+
+async def test_tokens_that_are_known_take_no_room_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tokens, "MAX_KNOWN", 2)
+    scene = Scene()
+    for number in range(4):
+        await scene.verifier.verify(OURS.sign(pod_uid=f"uid-{number}"))
+    assert len(scene.verifier._known) == 2
 
 
 async def test_an_unknown_key_has_them_read_again_but_not_at_will() -> None:
