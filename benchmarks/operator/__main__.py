@@ -1,4 +1,4 @@
-"""`make bench-operator`: measures all parts, prints the table, writes it into the docs."""
+"""`make bench-operator`: measures each part, prints its table, writes it into the docs."""
 
 import argparse
 import asyncio
@@ -6,14 +6,17 @@ import os
 import platform
 import sys
 import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.operator.bursts import CONNECTIONS
-from benchmarks.operator.figures import Row
 from benchmarks.operator.parts import PARTS, Scale
-from benchmarks.operator.surroundings import fresh_cluster, surroundings
+from benchmarks.operator.surroundings import Surroundings, fresh_cluster, surroundings
 from benchmarks.page import PAGE, write_part
 from benchmarks.rounds import table
 from detection_operator.settings import Settings
@@ -22,18 +25,23 @@ from local_cluster.binaries import KUBERNETES_VERSION
 from local_cluster.processes import CLIENT_RATE
 
 
-async def measure(scale: Scale, cluster_name: str, folder: Path) -> list[Row]:
-    """Return the rows of all parts, each measured in a fresh cluster."""
-    rows: list[Row] = []
-    for part, audited in PARTS:
-        cluster = fresh_cluster(cluster_name, audited=audited)
-        async with surroundings(cluster, folder, 3 * scale.trainings, {}) as here:
-            found = await part(here, scale)
-        for row in found:
-            sys.stderr.write(f"{row.what}: {row.measured}\n")
-        rows += found
-    lifecycle.down(cluster_name)
-    return rows
+@dataclass(frozen=True, slots=True)
+class FreshClusters:
+    """Each part's stage: a cluster that has just begun, and is taken down after it."""
+
+    name: str
+    folder: Path
+    pods: int
+
+    @asynccontextmanager
+    async def open(self, *, audited: bool = False) -> AsyncIterator[Surroundings]:
+        """Have one more of them."""
+        cluster = fresh_cluster(self.name, audited=audited)
+        try:
+            async with surroundings(cluster, self.folder, self.pods, {}) as here:
+                yield here
+        finally:
+            lifecycle.down(self.name)
 
 
 def conditions(scale: Scale) -> str:
@@ -67,16 +75,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--cluster", default="bench", help="taken down and made anew")
-    parser.add_argument("--record", action="store_true", help=f"write the table into {PAGE.name}")
+    parser.add_argument("--record", action="store_true", help=f"write the tables into {PAGE.name}")
+    parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
     said = parser.parse_args()
     scale = Scale(said.trainings, said.rounds, said.seconds)
-    above = conditions(scale)
     with tempfile.TemporaryDirectory() as folder:
-        rows = asyncio.run(measure(scale, said.cluster, Path(folder)))
-    text = table(["", "measured", "goal"], [[row.what, row.measured, row.goal] for row in rows])
-    sys.stdout.write(f"{above}\n\n{text}\n")
-    if said.record:
-        write_part(PAGE, "bench-operator", f"{above}\n\n{text}")
+        stage = FreshClusters(said.cluster, Path(folder), 3 * scale.trainings)
+        for name in said.part:
+            text = measure(name, stage, scale)
+            if said.record:
+                write_part(PAGE, f"bench-operator: {name}", text)
+
+
+def measure(name: str, stage: FreshClusters, scale: Scale) -> str:
+    """Measure one part, print its table and return it."""
+    above, began = conditions(scale), time.monotonic()
+    rows = asyncio.run(PARTS[name](stage, scale))
+    lines = table(["", "measured", "goal"], [[row.what, row.measured, row.goal] for row in rows])
+    text = f"{above}\n\n{lines}"
+    sys.stdout.write(f"\n## {name}, in {time.monotonic() - began:.0f} s\n\n{text}\n")
+    sys.stdout.flush()
+    return text
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
-"""The parts of the benchmark, each for a cluster of its own, and the rows that they give."""
+"""The parts of the benchmark, each in clusters of its own, and the rows that they give."""
 
 import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from benchmarks.operator import bursts, restarts, writes
+from benchmarks.operator import bursts, failover, restarts, writes
 from benchmarks.operator.bursts import Burst
 from benchmarks.operator.figures import Row, milliseconds, percentile
 from benchmarks.operator.reporting import Reporting, reporting
 from benchmarks.operator.steady import Stream, steady
 from benchmarks.operator.surroundings import Surroundings
 from benchmarks.rounds import Figure
+from sandbox.operator_process import OperatorProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +32,23 @@ class Scale:
         return max(self.trainings // 5, 1)
 
 
-Part = Callable[[Surroundings, Scale], Awaitable[list[Row]]]
+class Stage(Protocol):
+    """Where a part is measured."""
+
+    def open(self, *, audited: bool = False) -> AbstractAsyncContextManager[Surroundings]:
+        """Have a cluster in which nothing has happened yet, with an audit log or without."""
 
 
-async def small_bursts(here: Surroundings, scale: Scale) -> list[Row]:
+async def small_bursts(stage: Stage, scale: Scale) -> list[Row]:
     """Bursts of a fifth, in turn with the bare client; then restarts beside what stands."""
-    mine: list[Burst] = []
-    bare: list[Burst] = []
-    with here.operator:
-        for number in range(scale.rounds):
-            names = _names(f"r{number}", scale.small)
-            mine.append(await bursts.operated(here, names))
-            await restarts.settled(here)
-            bare.append(await bursts.bare(here, names))
-        times = Figure.of([burst.seconds for burst in mine])
-        ratio = times.over(Figure.of([burst.seconds for burst in bare]))
-        rate = Figure.of([burst.rate for burst in mine])
-        first = Figure.of(
-            [
-                await restarts.first_job_after_restart(here, f"first-{number}")
-                for number in range(scale.rounds)
-            ]
-        )
-        here.operator.wait_ready()
-        await restarts.settled(here)
-        names = _names("r0", scale.small)
-        killed = await restarts.killed_while_finishing(here, names)
+    async with stage.open() as here:
+        with here.operator:
+            mine, bare = await _bursts_in_turn(here, scale)
+            first = await _restarts(here, scale)
+            names = _names("r0", scale.small)
+            killed = await restarts.killed_while_finishing(here, names)
+    ratio = Figure.of([b.seconds for b in mine]).over(Figure.of([b.seconds for b in bare]))
+    rate = Figure.of([burst.rate for burst in mine])
     count, standing = f"{scale.small:,}", f"{scale.small * scale.rounds:,}"
     return [
         Row(f"Children a second, bursts of {count}", rate.text(".0f")),
@@ -68,53 +62,109 @@ async def small_bursts(here: Surroundings, scale: Scale) -> list[Row]:
     ]
 
 
-async def bare_burst(here: Surroundings, scale: Scale) -> list[Row]:
-    """Measure the bare client's burst of all, which the operator's is compared with."""
-    burst = await bursts.bare(here, _names("all", scale.trainings))
-    return [_burst_row("Bare client", burst)]
+async def _bursts_in_turn(here: Surroundings, scale: Scale) -> tuple[list[Burst], list[Burst]]:
+    mine: list[Burst] = []
+    bare: list[Burst] = []
+    for number in range(scale.rounds):
+        names = _names(f"r{number}", scale.small)
+        mine.append(await bursts.operated(here, names))
+        await restarts.settled(here)
+        bare.append(await bursts.bare(here, names))
+    return mine, bare
 
 
-async def standing(here: Surroundings, scale: Scale) -> list[Row]:
-    """Measure one burst of all, and then everything that is to hold beside so many."""
+async def _restarts(here: Surroundings, scale: Scale) -> Figure:
+    rounds = range(scale.rounds)
+    seconds = [await restarts.first_job_after_restart(here, f"first-{n}") for n in rounds]
+    here.operator.wait_ready()
+    await restarts.settled(here)
+    return Figure.of(seconds)
+
+
+async def standing(stage: Stage, scale: Scale) -> list[Row]:
+    """Measure one burst of all, the bare client's too, and what holds beside so many."""
     names = _names("all", scale.trainings)
-    with here.operator:
-        burst = await bursts.operated(here, names)
-        await restarts.settled(here)
-        memory = here.operator.memory_mb()
-        idle = await restarts.idle_share(here, scale.seconds)
-        slow = [await steady(here, f"slow{n}", 5, scale.seconds) for n in range(scale.rounds)]
-        fast = [await steady(here, f"fast{n}", 20, scale.seconds) for n in range(scale.rounds)]
-        await restarts.settled(here)
-        told = await reporting(here, names, 3 * scale.seconds)
-        cold = restarts.cold_start(here, scale.trainings)
+    async with stage.open() as here:
+        bare = await bursts.bare(here, names)
+    async with stage.open() as here:
+        with here.operator:
+            burst = await bursts.operated(here, names)
+            rows = [
+                _burst_row("Bare client", bare),
+                _burst_row("Operator", burst),
+                Row(
+                    f"The operator's {burst.count:,} against the bare client's",
+                    f"{burst.seconds / bare.seconds:.2f} times",
+                    "1.5 times",
+                ),
+                *await _at_rest(here, scale),
+                *await _steadily(here, scale),
+            ]
+            rows += _report_rows(await reporting(here, names, 3 * scale.seconds))
+            cold = restarts.cold_start(here, scale.trainings)
+    what = f"Cold start → all {scale.trainings:,} looked at"
+    return [*rows, Row(what, f"{cold:.1f} s", "20 s")]
+
+
+async def _at_rest(here: Surroundings, scale: Scale) -> list[Row]:
+    await restarts.settled(here)
+    memory = here.operator.memory_mb()
+    idle = await restarts.idle_share(here, scale.seconds)
     count = f"{scale.trainings:,}"
     return [
-        _burst_row("Operator", burst),
-        *_stream_rows("5 applies a second", slow, "20 ms"),
-        *_stream_rows("20 applies a second", fast, "40 ms"),
-        *_report_rows(told),
         Row(f"Resident memory, {count} standing", f"{memory:.0f} MB", "165 MB"),
         Row("CPU while nothing happens", f"{100 * idle:.1f}% of a core", "2%"),
-        Row(f"Cold start → all {count} looked at", f"{cold:.1f} s", "20 s"),
     ]
 
 
-async def lives(here: Surroundings, scale: Scale) -> list[Row]:
+async def _steadily(here: Surroundings, scale: Scale) -> list[Row]:
+    slow = [await steady(here, f"slow{n}", 5, scale.seconds) for n in range(scale.rounds)]
+    fast = [await steady(here, f"fast{n}", 20, scale.seconds) for n in range(scale.rounds)]
+    await restarts.settled(here)
+    return [
+        *_stream_rows("5 applies a second", slow, "20 ms"),
+        *_stream_rows("20 applies a second", fast, "40 ms"),
+    ]
+
+
+async def lives(stage: Stage, scale: Scale) -> list[Row]:
     """Count the API writes of whole lives."""
-    with here.operator:
-        found = await writes.writes_of_a_life(here, _names("life", scale.lives))
+    async with stage.open(audited=True) as here:
+        with here.operator:
+            found = await writes.writes_of_a_life(here, _names("life", scale.lives))
     said = ", ".join(f"{what} {count:.1f}" for what, count in found.items())
     total = sum(found.values())
     return [Row("API writes a training over its life", f"{total:.1f} ({said})", "5")]
 
 
-PARTS: tuple[tuple[Part, bool], ...] = (
-    (small_bursts, False),
-    (bare_burst, False),
-    (standing, False),
-    (lives, True),
-)
-"""Each with whether its cluster keeps an audit log."""
+async def failovers(stage: Stage, scale: Scale) -> list[Row]:
+    """Measure how long nobody plans, of two replicas beside a fifth of the trainings."""
+    rounds = range(scale.rounds)
+    async with stage.open() as here:
+        with failover.replicas(here) as pair:
+            await bursts.operated(here, _names("stand", scale.small))
+            ended = [
+                await failover.first_job_without(here, pair, OperatorProcess.terminate, f"end-{n}")
+                for n in rounds
+            ]
+            killed = [
+                await failover.first_job_without(here, pair, OperatorProcess.kill, f"kill-{n}")
+                for n in rounds
+            ]
+    what = f"first new Job, two replicas, {scale.small:,} standing"
+    return [
+        Row(f"SIGTERM to the leader → {what}", Figure.of(ended).text(".1f", " s")),
+        Row(f"SIGKILL of the leader → {what}", Figure.of(killed).text(".1f", " s")),
+    ]
+
+
+Part = Callable[[Stage, Scale], Coroutine[Any, Any, list[Row]]]
+PARTS: dict[str, Part] = {
+    "bursts": small_bursts,
+    "standing": standing,
+    "lives": lives,
+    "failover": failovers,
+}
 
 
 def _names(prefix: str, count: int) -> list[str]:

@@ -1,0 +1,59 @@
+"""Two replicas: how long nobody plans after the one that did is killed, or is asked to end."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from benchmarks.operator.documents import API, JOBS, training
+from benchmarks.operator.sightings import sightings
+from benchmarks.operator.surroundings import OPERATED, Surroundings
+from sandbox.operator_process import OperatorProcess
+
+LEADER = "detection_operator_leader"
+POLL_S = 0.05
+TIMEOUT_S = 60.0
+End = Callable[[OperatorProcess], None]
+
+
+@contextmanager
+def replicas(here: Surroundings, count: int = 2) -> Iterator[list[OperatorProcess]]:
+    """Have so many replicas that agree on who plans, by a Lease."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(_replica(here, number)) for number in range(count)]
+
+
+def _replica(here: Surroundings, number: int) -> OperatorProcess:
+    own = {"LEASE_NAMESPACE": OPERATED, "IDENTITY": f"replica-{number}"}
+    log = here.operator.log.with_name(f"replica-{number}.log")
+    return OperatorProcess(here.operator.kubeconfig, log, here.operator.settings | own)
+
+
+async def first_job_without(
+    here: Surroundings, processes: list[OperatorProcess], end: End, name: str
+) -> float:
+    """Return the time from the leader's `end` to the Job of a training applied just then (s).
+
+    The leader is started again afterwards, as the standby.
+    """
+    leader = await _leader(processes)
+    async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
+        started = time.monotonic()
+        ending = asyncio.create_task(asyncio.to_thread(end, leader))
+        await here.wire.create(API.format(namespace=OPERATED), json.dumps(training(name)).encode())
+        seen = await jobs.wait([name])
+        await ending
+    leader.start()
+    await asyncio.to_thread(leader.wait_ready)
+    return seen - started
+
+
+async def _leader(processes: list[OperatorProcess]) -> OperatorProcess:
+    """Wait until one leads; of a Lease that was just taken its holder knows first."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            for process in processes:
+                if process.metric(LEADER) == 1:
+                    return process
+            await asyncio.sleep(POLL_S)
