@@ -1,7 +1,8 @@
 """The files of a dataset, brought to this machine.
 
 Files on a mounted volume are used where they lie; objects are copied into a cache, each once for
-each content (its tag is part of the cached name), and their size is checked.
+each content (its tag is part of the cached name), and their size is checked. What stays there is
+`cache`'s.
 """
 
 import hashlib
@@ -9,14 +10,16 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from detection_trainer.contract.base import canonical_digest
 from detection_trainer.contract.report import DatasetPin
 from detection_trainer.contract.spec import Place
+from detection_trainer.data.cache import SUFFIX, Claim, claim_copies
 from detection_trainer.errors import (
     DatasetChangedError,
     NotFoundError,
@@ -51,6 +54,8 @@ class LocalFile:
     size: int
     changed_ns: int
     """When it was last written to, as the file system says."""
+    claim: Claim | None = field(default=None, repr=False, compare=False)
+    """Keeps a copy in the cache for as long as it is used."""
 
 
 def find_files(place: Place, credentials: Mapping[str, Path] | None = None) -> list[RemoteFile]:
@@ -102,12 +107,27 @@ def fetch_files(files: list[RemoteFile], cache: Path) -> list[LocalFile]:
         StorageUnavailableError: a copy has another size than the object.
         StorageFullError: the cache's disk has no room; seen before the first byte comes.
     """
+    claim = _claim(files, cache)
     _require_room([file for file in files if _is_to_come(file, cache)], cache)
     with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
-        return list(pool.map(lambda file: _fetch(file, cache), files))
+        return list(pool.map(lambda file: _fetch(file, cache, claim), files))
 
 
-def _fetch(file: RemoteFile, cache: Path) -> LocalFile:
+def _claim(files: list[RemoteFile], cache: Path) -> Claim | None:
+    """Claim the copies of `files`; None where all are mounted, or lie in a cache made read-only."""
+    names = [_place(file, cache).name for file in files if _is_copied(file)]
+    to_come = sum(file.entry.size for file in files if _is_to_come(file, cache))
+    if not names:
+        return None
+    try:
+        return claim_copies(cache, names, to_come)
+    except OSError as error:
+        if not to_come:
+            return None
+        raise explain_os_error(error, cache, "caching the dataset in") from error
+
+
+def _fetch(file: RemoteFile, cache: Path, claim: Claim | None) -> LocalFile:
     target = _place(file, cache)
     if _is_to_come(file, cache):
         _download(file, target)
@@ -115,7 +135,7 @@ def _fetch(file: RemoteFile, cache: Path) -> LocalFile:
         changed_ns = target.stat().st_mtime_ns
     except OSError as error:
         raise explain_os_error(error, target, "reading") from error
-    return LocalFile(uri=file.uri, path=target, size=file.entry.size, changed_ns=changed_ns)
+    return LocalFile(file.uri, target, file.entry.size, changed_ns, claim)
 
 
 def _place(file: RemoteFile, cache: Path) -> Path:
@@ -124,12 +144,16 @@ def _place(file: RemoteFile, cache: Path) -> Path:
     if mounted is not None:
         return mounted
     identity = f"{file.uri}\n{file.entry.etag}\n{file.entry.modified.isoformat()}"
-    return cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.tfrecord"
+    return cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}{SUFFIX}"
+
+
+def _is_copied(file: RemoteFile) -> bool:
+    return file.folder.local_path(file.entry.path) is None
 
 
 def _is_to_come(file: RemoteFile, cache: Path) -> bool:
     target = _place(file, cache)
-    if file.folder.local_path(file.entry.path) is not None:
+    if not _is_copied(file):
         return False
     return not target.exists() or target.stat().st_size != file.entry.size
 
@@ -161,7 +185,7 @@ def _download(file: RemoteFile, target: Path) -> None:
             )
             raise StorageUnavailableError(msg)
         # The same for whoever copies the same content in the same moment: a change is seen by it.
-        os.utime(partial, (0, file.entry.modified.timestamp()))
+        os.utime(partial, (time.time(), file.entry.modified.timestamp()))
         partial.replace(target)
     except OSError as error:
         raise explain_os_error(error, target, "caching the dataset in") from error

@@ -1,0 +1,110 @@
+"""Which copies of datasets stay on this machine: those in use, and of the others the last used.
+
+    <name>.tfrecord            a copy; its time of access is when a trainer last began to use it
+    <name>.<token>.partial     one on its way
+    <token>.use                the names that one trainer uses, as long as that holds its lock
+
+The folder may be shared by all trainers of a machine. Each claims what it uses before it copies;
+the kernel gives the claim back when the process ends, however it ends. Called by `source`.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import time
+import weakref
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+KEPT_SHARE = 0.5
+"""All copies together take this share of the disk at most, or what is in use where that is more."""
+SUFFIX = ".tfrecord"
+_PARTIAL = ".partial"
+_USE = ".use"
+
+
+class Claim:
+    """Copies that nobody may delete, until this is garbage or the process is gone."""
+
+    def __init__(self, folder: Path, names: Collection[str]) -> None:
+        """Claim `names` in `folder`, whose lock the caller holds."""
+        path = folder / f"{secrets.token_hex(8)}{_USE}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        self._release = weakref.finalize(self, _release, descriptor, path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, "\n".join(names).encode())
+
+
+def claim_copies(folder: Path, names: Collection[str], bytes_to_come: int) -> Claim:
+    """Claim the copies called `names`, there or to come, and make room for those to come.
+
+    What nobody has claimed is deleted, the least recently used first, until all fits into
+    `KEPT_SHARE` of the disk and into what is free there.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        claim = Claim(folder, names)
+        _make_room(folder, _names_in_use(folder), bytes_to_come)
+        for name in names:
+            with suppress(OSError):  # Not there yet, or another user's.
+                changed_ns = (folder / name).stat().st_mtime_ns
+                os.utime(folder / name, ns=(time.time_ns(), changed_ns))
+    return claim
+
+
+def _make_room(folder: Path, used: Collection[str], bytes_to_come: int) -> None:
+    stems = {name.removesuffix(SUFFIX) for name in used}
+    for path in folder.glob(f"*{_PARTIAL}"):
+        if path.name.partition(".")[0] not in stems:  # Its process was killed.
+            _delete(path)
+    copies = {path: path.stat() for path in folder.glob(f"*{SUFFIX}")}
+    disk = shutil.disk_usage(folder)
+    kept, free = sum(status.st_size for status in copies.values()), disk.free
+    for path in sorted(copies, key=lambda path: copies[path].st_atime_ns):
+        if kept + bytes_to_come <= disk.total * KEPT_SHARE and bytes_to_come <= free:
+            return
+        if path.name not in used and _delete(path):
+            kept, free = kept - copies[path].st_size, free + copies[path].st_size
+
+
+def _names_in_use(folder: Path) -> set[str]:
+    """Return what all trainers have claimed; claims of those that are gone are taken away."""
+    names: set[str] = set()
+    for path in folder.glob(f"*{_USE}"):
+        with suppress(FileNotFoundError), path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                names.update(file.read().split("\n"))
+            else:
+                _delete(path)
+    return names
+
+
+def _release(descriptor: int, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.close(descriptor)
+
+
+def _delete(path: Path) -> bool:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False  # Another user's: it stays.
+    return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let no other trainer claim or delete meanwhile."""
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
