@@ -51,6 +51,9 @@ class DyingStore:
     def read(self, key: str) -> bytes:
         return self.store.read(key)
 
+    def read_large(self, key: str) -> bytes:
+        return self.store.read_large(key)
+
     def read_range(self, key: str, start: int, length: int) -> bytes:
         return self.store.read_range(key, start, length)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import obstore
 import pytest
 from obstore import exceptions
@@ -20,7 +21,14 @@ from detection_trainer.errors import (
     StorageUnavailableError,
     TrainerError,
 )
-from detection_trainer.storage import Folder, open_folder, open_parent, split_uri
+from detection_trainer.storage import (
+    PIECE_BYTES,
+    Folder,
+    Pieces,
+    open_folder,
+    open_parent,
+    split_uri,
+)
 from detection_trainer.storage.local import LocalFiles
 from detection_trainer.storage.objects import ObjectStorage, explain_object_error
 from detection_trainer.storage.places import choose_credentials
@@ -53,6 +61,17 @@ def test_what_is_written_is_read_back(folder: Folder, tmp_path: Path, kind: str)
     assert folder.read("step-1/model") == content
     assert folder.child("step-1").read("model") == content
     assert folder.head("step-1/model").size == len(content)
+
+
+@pytest.mark.parametrize("size", [0, 1000, PIECE_BYTES, 2 * PIECE_BYTES + 5])
+def test_what_is_in_pieces_is_one_file(folder: Folder, size: int) -> None:
+    content = np.random.default_rng(size).bytes(size)
+    pieces = Pieces([memoryview(content[:7]), memoryview(content[7:])])
+    assert pieces.size == size
+    assert all(len(piece) <= PIECE_BYTES for piece in pieces)
+    folder.write("model", pieces)
+    assert folder.head("model").size == size
+    assert folder.read_large("model") == folder.read("model") == content
 
 
 def test_writing_again_replaces(folder: Folder) -> None:

@@ -4,7 +4,17 @@
 `errors.py`, and its message names the place. Imports no TensorFlow.
 """
 
-from detection_trainer.storage.folder import Entry, Folder, Source, Store
+from detection_trainer.storage.folder import PIECE_BYTES, Entry, Folder, Pieces, Source, Store
 from detection_trainer.storage.places import open_folder, open_parent, split_uri
 
-__all__ = ["Entry", "Folder", "Source", "Store", "open_folder", "open_parent", "split_uri"]
+__all__ = [
+    "PIECE_BYTES",
+    "Entry",
+    "Folder",
+    "Pieces",
+    "Source",
+    "Store",
+    "open_folder",
+    "open_parent",
+    "split_uri",
+]

@@ -1,6 +1,6 @@
 """A folder in some storage, and what a storage must be able to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -8,8 +8,31 @@ from typing import BinaryIO, Protocol
 
 from detection_trainer.errors import NotFoundError
 
-Source = bytes | BinaryIO | Path
-"""What can be written: bytes, a file opened for reading, or a local file."""
+PIECE_BYTES = 16 * 1024 * 1024
+"""What of a big file goes over the wire by itself, several at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The content of a file that lies in several places in memory, and is never copied into one."""
+
+    buffers: Sequence[memoryview]
+    """Of bytes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all together."""
+        return sum(len(buffer) for buffer in self.buffers)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield the content in order, at most `PIECE_BYTES` at a time."""
+        for buffer in self.buffers:
+            for start in range(0, len(buffer), PIECE_BYTES):
+                yield buffer[start : start + PIECE_BYTES]
+
+
+Source = bytes | BinaryIO | Path | Pieces
+"""What can be written: bytes, a file opened for reading, a local file, or what is in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +53,9 @@ class Store(Protocol):
 
     def read(self, key: str) -> bytes:
         """Return the whole file."""
+
+    def read_large(self, key: str) -> bytes:
+        """Return the whole file, by several requests at once where that is faster."""
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return at most `length` bytes from byte `start`."""
@@ -81,6 +107,10 @@ class Folder:
             StorageUnavailableError: it did not answer, also after retries.
         """
         return self.store.read(self._key(path))
+
+    def read_large(self, path: str) -> bytes:
+        """Return the whole file at `path`, which is likely to be big; raises what `read` does."""
+        return self.store.read_large(self._key(path))
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """Return `length` bytes of the file at `path` from byte `start`, fewer at its end."""

@@ -22,7 +22,7 @@ from detection_trainer.errors import (
     StorageUnavailableError,
     TrainerError,
 )
-from detection_trainer.storage.folder import Entry, Source
+from detection_trainer.storage.folder import Entry, Pieces, Source
 
 _PARTIAL = ".partial"
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -41,6 +41,10 @@ class LocalFiles:
         """Return the whole file."""
         with _explained(self.root / key, "reading"):
             return (self.root / key).read_bytes()
+
+    def read_large(self, key: str) -> bytes:
+        """Return the whole file."""
+        return self.read(key)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return at most `length` bytes from byte `start`."""
@@ -144,6 +148,8 @@ def _copy_into(file: BinaryIO, data: Source) -> None:
         case Path():
             with data.open("rb") as source:
                 shutil.copyfileobj(source, file, 1 << 20)
+        case Pieces():
+            file.writelines(data)
         case bytes() | bytearray() | memoryview():
             file.write(data)
         case _:

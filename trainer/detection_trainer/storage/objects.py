@@ -6,6 +6,7 @@ is final.
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,11 @@ from detection_trainer.errors import (
     StorageUnavailableError,
     TrainerError,
 )
-from detection_trainer.storage.folder import Entry, Source
+from detection_trainer.storage.folder import PIECE_BYTES, Entry, Pieces, Source
 from detection_trainer.storage.local import explain_os_error
 
-_PART_BYTES = 16 * 1024 * 1024
 _PARALLEL_PARTS = 4
+"""Of one file, up or down."""
 _LIST_TRIES = 3
 _CUT_OFF = "response body error"
 _FULL_WORDS = ("507", "storagefull", "insufficient storage", "quotaexceeded", "insufficientspace")
@@ -57,6 +58,23 @@ class ObjectStorage:
         with self._explained(key, "reading"):
             return bytes(obstore.get(self.store, key).bytes())
 
+    def read_large(self, key: str) -> bytes:
+        """Return the whole object; of a big one several parts come at once."""
+        with self._explained(key, "reading"):
+            meta = obstore.head(self.store, key)
+            starts = range(0, meta["size"], PIECE_BYTES)
+            if len(starts) <= 1:
+                return self.read(key)
+            # Of another object than the first part, none is taken.
+            same = {"if_match": meta["e_tag"]} if meta["e_tag"] else {}
+
+            def read(start: int) -> obstore.Bytes:
+                part = (start, min(start + PIECE_BYTES, meta["size"]))
+                return obstore.get(self.store, key, options={"range": part, **same}).bytes()
+
+            with ThreadPoolExecutor(_PARALLEL_PARTS) as pool:
+                return b"".join(pool.map(read, starts))
+
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return at most `length` bytes from byte `start`."""
         with self._explained(key, "reading"):
@@ -67,14 +85,20 @@ class ObjectStorage:
             return bytes(obstore.get_range(self.store, key, start=start, length=length))
 
     def write(self, key: str, data: Source, *, create: bool) -> None:
-        """Write the object at once; `create` is a conditional put."""
+        """Write the object at once; `create` is a conditional put.
+
+        A big one goes up in parts, several in flight; one that fails takes those that are there
+        away again, if the server still answers.
+        """
         with self._explained(key, "writing"):
             obstore.put(
                 self.store,
                 key,
-                data,
+                iter(data) if isinstance(data, Pieces) else data,
                 mode="create" if create else "overwrite",
-                chunk_size=_PART_BYTES,
+                # Of an iterator the size is not known there.
+                use_multipart=data.size > PIECE_BYTES if isinstance(data, Pieces) else None,
+                chunk_size=PIECE_BYTES,
                 max_concurrency=_PARALLEL_PARTS,
             )
 
@@ -102,7 +126,7 @@ class ObjectStorage:
     def download(self, key: str, target: Path) -> None:
         """Copy the object to `target` in pieces."""
         with self._explained(key, "reading"):
-            stream = obstore.get(self.store, key).stream(min_chunk_size=_PART_BYTES)
+            stream = obstore.get(self.store, key).stream(min_chunk_size=PIECE_BYTES)
             try:
                 with target.open("wb") as file:
                     for piece in stream:
