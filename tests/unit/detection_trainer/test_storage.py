@@ -278,6 +278,27 @@ def test_the_longest_prefix_of_whole_segments_wins() -> None:
     assert choose_credentials("gs://b", places) is None
 
 
+@pytest.mark.parametrize("uri", ["s3://b/deep", "s3://b/deep/"])
+@pytest.mark.parametrize("prefix", ["s3://b/deep", "s3://b/deep/"])
+def test_a_slash_at_the_end_says_nothing(uri: str, prefix: str) -> None:
+    places = {"s3://b": Path("bucket"), prefix: Path("deep")}
+    assert choose_credentials(uri, places) == Path("deep")
+    assert choose_credentials("s3://b/", {"s3://b/": Path("bucket")}) == Path("bucket")
+
+
+def test_a_file_is_opened_with_its_own_credentials_not_its_folders(tmp_path: Path) -> None:
+    of_bucket = secret(tmp_path / "bucket", AWS_ACCESS_KEY_ID="all", AWS_SECRET_ACCESS_KEY="x")[
+        "s3://b"
+    ]
+    of_file = secret(tmp_path / "file", AWS_ACCESS_KEY_ID="one", AWS_SECRET_ACCESS_KEY="x")[
+        "s3://b"
+    ]
+    places = {"s3://b": of_bucket, "s3://b/x/weights.h5": of_file}
+    folder, name = open_parent("s3://b/x/weights.h5", places)
+    assert (folder.uri, name, config(folder)["access_key_id"]) == ("s3://b/x", "weights.h5", "one")
+    assert config(open_parent("s3://b/x/other.h5", places)[0])["access_key_id"] == "all"
+
+
 def secret(directory: Path, **keys: str) -> dict[str, Path]:
     directory.mkdir()
     for name, value in keys.items():

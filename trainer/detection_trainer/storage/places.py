@@ -58,12 +58,17 @@ def open_folder(uri: str, credentials: Mapping[str, Path] | None = None) -> Fold
         InvalidConfigError: the address is none, or a key is unknown to the storage.
         AccessDeniedError: the keys cannot be read.
     """
+    return _open(uri, uri, credentials or {})
+
+
+def _open(uri: str, named: str, credentials: Mapping[str, Path]) -> Folder:
+    """Open the folder at `uri` with the keys of what was `named`: itself, or a file in it."""
     scheme, bucket, key = split_uri(uri)
     if scheme == "file":
         whole = f"file:///{key}" if key else "file://"
         return Folder(store=LocalFiles(Path("/" + unquote(key))), uri=whole)
     kind, prefix = _STORES[scheme]
-    keys = _read_keys(choose_credentials(uri, credentials or {}), prefix)
+    keys = _read_keys(choose_credentials(named, credentials), prefix)
     try:
         store = kind(
             bucket,
@@ -81,11 +86,15 @@ def open_folder(uri: str, credentials: Mapping[str, Path] | None = None) -> Fold
 
 
 def open_parent(uri: str, credentials: Mapping[str, Path] | None = None) -> tuple[Folder, str]:
-    """Open the folder that holds the file at `uri`; return it with the file's name in there."""
+    """Open the folder that holds what is at `uri`; return it with the name in there.
+
+    The credentials are those of `uri` itself: a prefix may name a single file, or a folder of
+    which nobody has said yet whether it is one.
+    """
     parent, _, name = uri.rpartition("/")
     if uri.count("/") <= _SLASHES_OF_SCHEME or not name:
         raise InvalidConfigError(f"expected the address of a file; received {uri!r}")
-    folder = open_folder(parent if parent != "file://" else "file:///", credentials)
+    folder = _open(parent if parent != "file://" else "file:///", uri, credentials or {})
     return folder, unquote(name) if uri.startswith("file:") else name
 
 
@@ -109,11 +118,13 @@ def split_uri(uri: str) -> tuple[str, str, str]:
 def choose_credentials(uri: str, credentials: Mapping[str, Path]) -> Path | None:
     """Return the directory of the longest prefix that `uri` has, on a whole path segment."""
     fitting = [prefix for prefix in credentials if _has_prefix(uri, prefix)]
-    return credentials[max(fitting, key=len)] if fitting else None
+    longest = max(fitting, key=lambda prefix: len(prefix.rstrip("/")), default=None)
+    return None if longest is None else credentials[longest]
 
 
 def _has_prefix(uri: str, prefix: str) -> bool:
-    return uri == prefix or uri.startswith(prefix if prefix.endswith("/") else prefix + "/")
+    """A slash at the end of either says nothing: a folder is the same with it and without."""
+    return f"{uri.rstrip('/')}/".startswith(f"{prefix.rstrip('/')}/")
 
 
 def _read_keys(directory: Path | None, prefix: str) -> dict[str, str]:
