@@ -1,10 +1,14 @@
-"""`detection-trainer convert voc|coco|to-voc|to-coco`: annotated images to TFRecords, and back."""
+"""`detection-trainer convert voc|coco|to-voc|to-coco`: annotated images to TFRecords, and back.
+
+`convert pipeline-config` is `convert_pipeline`'s.
+"""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
+from detection_trainer.commands import convert_pipeline
 from detection_trainer.commands.places import add_credentials, open_place
 from detection_trainer.commands.records import add_records, read_records
 from detection_trainer.contract.base import dump
@@ -38,10 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         back.add_argument("source", metavar="URI", help="TFRecords; * in the last segment")
         back.add_argument("output", metavar="URI", help="empty folder that takes it")
         add_records(back)
+    pipeline = formats.add_parser(
+        "pipeline-config", help="the OD API's pipeline.config: print it as a DetectionTraining"
+    )
+    convert_pipeline.add_arguments(pipeline)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, and print what was written as JSON."""
+    if arguments.format == "pipeline-config":
+        return convert_pipeline.run(arguments)
     if arguments.format in _WRITERS:
         return _convert_back(arguments)
     annotations = _read(arguments)

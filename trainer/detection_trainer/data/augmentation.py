@@ -7,19 +7,28 @@ numbers for each step, so that no step depends on what another one draws.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import tensorflow as tf
 
 from detection_trainer.contract.spec import (
     Augmentation,
+    CropWindow,
+    RandomAdjustBrightness,
+    RandomAdjustContrast,
+    RandomAdjustHue,
+    RandomAdjustSaturation,
     RandomDistortColor,
     RandomHorizontalFlip,
     RandomRotation90,
     RandomScaleCrop,
     RandomVerticalFlip,
+    SsdRandomCrop,
 )
+from detection_trainer.models.boxes import area
 
 _DRAWS = 4
+_ATTEMPTS = 100
 _GREY = (0.299, 0.587, 0.114)
 
 Geometry = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
@@ -47,6 +56,10 @@ def augment_geometry(
                 geometry = _perhaps(draws[0] < probability, _rotate, geometry)
             case RandomScaleCrop(min_scale=min_scale):
                 geometry = _crop(min_scale, draws, geometry)
+            case CropWindow() as window:
+                geometry = _cut_perhaps(window, draws, geometry)
+            case SsdRandomCrop(operations=windows):
+                geometry = _cut_by_one(windows, draws, geometry)
             case _:
                 continue
     return geometry
@@ -57,9 +70,29 @@ def augment_colors(
 ) -> tf.Tensor:
     """Change the colours of `image` float32 [S, S, 3] in 0..255."""
     for index, step in enumerate(steps):
-        if step.random_distort_color is not None:
-            image = _distort(step.random_distort_color, uniform[index], image)
+        image = _recolored(_chosen(step), uniform[index], image)
     return image
+
+
+def _recolored(step: object, draws: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    match step:
+        case RandomDistortColor():
+            return _distort(step, draws, image)
+        case RandomAdjustBrightness(max_delta=delta):
+            image = tf.image.adjust_brightness(image / 255.0, _between(-delta, delta, draws))
+        case RandomAdjustContrast(min_delta=low, max_delta=high):
+            image = tf.image.adjust_contrast(image / 255.0, _between(low, high, draws))
+        case RandomAdjustSaturation(min_delta=low, max_delta=high):
+            image = tf.image.adjust_saturation(image / 255.0, _between(low, high, draws))
+        case RandomAdjustHue(max_delta=delta):
+            image = tf.image.adjust_hue(image / 255.0, _between(-delta, delta, draws))
+        case _:
+            return image
+    return tf.clip_by_value(image * 255.0, 0.0, 255.0)
+
+
+def _between(low: float, high: float, draws: tf.Tensor) -> tf.Tensor:
+    return low + (high - low) * draws[0]
 
 
 def _chosen(step: Augmentation) -> object:
@@ -121,6 +154,48 @@ def _crop(min_scale: float, draws: tf.Tensor, geometry: Geometry) -> Geometry:
     inside &= tf.reduce_all(clipped[:, 2:] > clipped[:, :2], axis=1)
     kept = tf.where(inside, classes, 0)
     return cropped, _stack(kept, *tf.unstack(clipped, axis=1)), kept
+
+
+def _cut_by_one(windows: Sequence[CropWindow], draws: tf.Tensor, geometry: Geometry) -> Geometry:
+    chosen = tf.cast(draws[1] * len(windows), tf.int32)
+    cuts = [partial(_cut_perhaps, window, draws, geometry) for window in windows]
+    result: Geometry = tf.switch_case(chosen, cuts)
+    return result
+
+
+def _cut_perhaps(window: CropWindow, draws: tf.Tensor, geometry: Geometry) -> Geometry:
+    return _perhaps(draws[0] >= window.keep_probability, partial(_cut, window, draws), geometry)
+
+
+def _cut(window: CropWindow, draws: tf.Tensor, geometry: Geometry) -> Geometry:
+    """Cut a window out as the OD API does: by the operation that samples one near the boxes.
+
+    A box stays of which enough lies inside, clipped to the window; of a crowd each part stays.
+    """
+    image, boxes, classes = geometry
+    size = tf.shape(image)
+    # Another place for each sample; 2 ** 24 is what a float32 tells apart.
+    seed = tf.cast(draws[2:4] * 2.0**24, tf.int32)
+    start, extent, edges = tf.image.stateless_sample_distorted_bounding_box(
+        size,
+        tf.clip_by_value(tf.boolean_mask(boxes, classes > 0), 0.0, 1.0)[None],
+        seed,
+        min_object_covered=window.min_object_covered,
+        aspect_ratio_range=(window.min_aspect_ratio, window.max_aspect_ratio),
+        area_range=(window.min_area, window.max_area),
+        max_attempts=_ATTEMPTS,
+        use_image_if_no_bounding_boxes=True,
+    )
+    cropped = tf.slice(image, start, extent)
+    cropped.set_shape([None, None, 3])
+    corner = tf.tile(edges[0, 0, :2], [2])
+    side = tf.tile(edges[0, 0, 2:], [2]) - corner
+    moved = (boxes - corner) / side
+    clipped = tf.clip_by_value(moved, 0.0, 1.0)
+    inside = tf.math.divide_no_nan(area(clipped), area(moved))
+    kept = (area(clipped) > 0.0) & ((inside >= window.overlap_threshold) | (classes < 0))
+    labels = tf.where(kept, classes, 0)
+    return cropped, _stack(labels, *tf.unstack(clipped, axis=1)), labels
 
 
 def _stack(classes: tf.Tensor, *edges: tf.Tensor) -> tf.Tensor:

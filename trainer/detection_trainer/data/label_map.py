@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from detection_trainer.contract.protobuf_text import Field, Message, TextFormatError, parse, quoted
 from detection_trainer.contract.spec import Dataset
-from detection_trainer.data.protobuf_text import Field, Message, TextFormatError, parse, quoted
 from detection_trainer.errors import DataInvalidError
 from detection_trainer.storage import open_parent
 

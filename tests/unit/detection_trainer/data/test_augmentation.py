@@ -209,3 +209,88 @@ def test_draws_are_a_function_of_seed_and_sample() -> None:
     assert not np.array_equal(one, other_sample)
     assert not np.array_equal(one, other_seed)
     assert ((one >= 0.0) & (one < 1.0)).all()
+
+
+WHOLE = {"minObjectCovered": 0.0, "minArea": 1.0, "minAspectRatio": 2.0, "maxAspectRatio": 2.0}
+
+
+def test_a_window_that_fits_nothing_but_the_image_changes_nothing() -> None:
+    image, boxes, classes = changed(steps({"randomCropImage": WHOLE}), [[0.5, 0.5, 0.1, 0.2]], BOX)
+    np.testing.assert_array_equal(image, marked(BOX))
+    np.testing.assert_allclose(boxes[0], BOX, atol=1e-6)
+    assert classes.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", ["randomCropImage", "ssdRandomCrop"])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_box_stays_on_what_it_showed_when_a_window_is_cut(name: str, seed: int) -> None:
+    window = {"minArea": 0.2, "maxArea": 0.6, "minObjectCovered": 1.0, "overlapThreshold": 1.0}
+    change = {name: window if name == "randomCropImage" else {"operations": [window]}}
+    draws = [[0.5, 0.0, seed / 8, 0.3]]
+    image, boxes, classes = changed(steps(change), draws, (0.25, 0.25, 0.5, 0.5))
+    assert image.shape[0] * image.shape[1] < HEIGHT * WIDTH
+    assert classes.tolist() == [1, 0]
+    np.testing.assert_allclose(boxes[0], bounds(image), atol=1e-5)
+    np.testing.assert_array_equal(boxes[1], 0)
+
+
+@pytest.mark.parametrize(("threshold", "label", "kept"), [(0.9, 1, 0), (0.0, 1, 1), (0.9, -2, -2)])
+def test_a_box_of_which_too_little_is_left_falls_away_but_for_a_crowd(
+    threshold: float, label: int, kept: int
+) -> None:
+    window = {"minObjectCovered": 0.0, "minArea": 0.2, "maxArea": 0.3}
+    change = {"randomCropImage": {**window, "overlapThreshold": threshold}}
+    _, boxes, classes = changed(steps(change), [[0.5, 0.5, 0.1, 0.2]], (0.0, 0.0, 1.0, 1.0), label)
+    assert classes.tolist() == [kept, 0]
+    np.testing.assert_array_equal(boxes[0], [0, 0, 1, 1] if kept else 0)
+
+
+def test_an_image_is_kept_as_often_as_is_said() -> None:
+    window = {"minArea": 0.2, "maxArea": 0.6, "keepProbability": 0.5}
+    kept, _, _ = changed(steps({"randomCropImage": window}), [[0.49, 0, 0.1, 0.2]], BOX)
+    cut, _, _ = changed(steps({"randomCropImage": window}), [[0.51, 0, 0.1, 0.2]], BOX)
+    np.testing.assert_array_equal(kept, marked(BOX))
+    assert cut.shape != kept.shape
+
+
+def test_one_of_the_windows_is_chosen() -> None:
+    windows = [WHOLE, {"minArea": 0.2, "maxArea": 0.6}]
+    chosen = steps({"ssdRandomCrop": {"operations": windows}})
+    first, _, _ = changed(chosen, [[0.5, 0.49, 0.1, 0.2]], BOX)
+    second, _, _ = changed(chosen, [[0.5, 0.51, 0.1, 0.2]], BOX)
+    assert first.shape == (HEIGHT, WIDTH, 3) != second.shape
+
+
+GREY_AND_RED = np.array([[[100.0, 100.0, 100.0], [200.0, 40.0, 40.0]]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "draw", "expected"),
+    [
+        ({"randomAdjustBrightness": {"maxDelta": 0.2}}, 1.0, GREY_AND_RED + 51.0),
+        ({"randomAdjustBrightness": {"maxDelta": 0.2}}, 0.5, GREY_AND_RED),
+        (
+            {"randomAdjustContrast": {"minDelta": 0.5, "maxDelta": 1.5}},
+            0.0,
+            [[[125.0, 85.0, 85.0], [175.0, 55.0, 55.0]]],
+        ),
+        (
+            {"randomAdjustSaturation": {"minDelta": 0.5, "maxDelta": 1.5}},
+            0.0,
+            [[[100.0, 100.0, 100.0], [200.0, 120.0, 120.0]]],
+        ),
+        # A third of the circle makes red green.
+        (
+            {"randomAdjustHue": {"maxDelta": 0.5}},
+            0.5 + 1 / 3,
+            [[[100.0, 100.0, 100.0], [40.0, 200.0, 40.0]]],
+        ),
+    ],
+    ids=["brightness", "no brightness", "contrast", "saturation", "hue"],
+)
+def test_colours_are_adjusted_as_the_od_api_does(
+    change: dict[str, Any], draw: float, expected: Array
+) -> None:
+    uniform = tf.constant([[draw, 0.0, 0.0, 0.0]])
+    found = augment_colors(steps(change), uniform, tf.constant(GREY_AND_RED))
+    np.testing.assert_allclose(found, np.minimum(expected, 255.0), atol=0.01)

@@ -1,0 +1,63 @@
+"""`convert pipeline-config` as people type it."""
+
+from pathlib import Path
+
+import pytest
+
+from detection_trainer.__main__ import main
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.training import load_yaml, parse_training
+
+CONFIGS = Path(__file__).parents[3] / "data/pipeline_configs"
+TREES = CONFIGS / "supported/trees_resnet50_adam_exponential.config"
+ZOO = CONFIGS / "supported/ssd_resnet50_v1_fpn_640x640.config"
+
+
+def convert(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    assert main(["convert", "pipeline-config", *map(str, words)]) == ExitCode.COMPLETED
+    return capsys.readouterr().out
+
+
+def test_what_is_printed_is_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+    text = convert(capsys, TREES, "--name", "trees", "--checkpoints", "s3://runs/trees")
+    training = parse_training(load_yaml(text))
+    assert training.identity.name == "trees"
+    assert training.spec.optimizer.schedule.type == "exponential"
+    assert training.spec.checkpoints.storage.uri == "s3://runs/trees"
+    assert "Still to be set" not in text
+    assert "#   line 140: train_config.sync_replicas: true: the OD API's TF2 trainer" in text
+
+
+def test_what_is_still_to_be_set_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    text = convert(capsys, ZOO)
+    assert "# Still to be set:\n#   spec.dataset: train_input_reader" in text
+    assert "#   spec.restore: train_config.fine_tune_checkpoint: nobody has configured it" in text
+    assert "#   spec.checkpoints.storage: " in text
+    assert load_yaml(text)["spec"].keys().isdisjoint({"restore", "checkpoints"})
+
+
+def test_relative_paths_begin_where_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = TREES.read_text().replace("gs://forest/label_map.pbtxt", "forest/label_map.pbtxt")
+    (tmp_path / "pipeline.config").write_text(text)
+    found = load_yaml(convert(capsys, "pipeline.config", "--checkpoints", "out"))
+    assert (
+        found["spec"]["dataset"]["labelMap"]["uri"] == f"file://{tmp_path}/forest/label_map.pbtxt"
+    )
+    assert found["spec"]["checkpoints"]["storage"]["uri"] == f"file://{tmp_path}/out"
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "message"),
+    [
+        ("unsupported/faster_rcnn_resnet50.config", ExitCode.INVALID_CONFIG, "faster_rcnn is not"),
+        ("supported/nothing.config", ExitCode.NOT_FOUND, "expected a pipeline.config"),
+    ],
+)
+def test_what_cannot_be_converted_is_said(
+    file: str, code: ExitCode, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", "pipeline-config", str(CONFIGS / file)]) == code
+    assert message in capsys.readouterr().err

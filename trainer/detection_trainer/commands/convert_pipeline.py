@@ -1,0 +1,65 @@
+"""`detection-trainer convert pipeline-config FILE`: the OD API's configuration as a training."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from detection_trainer.commands.places import add_credentials, place_uri
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.pipeline_config.mapping import PipelineConfig
+from detection_trainer.contract.training import API_VERSION, KIND, parse_training
+from detection_trainer.options import parse_credentials
+from detection_trainer.pipeline_file import load_pipeline_config
+
+ORDER = ("model", "dataset", "restore", "steps", "batchSize", "optimizer", "augmentation")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add FILE, and what the configuration does not say."""
+    parser.add_argument("source", metavar="FILE", help="path or URI of the pipeline.config")
+    parser.add_argument("--name", default="converted", help="metadata.name (default: converted)")
+    parser.add_argument("--checkpoints", metavar="URI", help="folder that takes the checkpoints")
+    add_credentials(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the DetectionTraining in YAML, and in comments what is passed over, and why."""
+    credentials = parse_credentials(arguments.credentials)
+    config = load_pipeline_config(arguments.source, credentials, Path.cwd())
+    spec: dict[str, Any] = {name: config.fields[name] for name in ORDER if config.fields.get(name)}
+    if arguments.checkpoints:
+        spec["checkpoints"] = {"storage": {"uri": place_uri(arguments.checkpoints)}}
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": arguments.name},
+        "spec": spec,
+    }
+    missing = list(_missing(config, spec))
+    if not missing:
+        parse_training(document, arguments.source)
+    text = yaml.safe_dump(document, sort_keys=False, width=100, allow_unicode=True)
+    comments = "".join(f"# {line}\n" for line in _comments(arguments.source, config, missing))
+    sys.stdout.write(comments + text)
+    return ExitCode.COMPLETED
+
+
+def _missing(config: PipelineConfig, spec: dict[str, Any]) -> Iterator[str]:
+    for name, why in config.missing.items():
+        yield f"spec.{name}: {why}"
+    if "checkpoints" not in spec:
+        yield "spec.checkpoints.storage: where checkpoints go (--checkpoints URI)"
+
+
+def _comments(source: str, config: PipelineConfig, missing: list[str]) -> Iterator[str]:
+    yield f"From {source}."
+    if missing:
+        yield "Still to be set:"
+        yield from (f"  {line}" for line in missing)
+    if config.notes:
+        yield "Passed over, or done in another way:"
+        yield from (f"  {note}" for note in config.notes)

@@ -1,0 +1,88 @@
+"""Which fields of a pipeline.config are passed over, and why: by the end of their path."""
+
+_TF1 = "the OD API's TF2 trainer does not read it either"
+_QUEUES = "how far data is read ahead is the program's business here; no result depends on it"
+_LOOKS = "pictures are drawn as evaluation.sampleImages says"
+_COCO = "evaluations give COCO metrics, of every image"
+_BOXES = "only boxes and classes are read from records"
+
+REASONS = {
+    "initializer": "it shapes fresh variables only; those here have their own first values",
+    "regularize_depthwise": _TF1,
+    "min_depth": "without a depth_multiplier it changes nothing",
+    "inplace_batchnorm_update": "statistics always move with the step",
+    "use_matmul_gather": "a matter of TPUs, not of results",
+    "use_static_shapes": "a matter of TPUs, not of results",
+    "implicit_example_weight": "it weighs only use_confidences_as_targets",
+    "return_raw_detections_during_predict": "it changes no training",
+    "min_num_negative_samples": "it belongs to expected_loss_weights",
+    "desired_negative_sampling_ratio": "it belongs to expected_loss_weights",
+    "anchorwise_output": "losses are summed over anchors either way",
+    "max_classes_per_detection": "it belongs to use_class_agnostic_nms",
+    "use_combined_nms": "another program for the same suppression",
+    "use_hard_nms": "another program for the same suppression",
+    "use_cpu_nms": "another program for the same suppression",
+    "change_coordinate_frame": "images are not padded, so it changes nothing",
+    "replace_preprocessor_with_placeholder": "it is for exports to devices",
+    "keypoint_flip_permutation": "there are no keypoints",
+    "keypoint_rot_permutation": "there are no keypoints",
+    "sync_replicas": _TF1,
+    "startup_delay_steps": _TF1,
+    "replicas_to_aggregate": _TF1,
+    "batch_queue_capacity": _TF1,
+    "num_batch_queue_threads": _TF1,
+    "prefetch_queue_capacity": _TF1,
+    "bias_grad_multiplier": _TF1,
+    "freeze_variables": f"{_TF1}; to freeze, name groups in spec.freeze",
+    "update_trainable_variables": f"{_TF1}; to freeze, name groups in spec.freeze",
+    "keep_checkpoint_every_n_hours": f"{_TF1}; checkpoints.keepLast and keepEverySteps say it",
+    "run_fine_tune_checkpoint_dummy_computation": "the model is built before it is restored",
+    "unpad_groundtruth_tensors": "boxes are never padded into the loss",
+    "retain_original_images": "it changes no result",
+    "retain_original_image_additional_channels": "it changes no result",
+    "summarize_gradients": "TensorBoard's events are the program's own",
+    "use_bfloat16": "it holds on TPUs only there; set model.precision in a spec of its own",
+    "max_number_of_boxes": "every box of an image is used",
+    "name": "a name changes nothing",
+    "shuffle": "training data is always shuffled, each epoch another way; evaluation never is",
+    "num_epochs": "steps say how long it trains",
+    "use_display_name": "names are those of the label map",
+    "include_source_id": "images are told by their place",
+    "load_instance_masks": _BOXES,
+    "mask_type": _BOXES,
+    "num_keypoints": _BOXES,
+    "keypoint_type_weight": _BOXES,
+    "load_dense_pose": _BOXES,
+    "load_track_id": _BOXES,
+    "load_keypoint_depth_features": _BOXES,
+    "use_keypoint_label_map": _BOXES,
+    "load_context_image_ids": _BOXES,
+    "frame_index": _BOXES,
+    **dict.fromkeys(
+        (
+            "shuffle_buffer_size", "filenames_shuffle_buffer_size", "num_readers",
+            "num_parallel_batches", "num_prefetch_batches", "queue_capacity", "min_after_dequeue",
+            "read_block_length", "prefetch_size", "num_parallel_map_calls", "drop_remainder",
+        ),
+        _QUEUES,
+    ),
+    "graph_rewriter": _TF1,
+}  # fmt: skip
+EVALUATION = {
+    "metrics_set": _COCO,
+    "num_examples": _COCO,
+    "batch_size": "evaluation uses train_config.batch_size",
+    "num_visualizations": _LOOKS,
+    "use_moving_averages": "evaluations use the moving average wherever there is one",
+    "eval_interval_secs": "evaluation.everySteps says it",
+    "max_evals": "evaluation.everySteps says it",
+}
+UNKNOWN = "no such field is known: it is kept, and not used"
+
+
+def reason_of(path: str) -> str:
+    """Return why the field at `path` is passed over."""
+    name = path.rpartition(".")[2]
+    if path.startswith("eval_config."):
+        return EVALUATION.get(name, "it changes how evaluations are shown, not what they find")
+    return REASONS.get(name, UNKNOWN)

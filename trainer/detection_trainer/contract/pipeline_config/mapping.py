@@ -1,0 +1,119 @@
+"""A whole pipeline.config as fields of a DetectionTraining's spec."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detection_trainer.contract.pipeline_config.augmentation import map_augmentation
+from detection_trainer.contract.pipeline_config.ignored import reason_of
+from detection_trainer.contract.pipeline_config.model import map_model
+from detection_trainer.contract.pipeline_config.optimizer import map_optimizer
+from detection_trainer.contract.pipeline_config.places import map_places
+from detection_trainer.contract.pipeline_config.reading import Node, PipelineConfigError
+from detection_trainer.contract.protobuf_text import Field, Message, TextFormatError, parse
+
+_SHOWN = 60
+SECTIONS = ("dataset", "restore", "continueFrom")
+"""Fields of the spec that replace the configuration's as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """What a configuration says."""
+
+    fields: Mapping[str, Any]
+    """Fields of the spec, as a DetectionTraining has them."""
+    missing: Mapping[str, str]
+    """Field of the spec -> why the configuration does not give it, though it should."""
+    notes: tuple[str, ...]
+    """What is passed over, or done in another way, each with the reason."""
+
+
+def read_pipeline_config(text: str, working_folder: str | None = None) -> PipelineConfig:
+    """Map the configuration in protobuf's text format.
+
+    Args:
+        text: the configuration.
+        working_folder: the absolute path that relative ones begin at; None allows none.
+
+    Raises:
+        PipelineConfigError: it does not hold, or asks for what would change the result and cannot
+            be had.
+    """
+    try:
+        pipeline = Node("", parse(text))
+    except TextFormatError as error:
+        raise PipelineConfigError(
+            f"expected a pipeline.config in protobuf's text: {error}"
+        ) from error
+    notes: list[str] = []
+    model, l2 = map_model(pipeline, notes)
+    train = pipeline.below("train_config")
+    train.only(
+        "merge_multiple_label_boxes", expected=False, why="a box has one class here", default=False
+    )
+    train.only(
+        "use_multiclass_scores", expected=False, why="a box has one class here", default=False
+    )
+    fields: dict[str, Any] = {
+        "model": model,
+        "batchSize": train.integer("batch_size", 32),
+        "optimizer": map_optimizer(train, l2, notes),
+        "augmentation": map_augmentation(train),
+    }
+    places = map_places(pipeline, notes, working_folder)
+    fields |= places.fields
+    steps = train.integer("num_steps", 0)
+    if steps:
+        fields["steps"] = steps
+        notes += _zero_rate(fields["optimizer"], steps)
+    else:
+        places.missing["steps"] = "train_config.num_steps: expected a number above 0; received none"
+    pipeline.below("eval_config")
+    notes += [_note(path, said) for path, said in pipeline.unread()]
+    return PipelineConfig(fields, places.missing, tuple(notes))
+
+
+def apply_pipeline_config(config: PipelineConfig, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a spec that has `config`, and in `said` fields of its own, which win.
+
+    `dataset`, `restore` and `continueFrom` win as a whole; of others each value that was said.
+
+    Raises:
+        PipelineConfigError: something is missing that neither gives.
+    """
+    given = dict(config.fields)
+    if said.get("restore") or said.get("continueFrom"):
+        given.pop("restore", None)
+    result = {
+        **given,
+        **{name: _merged(name, given.get(name), value) for name, value in said.items()},
+    }
+    beginning = said.get("restore") or said.get("continueFrom")
+    for name, why in config.missing.items():
+        if not said.get(name) and not (name == "restore" and beginning):
+            raise PipelineConfigError(f"{why}: correct it, or set spec.{name}")
+    return result
+
+
+def _zero_rate(optimizer: Mapping[str, Any], steps: int) -> Iterator[str]:
+    schedule = optimizer["schedule"]
+    if schedule["type"] == "cosine" and schedule["decaySteps"] < steps:
+        yield (
+            f"train_config.num_steps: {steps}: beyond total_steps {schedule['decaySteps']} the "
+            "rate is 0, and the OD API trains on and learns nothing; such a run does not start "
+            "here: set optimizer.schedule.onExtend to Restart, finalFraction above 0, or "
+            "decaySteps to steps"
+        )
+
+
+def _merged(name: str, given: Any, said: Any) -> Any:
+    if name in SECTIONS or not isinstance(given, dict) or not isinstance(said, dict):
+        return said
+    return {**given, **{key: _merged("", given.get(key), value) for key, value in said.items()}}
+
+
+def _note(path: str, said: Field) -> str:
+    value = "{ … }" if isinstance(said.value, Message) else said.value
+    shown = value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…"
+    return f"line {said.line}: {path}: {shown}: {reason_of(path)}"

@@ -1,0 +1,286 @@
+"""`model` of a pipeline.config: `ssd` with an FPN extractor, as `spec.model`."""
+
+import math
+from typing import Any
+
+from detection_trainer.contract.model import Backbone
+from detection_trainer.contract.pipeline_config.reading import Node, PipelineConfigError
+
+EXTRACTORS = {
+    "ssd_resnet50_v1_fpn_keras": Backbone.RESNET50_V1,
+    "ssd_resnet101_v1_fpn_keras": Backbone.RESNET101_V1,
+    "ssd_resnet152_v1_fpn_keras": Backbone.RESNET152_V1,
+    "ssd_mobilenet_v1_fpn_keras": Backbone.MOBILENET_V1,
+    "ssd_mobilenet_v2_fpn_keras": Backbone.MOBILENET_V2,
+}
+SUPPORTED = ", ".join(EXTRACTORS)
+RESNET_FPN = {"min_level": 3, "max_level": 7, "additional_layer_depth": 256}
+"""What the OD API's ResNet extractors have, whatever `fpn` says."""
+BOX_CODE_SIZE = 4
+_NO_SUCH = "this program has no such thing"
+
+
+def map_model(pipeline: Node, notes: list[str]) -> tuple[dict[str, Any], float]:
+    """Return `spec.model`, and the weight of the L2 regularisation.
+
+    Raises:
+        PipelineConfigError: it is another model, or a number that cannot be had.
+    """
+    model = pipeline.below("model")
+    if not model.has("ssd"):
+        others = ", ".join(dict.fromkeys(f.name for f in model.message.fields)) or "nothing"
+        raise PipelineConfigError(
+            f"model: {others} is not supported; expected ssd with a feature_extractor of type "
+            f"{SUPPORTED}"
+        )
+    ssd = model.below("ssd")
+    backbone = _backbone(ssd.below("feature_extractor"))
+    size = _image_size(ssd.below("image_resizer"))
+    fpn, extractor_norm, extractor_l2 = _extractor(
+        ssd.below("feature_extractor"), backbone, size, notes
+    )
+    _, predictor = ssd.below("box_predictor").choice(
+        ["weight_shared_convolutional_box_predictor"], "box predictor"
+    )
+    heads, predictor_norm, predictor_l2 = _predictor(predictor)
+    _require_same(predictor, "batch_norm", extractor_norm, predictor_norm)
+    _require_same(predictor, "regularizer", extractor_l2, predictor_l2)
+    _require_rules(ssd)
+    fields = {
+        "architecture": "retinanet",
+        "backbone": backbone.value,
+        "imageSize": size,
+        "batchNorm": predictor_norm,
+        "fpn": fpn,
+        "boxPredictor": heads,
+        "anchors": _anchors(ssd, fpn),
+        "matcher": _matcher(ssd),
+        "loss": _loss(ssd),
+        "postProcessing": _post_processing(ssd.below("post_processing")),
+    }
+    notes.append(
+        f"model.ssd.num_classes: {ssd.integer('num_classes', 0)}: the classes are counted in the "
+        "label map"
+    )
+    return fields, extractor_l2
+
+
+def _backbone(extractor: Node) -> Backbone:
+    kind = extractor.text("type")
+    if kind not in EXTRACTORS:
+        raise extractor.error("type", f"{kind!r} is not supported; expected one of {SUPPORTED}")
+    return EXTRACTORS[kind]
+
+
+def _image_size(resizer: Node) -> int:
+    _, fixed = resizer.choice(["fixed_shape_resizer"], "image resizer")
+    height, width = fixed.integer("height", 300), fixed.integer("width", 300)
+    if height != width or height % 32:
+        raise fixed.error(
+            "height",
+            f"expected a square of a multiple of 32 pixels; received {height}x{width}: give both "
+            "the same, such as 640",
+        )
+    fixed.only("resize_method", "BILINEAR", "other methods do not exist here", "BILINEAR")
+    fixed.only("convert_to_grayscale", expected=False, why=_NO_SUCH, default=False)
+    return height
+
+
+def _extractor(
+    extractor: Node, backbone: Backbone, size: int, notes: list[str]
+) -> tuple[dict[str, Any], dict[str, float], float]:
+    extractor.only("depth_multiplier", 1.0, "only whole backbones are built", 1.0)
+    extractor.only(
+        "override_base_feature_extractor_hyperparams",
+        expected=True,
+        why="batch_norm and regularizer hold for the whole model here, the backbone included",
+        default=False,
+    )
+    extractor.only("use_explicit_padding", expected=False, why=_NO_SUCH, default=False)
+    for name in ("bifpn", "num_layers", "spaghettinet_arch_name"):
+        extractor.absent(name, "it belongs to extractors without this FPN")
+    multiple = extractor.integer("pad_to_multiple", 1)
+    if multiple < 1 or size % multiple:
+        raise extractor.error(
+            "pad_to_multiple",
+            f"expected a divisor of {size}; received {multiple}: images are not padded",
+        )
+    depthwise = extractor.flag("use_depthwise")
+    if depthwise and backbone is not Backbone.MOBILENET_V2:
+        raise extractor.error(
+            "use_depthwise",
+            "expected false; received true: only ssd_mobilenet_v2_fpn_keras has "
+            "a separable FPN here",
+        )
+    norm, l2 = _hyperparams(extractor.below("conv_hyperparams"))
+    levels = _levels(extractor.below("fpn"), backbone, notes)
+    return {**levels, **({"useDepthwise": True} if depthwise else {})}, norm, l2
+
+
+def _levels(fpn: Node, backbone: Backbone, notes: list[str]) -> dict[str, Any]:
+    said = {name: fpn.integer(name, default) for name, default in RESNET_FPN.items()}
+    if "mobilenet" not in backbone.value:
+        notes += [
+            f"{fpn.path}.{name}: {said[name]}: the OD API's ResNet extractors have {value} "
+            "whatever stands there, and so has this model"
+            for name, value in RESNET_FPN.items()
+            if said[name] != value
+        ]
+        said = dict(RESNET_FPN)
+    return {
+        "minLevel": said["min_level"],
+        "maxLevel": said["max_level"],
+        "additionalLayerDepth": said["additional_layer_depth"],
+    }
+
+
+def _hyperparams(hyperparams: Node) -> tuple[dict[str, float], float]:
+    """Return `batchNorm` and the weight of the L2 regularisation."""
+    hyperparams.only("activation", "RELU_6", "the model has ReLU6 everywhere", "RELU")
+    hyperparams.only("op", "CONV", _NO_SUCH, "CONV")
+    hyperparams.only("force_use_bias", expected=False, why=_NO_SUCH, default=False)
+    hyperparams.absent("group_norm", "the model has batch normalisation")
+    _, norm = hyperparams.choice(["batch_norm", "sync_batch_norm"], "normaliser")
+    norm.only("center", expected=True, why="batch normalisation has both here", default=True)
+    norm.only("scale", expected=True, why="batch normalisation has both here", default=False)
+    norm.only("train", expected=True, why="freeze groups by spec.freeze instead", default=True)
+    regularizer = hyperparams.below("regularizer")
+    regularizer.absent("l1_regularizer", "only L2 exists here")
+    l2 = 0.0
+    if regularizer.has("l2_regularizer"):
+        l2 = regularizer.below("l2_regularizer").number("weight", 1.0)
+    return {"momentum": norm.number("decay", 0.999), "epsilon": norm.number("epsilon", 0.001)}, l2
+
+
+def _predictor(predictor: Node) -> tuple[dict[str, Any], dict[str, float], float]:
+    for name in (
+        "apply_conv_hyperparams_to_heads",
+        "apply_conv_hyperparams_pointwise",
+        "use_dropout",
+    ):
+        predictor.only(name, expected=False, why=_NO_SUCH, default=False)
+    predictor.only("box_code_size", BOX_CODE_SIZE, _NO_SUCH, BOX_CODE_SIZE)
+    predictor.only("score_converter", "IDENTITY", _NO_SUCH, "IDENTITY")
+    predictor.absent("box_encodings_clip_range", _NO_SUCH)
+    norm, l2 = _hyperparams(predictor.below("conv_hyperparams"))
+    bias = predictor.number("class_prediction_bias_init", 0.0)
+    fields: dict[str, Any] = {
+        "depth": predictor.integer("depth", 0),
+        "numLayersBeforePredictor": predictor.integer("num_layers_before_predictor", 0),
+        "kernelSize": predictor.integer("kernel_size", 3),
+        "classPriorProbability": 1.0 / (1.0 + math.exp(-bias)),
+    }
+    for name, ours in (
+        ("use_depthwise", "useDepthwise"),
+        ("share_prediction_tower", "sharePredictionTower"),
+    ):
+        if predictor.flag(name):
+            fields[ours] = True
+    return fields, norm, l2
+
+
+def _require_same(predictor: Node, name: str, extractor: object, heads: object) -> None:
+    if extractor != heads:
+        raise predictor.error(
+            "conv_hyperparams",
+            f"expected the {name} of feature_extractor.conv_hyperparams, {extractor}; received "
+            f"{heads}: one holds for the whole model here",
+        )
+
+
+def _require_rules(ssd: Node) -> None:
+    """Demand what is always so in this model."""
+    _, coder = ssd.below("box_coder").choice(["faster_rcnn_box_coder"], "box coder")
+    for name, scale in (
+        ("y_scale", 10.0),
+        ("x_scale", 10.0),
+        ("height_scale", 5.0),
+        ("width_scale", 5.0),
+    ):
+        coder.only(name, scale, "the scales are fixed here", scale)
+    ssd.below("similarity_calculator").choice(["iou_similarity"], "similarity calculator")
+    always = "it is always so here"
+    ssd.only("encode_background_as_zeros", expected=True, why=always, default=False)
+    ssd.only("normalize_loss_by_num_matches", expected=True, why=always, default=True)
+    ssd.only("add_background_class", expected=True, why=always, default=True)
+    ssd.only("explicit_background_class", expected=False, why=always, default=False)
+    ssd.only("use_confidences_as_targets", expected=False, why=_NO_SUCH, default=False)
+    ssd.only(
+        "freeze_batchnorm",
+        expected=False,
+        why="freeze groups by spec.freeze instead",
+        default=False,
+    )
+    ssd.only("negative_class_weight", 1.0, _NO_SUCH, 1.0)
+    ssd.absent("mask_head_config", "it finds boxes, no masks")
+
+
+def _anchors(ssd: Node, fpn: dict[str, Any]) -> dict[str, Any]:
+    _, anchors = ssd.below("anchor_generator").choice(
+        ["multiscale_anchor_generator"], "anchor generator"
+    )
+    anchors.only("min_level", fpn["minLevel"], "anchors lie on the levels of the FPN", 3)
+    anchors.only("max_level", fpn["maxLevel"], "anchors lie on the levels of the FPN", 7)
+    anchors.only("normalize_coordinates", expected=True, why=_NO_SUCH, default=True)
+    ratios = anchors.numbers("aspect_ratios")
+    if not ratios:
+        raise anchors.error("aspect_ratios", "expected at least one; received none")
+    return {
+        "anchorScale": anchors.number("anchor_scale", 4.0),
+        "aspectRatios": ratios,
+        "scalesPerOctave": anchors.integer("scales_per_octave", 2),
+    }
+
+
+def _matcher(ssd: Node) -> dict[str, Any]:
+    _, matcher = ssd.below("matcher").choice(["argmax_matcher"], "matcher")
+    always = "it is always so here"
+    matcher.only("ignore_thresholds", expected=False, why=always, default=False)
+    matcher.only("negatives_lower_than_unmatched", expected=True, why=always, default=True)
+    matcher.only("force_match_for_each_row", expected=True, why=always, default=False)
+    return {
+        "matchedThreshold": matcher.number("matched_threshold", 0.5),
+        "unmatchedThreshold": matcher.number("unmatched_threshold", 0.5),
+    }
+
+
+def _loss(ssd: Node) -> dict[str, Any]:
+    loss = ssd.below("loss")
+    for name in ("hard_example_miner", "random_example_sampler", "equalization_loss"):
+        loss.absent(name, _NO_SUCH)
+    loss.only("expected_loss_weights", "NONE", _NO_SUCH, "NONE")
+    _, huber = loss.below("localization_loss").choice(["weighted_smooth_l1"], "localisation loss")
+    _, focal = loss.below("classification_loss").choice(
+        ["weighted_sigmoid_focal"], "classification loss"
+    )
+    if not focal.has("alpha"):
+        raise focal.error("alpha", "expected a number, such as 0.25; received none")
+    # Without the division by the code size each box weighs as many times more.
+    divided = ssd.flag("normalize_loc_loss_by_codesize")
+    localization = loss.number("localization_weight", 1.0)
+    return {
+        "focalAlpha": focal.number("alpha", 0.0),
+        "focalGamma": focal.number("gamma", 2.0),
+        "huberDelta": huber.number("delta", 1.0),
+        "localizationWeight": localization * (1 if divided else BOX_CODE_SIZE),
+        "classificationWeight": loss.number("classification_weight", 1.0),
+    }
+
+
+def _post_processing(post: Node) -> dict[str, Any]:
+    post.only("score_converter", "SIGMOID", "scores are sigmoids here", "IDENTITY")
+    post.only("logit_scale", 1.0, _NO_SUCH, 1.0)
+    post.absent("calibration_config", _NO_SUCH)
+    suppression = post.below("batch_non_max_suppression")
+    for name in ("use_class_agnostic_nms", "use_partitioned_nms"):
+        suppression.only(
+            name, expected=False, why="boxes are suppressed class by class", default=False
+        )
+    suppression.only("soft_nms_sigma", 0.0, _NO_SUCH, 0.0)
+    total = suppression.integer("max_total_detections", 100)
+    suppression.only("max_detections_per_class", total, "one number limits both here", 100)
+    return {
+        "scoreThreshold": suppression.number("score_threshold", 0.0),
+        "iouThreshold": suppression.number("iou_threshold", 0.6),
+        "maxDetections": total,
+    }

@@ -1,0 +1,144 @@
+"""The places in a pipeline.config: datasets, label map and the checkpoint to begin with.
+
+A path of this machine becomes a file:// URI; one that nobody filled in (`PATH_TO_BE_CONFIGURED`)
+is missing, until the spec names the place itself.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from detection_trainer.contract.base import STORAGE_SCHEMES
+from detection_trainer.contract.pipeline_config.reading import Node
+
+PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
+_TYPES = ("classification", "detection", "full")
+
+
+@dataclass(slots=True)
+class Places:
+    """What the configuration names, as far as it can be used."""
+
+    working_folder: str | None
+    fields: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    """Field of the spec -> the sentence that says why the configuration does not give it."""
+
+    def uri(self, path: str, said: str) -> str:
+        """Return the URI that `said` is, or why it is none."""
+        if not said or PLACEHOLDER in said:
+            return f"{path}: nobody has configured it (received {said!r})"
+        if said.startswith(STORAGE_SCHEMES):
+            return said
+        if self.working_folder is not None and "://" not in said:
+            said = f"{self.working_folder}/{said}" if not said.startswith("/") else said
+        if said.startswith("/") and not said.startswith("//"):
+            return f"file://{said}"
+        return (
+            f"{path}: expected a URI (s3://, gs://, az://, file:///) or an absolute path; received "
+            f"{said!r}"
+        )
+
+
+def map_places(pipeline: Node, notes: list[str], working_folder: str | None) -> Places:
+    """Return `spec.dataset` and `spec.restore`.
+
+    Args:
+        pipeline: the configuration.
+        notes: takes what is passed over.
+        working_folder: what relative paths begin at; None where there are none.
+
+    Raises:
+        PipelineConfigError: what is there is of a kind that cannot be read.
+    """
+    places = Places(working_folder)
+    _map_dataset(pipeline, places, notes)
+    _map_restore(pipeline.below("train_config"), places)
+    return places
+
+
+def _map_dataset(pipeline: Node, places: Places, notes: list[str]) -> None:
+    train = pipeline.below("train_input_reader")
+    evaluations = pipeline.each("eval_input_reader")
+    dataset: dict[str, Any] = {}
+    problems = []
+    for name, found in (
+        ("train", _records(train, places)),
+        ("labelMap", places.uri(f"{train.path}.label_map_path", train.text("label_map_path"))),
+    ):
+        if found.startswith(STORAGE_SCHEMES):
+            dataset[name] = {"uri": found}
+        else:
+            problems.append(found)
+    if evaluations:
+        found = _records(evaluations[0], places)
+        evaluations[0].text("label_map_path")  # The training's holds for both.
+        if found.startswith(STORAGE_SCHEMES):
+            dataset["validation"] = {"uri": found}
+        else:
+            notes.append(f"{found}: without it nothing is evaluated")
+    notes += [
+        f"{reader.path}: the first eval_input_reader is evaluated, as in the OD API's TF2 trainer"
+        for reader in evaluations[1:]
+    ]
+    places.fields["dataset"] = dataset
+    if problems:
+        places.missing["dataset"] = "; ".join(problems)
+
+
+def _records(reader: Node, places: Places) -> str:
+    """Return the URI, or why there is none."""
+    _require_plain(reader)
+    if not reader.has("tf_record_input_reader"):
+        return f"{reader.path}.tf_record_input_reader: expected an input_path; received none"
+    records = reader.below("tf_record_input_reader")
+    paths = records.texts("input_path")
+    if len(paths) != 1:
+        return (
+            f"{records.path}.input_path: expected one path, with * for shards; received "
+            f"{len(paths)}"
+        )
+    return places.uri(f"{records.path}.input_path", re.sub(r"\?+", "*", paths[0]))
+
+
+def _require_plain(reader: Node) -> None:
+    boxes = "records hold images with boxes here"
+    reader.absent("external_input_reader", "only TFRecords are read")
+    reader.only("input_type", "TF_EXAMPLE", boxes, "TF_EXAMPLE")
+    reader.only("num_additional_channels", 0, boxes, 0)
+    reader.only("load_multiclass_scores", expected=False, why=boxes, default=False)
+    reader.only("load_context_features", expected=False, why=boxes, default=False)
+    reader.only("expand_labels_hierarchy", expected=False, why=boxes, default=False)
+    reader.only("sample_1_of_n_examples", 1, "every image is used", 1)
+    reader.absent("sample_from_datasets_weights", "there is one dataset")
+
+
+def _map_restore(train: Node, places: Places) -> None:
+    said, kind = train.text("fine_tune_checkpoint"), train.text("fine_tune_checkpoint_type")
+    version = train.text("fine_tune_checkpoint_version", "V1")
+    detection = train.flag("from_detection_checkpoint")
+    train.only(
+        "load_all_detection_checkpoint_vars",
+        expected=False,
+        why="the OD API's TF2 trainer takes none either",
+        default=False,
+    )
+    if not said:
+        return
+    mode = kind or ("detection" if detection else "classification")
+    if mode not in _TYPES:
+        raise train.error(
+            "fine_tune_checkpoint_type", f"expected one of {', '.join(_TYPES)}; received {kind!r}"
+        )
+    if version not in {"V2", "2"}:
+        raise train.error(
+            "fine_tune_checkpoint_version",
+            f"expected V2; received {version}"
+            f"{'' if train.has('fine_tune_checkpoint_version') else ' (its default)'}: "
+            "checkpoints of TensorFlow 1 are not read",
+        )
+    uri = places.uri("train_config.fine_tune_checkpoint", said)
+    if uri.startswith(STORAGE_SCHEMES):
+        places.fields["restore"] = {"mode": mode, "from": {"uri": uri}}
+    else:
+        places.missing["restore"] = uri
