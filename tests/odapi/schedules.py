@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import tensorflow as tf
-from reference import prepare
+from reference import prepare  # type: ignore[import-not-found] # beside it, run as a script
 
 
 def main(config: str, *steps: str) -> None:

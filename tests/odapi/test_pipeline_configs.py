@@ -21,7 +21,7 @@ def test_the_rate_is_that_of_the_od_api_at_every_step(config: Path) -> None:
     total = fields["steps"]
     steps = [*range(0, total, total // 97), 999, 1000, 1001, total - 1, total]
     python = locked_python("odapi", ["odapi.lock"], alone=["odapi-package.lock"])
-    words = [python, HERE / "schedules.py", config, *map(str, steps)]
+    words = [str(word) for word in (python, HERE / "schedules.py", config, *steps)]
     ran = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
     told = json.loads(ran.stdout.splitlines()[-1])
