@@ -14,6 +14,7 @@ import aiohttp
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
+from detection_operator.cluster.client import trusts_environment
 from detection_operator.cluster.resources import WATCHED
 from detection_operator.cluster.telemetry import Telemetry
 
@@ -138,5 +139,5 @@ def open_watch_session(
         middlewares=(authorize,),
         trace_configs=[monitor.trace()],
         read_bufsize=READ_BUFFER,
-        trust_env=True,
+        trust_env=trusts_environment(),
     )

@@ -1,6 +1,7 @@
 """The client against a server on this machine that answers as the test says."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
 from detection_operator import errors
-from detection_operator.cluster.client import METADATA_ONLY, Client, load_configuration
+from detection_operator.cluster.client import (
+    METADATA_ONLY,
+    Client,
+    load_configuration,
+    trusts_environment,
+)
 from detection_operator.cluster.resources import JOBS, LEASES, PODS, TRAININGS
 from detection_operator.cluster.telemetry import Silence
 
@@ -213,3 +219,17 @@ async def test_a_kubeconfig_says_where_the_api_is(tmp_path: Path) -> None:
 async def test_without_credentials_it_says_what_it_looked_for(environment: dict[str, str]) -> None:
     with pytest.raises(errors.ConfigurationError, match="expected a service account"):
         await load_configuration(environment)
+
+
+@pytest.mark.parametrize(
+    ("variables", "trusted"),
+    [({}, False), ({"HTTPS_PROXY": "http://proxy:3128"}, True), ({"no_proxy": "x"}, True)],
+)
+def test_the_environment_is_looked_at_for_each_request_only_where_it_says_something(
+    variables: dict[str, str], *, trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert trusts_environment() is trusted
