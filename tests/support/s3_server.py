@@ -21,7 +21,8 @@ from local_cluster.binaries import S3_SERVER, ensure_binary
 from sandbox.object_store import ACCESS_KEY, BUCKETS, SECRET_KEY, keys_for
 
 Fault = int | str
-"""A status to answer with; `cut`: half of the body is taken, then the connection ends."""
+"""A status to answer with; `cut`: half of the body is taken, then the connection ends; `cut
+answer`: that happens to the answer; `silent`: none comes; `expired`: AWS on an old token."""
 Choose = Callable[[web.Request], Fault | None]
 
 
@@ -115,6 +116,11 @@ class FaultyStorage:
         fault = self.choose(request)
         if isinstance(fault, int):
             return web.Response(status=fault, text=f"<?xml?><Code>Made{fault}</Code>")
+        if fault == "expired":
+            code = "<Code>ExpiredToken</Code><Message>The provided token has expired.</Message>"
+            return web.Response(status=400, text=f"<?xml?>{code}")
+        if fault == "silent":
+            await asyncio.Event().wait()  # Until the client goes away.
         if fault == "cut":
             await request.content.read((request.content_length or 2) // 2)
             assert request.transport is not None
