@@ -1,0 +1,110 @@
+"""Each place goes by the Secret of its longest prefix: on a real server, nobody else gets in."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detection_trainer.errors import AccessDeniedError
+from detection_trainer.options import Options
+from detection_trainer.preflight import run_preflight
+from detection_trainer.storage import open_folder
+from local_cluster.binaries import S3_SERVER, ensure_binary
+from sandbox.object_store import ACCESS_KEY, SECRET_KEY, keys_for
+from tests.support.attempts import RunPlace, make_place
+from tests.support.runs import parsed
+from tests.support.s3_server import s3_server
+
+LABELS = 'item {id: 1 name: "tree"}\nitem {id: 2 name: "shrub"}\n'
+
+
+@dataclass
+class Server:
+    """A server with one user for each of its two buckets, and the keys of each."""
+
+    data: Path
+    runs: Path
+
+    def credentials(self, **more: Path) -> dict[str, Path]:
+        """Return the prefixes of a training that reads from one and writes to the other."""
+        return {"s3://data": self.data, "s3://runs/": self.runs, **more}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("users")
+    (root / "iam").mkdir()
+    users = {
+        f"{name}-user": {"access": f"{name}-user", "secret": f"{name}-secret", "role": "user"}
+        for name in ("data", "runs")
+    }
+    (root / "iam/users.json").write_text(json.dumps({"accessAccounts": users}))
+    with s3_server(root / "s3", f"--iam-dir={root / 'iam'}") as port:
+        url = f"http://127.0.0.1:{port}"
+        for name in ("data", "runs"):
+            keys = {"AWS_ACCESS_KEY_ID": f"{name}-user", "AWS_SECRET_ACCESS_KEY": f"{name}-secret"}
+            (root / name).mkdir()
+            for key, value in {**keys_for(url), **keys}.items():
+                (root / name / key).write_text(value)
+            admin = [f"--access={ACCESS_KEY}", f"--secret={SECRET_KEY}", f"--endpoint-url={url}"]
+            words = ["change-bucket-owner", f"--bucket={name}", f"--owner={name}-user"]
+            subprocess.run([ensure_binary(S3_SERVER), "admin", *admin, *words], check=True)
+        yield Server(root / "data", root / "runs")
+
+
+@pytest.fixture
+def place(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPlace:
+    """Give a place whose data lie in a bucket; there are no keys in the environment."""
+    for name in keys_for(""):
+        monkeypatch.delenv(name, raising=False)
+    place = make_place(tmp_path)
+    data = open_folder("s3://data", server.credentials())
+    data.write("labels.pbtxt", LABELS.encode())
+    data.write("train.tfrecord", tmp_path / "train.tfrecord")
+    return place
+
+
+def spec(name: str, **changes: Any) -> dict[str, Any]:
+    records = {"uri": "s3://data/*.tfrecord"}
+    return {
+        "name": name,
+        "dataset": {
+            "train": records,
+            "validation": records,
+            "labelMap": {"uri": "s3://data/labels.pbtxt"},
+        },
+        "checkpoints": {"storage": {"uri": f"s3://runs/{name}"}},
+        "steps": 1,
+        **changes,
+    }
+
+
+def test_no_user_gets_into_the_bucket_of_the_other(server: Server) -> None:
+    for keys, bucket in ((server.data, "runs"), (server.runs, "data")):
+        with pytest.raises(AccessDeniedError, match=r"403.*spec\.credentials"):
+            open_folder(f"s3://{bucket}", {"s3://": keys}).list()
+
+
+def test_a_run_reads_and_writes_each_place_with_its_own_keys(
+    server: Server, place: RunPlace, tmp_path: Path
+) -> None:
+    options = Options(credentials=server.credentials(), cache_dir=tmp_path / "cache")
+    place.run("first", options=options, **spec("first"))
+    # The run is handed on: it lies where only the other user may look.
+    run, handed = (open_folder(u, server.credentials()) for u in ("s3://runs/first", "s3://data/x"))
+    for entry in run.list("step-00000001/"):
+        handed.write(entry.path.partition("/")[2], run.read(entry.path))
+    source = {"uri": "s3://data/x"}
+    restore = {"mode": "full", "from": source}
+    place.run("second", options=options, **spec("second", restore=restore))
+    assert "s3://data/x" in place.said("started")[0]
+
+    # The very folder, and the very files: no prefix says anything of what lies above them.
+    named = ("s3://data/x", "s3://data/labels.pbtxt", "s3://data/*.tfrecord")
+    narrow = Options(credentials={"s3://runs": server.runs} | dict.fromkeys(named, server.data))
+    for start in ({"restore": restore}, {"continueFrom": source, "steps": 2}):
+        run_preflight(parsed(**spec("third", **start)), narrow, tmp_path / "again")
