@@ -121,8 +121,8 @@ cluster-prepare: ## install packages and build programs for the local cluster, s
 	$(PYTHON) -m local_cluster prepare
 
 .PHONY: bench-trainer
-bench-trainer: venv ## the trainer's speed beside Keras and KerasHub; writes its part of docs/benchmarks.md
-	$(BIN)/python -m benchmarks.trainer
+bench-trainer: venv ## the trainer's speed beside Keras and KerasHub; writes docs/benchmarks.md (BENCH="--only storage" for a part)
+	$(BIN)/python -m benchmarks.trainer $(BENCH)
 
 .PHONY: images
 images: ## build both images into the local cluster's registry

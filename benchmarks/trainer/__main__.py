@@ -5,11 +5,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from benchmarks.machine import describe
 from benchmarks.page import PAGE, write_part
-from benchmarks.trainer import accuracy, restart, saving, speed
+from benchmarks.trainer import accuracy, restart, saving, speed, storage
 from benchmarks.trainer.bench import Bench
 from benchmarks.trainer.keras_hub_environment import keras_hub_python
 from benchmarks.trainer.shapes import write_shapes
@@ -19,6 +20,7 @@ QUESTIONS: dict[str, Callable[[Bench], str]] = {
     "accuracy": accuracy.measure,
     "saving": saving.measure,
     "restart": restart.measure,
+    "storage": storage.measure,
 }
 
 
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="leave the page as it is")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(Path(scratch), options.rounds, keras_hub_python())
+        bench = Bench(Path(scratch), options.rounds, cache(keras_hub_python))
         bench.data.mkdir()
         write_shapes(bench.data)
         conditions = describe()

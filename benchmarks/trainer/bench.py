@@ -1,6 +1,6 @@
 """What the questions share: scratch folder, drawn data, how often to measure, the programs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ class Bench:
     folder: Path
     """Scratch; gone afterwards."""
     rounds: int
-    keras_hub: Path
-    """The Python of KerasHub's environment."""
+    keras_hub: Callable[[], Path]
+    """Returns the Python of KerasHub's environment, made at first need."""
 
     @property
     def data(self) -> Path:
@@ -32,7 +32,7 @@ class Bench:
 
     def side(self, module: str, training: Path, *options: str) -> Side:
         """Start the program `module` of `sides` on a training."""
-        python = self.keras_hub if module == "keras_hub" else None
+        python = self.keras_hub() if module == "keras_hub" else None
         return Side(f"{SIDES}.{module}", [str(training), *options], training.parent, python)
 
 
