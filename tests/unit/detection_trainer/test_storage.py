@@ -3,8 +3,10 @@
 import errno
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -284,6 +286,60 @@ def test_a_slash_at_the_end_says_nothing(uri: str, prefix: str) -> None:
     places = {"s3://b": Path("bucket"), prefix: Path("deep")}
     assert choose_credentials(uri, places) == Path("deep")
     assert choose_credentials("s3://b/", {"s3://b/": Path("bucket")}) == Path("bucket")
+
+
+@pytest.fixture
+def headers() -> Iterator[list[Any]]:
+    """Serve any object on this machine; gives the headers of what was asked."""
+    asked: list[Any] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers)
+            self.send_response(200)
+            self.send_header("Content-Length", "1")
+            self.send_header("ETag", '"1"')
+            self.send_header("Last-Modified", self.date_time_string())
+            self.end_headers()
+            self.wfile.write(b"x")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        asked.append(server.server_port)
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("keys", "token"),
+    [
+        pytest.param({}, None, id="the environment's is not taken"),
+        pytest.param({"AWS_SESSION_TOKEN": "own"}, "own", id="its own is"),
+    ],
+)
+def test_a_session_token_goes_with_its_own_key_alone(
+    headers: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[str, str],
+    token: str | None,
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of another key")
+    places = secret(
+        tmp_path / "keys",
+        AWS_ACCESS_KEY_ID="me",
+        AWS_SECRET_ACCESS_KEY="hush",
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{headers.pop()}",
+        **keys,
+    )
+    assert open_folder("s3://b", places).read("a") == b"x"
+    assert "Credential=me/" in headers[0]["Authorization"]
+    assert headers[0]["x-amz-security-token"] == token
 
 
 def test_a_file_is_opened_with_its_own_credentials_not_its_folders(tmp_path: Path) -> None:

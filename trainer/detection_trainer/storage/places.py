@@ -8,7 +8,8 @@
                                  AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_ID, …
 
 A key is a file in the directory of the longest URI prefix that fits; what no file says is taken
-from the environment variables of the same names.
+from the environment variables of the same names. A session token belongs to its key: that of the
+environment is not taken with a Secret's AWS_ACCESS_KEY_ID.
 """
 
 import os
@@ -28,6 +29,8 @@ from detection_trainer.storage.objects import ObjectStorage, obstore_text
 
 _SLASHES_OF_SCHEME = 2
 _CA_BUNDLE = "AWS_CA_BUNDLE"
+_KEY_ID, _SECRET_KEY = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - a name
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 _GOOGLE_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _STORES: Mapping[str, tuple[Callable[..., Any], str]] = {
@@ -75,6 +78,7 @@ def _open(uri: str, named: str, credentials: Mapping[str, Path]) -> Folder:
             config=_store_config(keys),
             client_options=_client_options(keys),
             retry_config=_RETRIES,
+            **_identity(keys),
         )
     except (exceptions.BaseError, ValueError) as error:
         msg = (
@@ -147,6 +151,14 @@ def _read_keys(directory: Path | None, prefix: str) -> dict[str, str]:
         )
         raise AccessDeniedError(msg)
     return keys
+
+
+def _identity(keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return what keeps a Secret's key from being shown with the environment's session token."""
+    if _KEY_ID not in keys or _TOKEN in keys or not os.environ.get(_TOKEN):
+        return {}
+    key = {"access_key_id": keys[_KEY_ID], "secret_access_key": keys.get(_SECRET_KEY, "")}
+    return {"credential_provider": lambda: {**key, "token": None, "expires_at": None}}
 
 
 def _store_config(keys: Mapping[str, str]) -> dict[str, str]:
