@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from detection_operator.cluster.lease import (
+    CALL_S,
     LEASE_S,
     RENEW_DEADLINE_S,
     RETRY_S,
@@ -104,6 +105,7 @@ class Line(FakeCluster):
         super().__init__()
         self.objects, self._versions = server.objects, server._versions
         self.hangs = False
+        self.answers_after_s = 0.05
         self.error: ClusterError | None = None
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
@@ -117,7 +119,7 @@ class Line(FakeCluster):
     async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
         await self._pass()
         written = await super().replace(resource, namespace, name, body)
-        await asyncio.sleep(0.05)  # The answer is on its way.
+        await asyncio.sleep(self.answers_after_s)  # The answer is on its way.
         return written
 
     async def wait_change(self, *which: Any) -> None:
@@ -179,6 +181,11 @@ class Stage:
         found = self.server.objects.get(("leases", "system", "operator"))
         assert found is not None
         return str(found["spec"]["holderIdentity"])
+
+    @property
+    def renewed(self) -> str:
+        found = self.server.objects["leases", "system", "operator"]
+        return str(found["spec"]["renewTime"])
 
     def remove_lease(self) -> None:
         del self.server.objects["leases", "system", "operator"]
@@ -254,6 +261,16 @@ async def test_one_that_ends_hands_over_at_once() -> None:
 
 
 @in_virtual_time
+async def test_a_standby_that_ends_takes_nothing_from_the_leader() -> None:
+    async with stage() as at:
+        await at.two.stop()
+        assert at.holder == "one"
+        await asyncio.sleep(2 * LEASE_S)
+        assert len(at.one.spans) == 1
+        assert at.one.works
+
+
+@in_virtual_time
 async def test_a_leader_whose_calls_hang_stops_before_another_begins() -> None:
     async with stage() as at:
         at.one.line.hangs = True
@@ -269,6 +286,16 @@ async def test_a_leader_whose_calls_fail_stops_before_another_begins() -> None:
         await see_it_replaced(at)
         at.one.line.error = None
         await see_it_stand_by(at)
+
+
+@in_virtual_time
+async def test_the_time_that_an_answer_takes_is_not_lent_to_the_leader() -> None:
+    async with stage() as at:
+        at.one.line.answers_after_s = CALL_S - 0.1
+        known = at.renewed
+        await until(lambda: at.renewed != known, 2 * RETRY_S)
+        at.one.line.hangs = True
+        await until(lambda: not at.one.works, RENEW_DEADLINE_S + 0.1)
 
 
 async def see_it_replaced(at: Stage) -> None:
