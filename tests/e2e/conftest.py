@@ -15,6 +15,7 @@ from tests.support.site import (
     CONTROL_STEPS,
     DATASET,
     NAMESPACES,
+    OPERATOR_VALUES,
     S3_NAMESPACE,
     Result,
     Site,
@@ -23,13 +24,6 @@ from tests.support.site import (
 
 CONFLICT = 409
 TIMEOUT_S = 1500
-OPERATOR_VALUES = (
-    "statusIntervalSeconds=1",
-    "trainer.backoffBaseSeconds=1",
-    "trainer.backoffCapSeconds=4",
-    "trainer.terminationGracePeriodSeconds=40",
-    "trainer.imagePullTimeoutSeconds=600",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,13 +1,16 @@
 """A training that asks for a GPU is checked without one first, then placed where there is one."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from sandbox.kube import Kube, Object, condition
-from tests.support.site import LiveTraining, Workspace
+from tests.support.shapes import CLASSES, draw_picture, record_file
+from tests.support.site import LiveTraining, Workspace, dataset
 
-GPU = "nvidia.com/gpu"
+GPU, MIG = "nvidia.com/gpu", "nvidia.com/mig-1g.5gb"
+MIG_LABEL = "nvidia.com/mig.capable"
 NODES = "/api/v1/nodes"
 REQUESTS = {"cpu": "200m", "memory": "512Mi"}
 
@@ -15,21 +18,40 @@ REQUESTS = {"cpu": "200m", "memory": "512Mi"}
 @pytest.fixture
 def two_gpus(workspace: Workspace) -> Iterator[None]:
     """Let a node say that it has two GPUs, as a device plugin would."""
-    node = workspace.kube.items(NODES)[0]["metadata"]["name"]
-    path = f"{NODES}/{node}"
-    set_capacity(workspace.kube, path, "2")
-    workspace.kube.wait(path, has_gpus, what="the node offers GPUs")
-    yield
-    set_capacity(workspace.kube, path, None)
+    with offered(workspace.kube, GPU, "2"):
+        yield
 
 
-def set_capacity(kube: Kube, node: str, count: str | None) -> None:
-    amounts = {"capacity": {GPU: count}, "allocatable": {GPU: count}}
+@contextmanager
+def offered(kube: Kube, device: str, count: str) -> Iterator[str]:
+    """Let a node offer so many of a device; give the node's path."""
+    path = f"{NODES}/{kube.items(NODES)[0]['metadata']['name']}"
+    set_capacity(kube, path, device, count)
+
+    def offers(node: Object | None) -> bool:
+        return node is not None and node["status"]["allocatable"].get(device) == count
+
+    kube.wait(path, offers, what=f"the node offers {device}")
+    try:
+        yield path
+    finally:
+        set_capacity(kube, path, device, None)
+
+
+@contextmanager
+def kept_for_devices(kube: Kube, node: str) -> Iterator[None]:
+    """Label and taint a node as providers do with theirs that have GPUs."""
+    taint = {"key": GPU, "value": "present", "effect": "NoSchedule"}
+    kube.patch(node, {"metadata": {"labels": {MIG_LABEL: "true"}}, "spec": {"taints": [taint]}})
+    try:
+        yield
+    finally:
+        kube.patch(node, {"metadata": {"labels": {MIG_LABEL: None}}, "spec": {"taints": None}})
+
+
+def set_capacity(kube: Kube, node: str, device: str, count: str | None) -> None:
+    amounts = {"capacity": {device: count}, "allocatable": {device: count}}
     kube.patch(f"{node}/status", {"status": amounts})
-
-
-def has_gpus(node: Object | None) -> bool:
-    return node is not None and node["status"]["allocatable"].get(GPU) == "2"
 
 
 def container_of(training: LiveTraining, role: str) -> Object:
@@ -64,3 +86,45 @@ def test_more_gpus_than_there_are_are_waited_for(workspace: Workspace) -> None:
 
     training.patch(resources={"limits": {GPU: 2}})
     assert training.wait_for_phase("Complete")["step"] == 1
+
+
+def test_a_slice_of_a_gpu_on_a_node_that_is_kept_for_them(workspace: Workspace) -> None:
+    asked = {
+        "resources": {"limits": {MIG: 1}, "requests": REQUESTS},
+        "podTemplate": {"nodeSelector": {MIG_LABEL: "true"}},
+        "preflight": "Never",
+    }
+    with offered(workspace.kube, MIG, "1") as node, kept_for_devices(workspace.kube, node):
+        training = workspace.train("sliced", steps=1, **asked)
+        ready = training.wait_for_condition("Ready", "True", "Unschedulable")
+        assert "untolerated taint" in ready["message"]
+        tolerations = [{"key": GPU, "operator": "Exists"}]
+        training.patch(podTemplate={"tolerations": tolerations})
+        assert training.wait_for_phase("Complete")["step"] == 1
+    trainer = container_of(training, "trainer")
+    assert trainer["resources"]["limits"][MIG] == "1"
+    assert "detection-shm" in [mount["name"] for mount in trainer["volumeMounts"]]
+
+
+def test_a_dataset_that_changes_while_a_gpu_is_waited_for_is_not_trained_on(
+    workspace: Workspace,
+) -> None:
+    folder = workspace.site.store.folder(workspace.folder_uri("data"))
+    folder.write("part-0.tfrecord", record_file([draw_picture(1)]))
+    place = {"uri": f"{folder.uri.rstrip('/')}/part-*.tfrecord"}
+    training = workspace.train(
+        "drifted",
+        steps=1,
+        dataset=dataset(classes=list(CLASSES), train=place),
+        resources={"limits": {GPU: 1}, "requests": REQUESTS},
+    )
+    status = training.wait_for_phase("Queued")
+    assert status["preflight"]["outcome"]["dataset"]["files"] == 1
+    folder.write("part-1.tfrecord", record_file([draw_picture(2)]))
+    with offered(workspace.kube, GPU, "1"):
+        stalled = condition({"status": training.wait_for_phase("Failed")}, "Stalled")
+        assert stalled["reason"] == "DatasetChanged"
+        assert "have these checked" in stalled["message"]
+        training.patch(retryPolicy={"maxRetries": 5})
+        status = training.wait_for_phase("Complete")
+    assert status["preflight"]["outcome"]["dataset"]["files"] == 2

@@ -38,6 +38,7 @@ def test_a_training_that_ended_unseen_is_complete_at_once(
             training.pod_path, has_succeeded, what="the trainer ends", timeout_s=120
         )
         assert training.status["phase"] == "Running"
+        assert "reportsUnanswered" in training.log
     status = training.wait_for_phase("Complete")
     assert status["step"] == CONTROL_STEPS
     assert status["latestCheckpoint"]["step"] == CONTROL_STEPS

@@ -13,12 +13,19 @@ from detection_trainer.storage import Folder
 from sandbox import object_store
 from sandbox.kube import TRAININGS, Kube, Object, WaitTimeoutError, condition, phase
 from sandbox.object_store import ObjectStore
-from sandbox.tools import Tools
+from sandbox.tools import Tools, run
 from tests.support.shapes import CLASSES
 from tests.support.trainings import TINY_MODEL, training
 
 NAMESPACES = "/api/v1/namespaces"
 S3_NAMESPACE = "detection-e2e"
+OPERATOR_VALUES = (
+    "statusIntervalSeconds=1",
+    "trainer.backoffBaseSeconds=1",
+    "trainer.backoffCapSeconds=4",
+    "trainer.terminationGracePeriodSeconds=40",
+    "trainer.imagePullTimeoutSeconds=600",
+)
 DATASET = "s3://data/shapes"
 CONTROL_STEPS = 400
 """Some ten seconds: long enough to be interrupted in."""
@@ -251,6 +258,17 @@ class LiveTraining:
     def checkpoint(self, step: int) -> Checkpoint:
         """Open the committed checkpoint of `step` in its folder."""
         return open_checkpoint(self.folder.child(checkpoint_name(step)))
+
+    @property
+    def log(self) -> str:
+        """What its newest pod has said so far."""
+        command = [
+            "logs",
+            self.pods[0]["metadata"]["name"],
+            "--namespace",
+            self.workspace.namespace,
+        ]
+        return run([*self.workspace.site.tools.kubectl, *command])
 
     def weights(self, step: int) -> Arrays:
         """Read the variables of the model at `step`, digests verified."""

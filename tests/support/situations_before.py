@@ -37,6 +37,21 @@ PREFLIGHT: Situations = {
     "a training that asks for a GPU is checked first": Situation(
         observed(spec(resources=GPU)), Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING
     ),
+    "a training that asks for a slice of a GPU is checked first": Situation(
+        observed(spec(resources={"requests": {"nvidia.com/mig-1g.5gb": 1}})),
+        Phase.PREFLIGHT,
+        Reason.PREFLIGHT_RUNNING,
+    ),
+    "a training that asks for another maker's GPU is checked first": Situation(
+        observed(spec(resources={"limits": {"amd.com/gpu": "1"}})),
+        Phase.PREFLIGHT,
+        Reason.PREFLIGHT_RUNNING,
+    ),
+    "large pages are no device": Situation(
+        observed(spec(resources={"limits": {"hugepages-2Mi": "4Mi"}})),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+    ),
     "no GPU at all is no device": Situation(
         observed(spec(resources={"limits": {"nvidia.com/gpu": 0}})),
         Phase.QUEUED,

@@ -138,8 +138,8 @@ REASON_HELP: dict[Reason, str] = {
     Reason.JOB_REJECTED: "The API server refuses the Job, or what it needs (a quota, an admission "
     "policy, a field of spec.podTemplate): the message says which rule; it is tried again by "
     "itself.",
-    Reason.NAME_TAKEN: "An object that is not this training's has the name of its Job, ConfigMap, "
-    "Service or claim: delete or rename it, or name the training otherwise; it goes on by itself.",
+    Reason.NAME_TAKEN: "An object that is not this training's has the name of its Job, Service "
+    "or claim: delete or rename it, or name the training otherwise; it goes on by itself.",
     Reason.QUEUED: "Wait: the pod waits for a node, an image, a volume or a queue.",
     Reason.STARTING: "Wait: the trainer loads data and weights before its first report.",
     Reason.TRAINING: "Nothing to do: status.step and status.progress show how far it is.",

@@ -113,6 +113,30 @@ def test_the_attempt_is_told_which_dataset_was_checked(status: Status, told: str
     assert environment(job).get(runtime.DATASET_DIGEST) == told
 
 
+DEVICES = ("nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "amd.com/gpu")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_only_the_trainer_takes_the_device_and_both_may_go_where_it_is(device: str) -> None:
+    toleration = {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}
+    asked = training(
+        spec(
+            resources={"limits": {device: 2, "memory": "32Gi"}},
+            podTemplate={"tolerations": [toleration], "nodeSelector": {"gpu": "yes"}},
+        )
+    )
+    attempt = build_attempt_job(asked, ATTEMPT, SETTINGS)
+    check = build_preflight_job(asked, CHECKING, SETTINGS)
+    for job, taken in ((attempt, True), (check, False)):
+        pod = job["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert (container["resources"]["limits"].get(device) == 2) is taken
+        assert pod["tolerations"] == [toleration]
+        assert pod["nodeSelector"] == {"gpu": "yes"}
+    shared = volumes(attempt)["detection-shm"]
+    assert shared["emptyDir"]["medium"] == "Memory"
+
+
 def test_document_is_what_the_trainer_reads_without_kubernetes() -> None:
     made = training(spec(resources={"limits": {"memory": "1Gi"}}, suspend=True, image="mine:1"))
     read = parse_training(json.loads(document_text(made, None)))
