@@ -1,5 +1,6 @@
 """Kopf's part: its settings, and events that only go to the cache and the queue."""
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -11,7 +12,13 @@ from detection_operator import handlers
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.resources import JOBS, TRAININGS, Key
-from detection_operator.handlers import EndlessBackoffs, build_registry, build_settings, take_in
+from detection_operator.handlers import (
+    EndlessBackoffs,
+    Watching,
+    build_registry,
+    build_settings,
+    take_in,
+)
 from tests.support.cluster_objects import UID, job, newer, pod, stored_training
 
 TREES = Key("vision", "trees")
@@ -27,6 +34,7 @@ def test_kopf_writes_nothing_and_never_gives_up() -> None:
     assert settings.scanning.disabled
     assert settings.peering.standalone
     assert settings.queueing.worker_limit is None
+    assert isinstance(settings.networking.error_backoffs, EndlessBackoffs)
     assert settings.process.ultimate_exiting_timeout == handlers.EXITING_TIMEOUT_S
 
 
@@ -68,6 +76,18 @@ async def test_a_deletion_is_taken_in() -> None:
     take_in(cache, queue, JOBS, event("DELETED", newer(job())))
     assert cache.jobs(UID) == []
     assert await queue.get() == TREES
+
+
+async def test_an_error_in_a_watch_ends_the_watching_with_it() -> None:
+    async def fails() -> None:
+        raise RuntimeError("an ERROR event that is not 410")
+
+    watching = Watching(kopf.OperatorRegistry(), ())
+    watching._root = [asyncio.create_task(fails()), asyncio.create_task(asyncio.sleep(60))]
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="an ERROR event"):
+            await watching.wait_end()
+    watching._root[1].cancel()
 
 
 async def test_three_kinds_are_watched_and_the_session_is_ours() -> None:

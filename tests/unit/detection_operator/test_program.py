@@ -67,8 +67,9 @@ async def test_stopped_while_it_waits_for_the_cluster_it_ends_at_once() -> None:
     operator = await Operator.assemble(Settings.from_environment(SETTINGS))
     stop = asyncio.Event()
     running = asyncio.create_task(operator.run(stop))
-    while "did not answer" not in operator.startup.waits_for:  # noqa: ASYNC110 - said in passing
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        while "did not answer" not in operator.startup.waits_for:  # noqa: ASYNC110 - in passing
+            await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(running, 5)
 
