@@ -22,6 +22,7 @@ DROPPED = frozenset({"title", "propertyNames", "$defs", "description"})
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 
+GIVEN_BY_PIPELINE_CONFIG = frozenset({"model", "dataset", "steps"})
 COLUMNS = (
     ("Phase", "string", ".status.phase", "What happens now"),
     ("Step", "integer", ".status.step", "Steps trained"),
@@ -89,11 +90,18 @@ def _root_schema() -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": structural(Spec.model_json_schema(by_alias=True)),
+            "spec": _spec_schema(),
             "status": status,
         },
         CEL_KEY: ROOT_RULES,
     }
+
+
+def _spec_schema() -> Schema:
+    """Return the spec's schema; rules demand what a pipelineConfig may give instead."""
+    spec = structural(Spec.model_json_schema(by_alias=True))
+    spec["required"] = [name for name in spec["required"] if name not in GIVEN_BY_PIPELINE_CONFIG]
+    return spec
 
 
 def structural(schema: Schema, *, keep_defaults: bool = True) -> Schema:

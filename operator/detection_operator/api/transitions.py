@@ -9,8 +9,8 @@ from detection_trainer.contract.rules import cel
 MAX_NAME = 40
 """Job name plus attempt number must fit 63 characters."""
 
-IMMUTABLE = ("model", "dataset", "augmentation", "freeze", "batchSize", "seed", "deterministic")
-IMMUTABLE_OPTIONAL = ("restore", "continueFrom")
+IMMUTABLE = ("augmentation", "freeze", "batchSize", "seed", "deterministic")
+IMMUTABLE_OPTIONAL = ("model", "dataset", "pipelineConfig", "restore", "continueFrom")
 OPTIMIZER = ("name", "learningRate", "momentum", "weightDecay")
 OPTIMIZER_OPTIONAL = ("gradientClipNorm", "decay", "epsilon")
 SCHEDULE = ("type", "warmupSteps", "finalFraction", "boundaries", "factor")
@@ -53,7 +53,7 @@ def _schedule_rule() -> dict[str, str]:
 
 
 ZERO_RATE = cel(
-    "!(has(oldSelf.status) && has(oldSelf.status.schedule)) || "
+    "!(has(oldSelf.status) && has(oldSelf.status.schedule)) || has(self.spec.pipelineConfig) || "
     "self.spec.steps <= oldSelf.spec.steps || "
     "self.spec.optimizer.schedule.type != 'cosine' || "
     "self.spec.optimizer.schedule.onExtend != 'Hold' || "

@@ -18,7 +18,12 @@ from detection_trainer.contract.report import (
     VariableCounts,
 )
 from detection_trainer.contract.schedule import Cycles
-from detection_trainer.contract.spec import ExportFormat, RestoreMode, TrainingSpec
+from detection_trainer.contract.spec import (
+    MAX_PIPELINE_CONFIG,
+    ExportFormat,
+    RestoreMode,
+    TrainingSpec,
+)
 
 GROUP = "detectiontraining.dev"
 VERSION = "v1alpha1"
@@ -213,6 +218,15 @@ class ScheduleStatus(Contract):
     cycles: Cycles
 
 
+class PipelineConfigStatus(Contract):
+    """The pipeline.config that the training is made of: the text stays once it has a checkpoint."""
+
+    digest: Digest
+    text: Annotated[str, Field(max_length=MAX_PIPELINE_CONFIG)]
+    passed_over: Annotated[list[Text], Field(max_length=200)] = []
+    """What it says and is not done, or done in another way, each with its line and the reason."""
+
+
 class RetryStatus(Contract):
     """How many attempts in a row made no new checkpoint, and when the next one may start."""
 
@@ -246,6 +260,7 @@ class Status(Contract):
     steps_lost: Annotated[int, Field(ge=0)] = 0
     metrics: Metrics = {}
     schedule: ScheduleStatus | None = None
+    pipeline_config: PipelineConfigStatus | None = None
     pending_changes: Annotated[list[Name], Field(max_length=32)] = []
     image: ImageName | None = None
     """The trainer image, pinned at the first attempt."""

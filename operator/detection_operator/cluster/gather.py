@@ -12,7 +12,15 @@ from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.client import Client
 from detection_operator.cluster.parse import parse_time
 from detection_operator.cluster.records import JobRecord, PodRecord, TrainingRecord
-from detection_operator.cluster.resources import EVENTS, JOBS, PODS, Key, Object, Resource
+from detection_operator.cluster.resources import (
+    CONFIG_MAPS,
+    EVENTS,
+    JOBS,
+    PODS,
+    Key,
+    Object,
+    Resource,
+)
 from detection_operator.core.case import is_settled
 from detection_operator.core.state import (
     Job,
@@ -23,7 +31,7 @@ from detection_operator.core.state import (
     Training,
     Waiting,
 )
-from detection_operator.errors import NotFoundError
+from detection_operator.errors import ForbiddenError, NotFoundError
 
 POD_EXPECTED_AFTER = timedelta(seconds=3)
 """The Job controller makes a pod within a second; where none comes, its events say why."""
@@ -59,7 +67,7 @@ class Gatherer:
         record = self._cache.training(key)
         if record is None:
             return None
-        training = record.parse()
+        training = await self._parsed(record)
         await self._confirm_absences(training)
         jobs = [await self._job(job, now) for job in self._cache.jobs(training.identity.uid)]
         orphans = self._orphans(training)
@@ -74,8 +82,31 @@ class Gatherer:
                 folder_owner=self._folder_owner(record),
             ),
             ended_orphans=tuple(orphan.version.uid for orphan in orphans if orphan.gone),
-            recheck_after_s=EVENTS_RECHECK_S if unexplained else None,
+            recheck_after_s=_recheck_after_s(record, training, unexplained=unexplained),
         )
+
+    async def _parsed(self, record: TrainingRecord) -> Training:
+        """Return the training, with the pipeline.config of its ConfigMap where that may change.
+
+        What is wrong with the ConfigMap is wrong with the spec: it says so, and is looked at again.
+        """
+        wanted = record.config_map
+        if wanted is None:
+            return record.parse()
+        try:
+            found = await self._client.get(CONFIG_MAPS, record.key.namespace, wanted.name)
+        except NotFoundError:
+            problem = f"there is no ConfigMap {wanted.name!r} in namespace {record.key.namespace!r}"
+        except ForbiddenError as error:
+            problem = f"the operator may not read ConfigMap {wanted.name!r} ({error})"
+        else:
+            data = found.get("data") or {}
+            if text := data.get(wanted.key):
+                return record.parse(str(text))
+            keys = ", ".join(sorted(data)) or "none"
+            problem = f"ConfigMap {wanted.name!r} has no key {wanted.key!r}; it has {keys}"
+        invalid = f"pipelineConfig.configMapKeyRef: {problem}: make it, or correct the reference."
+        return replace(record.parse(), spec=None, invalid=invalid, pipeline_config=None)
 
     def known(self, training: Training) -> Observed | None:
         """Return what the cache knows of a training as it is to be; None where absence decides.
@@ -181,6 +212,14 @@ class Gatherer:
             return None
         oldest = self._cache.sharing(record.folder)[0]
         return None if oldest.key == record.key else str(oldest.key)
+
+
+def _recheck_after_s(
+    record: TrainingRecord, training: Training, *, unexplained: bool
+) -> float | None:
+    """Neither Events nor ConfigMaps are watched: what they explain is looked at again."""
+    unread = record.config_map is not None and training.spec is None
+    return EVENTS_RECHECK_S if unexplained or unread else None
 
 
 def _lacks_pod(job: Job) -> bool:

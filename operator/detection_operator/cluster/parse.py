@@ -1,5 +1,6 @@
 """Pure functions from Kubernetes objects to what `plan` is given (core/state.py)."""
 
+import hashlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from detection_operator import names
-from detection_operator.api.v1alpha1 import GROUP, KIND, Spec, Status
+from detection_operator.api.v1alpha1 import GROUP, KIND, PipelineConfigStatus, Spec, Status
 from detection_operator.cluster.resources import Key, Object, controller_of
 from detection_operator.core.state import (
     Identity,
@@ -20,9 +21,13 @@ from detection_operator.core.state import (
     Waiting,
 )
 from detection_trainer.contract.base import dump
+from detection_trainer.contract.pipeline_config.expansion import expand, source_of
+from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
+from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
 from detection_trainer.contract.training import explain
 
 MAX_REMOVALS = 100
+MAX_NOTES, MAX_NOTE = 200, 1024
 BORN = datetime.min.replace(tzinfo=UTC)
 
 
@@ -36,10 +41,16 @@ def key_of(body: Object) -> Key:
     return Key(body["metadata"]["namespace"], body["metadata"]["name"])
 
 
-def parse_training(body: Object) -> Training:
-    """Return a DetectionTraining; a spec that does not hold becomes `invalid`, never an error."""
-    metadata = body["metadata"]
-    spec, invalid = parse_spec(body.get("spec") or {})
+def parse_training(body: Object, found: str | None = None) -> Training:
+    """Return a DetectionTraining; a spec that does not hold becomes `invalid`, never an error.
+
+    Args:
+        body: the resource.
+        found: the pipeline.config in the ConfigMap that it names, where that was read.
+    """
+    metadata, status = body["metadata"], parse_status(body.get("status") or {})
+    stored = body.get("spec") or {}
+    spec, invalid, config = parse_any_spec(stored, status, found)
     return Training(
         identity=Identity(metadata["namespace"], metadata["name"], metadata["uid"]),
         generation=metadata.get("generation", 0),
@@ -47,8 +58,9 @@ def parse_training(body: Object) -> Training:
         created_at=parse_time(metadata.get("creationTimestamp")) or BORN,
         deleting="deletionTimestamp" in metadata,
         spec=spec,
-        status=parse_status(body.get("status") or {}),
+        status=status,
         invalid=invalid,
+        pipeline_config=config,
         labels=dict(metadata.get("labels") or {}),
     )
 
@@ -59,6 +71,41 @@ def parse_spec(spec: Object) -> tuple[Spec | None, str]:
         return Spec.model_validate(spec), ""
     except ValidationError as error:
         return None, explain(error)
+
+
+def parse_any_spec(
+    spec: Object, status: Status, found: str | None
+) -> tuple[Spec | None, str, PipelineConfigStatus | None]:
+    """Return the spec, whole whether or not it has a pipelineConfig, or what is wrong with it."""
+    if "pipelineConfig" in spec:
+        return parse_pipeline_spec(spec, status, found)
+    return *parse_spec(spec), None
+
+
+def parse_pipeline_spec(
+    spec: Object, status: Status, found: str | None
+) -> tuple[Spec | None, str, PipelineConfigStatus | None]:
+    """Return a spec made whole by its pipelineConfig, or what is wrong with it.
+
+    A training that has a checkpoint keeps the text that it began with.
+    """
+    try:
+        place = source_of(spec)
+        pinned = status.pipeline_config.text if status.pipeline_config else None
+        text = (place.inline if place else None) or found or pinned
+        if status.latest_checkpoint is not None:
+            text = pinned or text
+        if text is None:
+            return None, "pipelineConfig: its ConfigMap has not been read yet.", None
+        config = read_pipeline_config(text)
+        whole = Spec.model_validate(expand(spec, config, Spec))
+    except ValidationError as error:
+        return None, explain(error), None
+    except PipelineConfigError as error:
+        return None, f"pipelineConfig: {error}.", None
+    notes = [note[:MAX_NOTE] for note in config.notes[:MAX_NOTES]]
+    digest = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return whole, "", PipelineConfigStatus(digest=digest, text=text, passed_over=notes)
 
 
 def parse_status(status: Object) -> Status:

@@ -7,6 +7,7 @@ frozen values that `plan` is given.
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from detection_operator import names
 from detection_operator.cluster.parse import (
@@ -69,6 +70,13 @@ class Measures:
     checkpoint_at: datetime | None = None
 
 
+class ConfigMapKey(NamedTuple):
+    """A key of a ConfigMap in the training's namespace."""
+
+    name: str
+    key: str
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
     """One DetectionTraining."""
@@ -85,9 +93,12 @@ class TrainingRecord:
     measures: Measures
     text: bytes
 
-    def parse(self) -> Training:
-        """Return what `plan` is given."""
-        return parse_training(json.loads(self.text))
+    config_map: ConfigMapKey | None
+    """The ConfigMap that has its pipeline.config, as long as that may still change."""
+
+    def parse(self, found: str | None = None) -> Training:
+        """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap."""
+        return parse_training(json.loads(self.text), found)
 
 
 def training_record(body: Object) -> TrainingRecord:
@@ -108,6 +119,7 @@ def training_record(body: Object) -> TrainingRecord:
         attempt=(kept["status"].get("currentAttempt") or {}).get("number"),
         measures=measures_of(kept["spec"], kept["status"]),
         text=json.dumps(kept, separators=(",", ":")).encode(),
+        config_map=config_map_of(kept["spec"], kept["status"]),
     )
 
 
@@ -130,6 +142,16 @@ def source_of(key: Key, spec: Object) -> Key | None:
     return Key(key.namespace, name) if name else None
 
 
+def config_map_of(spec: Object, status: Object) -> ConfigMapKey | None:
+    """Return where its pipeline.config is to be read; None once that is pinned, or not there."""
+    reference = (spec.get("pipelineConfig") or {}).get("configMapKeyRef")
+    attempt = status.get("currentAttempt") or {}
+    running = bool(attempt) and not (attempt.get("outcome") or {}).get("finishedAt")
+    if not reference or status.get("latestCheckpoint") or (running and "pipelineConfig" in status):
+        return None
+    return ConfigMapKey(reference["name"], reference.get("key") or "pipeline.config")
+
+
 def measures_of(spec: Object, status: Object) -> Measures:
     """Return what `/metrics` tells, from what the status says."""
     progress = status.get("progress") or {}
@@ -137,7 +159,7 @@ def measures_of(spec: Object, status: Object) -> Measures:
     loss = progress.get("loss")
     return Measures(
         step=status.get("step", 0),
-        target_steps=spec.get("steps", 0),
+        target_steps=spec.get("steps") or status.get("targetSteps") or 0,
         attempts=status.get("attemptCount", 0),
         steps_lost=status.get("stepsLost", 0),
         phase=status.get("phase", "Pending"),

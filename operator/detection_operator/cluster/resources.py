@@ -45,6 +45,7 @@ TRAININGS = Resource(f"/apis/{v1alpha1.API_VERSION}", v1alpha1.PLURAL, v1alpha1.
 JOBS = Resource("/apis/batch/v1", "jobs", "Job")
 PODS = Resource("/api/v1", "pods", "Pod")
 CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+CONFIG_MAPS = Resource("/api/v1", "configmaps", "ConfigMap")
 SERVICES = Resource("/api/v1", "services", "Service")
 EVENTS = Resource("/api/v1", "events", "Event")
 LEASES = Resource("/apis/coordination.k8s.io/v1", "leases", "Lease")

@@ -100,6 +100,7 @@ def _finish(case: Case, standing: Standing) -> Plan:
         phase=standing.phase.value,
         classes=case.status.classes if classes is None else list(classes),
         target_steps=running.target_steps if running else case.spec.steps,
+        pipeline_config=case.observed.training.pipeline_config,
         pending_changes=attempt.pending_changes(case),
         conditions=conditions_of(standing, case.status, case.spec, case.generation, case.stamp),
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from detection_operator.api.conditions import Reason
-from detection_operator.api.v1alpha1 import Spec, Status
+from detection_operator.api.v1alpha1 import PipelineConfigStatus, Spec, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Training:
     """None where the stored spec does not hold for this version; `invalid` says why."""
     status: Status
     invalid: str = ""
+    pipeline_config: PipelineConfigStatus | None = None
+    """The configuration that `spec` was made of."""
     labels: dict[str, str] = field(default_factory=dict)
 
 

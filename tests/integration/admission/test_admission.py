@@ -53,6 +53,16 @@ ACCEPTED: dict[str, Object] = {
             "affinity": {"nodeAffinity": {}},
         },
     ),
+    "a pipeline.config in a ConfigMap": training(
+        model=None,
+        dataset=None,
+        steps=None,
+        batchSize=None,
+        pipelineConfig={"configMapKeyRef": {"name": "trees"}},
+    ),
+    "a pipeline.config whose dataset and steps are replaced": training(
+        model=None, workers=3, pipelineConfig={"inline": "model { }"}
+    ),
     "every augmentation, in order": training(
         augmentation=[
             {"randomHorizontalFlip": {}},
@@ -60,6 +70,12 @@ ACCEPTED: dict[str, Object] = {
             {"randomRotation90": {}},
             {"randomScaleCrop": {"minScale": 0.5}},
             {"randomDistortColor": {}},
+            {"randomCropImage": {"minArea": 0.5}},
+            {"ssdRandomCrop": {"operations": [{"minArea": 0.5}]}},
+            {"randomAdjustBrightness": {}},
+            {"randomAdjustContrast": {}},
+            {"randomAdjustSaturation": {}},
+            {"randomAdjustHue": {}},
         ]
     ),
 }
@@ -103,7 +119,16 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "an empty list of classes": (changed(BASE, "spec.dataset.classes", []), "at least 1 items"),
     "negative steps": (training(steps=-1), "greater than or equal to 1"),
-    "no steps": (training(steps=None), "spec.steps: Required value"),
+    "no steps": (training(steps=None), "dataset and steps must be set"),
+    "no model": (training(model=None), "exactly one of model, pipelineConfig must be set"),
+    "a model beside a pipeline.config": (
+        training(pipelineConfig={"inline": "model { }"}),
+        "exactly one of model, pipelineConfig must be set",
+    ),
+    "two pipeline.configs": (
+        training(model=None, pipelineConfig={"inline": "x", "configMapKeyRef": {"name": "x"}}),
+        "exactly one of configMapKeyRef, inline must be set",
+    ),
     "batch size 0": (training(batchSize=0), "greater than or equal to 1"),
     "an unknown backbone": (
         changed(BASE, "spec.model.backbone", "resnet51"),

@@ -1,4 +1,7 @@
-"""`detection-trainer run FILE`: train, or go on training, until the target is reached."""
+"""`detection-trainer run FILE`: train, or go on training, until the target is reached.
+
+Or `run --pipeline-config FILE --model-dir URI`, as the OD API's own trainer is started.
+"""
 
 import argparse
 import os
@@ -15,7 +18,7 @@ from detection_trainer.console import Console, open_console
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome, Report
-from detection_trainer.contract.training import read_training
+from detection_trainer.contract.training import Training, read_training
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.metrics_port import MetricsPort
 from detection_trainer.options import (
@@ -30,6 +33,7 @@ from detection_trainer.outcome import (
     outcome_of,
     outcome_of_error,
 )
+from detection_trainer.pipeline_run import BESIDE, PipelineRun, make_training
 from detection_trainer.progress import Reporter
 from detection_trainer.report_client import ReportClient
 from detection_trainer.stop import StopRequested, StopSignal
@@ -40,7 +44,10 @@ INTERRUPTED = 130
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add FILE and one option for each variable of `contract.runtime`."""
-    parser.add_argument("file", type=Path, help="a DetectionTraining, as kubectl apply takes it")
+    parser.add_argument(
+        "file", type=Path, nargs="?", help="a DetectionTraining, as kubectl apply takes it"
+    )
+    _add_pipeline(parser)
     options = {
         "--attempt": (runtime.ATTEMPT, "number of this start; default: the next one"),
         "--report-url": (runtime.REPORT_URL, "where reports are posted; default: nowhere"),
@@ -64,6 +71,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--report-period", type=float, default=5.0, metavar="SECONDS", help="between progress lines"
     )
     add_credentials(parser)
+
+
+def _add_pipeline(parser: argparse.ArgumentParser) -> None:
+    pipeline = parser.add_argument_group("the OD API's files, instead of FILE")
+    pipeline.add_argument("--pipeline-config", metavar="FILE", help="its path or URI")
+    pipeline.add_argument(
+        "--model-dir",
+        metavar="URI",
+        help="go on from its newest checkpoint, if there is one; it is only read, and new "
+        f"checkpoints go to the folder with {BESIDE} behind its name, or to --checkpoint-uri",
+    )
+    pipeline.add_argument("--steps", type=int, help="in place of num_steps")
+    pipeline.add_argument(
+        "--on-extend",
+        choices=("Hold", "Restart"),
+        help="what steps beyond total_steps mean: the final rate, or a new cycle",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -122,13 +146,41 @@ def _train(arguments: argparse.Namespace, reporter: Reporter, stop: StopSignal) 
         reporter.connect(ReportClient(options.report_url, options.report_token_file, tell))
     if options.metrics_port is not None:
         _serve_metrics(options.metrics_port, reporter)
-    require_unchanged(arguments.file, options.config_digest)
-    training = read_training(arguments.file)
+    training = _read(arguments, options)
     reporter.update(target_steps=training.spec.steps, attempt=options.attempt or 1)
     if training.set_aside and options.report_url is None:
         fields = ", ".join(training.set_aside)
         reporter.console.say("setAside", f"only Kubernetes reads these fields of spec: {fields}")
+    for note in training.notes:
+        reporter.console.say("pipelineConfig", note)
     return run_attempt(Attempt(training, options, reporter, stop, reporter.clock))
+
+
+def _read(arguments: argparse.Namespace, options: Options) -> Training:
+    if (arguments.file is None) == (arguments.pipeline_config is None):
+        raise InvalidConfigError(
+            "run takes FILE, a DetectionTraining, or --pipeline-config; received "
+            f"{'none' if arguments.file is None else 'both'}"
+        )
+    if arguments.pipeline_config is not None:
+        model_dir = arguments.model_dir
+        run = PipelineRun(
+            config=arguments.pipeline_config,
+            model_dir=place_uri(model_dir) if model_dir else None,
+            checkpoints=options.checkpoint_uri,
+            steps=arguments.steps,
+            on_extend=arguments.on_extend,
+        )
+        return make_training(run, options.credentials)
+    alone = ("model_dir", "steps", "on_extend")
+    said = [f"--{name.replace('_', '-')}" for name in alone if getattr(arguments, name) is not None]
+    if said:
+        raise InvalidConfigError(
+            f"{', '.join(said)} belongs to --pipeline-config; in {arguments.file} write it into "
+            "the spec"
+        )
+    require_unchanged(arguments.file, options.config_digest)
+    return read_training(arguments.file)
 
 
 def _serve_metrics(port: int, reporter: Reporter) -> None:

@@ -24,6 +24,8 @@ from detection_trainer.contract.rules import cel, exactly_one_of, with_rules
 
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
+MAX_PIPELINE_CONFIG = 65536
+"""Characters; those of the model zoo have 5,000."""
 LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
 
 KUBERNETES_FIELDS = frozenset({
@@ -413,6 +415,32 @@ class Evaluation(Contract):
     """So many images are drawn with what is found in them, among the TensorBoard events."""
 
 
+class ConfigMapKeyRef(Contract):
+    """A key of a ConfigMap of the same namespace."""
+
+    name: Name
+    key: Name = "pipeline.config"
+
+
+class PipelineConfigSource(Contract):
+    """A pipeline.config of the OD API: it gives model, optimizer, dataset and what else it says.
+
+    Fields of the spec win over it: `dataset` and `restore` as a whole, of others each value that
+    is not its default.
+    """
+
+    model_config = exactly_one_of("configMapKeyRef", "inline")
+
+    config_map_key_ref: ConfigMapKeyRef | None = None
+    """Read before the first attempt, and kept in the status once there is a checkpoint."""
+    inline: Annotated[str, Field(min_length=1, max_length=MAX_PIPELINE_CONFIG)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _require_one(self, "pipelineConfig", "configMapKeyRef", "inline")
+        return self
+
+
 Group = Literal["backbone", "feature_extractor"]
 ExportFormat = Literal["SavedModel"]
 
@@ -422,12 +450,20 @@ class TrainingSpec(Contract):
 
     model_config = with_rules(
         cel(
+            "has(self.model) != has(self.pipelineConfig)",
+            "exactly one of model, pipelineConfig must be set",
+        ),
+        cel(
+            "has(self.pipelineConfig) || (has(self.dataset) && has(self.steps))",
+            "dataset and steps must be set; only a pipelineConfig can give them",
+        ),
+        cel(
             "!(has(self.restore) && has(self.continueFrom))",
             "restore and continueFrom exclude each other: restore begins at step 0, "
             "continueFrom goes on at the source's step",
         ),
         cel(
-            "self.batchSize % self.workers == 0",
+            "has(self.pipelineConfig) || self.batchSize % self.workers == 0",
             "batchSize counts all workers together: it must be divisible by workers",
         ),
         cel(
@@ -436,7 +472,7 @@ class TrainingSpec(Contract):
             "several workers need storage that all can mount: a uri, or a claim ReadWriteMany",
         ),
         cel(
-            "!has(self.optimizer.schedule.decaySteps) || "
+            "has(self.pipelineConfig) || !has(self.optimizer.schedule.decaySteps) || "
             "self.optimizer.schedule.type != 'cosine' || "
             "self.optimizer.schedule.onExtend != 'Hold' || "
             "self.optimizer.schedule.finalFraction > 0.0 || "
@@ -445,13 +481,15 @@ class TrainingSpec(Contract):
             "optimizer.schedule.finalFraction above 0, onExtend: Restart, or decaySteps to steps",
         ),
         cel(
-            "!has(self.earlyStopping) || "
+            "has(self.pipelineConfig) || !has(self.earlyStopping) || "
             "(has(self.dataset.validation) && has(self.evaluation.everySteps))",
             "earlyStopping judges evaluations during the run: set dataset.validation and "
             "evaluation.everySteps",
         ),
     )
 
+    pipeline_config: PipelineConfigSource | None = None
+    """Instead of `model`; absent where the configuration was read, and its fields stand here."""
     model: Model
     dataset: Dataset
     restore: Restore | None = None

@@ -13,6 +13,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from detection_trainer.contract.base import Contract
+from detection_trainer.contract.pipeline_config.expansion import expand, source_of
+from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
+from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
 from detection_trainer.contract.spec import KUBERNETES_FIELDS, TrainingSpec
 
 API_VERSION = "detectiontraining.dev/v1alpha1"
@@ -39,6 +42,8 @@ class Training(Contract):
     """The resource's uid; none by hand. Attempts are numbered within it."""
     set_aside: list[str] = []
     """Spec fields that only Kubernetes reads."""
+    notes: tuple[str, ...] = ()
+    """What its `pipelineConfig` says and is passed over, or done in another way."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -90,14 +95,32 @@ def parse_training(document: Any, source: str = "the document") -> Training:
     set_aside = sorted(KUBERNETES_FIELDS & spec.keys())
     identity = {key: metadata[key] for key in ("namespace", "name") if metadata.get(key)}
     try:
+        whole, notes = _whole({k: v for k, v in spec.items() if k not in set_aside})
         return Training(
             identity=Identity.model_validate(identity),
             uid=metadata.get("uid") or "",
-            spec=TrainingSpec.model_validate({k: v for k, v in spec.items() if k not in set_aside}),
+            spec=TrainingSpec.model_validate(whole),
             set_aside=set_aside,
+            notes=notes,
         )
     except ValidationError as error:
         raise InvalidTrainingError(f"{source}: {explain(error)}") from error
+    except PipelineConfigError as error:
+        raise InvalidTrainingError(f"{source}: pipelineConfig: {error}") from error
+
+
+def _whole(spec: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the spec with what its pipelineConfig says, and what is passed over there."""
+    place = source_of(spec)
+    if place is None:
+        return spec, ()
+    if place.inline is None:
+        raise PipelineConfigError(
+            "configMapKeyRef is read by the operator, in a cluster; by hand give inline, or "
+            "`detection-trainer run --pipeline-config FILE`"
+        )
+    config = read_pipeline_config(place.inline)
+    return expand(spec, config, TrainingSpec), config.notes
 
 
 def explain(error: ValidationError) -> str:
