@@ -317,6 +317,20 @@ def test_before_the_first_checkpoint_a_typo_can_be_mended(
     kube.patch(f"{collection}/fresh", changed({}, field, value))
 
 
+def test_a_started_training_keeps_its_pipeline_config_and_may_have_more_steps(
+    kube: Kube, namespace: str
+) -> None:
+    collection = TRAININGS.format(namespace=namespace)
+    path = f"{collection}/configured"
+    said: Object = {"model": None, "steps": None, "pipelineConfig": {"inline": "model { }"}}
+    kube.create(collection, training("configured", **said))
+    kube.patch(path + "/status", {"status": STARTED})
+    for changed_to in ({"inline": "model { ssd { } }"}, None):
+        with pytest.raises(ApiError, match="pipelineConfig"):
+            kube.patch(path, {"spec": {"pipelineConfig": changed_to}})
+    kube.patch(path, {"spec": {"steps": 500}})
+
+
 def test_steps_cannot_be_raised_where_the_rate_would_be_zero(kube: Kube, namespace: str) -> None:
     collection = TRAININGS.format(namespace=namespace)
     path = f"{collection}/cosine"
@@ -345,7 +359,7 @@ def _messages(schema: Any) -> set[str]:
 def test_every_rule_has_an_example_that_it_refuses() -> None:
     shown = [message for _, message in REFUSED.values()]
     shown += [f"spec.{field.removeprefix('spec.').split('.')[0]}" for field, _ in FIXED.values()]
-    shown.append("learning rate would be 0 for the added steps")
+    shown += ["learning rate would be 0 for the added steps", "spec.pipelineConfig cannot change"]
     untested = [m for m in _messages(build_crd()) if not any(part in m for part in shown)]
     assert untested == []
 
