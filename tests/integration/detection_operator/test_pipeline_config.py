@@ -31,7 +31,7 @@ def test_one_that_cannot_be_had_is_refused_without_a_pod(
     del operator
     text = config_text("centernet_hourglass")
     scene.apply(**NOT_SAID, pipelineConfig={"inline": text})
-    found = scene.wait(lambda s: s["phase"] == "Refused", "refused")
+    found = scene.wait(lambda s: s.get("phase") == "Refused", "refused")
     assert "center_net is not supported" in (condition(found, "Ready") or {})["message"]
     assert scene.jobs() == []
 
@@ -42,7 +42,7 @@ def test_a_config_map_is_waited_for_and_what_it_said_at_the_start_is_kept(
     del operator
     reference = {"configMapKeyRef": {"name": "trees"}}
     scene.apply(**NOT_SAID, preflight="Never", pipelineConfig=reference)
-    found = scene.wait(lambda s: s["phase"] == "Refused", "refused")
+    found = scene.wait(lambda s: s.get("phase") == "Refused", "refused")
     assert "there is no ConfigMap 'trees'" in (condition(found, "Ready") or {})["message"]
     maps = scene.collection("configmaps")
     data = {"pipeline.config": config_text()}
