@@ -128,3 +128,5 @@ def test_a_dataset_that_changes_while_a_gpu_is_waited_for_is_not_trained_on(
         training.patch(retryPolicy={"maxRetries": 5})
         status = training.wait_for_phase("Complete")
     assert status["preflight"]["outcome"]["dataset"]["files"] == 2
+    pinned = status["imageDigest"]
+    assert status["currentAttempt"]["image"].endswith(f"@{pinned}"), "as the first attempt ran"

@@ -98,6 +98,8 @@ def test_running_trainings_go_on_under_the_new_operator_and_crd(
                 assert now["status"]["startTime"] == was["status"]["startTime"]
                 assert contains(now["spec"], was["spec"]), "a stored spec is not rewritten"
             assert scene.training("done")["status"]["phase"] == "Failed"
+            pinned = scene.wait(lambda s: "imageDigest" in s, "pinning what runs", "runs")
+            assert pinned["status"]["imageDigest"] == RAN
             scene.end_pod(pod, 137)
             again = scene.wait_attempt(2, "runs")
             image = again["spec"]["containers"][0]["image"]
