@@ -203,7 +203,19 @@ def test_a_deeper_network_of_the_same_family_is_no_part_of_it(
         file.copy("layers/conv2d", "layers/conv2d_99")
         file["layers/conv2d_99/vars"].attrs["name"] = "block_17_expand"
     source = opened(path, MOBILENET)
-    assert source.shapes["backbone/block_17_expand/0"] == (3, 3, 3, 32)
+    for top in (5, 7):
+        model = small_model(backbone="mobilenet_v2", fpn={**PYRAMID, "maxLevel": top})
+        plan = compare_for_restore(
+            CLASSIFICATION,
+            source.shapes,
+            variable_shapes(model, 2),
+            None,
+            None,
+            source_model=source.model,
+            target_model=model,
+        )
+        [difference] = plan.differences
+        assert difference.startswith("backbone/block_17_expand/0: the source has it with shape")
 
 
 def test_other_sizes_are_refused_with_both_shapes(tmp_path: Path) -> None:

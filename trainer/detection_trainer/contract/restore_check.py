@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from detection_trainer.contract.backbone_shapes import RANDOM_STATE, Shape
+from detection_trainer.contract.backbone_shapes import RANDOM_STATE, Shape, backbone_shapes
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.spec import RestoreMode
 
@@ -139,8 +139,10 @@ def _is_higher_level(path: str, source: _Side, target: _Side) -> bool:
     """Whether the variable belongs to a stage of the same backbone that the model does not use."""
     if _group(path) != "backbone" or source.model is None or target.model is None:
         return False
-    same = source.model.backbone == target.model.backbone
-    return same and target.model.fpn.max_level < source.model.fpn.max_level
+    backbone = source.model.backbone
+    lower = target.model.fpn.max_level < source.model.fpn.max_level
+    of_it = path.partition("/")[2] in backbone_shapes(backbone, 5)
+    return backbone == target.model.backbone and lower and of_it
 
 
 def _may_lack(path: str) -> bool:
