@@ -94,6 +94,7 @@ lock: venv ## resolve the locks again from pyproject.toml
 	compile --extra trainer --extra keras-hub -c requirements/trainer-cuda.lock -o requirements/bench-keras-hub.lock; \
 	compile --extra operator --extra trainer --extra cpu --extra dev -o requirements/dev.lock
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/odapi.in -o requirements/odapi.lock
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-deps requirements/pretrained.in -o requirements/pretrained.lock
 
 .PHONY: bench-operator
 bench-operator: venv ## the operator at 10,000 trainings, into docs/benchmarks.md (BENCH=--trainings=500 for less)

@@ -12,10 +12,9 @@ link to another file followed. Imports no TensorFlow.
 import io
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, BinaryIO
 
 import h5py
@@ -23,10 +22,10 @@ import numpy.typing as npt
 
 from detection_trainer.errors import DamagedCheckpointError
 from detection_trainer.storage import Folder
+from detection_trainer.storage.stream import buffered, open_stream
 
 HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 _INNER = "model.weights.h5"
-_BLOCK = 1 << 16
 _ZIP_HEADER = 30
 _BROKEN = (
     OSError,
@@ -103,16 +102,10 @@ def _opened(folder: Folder, name: str) -> Iterator[h5py.File]:
 @contextmanager
 def _content(folder: Folder, name: str) -> Iterator[BinaryIO]:
     """Give the HDF5 file: the file itself, or what a `.keras` archive holds."""
-    local = folder.local_path(name)
-    with _object(folder, name) if local is None else local.open("rb") as whole:
+    with open_stream(folder, name) as whole:
         is_archive = whole.read(len(ZIP_MAGIC)) == ZIP_MAGIC
         whole.seek(0)
         yield _inner(whole) if is_archive else whole
-
-
-def _object(folder: Folder, name: str) -> BinaryIO:
-    piece = _Piece(folder.head(name).size, partial(folder.read_range, name))
-    return io.BufferedReader(piece, _BLOCK)
 
 
 def _inner(whole: BinaryIO) -> BinaryIO:
@@ -129,38 +122,7 @@ def _inner(whole: BinaryIO) -> BinaryIO:
         whole.seek(first + start)
         return whole.read(length)
 
-    return io.BufferedReader(_Piece(entry.file_size, read), _BLOCK)
-
-
-class _Piece(io.RawIOBase):
-    """Bytes that can be read from anywhere."""
-
-    def __init__(self, size: int, read: Callable[[int, int], bytes]) -> None:
-        """Read by `read(start, length)` from `size` bytes."""
-        super().__init__()
-        self._size, self._read, self._place = size, read, 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte and return which."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = base + offset
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`, or what of it is left to read."""
-        length = min(len(buffer), max(self._size - self._place, 0))
-        data = self._read(self._place, length) if length else b""
-        buffer[: len(data)] = data
-        self._place += len(data)
-        return len(data)
+    return buffered(entry.file_size, read)
 
 
 def _by_vars(group: Any) -> Iterator[KerasLayer]:

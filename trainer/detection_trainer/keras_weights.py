@@ -78,7 +78,7 @@ class KerasWeights:
 
 def _backbone(uri: str) -> Backbone:
     match = _URI.match(uri)
-    own = {*RESIDUAL, *RESNET_V1_BLOCKS}
+    own = {*RESIDUAL, *RESNET_V1_BLOCKS, Backbone.EFFICIENTNET_LITE0}
     known = [backbone.value for backbone in Backbone if backbone not in own]
     if match is None or match[1] not in known:
         msg = (

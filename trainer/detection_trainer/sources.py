@@ -18,6 +18,8 @@ from detection_trainer.keras_layers import is_keras_file
 from detection_trainer.keras_weights import KerasWeights
 from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
 from detection_trainer.storage import Folder, open_folder, open_parent
+from detection_trainer.torch_file import TorchFile
+from detection_trainer.torch_tensors import is_torch_file
 
 KERAS_SCHEME = "keras://"
 
@@ -48,8 +50,11 @@ def open_weights(uri: str, credentials: Mapping[str, Path], model: Model) -> Wei
     """
     if uri.startswith(KERAS_SCHEME):
         return KerasWeights(uri)
-    if file := _find_keras_file(uri, credentials):
-        return KerasFile(*file, model)
+    if place := _place_of_file(uri, credentials):
+        if is_torch_file(*place):
+            return TorchFile(*place)
+        if is_keras_file(*place):
+            return KerasFile(*place, model)
     found = find_run(uri, credentials, model)
     return found if isinstance(found, ODAPIWeights) else CheckpointWeights(found)
 
@@ -64,7 +69,8 @@ def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpo
     try:
         return find_checkpoint(open_folder(uri, credentials))
     except NotFoundError as error:
-        if _find_keras_file(uri, credentials):
+        place = _place_of_file(uri, credentials)
+        if place and (is_torch_file(*place) or is_keras_file(*place)):
             msg = (
                 f"{uri} holds weights alone, without step and optimizer: use it in restore (mode "
                 "full takes all of them), not in continueFrom"
@@ -80,10 +86,9 @@ def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpo
         return ODAPIWeights(bundle, model)
 
 
-def _find_keras_file(uri: str, credentials: Mapping[str, Path]) -> tuple[Folder, str] | None:
-    """Return the folder and the name of the file at `uri`, if Keras wrote it."""
+def _place_of_file(uri: str, credentials: Mapping[str, Path]) -> tuple[Folder, str] | None:
+    """Return the folder and the name of what would be the file at `uri`."""
     try:
-        folder, name = open_parent(uri.rstrip("/"), credentials)
+        return open_parent(uri.rstrip("/"), credentials)
     except InvalidConfigError:
         return None  # A bucket or a disk as a whole.
-    return (folder, name) if is_keras_file(folder, name) else None

@@ -152,6 +152,7 @@ def test_the_layers_of_every_family_are_known(tmp_path: Path, backbone: str) -> 
     [
         (FULL, ".weights.h5", "tiny"),
         (DETECTION, ".keras", "mobilenet_v2"),
+        (DETECTION, ".weights.h5", "efficientnet_lite0"),
     ],
 )
 def test_a_detector_saved_by_keras_serves_every_mode(

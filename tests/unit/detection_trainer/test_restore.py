@@ -171,6 +171,7 @@ def test_the_digest_is_of_paths_and_bytes() -> None:
     "uri",
     [
         pytest.param("keras://tiny/imagenet", id="an own backbone"),
+        pytest.param("keras://efficientnet_lite0/imagenet", id="one that Keras has not"),
         pytest.param("keras://alexnet/imagenet", id="an unknown one"),
         pytest.param("keras://resnet50/coco", id="other weights"),
         pytest.param("keras://resnet50", id="no weights named"),
@@ -256,6 +257,7 @@ def test_a_failed_download_may_be_retried_and_says_what_to_do(
         restore(detector, CLASSIFICATION, KerasWeights("keras://vgg16/imagenet"))
 
 
-def test_own_backbones_have_no_imagenet_network() -> None:
-    with pytest.raises(KeyError, match="tiny"):
-        backbones.imagenet_network(Backbone.TINY)
+@pytest.mark.parametrize("backbone", [Backbone.TINY, Backbone.EFFICIENTNET_LITE0])
+def test_own_backbones_have_no_imagenet_network(backbone: Backbone) -> None:
+    with pytest.raises(KeyError, match=backbone):
+        backbones.imagenet_network(backbone)

@@ -85,9 +85,13 @@ def _variables(backbone: Backbone) -> Iterator[Variable]:
         return _efficientnet(*_EFFICIENTNET_SIZES[backbone])
     if backbone in RESIDUAL:
         return _residual(*RESIDUAL[backbone])
-    if backbone == Backbone.MOBILENET_V1:
-        return _mobilenet_v1()
-    return _mobilenet_v2() if backbone == Backbone.MOBILENET_V2 else _vgg16()
+    alone = {
+        Backbone.MOBILENET_V1: _mobilenet_v1,
+        Backbone.MOBILENET_V2: _mobilenet_v2,
+        Backbone.EFFICIENTNET_LITE0: _efficientnet_lite,
+        Backbone.VGG16: _vgg16,
+    }
+    return alone[backbone]()
 
 
 def _at(level: int, variables: Iterator[tuple[str, Shape]]) -> Iterator[Variable]:
@@ -224,6 +228,67 @@ def _efficientnet(width_factor: float, depth_factor: float) -> Iterator[Variable
             block = _MobileBlock(name, width, filters, kernel, expansion, first=i == 0)
             yield from _at(level, block.variables())
             width = filters
+
+
+@dataclass(frozen=True, slots=True)
+class LiteBlock:
+    """One block of EfficientNet-lite0: as B0's, without squeeze-and-excitation and dropout."""
+
+    level: int
+    """The feature level that it belongs to, 3 at least."""
+    name: str
+    filters_in: int
+    filters: int
+    kernel: int
+    stride: int
+    expansion: int
+
+    @property
+    def wide(self) -> int:
+        """Channels inside the block."""
+        return self.filters_in * self.expansion
+
+    @property
+    def has_skip(self) -> bool:
+        """Whether its input is added to its output."""
+        return self.stride == 1 and self.filters_in == self.filters
+
+    def variables(self) -> Iterator[tuple[str, Shape]]:
+        """Yield the block's variables."""
+        name, wide = self.name, self.wide
+        if self.expansion > 1:
+            yield from convolution(f"{name}_expand_conv", self.filters_in, wide, 1, bias=False)
+            yield from batch_norm(f"{name}_expand_bn", wide)
+        yield f"{name}_dwconv/kernel", (self.kernel, self.kernel, wide, 1)
+        yield from batch_norm(f"{name}_bn", wide)
+        yield from convolution(f"{name}_project_conv", wide, self.filters, 1, bias=False)
+        yield from batch_norm(f"{name}_project_bn", self.filters)
+
+
+LITE_STEM = 32
+"""Channels after EfficientNet-lite0's first convolution."""
+_LITE_STRIDES = (1, 2, 2, 2, 1, 2, 1)
+"""Stride of the first block of each stage."""
+
+
+def lite_blocks() -> Iterator[LiteBlock]:
+    """Yield the blocks of EfficientNet-lite0, in order: B0's stages at their own widths."""
+    width = LITE_STEM
+    stages = zip(_EFFICIENTNET_STAGES, _LITE_STRIDES, strict=True)
+    for stage, ((kernel, repeats, filters, expansion), stride) in enumerate(stages, start=1):
+        level = 3 if stage <= 3 else 4 if stage <= 5 else 5  # noqa: PLR2004 - as EfficientNet's
+        for i in range(repeats):
+            name = f"block{stage}{chr(ord('a') + i)}"
+            step = stride if i == 0 else 1
+            yield LiteBlock(level, name, width, filters, kernel, step, expansion)
+            width = filters
+
+
+def _efficientnet_lite() -> Iterator[Variable]:
+    yield from _at(3, convolution("stem_conv", 3, LITE_STEM, 3, bias=False))
+    yield from _at(3, batch_norm("stem_bn", LITE_STEM))
+    for block in lite_blocks():
+        yield from _at(block.level, block.variables())
 
 
 def _rounded(filters: int, factor: float) -> int:

@@ -17,7 +17,7 @@ PositiveFloat = Annotated[float, Field(gt=0.0, le=1e9)]
 
 
 class Backbone(StrEnum):
-    """`keras.applications` networks, and tiny residual ones for CPUs and tests.
+    """`keras.applications` networks, EfficientNet-lite0, and tiny residual ones for CPUs and tests.
 
     `resnet50_v1` and its kin are the OD API's own (slim's) variant of ResNet: convolutions without
     biases, ReLU6, 'same' pooling, means subtracted from RGB. Both MobileNets are the same in both.
@@ -38,6 +38,7 @@ class Backbone(StrEnum):
     EFFICIENTNET_B2 = "efficientnet_b2"
     EFFICIENTNET_B3 = "efficientnet_b3"
     EFFICIENTNET_B4 = "efficientnet_b4"
+    EFFICIENTNET_LITE0 = "efficientnet_lite0"
     VGG16 = "vgg16"
 
 

@@ -16,6 +16,7 @@ import keras
 from detection_trainer.contract.backbone_shapes import RESIDUAL
 from detection_trainer.contract.model import Backbone
 from detection_trainer.contract.model import BatchNorm as BatchNormSpec
+from detection_trainer.models.efficientnet_lite import efficientnet_lite_features
 from detection_trainer.models.layers import (
     BatchNorm,
     ChannelAffine,
@@ -40,6 +41,7 @@ class Preprocessing:
 CAFFE = Preprocessing((1.0, 1.0, 1.0), (-103.939, -116.779, -123.68), to_bgr=True)
 RGB_MEANS = Preprocessing((1.0, 1.0, 1.0), (-123.68, -116.779, -103.939))
 SYMMETRIC = Preprocessing((1 / 127.5,) * 3, (-1.0,) * 3)
+LITE = Preprocessing((1 / 128,) * 3, (-127 / 128,) * 3)
 # mean and deviation of ImageNet in 0..1: (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225)
 TORCH = Preprocessing(
     (1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225)),
@@ -70,6 +72,13 @@ class Residual:
     preprocessing: Preprocessing = SYMMETRIC
 
 
+@dataclass(frozen=True, slots=True)
+class Lite:
+    """EfficientNet-lite0; see efficientnet_lite.py."""
+
+    preprocessing: Preprocessing
+
+
 def _resnet(build: Callable[..., keras.Model]) -> Application:
     levels = {level: rf"conv{level}_block\d+_out" for level in (3, 4, 5)}
     return Application(build, CAFFE, "conv1_pad", levels)
@@ -95,7 +104,7 @@ def _efficientnet(build: Callable[..., keras.Model]) -> Application:
     return Application(build, TORCH, "stem_conv_pad", levels)
 
 
-BACKBONES: Mapping[Backbone, Application | Residual] = {
+BACKBONES: Mapping[Backbone, Application | Residual | Lite] = {
     Backbone.TINY: Residual(*RESIDUAL[Backbone.TINY]),
     Backbone.SMALL: Residual(*RESIDUAL[Backbone.SMALL]),
     Backbone.RESNET50: _resnet(keras.applications.ResNet50),
@@ -122,6 +131,7 @@ BACKBONES: Mapping[Backbone, Application | Residual] = {
     Backbone.EFFICIENTNET_B2: _efficientnet(keras.applications.EfficientNetB2),
     Backbone.EFFICIENTNET_B3: _efficientnet(keras.applications.EfficientNetB3),
     Backbone.EFFICIENTNET_B4: _efficientnet(keras.applications.EfficientNetB4),
+    Backbone.EFFICIENTNET_LITE0: Lite(LITE),
     Backbone.VGG16: Application(
         keras.applications.VGG16,
         CAFFE,
@@ -154,6 +164,8 @@ def backbone_features(
     match entry:
         case Residual():
             return residual_features(images, make, entry.widths, entry.blocks, top_level)
+        case Lite():
+            return efficientnet_lite_features(images, make, top_level)
         case Application():
             numbers = {} if batch_norm is None else batch_norm.model_dump()
             cut = _cut(entry, images.shape[1:], top_level)

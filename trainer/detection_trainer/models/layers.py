@@ -7,7 +7,7 @@ Nothing here touches Keras' global settings.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,9 @@ import tensorflow as tf
 from detection_trainer import replicas
 from detection_trainer.contract.model import BatchNorm as BatchNormSpec
 
-HE_NORMAL = keras.initializers.HeNormal
+Initial = Callable[..., keras.initializers.Initializer]
+"""Makes an initializer, given its seed and, where it has one, its deviation."""
+HE_NORMAL: Initial = keras.initializers.HeNormal
 
 
 class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras ships no types
@@ -128,7 +130,7 @@ class LayerFactory:
         name: str,
         filters: int,
         kernel_size: int,
-        initializer: type[keras.initializers.Initializer],
+        initializer: Initial,
         stddev: float | None = None,
         **options: Any,
     ) -> keras.layers.Conv2D:
@@ -146,12 +148,27 @@ class LayerFactory:
             ),
         )
 
+    def depthwise_convolution(
+        self, name: str, kernel_size: int, initializer: Initial, **options: Any
+    ) -> keras.layers.DepthwiseConv2D:
+        """Return a convolution of each channel by itself that pads 'same'."""
+        return self.register(
+            name,
+            keras.layers.DepthwiseConv2D(
+                kernel_size,
+                padding="same",
+                depthwise_initializer=self._initial(name, initializer, None),
+                **self._settings(name),
+                **options,
+            ),
+        )
+
     def separable_convolution(
         self,
         name: str,
         filters: int,
         kernel_size: int,
-        initializer: type[keras.initializers.Initializer],
+        initializer: Initial,
         stddev: float | None = None,
         **options: Any,
     ) -> keras.layers.SeparableConv2D:
@@ -178,7 +195,7 @@ class LayerFactory:
         name: str,
         filters: int,
         kernel_size: int,
-        initializer: type[keras.initializers.Initializer],
+        initializer: Initial,
         stddev: float,
         *,
         separable: bool = False,
@@ -211,7 +228,7 @@ class LayerFactory:
         return layer
 
     def _initial(
-        self, name: str, initializer: type[keras.initializers.Initializer], stddev: float | None
+        self, name: str, initializer: Initial, stddev: float | None
     ) -> keras.initializers.Initializer:
         spread = {} if stddev is None else {"stddev": stddev}
         return initializer(seed=seed_for(self.seed, f"{self.prefix}/{name}"), **spread)

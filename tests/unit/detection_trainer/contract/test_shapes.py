@@ -37,6 +37,9 @@ def test_shapes_are_those_of_the_real_model(backbone: Backbone) -> None:
         pytest.param(
             {"backbone": "mobilenet_v2", "fpn": {"maxLevel": 4}}, id="a shorter mobilenet"
         ),
+        pytest.param(
+            {"backbone": "efficientnet_lite0", "fpn": {"maxLevel": 3}}, id="a shorter lite0"
+        ),
         pytest.param({"backbone": "vgg16", "fpn": {"maxLevel": 3}}, id="a shorter vgg"),
     ],
 )
@@ -51,6 +54,7 @@ def test_shapes_follow_the_sizes(changes: dict[str, Any]) -> None:
         (Backbone.RESNET152, [512, 1024, 2048]),
         (Backbone.MOBILENET_V2, [32, 96, 1280]),
         (Backbone.EFFICIENTNET_B0, [40, 112, 320]),
+        (Backbone.EFFICIENTNET_LITE0, [40, 112, 320]),
         (Backbone.VGG16, [512, 512, 512]),
     ],
 )

@@ -98,9 +98,10 @@ def test_freezing(freeze: list[str], moved: set[str]) -> None:
     assert moved_by_training(build_detector(small_model(), 2, freeze=freeze)) == moved
 
 
-def test_a_frozen_backbone_runs_as_at_inference() -> None:
+@pytest.mark.parametrize("backbone", ["efficientnet_b0", "efficientnet_lite0"])
+def test_a_frozen_backbone_runs_as_at_inference(backbone: str) -> None:
     frozen = ["backbone", "feature_extractor", "box_head", "class_head"]
-    model = small_model(backbone="efficientnet_b0", fpn={"additionalLayerDepth": 8})
+    model = small_model(backbone=backbone, fpn={"additionalLayerDepth": 8})
     detector = build_detector(model, 2, freeze=frozen)
     trained, inferred = (detector(IMAGES, training=t) for t in (True, False))
     for name in trained:
@@ -114,7 +115,7 @@ def test_training_uses_the_batchs_statistics() -> None:
     assert not np.array_equal(trained, inferred)
 
 
-@pytest.mark.parametrize("backbone", ["tiny", "mobilenet_v2"])
+@pytest.mark.parametrize("backbone", ["tiny", "mobilenet_v2", "efficientnet_lite0"])
 def test_mixed_precision_is_a_matter_of_this_detector_alone(backbone: str) -> None:
     before = keras.config.dtype_policy().name
     detector = small_detector(backbone=backbone, precision="mixed_bfloat16")
