@@ -1,20 +1,26 @@
-"""The published ImageNet weights of EfficientNet-lite0: that they see."""
+"""The published ImageNet weights of EfficientNet-lite0: that they see, and that they help."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
+import yaml
 
+from demo import photographs
 from detection_trainer.contract.spec import RestoreMode
 from detection_trainer.restore import restore
 from detection_trainer.sources import open_weights
-from detection_trainer.storage import open_parent
+from detection_trainer.storage import open_folder, open_parent
 from detection_trainer.torch_tensors import read_arrays
+from tests.support.attempts import RunPlace
 from tests.support.detectors import small_detector
 from tests.support.pretrained import lite0_weights, photograph
 
+EXAMPLE = Path(__file__).parents[3] / "examples/trees.yaml"
 EPSILON = 1e-3
 SIDE = 224
 Classify = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -61,3 +67,41 @@ def test_photographs_are_told_apart(
     found = classify(photograph(name, SIDE))
     assert int(np.argmax(found)) in classes
     assert float(found[list(classes)].sum()) > share
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the example's spec with this backbone, small and short, on the demo's tiles."""
+    folder = tmp_path_factory.mktemp("trees")
+    photographs.write_trees(photographs.fetch(), open_folder(folder.as_uri()))
+    spec: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())["spec"]
+    for field in ("checkpoints", "credentials", "resources"):
+        del spec[field]
+    spec["model"] |= {
+        "backbone": "efficientnet_lite0",
+        "imageSize": 96,
+        "batchNorm": {"momentum": 0.9},
+    }
+    spec["dataset"] |= {
+        part: {"uri": f"{folder.as_uri()}/{part}-*.tfrecord"} for part in ("train", "validation")
+    }
+    spec["optimizer"] |= {
+        "learningRate": 0.002,
+        "schedule": {"type": "cosine", "warmupSteps": 10, "finalFraction": 0.1},
+    }
+    return spec | {"steps": 40, "evaluation": {"everySteps": 40}}
+
+
+def test_tree_crowns_are_found_sooner_than_from_scratch(
+    trees: dict[str, Any], tmp_path: Path
+) -> None:
+    """docs/benchmarks.md has the figures of three seeds."""
+    place = RunPlace(tmp_path)
+    pretrained = {"mode": "classification", "from": {"uri": lite0_weights().as_uri()}}
+    starts: dict[str, dict[str, Any]] = {"pretrained": {"restore": pretrained}, "scratch": {}}
+    found = {}
+    for start, more in starts.items():
+        checkpoints = {"storage": {"uri": place.uri(start)}, "everySteps": 40}
+        report = place.run(start, **trees, **more, checkpoints=checkpoints)
+        found[start] = report.metrics["mAP50"]
+    assert found["pretrained"] > found["scratch"] + 0.05, found
