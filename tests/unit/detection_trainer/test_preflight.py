@@ -13,6 +13,8 @@ import pytest
 
 from detection_trainer import preflight
 from detection_trainer.checkpoint import Snapshot, write_checkpoint
+from detection_trainer.contract.backbone_shapes import backbone_shapes
+from detection_trainer.contract.model import Backbone
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import config_digest
 from detection_trainer.contract.training import Training
@@ -34,6 +36,7 @@ from detection_trainer.preflight import PreflightResult, run_preflight
 from detection_trainer.storage import Folder, open_folder
 from tests.support.datasets import CLASSES, Drawn, write_dataset
 from tests.support.runs import description, parsed
+from tests.support.torch_files import as_torch, old_file, state_dict
 from tests.support.trainings import TINY_MODEL
 
 
@@ -157,6 +160,22 @@ def test_imagenet_weights_are_compared_without_a_download(place: Path) -> None:
     assert result.source.uri == "keras://mobilenet_v2/imagenet"
     with pytest.raises(RestoreRefusedError, match="backbone: the source has"):
         check(place, **from_imagenet("resnet50"))
+
+
+def test_a_file_of_torch_is_compared_by_its_header(place: Path) -> None:
+    shapes = backbone_shapes(Backbone.EFFICIENTNET_LITE0, 5)
+    arrays = as_torch({path: np.zeros(shape, np.float32) for path, shape in shapes.items()})
+    file = place / "lite0.pth"
+    file.write_bytes(old_file(*state_dict(arrays)))
+    changes = {
+        "model": {**TINY_MODEL, "backbone": "efficientnet_lite0"},
+        "restore": {"mode": "classification", "from": {"uri": file.as_uri()}},
+    }
+    variables = check(place, **changes).source.variables
+    assert variables is not None
+    assert variables.restored == len(shapes)
+    with pytest.raises(RestoreRefusedError, match=r"the source has \[efficientnet_lite0\]"):
+        check(place, **{**changes, "model": TINY_MODEL})
 
 
 def test_a_continuation_begins_at_the_source_s_step(place: Path) -> None:
