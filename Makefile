@@ -56,10 +56,11 @@ test-odapi: venv ## our RetinaNet beside the TensorFlow Object Detection API its
 	$(BIN)/python -m pytest tests/odapi
 
 .PHONY: chaos-trainer
-chaos-trainer: venv ## kill a training at random moments, on a disk and on S3, and compare its end (half an hour)
-	$(BIN)/python -m chaos.trainer --storage disk
-	$(BIN)/python -m chaos.trainer --storage s3
-	$(BIN)/python -m chaos.trainer --storage disk --signal TERM --kills 20
+chaos-trainer: venv ## kill a training at random moments, on a disk, on S3 and of two workers, and compare its end (CHAOS=--warm: quicker)
+	$(BIN)/python -m chaos.trainer --storage disk $(CHAOS)
+	$(BIN)/python -m chaos.trainer --storage s3 $(CHAOS)
+	$(BIN)/python -m chaos.trainer --signal TERM --kills 20 $(CHAOS)
+	$(BIN)/python -m chaos.trainer --workers 2 --kills 15 $(CHAOS)
 
 .PHONY: lint
 lint: venv ## style, imports between layers, duplicate names

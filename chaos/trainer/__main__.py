@@ -1,19 +1,28 @@
 """`make chaos-trainer`: kills a training at random moments, on a disk and on S3, and compares."""
 
 import argparse
+import os
 import random
 import signal
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from chaos.trainer.kills import Kill, Place, differences, kill_often
+from chaos.trainer.kills import (
+    ONE_THREAD,
+    Kill,
+    Place,
+    differences,
+    draw,
+    kill_often,
+    steps_for,
+)
 from sandbox.object_store import keys_for
 from tests.support.s3_server import s3_server
 
@@ -34,41 +43,57 @@ def place_on(storage: str) -> Iterator[Place]:
             yield Place(root, "s3://runs", {"s3://": keys})
 
 
+def line_of(number: int, kill: Kill) -> str:
+    """Return what a kill cost, as soon as it is known."""
+    attempt, victims = kill.attempt, "+".join(map(str, kill.moment.victims))
+    return (
+        f"{number:3} worker {victims:3} {kill.moment!s:24} reached {attempt.reached:4}, resumed "
+        f"{kill.resumed:4}, lost {kill.lost}; all ended in {attempt.ended_s:.1f} s"
+    )
+
+
 def table_of(kills: list[Kill]) -> Table:
-    """Return the kills, one a line."""
-    table = Table("KILL", "PHASE", "AT", "REACHED", "RESUMED", "LOST", box=None)
-    for number, kill in enumerate(kills, start=1):
-        moment = kill.moment
-        when = "before" if moment.before else "after"
-        at = {
-            "saving": f"{when} write {moment.count}",
-            "training": f"step {moment.count} + {moment.delay_s:.3f} s",
-            "evaluating": f"evaluation {moment.count} + {moment.delay_s:.3f} s",
-        }[moment.phase]
-        row = (number, moment.phase, at, kill.reached, kill.resumed, max(kill.lost, 0))
-        table.add_row(*map(str, row))
+    """Return what the kills of each phase cost."""
+    table = Table("KILLED WHILE", "KILLS", "STEPS LOST", "MOST", box=None)
+    for phase in sorted({kill.moment.phase for kill in kills}):
+        lost = [kill.lost for kill in kills if kill.moment.phase == phase]
+        table.add_row(phase, str(len(lost)), str(sum(lost)), str(max(lost)))
     return table
 
 
-def main() -> int:
-    """Kill, compare and print; 1 where a run's end differs or a stop lost a step."""
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="chaos-trainer", description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--storage", choices=["disk", "s3"], default="disk")
     parser.add_argument("--signal", choices=["KILL", "TERM"], default="KILL")
-    arguments = parser.parse_args()
-    console, stop = Console(), signal.Signals[f"SIG{arguments.signal}"]
-    console.print(f"seed {arguments.seed}, {arguments.storage}, SIG{arguments.signal}")
-    with place_on(arguments.storage) as place:
-        choice = random.Random(arguments.seed)  # noqa: S311 - moments, no secrets
-        kills = list(kill_often(place, arguments.kills, choice, stop))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--warm", action="store_true", help="fork what is to be killed: TensorFlow is imported once"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Kill, compare and print; 1 where a run's end differs or a stop lost a step."""
+    said = parse_arguments()
+    os.environ |= {**ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    console, stop = Console(), signal.Signals[f"SIG{said.signal}"]
+    who = f"{said.workers} worker{'s' * (said.workers > 1)}"
+    console.print(f"seed {said.seed}: {said.kills} SIG{said.signal}, {said.storage}, {who}")
+    choice = random.Random(said.seed)  # noqa: S311 - moments, no secrets
+    moments = [draw(choice, stop, said.workers) for _ in range(said.kills)]
+    with place_on(said.storage) as bare:
+        place, kills = replace(bare, workers=said.workers, warm=said.warm), []
+        for kill in kill_often(place, moments, stop):
+            kills.append(kill)
+            console.print(line_of(len(kills), kill))
         console.print(table_of(kills))
-        differing = differences(place, arguments.kills)
+        differing = differences(place, steps_for(moments))
         digest = place.newest("control").manifest.digest
-    lost = [max(kill.lost, 0) for kill in kills]
-    phases = ", ".join(f"{n} {p}" for p, n in Counter(k.moment.phase for k in kills).items())
-    console.print(f"{len(kills)} kills ({phases}); steps lost: {sum(lost)}, most {max(lost)}")
+    lost = [kill.lost for kill in kills]
+    console.print(f"{len(kills)} kills; steps lost: {sum(lost)}, most {max(lost)}")
     console.print("; ".join(differing) or f"the end equals the control's: {digest}")
     return int(bool(differing) or (stop is signal.SIGTERM and any(lost)))
 

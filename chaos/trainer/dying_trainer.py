@@ -6,8 +6,9 @@ python -m chaos.trainer.dying_trainer before /step- 3 run FILE …
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
-from detection_trainer.__main__ import main
+from detection_trainer import __main__ as trainer
 from detection_trainer.storage import Folder, Source
 
 
@@ -28,6 +29,11 @@ def die_at(moment: str, below: str, count: int) -> None:
     Folder.write = counted  # type: ignore[method-assign]
 
 
+def main(words: Sequence[str]) -> int:
+    """Run the trainer with what follows the three words that tell when to die."""
+    die_at(words[0], words[1], int(words[2]))
+    return trainer.main(words[3:])
+
+
 if __name__ == "__main__":
-    die_at(sys.argv[1], sys.argv[2], int(sys.argv[3]))
-    sys.exit(main(sys.argv[4:]))
+    sys.exit(main(sys.argv[1:]))

@@ -1,60 +1,92 @@
 """One training killed at many random moments: what each kill cost, and whether the end is the same.
 
 The moments are drawn from a seed: in the middle of a step, of an evaluation, or around a write of a
-save. The control is the same training, by the same program, that nothing kills.
+save; of several workers, which of them die. The next attempt starts all again, as the operator
+does. The control is the same training, by the same program, that nothing kills.
 """
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chaos.trainer.processes import Process, start_cold, start_warm
 from detection_trainer.checkpoint import Checkpoint, find_checkpoint
+from detection_trainer.cluster import VARIABLE
 from detection_trainer.contract import runtime
+from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.storage import open_folder
 from tests.support.datasets import Drawn, write_dataset
 from tests.support.trainings import training
+from tests.support.workers import free_addresses
 
-SAVED = 40
 STEPS_A_KILL = 8
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 """The bits depend on how many threads add up."""
+CHIEF = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the runs lie."""
+    """Where the runs lie, and who trains."""
 
     root: Path
     uri: str
     """The parent of the runs' folders."""
     credentials: Mapping[str, Path] = field(default_factory=dict)
+    workers: int = 1
+    warm: bool = False
+    """Whether killed attempts are forked from a process that has imported TensorFlow."""
 
     def newest(self, run: str) -> Checkpoint:
         """Return a run's newest checkpoint."""
         return find_checkpoint(open_folder(f"{self.uri}/{run}", self.credentials))
 
+    def log(self, run: str, worker: int) -> Path:
+        """Return the file of what a worker says to stderr."""
+        return self.root / f"{run}.{worker}.log"
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When to kill an attempt."""
+    """When to kill whom of an attempt."""
 
     phase: str
     """`training`, `evaluating` or `saving`."""
     count: int
     """At so many steps, evaluations or writes of this attempt."""
-    delay_s: float
+    delay_s: float = 0.0
     """After the line that tells of it."""
-    before: bool
+    before: bool = True
     """Before the write, or after it."""
+    victims: tuple[int, ...] = (CHIEF,)
+    """The workers that die; the chief alone saves."""
+
+    def __str__(self) -> str:
+        """Return the moment in a few words."""
+        when = "before" if self.before else "after"
+        return {
+            "saving": f"{when} write {self.count}",
+            "training": f"step {self.count} + {self.delay_s:.3f} s",
+            "evaluating": f"evaluation {self.count} + {self.delay_s:.3f} s",
+        }[self.phase]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that was killed."""
+
+    resumed: int
+    """Where it went on."""
+    reached: int
+    """The last step that it told of."""
+    ended_s: float
+    """From the kill until the last worker had ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +94,27 @@ class Kill:
     """What a kill cost."""
 
     moment: Moment
-    reached: int
-    """The last step that the trainer told of."""
+    attempt: Attempt
     resumed: int
     """Where the next attempt went on."""
 
     @property
     def lost(self) -> int:
-        """Steps to be trained again; below 0 where a save was further than the last line."""
-        return self.reached - self.resumed
+        """Steps to be trained again; a save may be further than the last line."""
+        return max(self.attempt.reached - self.resumed, 0)
 
 
-def draw(choice: random.Random, stop: signal.Signals) -> Moment:
+def draw(choice: random.Random, stop: signal.Signals, workers: int = 1) -> Moment:
     """Draw a moment; a stop by SIGTERM has no place inside a write."""
     phases = ["training", "training", "evaluating", "saving", "saving"]
     phase = choice.choice(phases[:3] if stop is signal.SIGTERM else phases)
     most = {"training": 2 * STEPS_A_KILL, "evaluating": 2, "saving": 9}[phase]
-    delay = choice.uniform(0.0, 0.2)
-    return Moment(phase, choice.randint(1, most), delay, before=choice.choice([True, False]))
+    count, delay_s = choice.randint(1, most), choice.uniform(0.0, 0.2)
+    before = choice.choice([True, False])
+    victims: tuple[int, ...] = (CHIEF,)
+    if workers > 1 and phase != "saving":
+        victims = choice.choice([*((worker,) for worker in range(workers)), tuple(range(workers))])
+    return Moment(phase, count, delay_s, before, victims)
 
 
 def document(place: Place, run: str, steps: int) -> dict[str, Any]:
@@ -93,6 +128,7 @@ def document(place: Place, run: str, steps: int) -> dict[str, Any]:
         dataset={"train": there, "validation": there, "classes": ["tree", "shrub"]},
         steps=steps,
         batchSize=2,
+        workers=place.workers,
         optimizer={"name": "adamw", "learningRate": 0.001, "movingAverageDecay": 0.99},
         augmentation=[{"randomHorizontalFlip": {}}, {"randomScaleCrop": {"minScale": 0.6}}],
         checkpoints={"storage": {"uri": f"{place.uri}/{run}"}, "everySteps": 3, "keepLast": 3},
@@ -102,84 +138,114 @@ def document(place: Place, run: str, steps: int) -> dict[str, Any]:
 
 
 @contextmanager
-def started(place: Place, run: str, steps: int, *wrapper: str) -> Iterator["subprocess.Popen[str]"]:
-    """Start the trainer, one line of progress for each step."""
+def started(
+    place: Place, run: str, steps: int, dies: Moment | None = None
+) -> Iterator[list[Process]]:
+    """Start every worker, the chief with one line of progress for each step.
+
+    With a moment given they are to die: around a write, the chief does so by itself.
+    """
     file = place.root / f"{run}.json"
     file.write_text(json.dumps(document(place, run, steps)))
-    module = wrapper or ("detection_trainer",)
-    words = [sys.executable, "-m", *module, "run", str(file), "--report-period", "0"]
+    addresses = free_addresses(place.workers)
+    start = start_warm if place.warm and dies is not None else start_cold
+    with ExitStack() as stack:
+        processes = []
+        for worker in range(place.workers):
+            words: tuple[str, ...] = ("run", str(file), "--report-period", "0")
+            module = "detection_trainer"
+            if dies is not None and dies.phase == "saving" and worker == CHIEF:
+                module = "chaos.trainer.dying_trainer"
+                when = "before" if dies.before else "after"
+                words = (when, "/step-", str(dies.count), *words)
+            environment = _environment(place, addresses, worker)
+            processes.append(start(module, words, environment, place.log(run, worker)))
+            stack.callback(processes[-1].kill)
+        yield processes
+
+
+def _environment(place: Place, addresses: list[str], worker: int) -> dict[str, str]:
     keys = {prefix: str(path) for prefix, path in place.credentials.items()}
-    environment = {
-        **os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(sys.path),
-        runtime.CREDENTIALS: json.dumps(keys),
-    }  # fmt: skip
-    log = (place.root / f"{run}.log").open("a")
-    with (
-        log,
-        subprocess.Popen(  # noqa: S603 - this checkout's trainer
-            words, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.kill()
+    found = {**ONE_THREAD, runtime.CREDENTIALS: json.dumps(keys)}
+    if place.workers > 1:
+        task = {"type": "worker", "index": worker}
+        found[VARIABLE] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+    return found
 
 
 def finish(place: Place, run: str, steps: int) -> int:
     """Let a run come to its end; returns where it went on."""
-    with started(place, run, steps) as process:
-        lines = list(_lines(process))
-        if process.wait():
-            raise AssertionError(f"{run} ended with {process.returncode}: {_said(place, run)}")
+    with started(place, run, steps) as processes:
+        lines = list(_lines(processes[CHIEF]))
+        codes = [process.wait() for process in processes]
+        if any(codes):
+            raise AssertionError(f"{run} ended with {codes}: {_said(place, run)}")
     return _resumed(lines)
 
 
-def kill_once(
-    place: Place, run: str, steps: int, moment: Moment, stop: signal.Signals
-) -> tuple[int, int]:
-    """Run an attempt and kill it at `moment`; returns where it went on and what it reached."""
-    saving = moment.phase == "saving"
-    when = "before" if moment.before else "after"
-    wrapper = ("chaos.trainer.dying_trainer", when, "/step-", str(moment.count)) if saving else ()
+def kill_once(place: Place, run: str, steps: int, moment: Moment, stop: signal.Signals) -> Attempt:
+    """Run an attempt and kill it at `moment`.
+
+    Raises:
+        AssertionError: it ended in another way than it must.
+    """
     event = {"training": "progress", "evaluating": "evaluating"}.get(moment.phase)
-    lines, left = [], moment.count
-    with started(place, run, steps, *wrapper) as process:
-        for line in _lines(process):
+    lines, left, killed_at = [], moment.count, time.monotonic()
+    with started(place, run, steps, moment) as processes:
+        for line in _lines(processes[CHIEF]):
             lines.append(line)
             left -= line["event"] == event
             if left == 0 and line["event"] == event:
                 time.sleep(moment.delay_s)
-                process.send_signal(stop)
-        code = process.wait()
-    expected = SAVED if stop is signal.SIGTERM else -stop
-    if code != expected:
-        raise AssertionError(f"an attempt ended with {code}, not {expected}: {_said(place, run)}")
+                for victim in moment.victims:
+                    processes[victim].send_signal(stop)
+                killed_at = time.monotonic()
+            elif event is None:
+                killed_at = time.monotonic()
+        codes = [process.wait() for process in processes]
+        ended_s = time.monotonic() - killed_at
+    expected = _codes(place, moment, stop)
+    if codes != expected:
+        msg = f"an attempt ended with {codes}, not {expected}: {_said(place, run)}"
+        raise AssertionError(msg)
     told = [line["step"] for line in lines if line["event"] == "progress"]
     resumed = _resumed(lines)
-    return resumed, max(told, default=resumed)
+    return Attempt(resumed, max(told, default=resumed), ended_s)
+
+
+def _codes(place: Place, moment: Moment, stop: signal.Signals) -> list[int]:
+    """Return how each worker must end: those that live on find that one is lost."""
+    if stop is signal.SIGTERM:
+        return [ExitCode.SAVED] * place.workers
+    return [
+        -stop if worker in moment.victims else ExitCode.PEER_LOST for worker in range(place.workers)
+    ]
 
 
 def kill_often(
-    place: Place, kills: int, choice: random.Random, stop: signal.Signals = signal.SIGKILL
+    place: Place, moments: list[Moment], stop: signal.Signals = signal.SIGKILL
 ) -> Iterator[Kill]:
-    """Kill the run `chaos` so often, let it come to its end, and yield what each kill cost."""
-    steps = 2 * STEPS_A_KILL * kills
-    waiting: tuple[Moment, int] | None = None
-    for _ in range(kills):
-        moment = draw(choice, stop)
-        resumed, reached = kill_once(place, "chaos", steps, moment, stop)
+    """Kill the run `chaos` at each moment, let it come to its end; yield what each kill cost."""
+    steps = steps_for(moments)
+    waiting: tuple[Moment, Attempt] | None = None
+    for moment in moments:
+        attempt = kill_once(place, "chaos", steps, moment, stop)
         if waiting is not None:
-            yield Kill(*waiting, resumed)
-        waiting = (moment, reached)
+            yield Kill(*waiting, attempt.resumed)
+        waiting = (moment, attempt)
     resumed = finish(place, "chaos", steps)
     if waiting is not None:
         yield Kill(*waiting, resumed)
 
 
-def differences(place: Place, kills: int) -> list[str]:
+def steps_for(moments: list[Moment]) -> int:
+    """Return a target that a run does not reach before its last kill."""
+    return 2 * STEPS_A_KILL * len(moments)
+
+
+def differences(place: Place, steps: int) -> list[str]:
     """Run the control; return how the killed run's end differs from its end, in every variable."""
-    finish(place, "control", 2 * STEPS_A_KILL * kills)
+    finish(place, "control", steps)
     killed, control = place.newest("chaos"), place.newest("control")
     pairs = {
         "step": (killed.step, control.step),
@@ -190,14 +256,15 @@ def differences(place: Place, kills: int) -> list[str]:
     return [f"{name}: {a}, not {b}" for name, (a, b) in pairs.items() if a != b]
 
 
-def _lines(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
+def _lines(process: Process) -> Iterator[dict[str, Any]]:
     for line in process.stdout or ():
         if line.endswith("}\n"):
             yield json.loads(line)
 
 
 def _said(place: Place, run: str) -> str:
-    return (place.root / f"{run}.log").read_text()[-1000:]
+    logs = [place.log(run, worker) for worker in range(place.workers)]
+    return "\n".join(log.read_text()[-1000:] for log in logs if log.exists())
 
 
 def _resumed(lines: list[dict[str, Any]]) -> int:

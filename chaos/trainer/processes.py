@@ -1,0 +1,100 @@
+"""The trainer's processes: each from nothing, or forked from one that has imported TensorFlow.
+
+The second saves most of a start on a busy machine. Such processes also share the seed of Python's
+hashes, so that only the first kind shows what hangs on the order of a set.
+"""
+
+import importlib
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+_MODULES = (
+    "detection_trainer.session",
+    "detection_trainer.follower",
+    "chaos.trainer.dying_trainer",
+)
+
+
+class Process(Protocol):
+    """What is asked of a process of either kind; a `Popen` is one."""
+
+    @property
+    def stdout(self) -> Iterable[str] | None:
+        """What it says, line by line."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send it a signal."""
+
+    def wait(self) -> int:
+        """Return its exit code; that of a signal is negative."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+def start_cold(
+    module: str, words: Sequence[str], environment: Mapping[str, str], log: Path
+) -> Process:
+    """Start `python -m module` with `words`; what goes to stderr is added to `log`."""
+    there = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", module, *words]
+    with log.open("a") as errors:
+        return subprocess.Popen(  # noqa: S603 - this checkout's trainer
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=there
+        )
+
+
+def start_warm(
+    module: str, words: Sequence[str], environment: Mapping[str, str], log: Path
+) -> Process:
+    """Do the same by a fork."""
+    return _Forked(module, words, environment, log)
+
+
+class _Forked:
+    def __init__(
+        self, module: str, words: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
+        context: Any = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(_MODULES))
+        read, write = context.Pipe(duplex=False)
+        arguments = (module, list(words), dict(environment), log, write)
+        self._process = context.Process(target=_run, args=arguments)
+        self._process.start()
+        write.close()
+        self._file = os.fdopen(os.dup(read.fileno()), "r")
+        read.close()
+
+    @property
+    def stdout(self) -> Iterable[str]:
+        return self._file
+
+    def send_signal(self, sig: int) -> None:
+        os.kill(self._process.pid, sig)
+
+    def wait(self) -> int:
+        self._process.join()
+        return int(self._process.exitcode)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._file.close()
+
+
+def _run(
+    module: str, words: Sequence[str], environment: Mapping[str, str], log: Path, out: Connection
+) -> None:
+    os.dup2(out.fileno(), 1)
+    with log.open("a") as errors:
+        os.dup2(errors.fileno(), 2)
+    out.close()
+    os.environ.update(environment)
+    name = f"{module}.__main__" if module == "detection_trainer" else module
+    sys.exit(importlib.import_module(name).main(words))
