@@ -67,14 +67,21 @@ class RunPlace:
         """Return a run's newest checkpoint."""
         return find_checkpoint(open_folder(self.uri(folder)))
 
+    def at(self, folder: str, step: int) -> Checkpoint:
+        """Return a run's checkpoint of `step`."""
+        return find_checkpoint(open_folder(f"{self.uri(folder)}/step-{step:08d}"))
+
     def steps(self, folder: str) -> list[int]:
         """Return the committed steps."""
         return committed_steps(open_folder(self.uri(folder)))
 
     def said(self, event: str) -> list[str]:
         """Return what the last attempt said of `event`."""
-        lines = [json.loads(line) for line in self.output.getvalue().splitlines()]
-        return [line["message"] for line in lines if line["event"] == event]
+        return [line["message"] for line in self.lines() if line["event"] == event]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return all that the last attempt said."""
+        return [json.loads(line) for line in self.output.getvalue().splitlines()]
 
     def copy(self, folder: str, copy: str, *, until: int | None = None) -> None:
         """Copy a run's folder, without the checkpoints after `until`."""

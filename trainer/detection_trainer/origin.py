@@ -1,11 +1,14 @@
 """Puts an attempt's first state in place: resumed, continued, restored or fresh."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from detection_trainer.attempt import Attempt
 from detection_trainer.checkpoint import Checkpoint
+from detection_trainer.console import Console
 from detection_trainer.continuation import continued, require_continuable
 from detection_trainer.contract.report import Restored
+from detection_trainer.contract.restore_check import RestorePlan, restored_groups
 from detection_trainer.contract.schedule import Cycle
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.cycles import choose_cycles
@@ -60,7 +63,8 @@ def take_origin(
         case Restore(mode=mode, uri=uri):
             cycles = choose_cycles(spec, None)
             source = open_weights(uri, credentials, spec.model)
-            restored = restore(update.detector, mode, source, classes)
+            tell = partial(_tell_variables, attempt.reporter.console)
+            restored = restore(update.detector, mode, source, classes, tell)
             update.optimizer.start_averages()
             return Origin(0, cycles, restored, None, None)
         case Scratch():
@@ -92,6 +96,16 @@ def _go_on_from_odapi(
     update.optimizer.start_averages()
     provenance = odapi.provenance(source, f"sha256:{weights_digest(weights)}")
     return Origin(step, cycles, provenance, None, None)
+
+
+def _tell_variables(console: Console, plan: RestorePlan) -> None:
+    """List them all, for whoever reads lines of JSON; a terminal shows the sentence alone."""
+    groups = ", ".join(restored_groups(plan.mode))
+    message = (
+        f"takes over {len(plan.assign)} variables ({groups}); {len(plan.fresh)} begin fresh: "
+        "`detection-trainer preflight` lists them"
+    )
+    console.say("restored", message, restored=plan.assign, fresh=plan.reasons)
 
 
 def _own(store: CheckpointStore, step: int) -> Checkpoint:

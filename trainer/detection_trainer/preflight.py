@@ -58,6 +58,10 @@ class SourceResult(Contract):
     digest: Digest | None = None
     variables: VariableCounts | None = None
     """How many would be taken over, and how many begin fresh."""
+    restored: list[str] = []
+    """For a restore: the variables that would be taken over."""
+    fresh: dict[str, str] = {}
+    """Likewise those that begin fresh, and why."""
 
 
 class DataResult(Contract):
@@ -237,6 +241,8 @@ def _check_restore(
         mode=mode,
         digest=source.digest,
         variables=VariableCounts(restored=len(plan.assign), fresh=len(plan.fresh)),
+        restored=plan.assign,
+        fresh=plan.reasons,
     )
 
 

@@ -6,7 +6,7 @@ run's life, before its step 0 is committed.
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ def restore(
     mode: RestoreMode,
     source: Weights,
     classes: Sequence[str] | None = None,
+    tell: Callable[[RestorePlan], None] = lambda _: None,
 ) -> Restored:
     """Assign what `mode` takes from `source`, and verify it.
 
@@ -35,6 +36,7 @@ def restore(
         mode: which groups are taken.
         source: compared by names and shapes before any of it is read.
         classes: the detector's, in order; `full` compares them with the source's.
+        tell: is told of every variable, once all are assigned.
 
     Returns:
         What was restored, to be kept in the run's checkpoints.
@@ -59,6 +61,7 @@ def restore(
     for path in plan.assign:
         detector.variables[path].assign(arrays[path])
     _verify(detector, plan, arrays, source.uri)
+    tell(plan)
     return Restored(
         mode=mode,
         uri=source.uri,

@@ -133,6 +133,9 @@ def test_once_step_0_is_committed_the_source_of_a_restore_may_vanish(place: RunP
     assert first.restored is not None
     assert first.restored.groups["class_head"].restored == 0
     assert first.restored.groups["backbone"].fresh == 0
+    (listed,) = (line for line in place.lines() if line["event"] == "restored")
+    assert len(listed["restored"]) == first.restored.variables.restored
+    assert listed["fresh"]["class_head/predictor/bias"] == "mode detection takes no class_head"
     shutil.rmtree(place.root / "source")
     shutil.rmtree(place.root / "restored/step-00000001")
     second = place.run("restored", **changes)

@@ -133,6 +133,10 @@ def test_a_restore_is_compared_and_counted(place: Path) -> None:
     whole = variable_shapes(training(place).spec.model, 2)
     heads = [path for path in whole if path.startswith(("box_head", "class_head"))]
     assert (counts.restored, counts.fresh) == (len(whole) - len(heads), len(heads))
+    assert result.source.restored == [path for path in whole if path not in heads]
+    assert result.source.fresh == {
+        path: f"mode detection takes no {path.partition('/')[0]}" for path in heads
+    }
 
 
 def test_full_with_other_classes_is_refused_with_the_variables_that_differ(place: Path) -> None:

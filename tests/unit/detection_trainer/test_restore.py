@@ -8,6 +8,7 @@ import pytest
 from detection_trainer import restore as restoring
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.model import Backbone, Model
+from detection_trainer.contract.restore_check import RestorePlan
 from detection_trainer.contract.spec import RestoreMode
 from detection_trainer.errors import (
     RestoreRefusedError,
@@ -65,13 +66,23 @@ def source(trained: Detector) -> MemoryWeights:
     return MemoryWeights(trained, ["Dead", "Alive"])
 
 
-@pytest.mark.parametrize("mode", list(RestoreMode))
+@pytest.mark.parametrize(
+    ("mode", "classes"),
+    [
+        (CLASSIFICATION, ["Dead", "Alive"]),
+        (DETECTION, ["Dead", "Alive"]),
+        (FULL, ["Dead", "Alive"]),
+        (CLASSIFICATION, ["Dead", "Alive", "Felled"]),
+        (DETECTION, ["Dead", "Alive", "Felled"]),
+    ],
+)
 def test_a_mode_assigns_its_groups_bit_by_bit_and_no_other(
-    mode: RestoreMode, source: MemoryWeights
+    mode: RestoreMode, classes: list[str], source: MemoryWeights
 ) -> None:
-    detector = small_detector(num_classes=2)
+    detector = small_detector(num_classes=len(classes))
     fresh = values(detector)
-    restored = restore(detector, mode, source, ["Dead", "Alive"])
+    told: list[RestorePlan] = []
+    restored = restore(detector, mode, source, classes, told.append)
     place = list(RestoreMode).index(mode)
     for path, array in values(detector).items():
         taken = COUNTS[Detector.group_of(path)][place] > 0
@@ -82,6 +93,11 @@ def test_a_mode_assigns_its_groups_bit_by_bit_and_no_other(
     assert restored.variables.restored + restored.variables.fresh == len(fresh)
     assert (restored.mode, restored.uri, restored.step) == (mode, source.uri, 300)
     assert restored.digest == source.digest
+    (plan,) = told
+    assert (plan.assign, plan.fresh) == (
+        [path for path in fresh if COUNTS[Detector.group_of(path)][place]],
+        [path for path in fresh if not COUNTS[Detector.group_of(path)][place]],
+    )
 
 
 def test_what_a_mode_does_not_take_is_not_read(source: MemoryWeights) -> None:

@@ -31,6 +31,17 @@ class RestorePlan:
     """The modes that the source does fit."""
 
     @property
+    def reasons(self) -> dict[str, str]:
+        """Why each variable of `fresh` is not restored."""
+        taken = restored_groups(self.mode)
+        return {
+            path: "a random state that the source does not have"
+            if _group(path) in taken
+            else f"mode {self.mode} takes no {_group(path)}"
+            for path in self.fresh
+        }
+
+    @property
     def advice(self) -> str:
         """What to do about a refusal."""
         match self.fitting:

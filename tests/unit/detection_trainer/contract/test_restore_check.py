@@ -49,6 +49,18 @@ def test_each_mode_takes_its_groups_and_leaves_the_others_fresh(
     assert plan.differences == []
     assert (groups(plan.assign), groups(plan.fresh)) == (taken, fresh)
     assert len(plan.assign) + len(plan.fresh) == len(variable_shapes(small_model(), 1))
+    assert plan.reasons == {
+        path: f"mode {mode} takes no {path.partition('/')[0]}" for path in plan.fresh
+    }
+
+
+def test_a_random_state_that_the_source_lacks_is_fresh_for_another_reason() -> None:
+    shapes = {"backbone/dropout/seed_generator_state": (2,), "backbone/conv/kernel": (3,)}
+    source = {"backbone/conv/kernel": (3,)}
+    plan = compare_for_restore(CLASSIFICATION, source, shapes, None, None)
+    assert plan.reasons == {
+        "backbone/dropout/seed_generator_state": "a random state that the source does not have"
+    }
 
 
 THIN_HEADS = {"boxPredictor": {"depth": 16, "numLayersBeforePredictor": 1}}
