@@ -6,7 +6,9 @@ deserialised: only weights are read, into a network that this package builds.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -60,13 +62,16 @@ class KerasWeights:
         from detection_trainer.models.backbones import imagenet_network  # noqa: PLC0415
 
         try:
-            network = imagenet_network(self._backbone)
+            # Standard output has one JSON object a line; Keras would draw a bar there.
+            with redirect_stdout(sys.stderr):
+                network = imagenet_network(self._backbone)
         except Exception as error:
             # Keras wraps whatever urllib, ssl, h5py and the file system raise in `Exception`.
             msg = (
                 f"{self.uri}: expected to download the weights from Keras' public storage, or to "
-                f"find them in its cache; received {error!r}: allow the download, or put the file "
-                "into KERAS_HOME/models, or restore from a checkpoint"
+                f"find them in its cache; received {error!r}: allow the download, put the file "
+                "into KERAS_HOME/models, or name a copy of it in a storage of yours as "
+                "restore.from.uri (s3://zoo/….h5)"
             )
             raise StorageUnavailableError(msg) from error
         return {
