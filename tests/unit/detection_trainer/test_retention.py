@@ -1,6 +1,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detection_trainer.contract.spec import Checkpoints
 from detection_trainer.retention import Scored, best_first, choose_deletions
@@ -60,3 +62,32 @@ def test_the_newest_is_never_deleted() -> None:
 def test_of_equal_scores_the_later_is_better() -> None:
     ranked = best_first([Scored(1, 0.5), Scored(2, 0.5), Scored(3), Scored(4, 0.4)])
     assert [c.step for c in ranked] == [2, 1, 4]
+
+
+SCORES = st.none() | st.floats(0.0, 1.0)
+POLICIES = st.builds(
+    lambda last, best, every: policy(keepLast=last, keepBest=best, keepEverySteps=every),
+    st.integers(1, 5),
+    st.integers(0, 3),
+    st.none() | st.integers(1, 20),
+)
+
+
+@given(scores=st.dictionaries(st.integers(0, 100), SCORES, max_size=20), policy=POLICIES)
+def test_every_rule_holds_for_any_folder(
+    scores: dict[int, float | None], policy: Checkpoints
+) -> None:
+    there = [Scored(step, score) for step, score in scores.items()]
+    deleted = choose_deletions(there, policy)
+    kept = [scored for scored in there if scored.step not in deleted]
+    newest = sorted(scores, reverse=True)[: policy.keep_last]
+    assert deleted == sorted(set(deleted))
+    assert not set(deleted) & set(newest)
+    best = best_first(there)[: policy.keep_best]
+    assert set(best) <= set(kept)
+    every = policy.keep_every_steps
+    marked = {step for step in scores if every and step > 0 and step % every == 0}
+    assert not marked & set(deleted)
+    # Nothing stays without a reason, and what stayed once stays when nothing has changed.
+    assert {c.step for c in kept} == set(newest) | {c.step for c in best} | marked
+    assert choose_deletions(kept, policy) == []

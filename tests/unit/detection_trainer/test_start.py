@@ -1,6 +1,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from detection_trainer.contract.spec import RestoreMode, TrainingSpec
 from detection_trainer.errors import CheckpointMissingError, InvalidConfigError
@@ -90,3 +92,31 @@ def test_never_silently_from_zero_where_a_recorded_one_vanished() -> None:
 def test_a_reference_needs_a_cluster(given: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidConfigError, match=f"'trees'.*give {field}"):
         choose_start([], spec(**given))
+
+
+CANDIDATES = st.dictionaries(st.integers(0, 50), st.none() | st.just(DAMAGED), max_size=8).map(
+    lambda problems: [Candidate(step, problem) for step, problem in problems.items()]
+)
+
+
+@drawn(
+    own=CANDIDATES,
+    given=st.sampled_from([{}, RESTORE, CONTINUE]),
+    recorded=st.none() | st.integers(0, 50),
+)
+def test_a_run_goes_on_from_its_newest_valid_one_or_began_never(
+    own: list[Candidate], given: dict[str, Any], recorded: int | None
+) -> None:
+    valid = [candidate.step for candidate in own if candidate.problem is None]
+    if not valid and (own or recorded is not None):
+        with pytest.raises(CheckpointMissingError):
+            choose_start(own, spec(**given), recorded)
+        return
+    start = choose_start(own, spec(**given), recorded)
+    if not valid:
+        assert start == choose_start([], spec(**given))
+        return
+    assert isinstance(start, Resume)
+    assert start.step == max(valid)
+    newer = sorted((c.step for c in own if c.step > start.step), reverse=True)
+    assert [skipped.step for skipped in start.skipped] == newer
