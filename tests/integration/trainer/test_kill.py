@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from detection_trainer.manifest import AVERAGE
+from detection_trainer.optimizer import GOOD_STEPS
 from tests.support.attempts import RunPlace, make_place
-from tests.support.trainings import training
+from tests.support.trainings import TINY_MODEL, training
 
 MOMENTUM = {"learningRate": 0.01}
 ADAM = {"name": "adam", "learningRate": 0.001}
@@ -71,6 +74,50 @@ def test_killed_in_the_middle_and_started_again_it_equals_the_uninterrupted_run(
     resumed = run_on(place, "momentum", **changes)
     assert resumed == run_on(place, "momentum-control", **changes)
     assert place.newest("momentum").manifest.environment.intra_op_threads == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "changes"),
+    [
+        pytest.param(
+            "adamw",
+            {
+                "optimizer": {
+                    **ADAM,
+                    "name": "adamw",
+                    "weightDecay": 0.01,
+                    "movingAverageDecay": 0.9,
+                }
+            },
+            id="AdamW with averages",
+        ),
+        pytest.param(
+            "half",
+            {
+                "model": {**TINY_MODEL, "precision": "mixed_float16"},
+                "optimizer": {**ADAM, "name": "adamw"},
+            },
+            id="mixed_float16 with its loss scale",
+        ),
+    ],
+)
+def test_all_that_an_optimizer_remembers_survives_a_kill(
+    place: RunPlace, folder: str, changes: dict[str, Any]
+) -> None:
+    with started(
+        place, folder, module=("detection_trainer",), **{**changes, "steps": 6}
+    ) as process:
+        wait_for(process, "progress", 3)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert max(place.steps(folder)) < 6
+    run_on(place, folder, **{**changes, "steps": 6})
+    run_on(place, f"{folder}-control", **{**changes, "steps": 6})
+    killed, control = place.newest(folder), place.newest(f"{folder}-control")
+    assert killed.manifest.files == control.manifest.files
+    slots = control.load()[1]
+    remembered = {"adamw": f"{AVERAGE}class_head/predictor/kernel", "half": GOOD_STEPS}[folder]
+    assert np.any(slots[remembered])
 
 
 @pytest.mark.parametrize("file", ["optimizer.safetensors", "manifest.json"])
