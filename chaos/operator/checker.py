@@ -63,6 +63,8 @@ class Story:
     completed: bool = False
     attempt: int = 0
     step: int = 0
+    resumed: bool = False
+    """Whether a trainer of the attempt has said where it went on."""
     checkpoint: int = -1
     phase: str = ""
     version: int = 0
@@ -133,7 +135,9 @@ class Judge:
         if number < story.attempt:
             what = f"{number} after {story.attempt}"
             self._broken("an attempt that goes backwards", key, entry, what)
-        if number == story.attempt and step < story.step:
+        # Until a trainer says where it went on, the step is that of the attempt before.
+        resumed = "resumedFromStep" in attempt
+        if number == story.attempt and story.resumed and step < story.step:
             what = f"{step} after {story.step} in attempt {number}"
             self._broken("a step that goes backwards", key, entry, what)
         if checkpoint < story.checkpoint:
@@ -146,7 +150,7 @@ class Judge:
         story.phase = status.get("phase", "")
         if story.phase == "Complete" and not story.completed:
             self._broken("a completion that nobody told", key, entry, f"step {step}")
-        story.attempt, story.step = max(number, story.attempt), step
+        story.attempt, story.step, story.resumed = max(number, story.attempt), step, resumed
         story.checkpoint = max(checkpoint, story.checkpoint)
 
     def _take_job(self, entry: Entry) -> None:

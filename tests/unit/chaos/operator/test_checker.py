@@ -27,6 +27,8 @@ def status(
     second: int, phase: str, attempt: int = 1, step: int = 0, saved: int | None = None
 ) -> Entry:
     said: Object = {"phase": phase, "step": step, "currentAttempt": {"number": attempt}}
+    if phase not in {"Queued", "Starting"}:
+        said["currentAttempt"]["resumedFromStep"] = 0
     if saved is not None:
         said["latestCheckpoint"] = {"step": saved}
     body = {"metadata": {"resourceVersion": str(100 + second)}, "status": said}
@@ -77,6 +79,11 @@ def without(second: int) -> list[Entry]:
 
 def test_a_life_as_it_should_be_breaks_nothing() -> None:
     assert check(GOOD) == []
+
+
+def test_an_attempt_goes_on_at_the_checkpoint_and_not_where_the_one_before_was() -> None:
+    resumed = status(9, "Running", attempt=2, step=40, saved=40)
+    assert check([*GOOD, resumed]) == []
 
 
 def test_the_order_of_requests_decides_not_that_of_lines() -> None:
