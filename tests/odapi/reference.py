@@ -1,13 +1,15 @@
-"""The OD API's own model, run in its own environment: what ours is compared with.
+"""The OD API itself, run in its own environment: what ours is compared with.
 
-python reference.py CONFIG FOLDER SIZE SEED
-
-Builds the model of a pipeline.config, gives every variable a random value, saves `ckpt-1` as its
-trainer does, and keeps the raw outputs, anchors and targets for two random images in `out.npz`.
+python reference.py outputs CONFIG FOLDER SIZE SEED
+    builds the model, gives every variable a random value, saves `ckpt-1` as its trainer does, and
+    keeps in `out.npz` what comes out of each part of it
+python reference.py restore CONFIG CHECKPOINT OUT
+    what its loader does in each mode: variables taken over by part, or its error, as JSON
 """
 
 import importlib.abc
 import importlib.machinery
+import json
 import sys
 import types
 from pathlib import Path
@@ -26,9 +28,11 @@ class Nothing(types.ModuleType):
 
     __path__: list[str] = []
 
-    def __getattr__(self, name: str) -> "Nothing":
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if name[0].isupper():
+            return type(name, (), {})
         return Nothing(f"{self.__name__}.{name}")
 
     def __call__(self, *_words: Any, **_named: Any) -> None:
@@ -59,15 +63,26 @@ def prepare() -> None:
     sys.meta_path.insert(0, Finder())
 
 
-def build(config: Path) -> Any:
-    """Return the detection model of a pipeline.config."""
+def read_config(config: str) -> Any:
+    """Return the message in a pipeline.config."""
     from google.protobuf import text_format  # noqa: PLC0415 - after `prepare`
-    from object_detection.builders import model_builder  # noqa: PLC0415
     from object_detection.protos import pipeline_pb2  # noqa: PLC0415
 
     pipeline = pipeline_pb2.TrainEvalPipelineConfig()
-    text_format.Parse(config.read_text(), pipeline)
-    return model_builder.build(pipeline.model, is_training=True)
+    text_format.Parse(Path(config).read_text(), pipeline)
+    return pipeline
+
+
+def build(config: str) -> Any:
+    """Return the detection model of a pipeline.config, its variables made."""
+    from object_detection.builders import model_builder  # noqa: PLC0415 - after `prepare`
+
+    message = read_config(config).model
+    model = model_builder.build(message, is_training=True)
+    resizer = message.ssd.image_resizer
+    size = resizer.fixed_shape_resizer.height or resizer.keep_aspect_ratio_resizer.max_dimension
+    model.predict(*model.preprocess(tf.zeros((2, size, size, 3))))
+    return model
 
 
 def random_value(variable: tf.Variable, random: np.random.Generator) -> Any:
@@ -83,25 +98,129 @@ def random_value(variable: tf.Variable, random: np.random.Generator) -> Any:
     return random.normal(0.0, (1.5 / inputs) ** 0.5, shape)
 
 
-def main(config: str, folder: str, size: str, seed: str) -> None:
-    prepare()
-    model, random = build(Path(config)), np.random.default_rng(int(seed))
-    images = random.uniform(0, 255, (2, int(size), int(size), 3)).astype("float32")
-    model.predict(*model.preprocess(tf.constant(images)))  # Makes the variables.
+def outputs(config: str, folder: str, size: str, seed: str) -> None:
+    model, random, side = build(config), np.random.default_rng(int(seed)), int(size)
     variables = model._feature_extractor.variables + model._box_predictor.variables
     for variable in variables:
         variable.assign(random_value(variable, random).astype("float32"))
     tf.train.Checkpoint(model=model).save(f"{folder}/ckpt")
+    images = random.uniform(0, 255, (2, side, side, 3)).astype("float32")
     raw = model.predict(*model.preprocess(tf.constant(images)))
-    np.savez(
-        f"{folder}/out.npz",
-        images=images,
-        box_encodings=raw["box_encodings"],
-        class_logits=raw["class_predictions_with_background"],
-        anchors=model.anchors.get(),
-        variables=len(variables),
-    )
+    photo = random.integers(0, 256, (1, side - 29, side + 51, 3), np.uint8)
+    resized, shape = model.preprocess(tf.cast(photo, tf.float32))
+    found = {
+        "images": images,
+        "box_encodings": raw["box_encodings"],
+        "class_logits": raw["class_predictions_with_background"],
+        "anchors": model.anchors.get(),
+        "variables": len(variables),
+        "photo": photo,
+        "resized": resized,
+        "resized_shape": shape,
+        **losses(model, raw, random),
+        **detections(model, raw, side),
+    }
+    np.savez(f"{folder}/out.npz", **found)
 
+
+def losses(model: Any, raw: Any, random: np.random.Generator) -> dict[str, Any]:
+    """Return random objects, and the targets and losses that they give."""
+    corner = random.uniform(0.0, 0.6, (2, 7, 2))
+    extent = random.uniform(0.05, 0.4, (2, 7, 2))
+    boxes = np.concatenate([corner, corner + extent], -1).astype("float32")
+    classes = random.integers(0, model.num_classes, (2, 7))
+    one_hot = tf.one_hot(classes, model.num_classes)
+    model.provide_groundtruth(
+        groundtruth_boxes_list=tf.unstack(tf.constant(boxes)),
+        groundtruth_classes_list=tf.unstack(one_hot),
+        groundtruth_weights_list=tf.unstack(tf.ones((2, 7))),
+    )
+    assigned = model._assign_targets(
+        model.groundtruth_lists("boxes"),
+        model.groundtruth_lists("classes"),
+        None,
+        model.groundtruth_lists("weights"),
+    )
+    found = model.loss(raw, None)
+    return {
+        "boxes": boxes,
+        "classes": classes + 1,
+        "class_targets": assigned[0],
+        "class_weights": assigned[1][..., 0],
+        "box_targets": assigned[2],
+        "box_weights": assigned[3],
+        "localization": found["Loss/localization_loss"],
+        "classification": found["Loss/classification_loss"],
+        "regularization": tf.add_n(model.regularization_losses()),
+    }
+
+
+def detections(model: Any, raw: Any, side: int) -> dict[str, Any]:
+    """Return what is found in two images that fill a part of the square."""
+    shapes = tf.constant([[side, side * 3 // 4, 3], [side // 2, side, 3]])
+    found = model.postprocess(raw, shapes)
+    names = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+    return {"true_shapes": shapes, **{name: found[name] for name in names}}
+
+
+SENTINEL = 7.25
+
+
+def restore(config: str, checkpoint: str, out: str) -> None:
+    told = {mode: restored(config, checkpoint, mode) for mode in MODES}
+    Path(out).write_text(json.dumps(told))
+
+
+MODES = ("classification", "detection", "full")
+
+
+def restored(config: str, checkpoint: str, mode: str) -> Any:
+    """Return how many variables of each part the OD API's loader took, or what it said."""
+    from object_detection import model_lib_v2  # noqa: PLC0415 - after `prepare`
+    from object_detection.protos import train_pb2  # noqa: PLC0415
+
+    model = build(config)
+    parts = parts_of(model)
+    for variable in (v for part in parts.values() for v in part):
+        variable.assign(tf.fill(variable.shape, SENTINEL))
+    try:
+        model_lib_v2.load_fine_tune_checkpoint(
+            model,
+            checkpoint,
+            mode,
+            train_pb2.CheckpointVersion.V2,
+            run_model_on_dummy_input=False,
+            input_dataset=None,
+            unpad_groundtruth_tensors=True,
+        )
+    except (AssertionError, ValueError) as error:
+        return {"error": str(error)[:300]}
+    return {
+        name: sum(bool(np.any(v.numpy() != SENTINEL)) for v in part) for name, part in parts.items()
+    }
+
+
+def parts_of(model: Any) -> dict[str, list[tf.Variable]]:
+    """Return all variables, told apart as the modes do."""
+    extractor, predictor = model._feature_extractor, model._box_predictor
+    backbone = extractor.classification_backbone.variables
+    coarse = [v for layers in extractor._coarse_feature_layers for x in layers for v in x.variables]
+    apart = {id(v) for v in [*backbone, *coarse]}
+    box = predictor._box_prediction_head.variables
+    label = predictor._prediction_heads["class_predictions_with_background"].variables
+    heads = {id(v) for v in [*box, *label]}
+    return {
+        "backbone": backbone,
+        "fpn": [v for v in extractor.variables if id(v) not in apart],
+        "coarse": coarse,
+        "tower": [v for v in predictor.variables if id(v) not in heads],
+        "box": box,
+        "class": label,
+    }
+
+
+COMMANDS: dict[str, Any] = {"outputs": outputs, "restore": restore}
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    prepare()
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -1,123 +1,139 @@
-"""Our RetinaNet is the OD API's SSD with an FPN: every variable, every output, every anchor.
+"""Our RetinaNet is the OD API's SSD with an FPN: part by part, from the picture to what is found.
 
-`make test-odapi`: runs the OD API itself, in an environment of its own.
+`make test-odapi`: runs the OD API itself, in an environment of its own. Each part takes what the
+OD API's part before it gave, so that a difference shows where it arises.
 """
 
-import os
-import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from detection_trainer.contract.model import Model
-from detection_trainer.models import build_detector
+from detection_trainer.models import Detector, build_detector
+from detection_trainer.models.detections import detect
+from detection_trainer.models.losses import detection_loss
+from detection_trainer.models.resizing import Resizer
+from detection_trainer.models.targets import Targets, assign_targets
 from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
-from sandbox.environments import locked_python
+from detection_trainer.optimizer import is_regularised
+from tests.odapi.twins import TWINS, Twin, run_reference
 
-HERE = Path(__file__).parent
-RESNET = (HERE / "configs/ssd_resnet50_v1_fpn.config").read_text()
+pytestmark = pytest.mark.timeout(900)
+L2 = 0.0004
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
-    """A configuration of the OD API, and the model of ours that it is."""
+class Pair:
+    """What the OD API's model gave, and ours with its weights."""
 
-    config: str
-    model: dict[str, Any]
-    num_classes: int = 3
-    size: int = 160
-
-
-def configured(extractor: str, size: int = 160, classes: int = 3) -> str:
-    """Return the ResNet's configuration with another extractor, size, and count of classes."""
-    text = RESNET.replace("ssd_resnet50_v1_fpn_keras", extractor)
-    text = text.replace("height: 160 width: 160", f"height: {size} width: {size}")
-    return text.replace("num_classes: 3", f"num_classes: {classes}")
+    twin: Twin
+    theirs: dict[str, Any]
+    detector: Detector
 
 
-def fpn_lite(text: str, *, shared: bool) -> str:
-    """Return a configuration with separable convolutions of depth 128."""
-    fpn = "fpn { min_level: 3 max_level: 7"
-    tower = "share_prediction_tower: true " if shared else ""
-    text = text.replace(fpn, f"use_depthwise: true {fpn} additional_layer_depth: 128")
-    return text.replace(
-        "depth: 256 num_layers", f"depth: 128 use_depthwise: true {tower}num_layers"
-    )
-
-
-def lite(*, shared: bool) -> dict[str, Any]:
-    return {
-        "fpn": {"useDepthwise": True, "additionalLayerDepth": 128},
-        "boxPredictor": {"useDepthwise": True, "depth": 128, "sharePredictionTower": shared},
-    }
-
-
-MOBILENET_V2 = "ssd_mobilenet_v2_fpn_keras"
-TWINS = {
-    "resnet50": Twin(configured("ssd_resnet50_v1_fpn_keras"), {"backbone": "resnet50_v1"}),
-    "resnet50, 1 class, 256 px": Twin(
-        configured("ssd_resnet50_v1_fpn_keras", 256, 1), {"backbone": "resnet50_v1"}, 1, 256
-    ),
-    "resnet50, 90 classes": Twin(
-        configured("ssd_resnet50_v1_fpn_keras", classes=90), {"backbone": "resnet50_v1"}, 90
-    ),
-    "resnet101": Twin(configured("ssd_resnet101_v1_fpn_keras"), {"backbone": "resnet101_v1"}),
-    "resnet152": Twin(configured("ssd_resnet152_v1_fpn_keras"), {"backbone": "resnet152_v1"}),
-    "mobilenet v1": Twin(configured("ssd_mobilenet_v1_fpn_keras"), {"backbone": "mobilenet_v1"}),
-    "mobilenet v2": Twin(configured(MOBILENET_V2), {"backbone": "mobilenet_v2"}),
-    "mobilenet v2, FPNLite, 1 class, 320 px": Twin(
-        fpn_lite(configured(MOBILENET_V2, 320, 1), shared=True),
-        {"backbone": "mobilenet_v2", **lite(shared=True)},
-        1,
-        320,
-    ),
-    "mobilenet v2, FPNLite with two towers, 90 classes": Twin(
-        fpn_lite(configured(MOBILENET_V2, classes=90), shared=False),
-        {"backbone": "mobilenet_v2", **lite(shared=False)},
-        90,
-    ),
-}
-
-
-def run_reference(twin: Twin, folder: Path) -> dict[str, Any]:
-    """Let the OD API build and run the model; return what came out."""
-    config = folder / "pipeline.config"
-    config.write_text(twin.config)
-    # What its package asks for cannot be had together; what it needs is in the lock.
-    python = locked_python("odapi", ["odapi.lock"], alone=["odapi-package.lock"])
-    words = [python, HERE / "reference.py", config, folder, twin.size, 0]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": ""}
-    done = subprocess.run(
-        [str(word) for word in words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+@pytest.fixture(scope="module", params=TWINS)
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    twin, folder = TWINS[request.param], tmp_path_factory.mktemp("twin")
+    (folder / "pipeline.config").write_text(twin.config)
+    run_reference("outputs", folder / "pipeline.config", folder, twin.size, 0)
     with np.load(folder / "out.npz") as outputs:
-        return dict(outputs)
+        theirs = dict(outputs)
+    yield Pair(twin, theirs, read_detector(twin, folder, theirs))
+    keras.backend.clear_session()
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", TWINS)
-def test_raw_outputs_and_anchors_are_the_od_apis(name: str, tmp_path: Path) -> None:
-    twin = TWINS[name]
-    theirs = run_reference(twin, tmp_path)
-    model = Model.model_validate({"imageSize": twin.size, "batchNorm": {}, **twin.model})
-    bundle = find_bundle(f"{tmp_path.as_uri()}/ckpt-1", {})
+def read_detector(twin: Twin, folder: Path, theirs: dict[str, Any]) -> Detector:
+    bundle = find_bundle(f"{folder.as_uri()}/ckpt-1", {})
     assert bundle is not None
-    weights = ODAPIWeights(bundle, model)
-    detector = build_detector(model, twin.num_classes)
+    weights = ODAPIWeights(bundle, twin.model)
+    detector = build_detector(twin.model, twin.num_classes)
     assert len(detector.variables) == len(weights.shapes) == theirs["variables"]
     for path, value in weights.read(detector.variables).items():
         detector.variables[path].assign(value)
-    ours = detector(theirs["images"], training=False)
+    (folder / "ckpt-1.data-00000-of-00001").unlink()
+    return detector
+
+
+def test_a_picture_is_resized_and_scaled_alike(pair: Pair) -> None:
+    resizer = Resizer(pair.twin.model)
+    photo = pair.theirs["photo"]
+    preprocessing = pair.detector.network.get_layer("backbone.preprocessing")
+    ours = preprocessing(resizer(tf.constant(photo)))
+    assert np.ptp(pair.theirs["resized"]) > 1.0
+    np.testing.assert_allclose(ours, pair.theirs["resized"], atol=2e-4)
+    filled = resizer.window(tf.constant([photo.shape[1:3]]))[:, 2:] * pair.twin.size
+    np.testing.assert_allclose(filled, pair.theirs["resized_shape"][:, :2], atol=1e-4)
+
+
+def test_raw_outputs_are_equal(pair: Pair) -> None:
+    ours = pair.detector(pair.theirs["images"], training=False)
     for output in ("box_encodings", "class_logits"):
-        assert ours[output].shape == theirs[output].shape
-        assert np.abs(theirs[output]).max() > 0.1, "the outputs say something"
-        np.testing.assert_allclose(ours[output], theirs[output], atol=1e-4)
-    np.testing.assert_allclose(detector.anchors / twin.size, theirs["anchors"], atol=1e-6)
+        assert ours[output].shape == pair.theirs[output].shape
+        assert np.abs(pair.theirs[output]).max() > 0.1, "the outputs say something"
+        np.testing.assert_allclose(ours[output], pair.theirs[output], atol=1e-4)
+
+
+def test_anchors_are_equal(pair: Pair) -> None:
+    np.testing.assert_array_equal(pair.detector.anchors, pair.theirs["anchors"])
+
+
+def test_targets_are_equal(pair: Pair) -> None:
+    ours, theirs = targets(pair), pair.theirs
+    assert theirs["box_weights"].sum() > 0, "something is matched"
+    one_hot = tf.one_hot(tf.where(ours.classes > 0, ours.classes, -1), pair.twin.num_classes + 1)
+    np.testing.assert_array_equal(one_hot, theirs["class_targets"])
+    np.testing.assert_array_equal(ours.class_weights, theirs["class_weights"])
+    np.testing.assert_array_equal(ours.box_weights, theirs["box_weights"])
+    matched = theirs["box_weights"] > 0
+    np.testing.assert_allclose(
+        ours.box_encodings.numpy()[matched], theirs["box_targets"][matched], atol=1e-4
+    )
+
+
+def test_losses_are_equal(pair: Pair) -> None:
+    theirs = pair.theirs
+    ours = detection_loss(pair.detector, raw_outputs(theirs), targets(pair))
+    for loss in ("localization", "classification"):
+        assert theirs[loss] > 0.0
+        np.testing.assert_allclose(ours[loss], theirs[loss], rtol=1e-5)
+
+
+def test_regularisation_is_half_the_weight_over_the_same_kernels(pair: Pair) -> None:
+    trainable = pair.detector.trainable_by_path
+    kernels = [v for path, v in trainable.items() if is_regularised(path, v.shape)]
+    ours = sum(0.5 * L2 * float(tf.reduce_sum(tf.square(v.value))) for v in kernels)
+    np.testing.assert_allclose(ours, pair.theirs["regularization"], rtol=1e-5)
+
+
+def test_the_same_is_found(pair: Pair) -> None:
+    theirs, size = pair.theirs, pair.twin.size
+    window = np.concatenate([np.zeros((2, 2)), theirs["true_shapes"][:, :2] / size], -1)
+    ours = detect(pair.detector, raw_outputs(theirs), tf.constant(window, tf.float32))
+    np.testing.assert_array_equal(ours["valid"], theirs["num_detections"])
+    assert theirs["num_detections"].min() > 2
+    np.testing.assert_allclose(ours["scores"], theirs["detection_scores"], atol=1e-5)
+    for image, count in enumerate(theirs["num_detections"].astype(int)):
+        found = slice(0, count)
+        np.testing.assert_array_equal(
+            ours["classes"][image, found], theirs["detection_classes"][image, found] + 1
+        )
+        np.testing.assert_allclose(
+            ours["boxes"][image, found], theirs["detection_boxes"][image, found], atol=1e-4
+        )
+
+
+def targets(pair: Pair) -> Targets:
+    return assign_targets(
+        pair.detector, tf.constant(pair.theirs["boxes"]), tf.constant(pair.theirs["classes"])
+    )
+
+
+def raw_outputs(theirs: dict[str, Any]) -> dict[str, Any]:
+    return {name: tf.constant(theirs[name]) for name in ("box_encodings", "class_logits")}

@@ -134,8 +134,10 @@ def _export(attempt: Attempt, beginning: Beginning) -> None:
     """Export the best checkpoint, else the newest, unless that is done, and tell what there is."""
     store, fence = beginning.store, beginning.fence
     chosen = store.best or store.checkpoints[0]
-    export = export_checkpoint(chosen, export_folder(store.folder, chosen.step), fence.check)
-    attempt.reporter.exported(export, list_exports(store.folder))
+    for form in dict.fromkeys(attempt.spec.exports):
+        place = export_folder(store.folder, chosen.step, form)
+        export = export_checkpoint(chosen, place, fence.check, form)
+        attempt.reporter.exported(export, list_exports(store.folder))
 
 
 def _report_reached(attempt: Attempt, beginning: Beginning, step: int) -> Outcome:

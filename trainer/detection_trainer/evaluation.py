@@ -16,6 +16,7 @@ from detection_trainer.data.pipeline import PADDING_ID, explained, validation_ba
 from detection_trainer.evaluate import GroundTruth, ImageDetections, coco_metrics
 from detection_trainer.models.detections import detect
 from detection_trainer.models.detector import Detector
+from detection_trainer.models.resizing import Resizer
 from detection_trainer.pictures import Finding, draw_findings
 
 SHOWN_SCORE = 0.3
@@ -28,6 +29,7 @@ class Evaluator:
     def __init__(self, detector: Detector, dataset: Dataset, spec: TrainingSpec) -> None:
         """Take what is evaluated; nothing is read yet."""
         self._detector, self._dataset, self._spec = detector, dataset, spec
+        self._resizer = Resizer(detector.spec)
         self._detect = tf.function(self._detections, jit_compile=False)
         self._samples: Sequence[ImageDetections] = ()
 
@@ -53,9 +55,9 @@ class Evaluator:
 
     def _run(self, check: Callable[[], None]) -> Iterator[ImageDetections]:
         batches = validation_batches(self._dataset, self._spec)
-        for images, ids, _sizes in explained(batches, self._dataset):
+        for images, ids, sizes in explained(batches, self._dataset):
             check()
-            found = {name: value.numpy() for name, value in self._detect(images).items()}
+            found = {name: value.numpy() for name, value in self._detect(images, sizes).items()}
             for row, image_id in enumerate(ids.numpy()):
                 if image_id == PADDING_ID:
                     continue
@@ -67,8 +69,9 @@ class Evaluator:
                     classes=found["classes"][row][valid],
                 )
 
-    def _detections(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return detect(self._detector, self._detector(images, training=False))
+    def _detections(self, images: tf.Tensor, sizes: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = self._detector(images, training=False)
+        return detect(self._detector, outputs, self._resizer.window(sizes))
 
 
 def find_again(

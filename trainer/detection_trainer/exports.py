@@ -2,6 +2,7 @@
 
     export/saved_model-00018000/{saved_model.pb, variables/…, assets/label_map.pbtxt}
     export/saved_model-00018000/manifest.json   written last: what lies here, with SHA-256
+    export/odapi-00018000/{ckpt-1.index, ckpt-1.data-…, checkpoint, pipeline.config, …}
 
 What has no manifest is not there; a later try writes over it. TensorFlow is imported only where
 something is to be exported.
@@ -26,7 +27,8 @@ from detection_trainer.manifest import FileRecord, Stored
 from detection_trainer.storage import Folder
 
 EXPORTS = "export"
-_NAME = re.compile(rf"^{EXPORTS}/(saved_model-\d+)/{MANIFEST_FILE}$")
+FOLDERS: dict[ExportFormat, str] = {"SavedModel": "saved_model", "ODAPI": "odapi"}
+_NAME = re.compile(rf"^{EXPORTS}/((?:{'|'.join(FOLDERS.values())})-\d+)/{MANIFEST_FILE}$")
 
 
 class ExportManifest(Stored):
@@ -41,9 +43,9 @@ class ExportManifest(Stored):
     files: dict[str, FileRecord]
 
 
-def export_folder(run: Folder, step: int) -> Folder:
+def export_folder(run: Folder, step: int, form: ExportFormat = "SavedModel") -> Folder:
     """Return where a run's checkpoint of `step` is exported to."""
-    return run.child(f"{EXPORTS}/saved_model-{step:08d}")
+    return run.child(f"{EXPORTS}/{FOLDERS[form]}-{step:08d}")
 
 
 def list_exports(run: Folder) -> list[ExportRecord]:
@@ -63,31 +65,50 @@ def read_export(place: Folder) -> ExportRecord | None:
 
 
 def export_checkpoint(
-    checkpoint: Checkpoint, place: Folder, before_commit: Callable[[], None] = lambda: None
+    checkpoint: Checkpoint,
+    place: Folder,
+    before_commit: Callable[[], None] = lambda: None,
+    form: ExportFormat = "SavedModel",
 ) -> ExportRecord:
-    """Export `checkpoint` as a SavedModel to `place`; one of the same weights is left as it is.
+    """Export `checkpoint` to `place`; one of the same weights is left as it is.
 
     Args:
         checkpoint: whose weights are exported.
         place: the export's own folder; other files there are not touched.
+        form: what is written.
         before_commit: raises where this process may no longer write.
 
     Raises:
         DamagedCheckpointError: the weights' bytes are not those of the checkpoint's manifest.
+        InvalidConfigError: the model cannot be written in that form.
     """
     known = read_export(place)
-    if known is not None and known.digest == checkpoint.manifest.digest:
+    if known is not None and (known.digest, known.format) == (checkpoint.manifest.digest, form):
         return known
-    # TensorFlow takes seconds to import; an export that is there already needs none of it.
-    from detection_trainer.saved_model import write_saved_model  # noqa: PLC0415
-
     with tempfile.TemporaryDirectory() as scratch:
-        write_saved_model(checkpoint, Path(scratch))
-        return _commit(checkpoint, Path(scratch), place, before_commit)
+        _write(checkpoint, Path(scratch), form)
+        return _commit(checkpoint, Path(scratch), place, before_commit, form)
+
+
+def _write(checkpoint: Checkpoint, path: Path, form: ExportFormat) -> None:
+    # TensorFlow takes seconds to import; an export that is there already needs none of it.
+    match form:
+        case "SavedModel":
+            from detection_trainer.saved_model import write_saved_model  # noqa: PLC0415
+
+            write_saved_model(checkpoint, path)
+        case "ODAPI":
+            from detection_trainer.odapi.export import write_odapi_checkpoint  # noqa: PLC0415
+
+            write_odapi_checkpoint(checkpoint, path)
 
 
 def _commit(
-    checkpoint: Checkpoint, local: Path, place: Folder, before_commit: Callable[[], None]
+    checkpoint: Checkpoint,
+    local: Path,
+    place: Folder,
+    before_commit: Callable[[], None],
+    form: ExportFormat,
 ) -> ExportRecord:
     if place.exists(MANIFEST_FILE):
         place.delete(MANIFEST_FILE)
@@ -95,7 +116,7 @@ def _commit(
     for path in paths:
         place.write(path.relative_to(local).as_posix(), path)
     manifest = ExportManifest(
-        format="SavedModel",
+        format=form,
         step=checkpoint.step,
         digest=checkpoint.manifest.digest,
         classes=checkpoint.manifest.classes,

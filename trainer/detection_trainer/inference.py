@@ -11,6 +11,7 @@ from detection_trainer.errors import CheckpointMissingError
 from detection_trainer.models import build_detector
 from detection_trainer.models.detections import detect
 from detection_trainer.models.detector import Detector
+from detection_trainer.models.resizing import Resizer
 from detection_trainer.pictures import Finding
 
 
@@ -40,11 +41,10 @@ def find_objects(
     detector: Detector, image: Image.Image, classes: Sequence[str], min_score: float
 ) -> list[Finding]:
     """Return what is found in `image` with at least `min_score`, the most certain first."""
-    size = detector.spec.image_size
-    pixels = tf.constant(np.asarray(image.convert("RGB")), tf.float32)
-    # As the training pipeline resizes.
-    batch = tf.image.resize(pixels, [size, size])[None]
-    found = detect(detector, detector(batch, training=False))
+    resizer = Resizer(detector.spec)
+    batch = resizer(tf.constant(np.asarray(image.convert("RGB"))))[None]
+    window = resizer.window(tf.constant([[image.height, image.width]]))
+    found = detect(detector, detector(batch, training=False), window)
     scale = np.array([image.height, image.width, image.height, image.width])
     rows = zip(
         (found["boxes"][0].numpy() * scale).tolist(),

@@ -33,6 +33,17 @@ LOSS_SCALE = "optimizer/loss_scale"
 GOOD_STEPS = "optimizer/good_steps"
 
 
+def is_regularised(path: str, shape: Sequence[int]) -> bool:
+    """Whether L2 counts the variable: kernels alone, no biases, scales and offsets.
+
+    Of separable convolutions (FPNLite) only what is depthwise, and nothing of the predictors: the
+    OD API hands its regulariser on as `kernel_regularizer`, which Keras' SeparableConv2D does not
+    know (feature_map_generators.py, convolutional_keras_box_predictor.py).
+    """
+    separable = path.endswith(("/pointwise_kernel", "/predictor/depthwise_kernel"))
+    return len(shape) > 1 and not separable
+
+
 class SlotOptimizer:
     """Clips, decays and applies gradients to the variables it was made for.
 
@@ -83,7 +94,7 @@ class SlotOptimizer:
         dense = [_dense(path, g) for path, g in zip(self._trainable, gradients, strict=True)]
         if self._scale is not None:
             dense = [g / self._scale.value for g in dense]
-        dense = [self._regularised(v, g) for v, g in zip(self.trainable, dense, strict=True)]
+        dense = [self._regularised(p, g) for p, g in zip(self._trainable, dense, strict=True)]
         norm = tf.linalg.global_norm(dense)
         if self._scale is None:
             self._move(dense, norm, rate)
@@ -99,28 +110,27 @@ class SlotOptimizer:
         if clip is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, clip, use_norm=norm)
         step = tf.cast(self._iteration + 1, tf.float32)
-        for index, (variable, gradient) in enumerate(
-            zip(self._trainable.values(), gradients, strict=True)
-        ):
-            self._decay(variable, rate)
+        for index, (path, gradient) in enumerate(zip(self._trainable, gradients, strict=True)):
+            variable = self._trainable[path]
+            self._decay(path, rate)
             self._move_one(index, variable, gradient, rate, step)
         self._average(step)
         replicas.assign(self._iteration, self._iteration + 1)
         return tf.constant(0)
 
-    def _regularised(self, variable: tf.Variable, gradient: Any) -> Any:
+    def _regularised(self, path: str, gradient: Any) -> Any:
         """Add the gradient of `weight_decay / 2 * sum(kernel ** 2)`."""
-        if self._spec.name == "adamw" or not self._is_decayed(variable):
+        if self._spec.name == "adamw" or not self._is_decayed(path):
             return gradient
-        return gradient + variable * self._spec.weight_decay
+        return gradient + self._trainable[path] * self._spec.weight_decay
 
-    def _decay(self, variable: tf.Variable, rate: Any) -> None:
-        if self._spec.name == "adamw" and self._is_decayed(variable):
+    def _decay(self, path: str, rate: Any) -> None:
+        if self._spec.name == "adamw" and self._is_decayed(path):
+            variable = self._trainable[path]
             replicas.assign(variable, variable - variable * (rate * self._spec.weight_decay))
 
-    def _is_decayed(self, variable: tf.Variable) -> bool:
-        """Kernels alone: no biases, scales and offsets."""
-        return self._spec.weight_decay != 0.0 and variable.shape.rank >= 2  # noqa: PLR2004
+    def _is_decayed(self, path: str) -> bool:
+        return self._spec.weight_decay != 0.0 and is_regularised(path, self._trainable[path].shape)
 
     def _average(self, step: Any) -> None:
         """Move the averages; the first steps count more, as with `num_updates` in TensorFlow's."""

@@ -15,6 +15,7 @@ from detection_trainer.data.label_map import format_label_map
 from detection_trainer.inference import load_detector
 from detection_trainer.models.detections import detect
 from detection_trainer.models.detector import Detector
+from detection_trainer.models.resizing import Resizer
 
 DEFAULT_SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "encoded_image_string_tensor"
@@ -34,31 +35,31 @@ class ServedDetector(tf.Module):  # type: ignore[misc] # TensorFlow ships no typ
     def __init__(self, detector: Detector, label_map: Path) -> None:
         """Serve `detector`; the label map is copied into the SavedModel's assets."""
         super().__init__(name="detector")
-        self._detector = detector
+        self._detector, self._resizer = detector, Resizer(detector.spec)
         self.weights = [variable.value for variable in detector.variables.values()]
         self.label_map = tf.saved_model.Asset(str(label_map))
 
     @tf.function(input_signature=[_IMAGES])  # type: ignore[untyped-decorator]
     def __call__(self, input_tensor: Any) -> dict[str, Any]:
         """Detect in images uint8 [B,H,W,3], RGB."""
-        return self._detect(self._resize(input_tensor))
+        sizes = tf.tile(tf.shape(input_tensor)[None, 1:3], [tf.shape(input_tensor)[0], 1])
+        return self._detect(self._resizer(input_tensor), sizes)
 
     @tf.function(input_signature=[_FILES])  # type: ignore[untyped-decorator]
     def from_bytes(self, input_tensor: Any) -> dict[str, Any]:
         """Detect in JPEG, PNG, BMP or GIF files [B], of any sizes."""
         side = self._detector.spec.image_size
-        image = tf.TensorSpec([side, side, 3], tf.float32)
-        return self._detect(tf.map_fn(self._decode, input_tensor, fn_output_signature=image))
+        signature = (tf.TensorSpec([side, side, 3], tf.float32), tf.TensorSpec([2], tf.int32))
+        return self._detect(*tf.map_fn(self._decode, input_tensor, fn_output_signature=signature))
 
     def _decode(self, encoded: Any) -> Any:
-        return self._resize(tf.io.decode_image(encoded, channels=3, expand_animations=False))
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        image.set_shape([None, None, 3])
+        return self._resizer(image), tf.shape(image)[:2]
 
-    def _resize(self, images: Any) -> Any:
-        side = self._detector.spec.image_size
-        return tf.image.resize(tf.cast(images, tf.float32), [side, side])
-
-    def _detect(self, images: Any) -> dict[str, Any]:
-        found = detect(self._detector, self._detector(images, training=False))
+    def _detect(self, images: Any, sizes: Any) -> dict[str, Any]:
+        outputs = self._detector(images, training=False)
+        found = detect(self._detector, outputs, self._resizer.window(sizes))
         return {
             "detection_boxes": found["boxes"],
             "detection_scores": found["scores"],

@@ -175,6 +175,24 @@ REFUSED: dict[str, tuple[Object, str]] = {
         changed(BASE, "spec.model.matcher", {"matchedThreshold": 0.4, "unmatchedThreshold": 0.5}),
         "unmatchedThreshold must not be above matchedThreshold",
     ),
+    "a shorter side without an aspect to keep": (
+        changed(BASE, "spec.model.imageResizer", {"type": "fixedShape", "minDimension": 32}),
+        "minDimension belongs to type keepAspectRatio",
+    ),
+    "a shorter side that is longer than the square": (
+        changed(BASE, "spec.model.imageResizer", {"type": "keepAspectRatio", "minDimension": 2048}),
+        "imageResizer.minDimension must not be above imageSize",
+    ),
+    "more detections of a class than of the image": (
+        changed(
+            BASE, "spec.model.postProcessing", {"maxDetections": 5, "maxDetectionsPerClass": 6}
+        ),
+        "maxDetectionsPerClass must not be above maxDetections",
+    ),
+    "an export that the OD API has no model for": (
+        training(exports=["ODAPI"]),
+        "exports: ODAPI needs a backbone that the OD API has",
+    ),
     "boundaries in a cosine": (
         training(optimizer={"schedule": {"boundaries": [10]}}),
         "boundaries belong to type step",

@@ -16,6 +16,7 @@ from PIL import Image
 
 from detection_trainer.__main__ import main
 from detection_trainer.checkpoint import Checkpoint, find_checkpoint, write_checkpoint
+from detection_trainer.contract.training import InvalidTrainingError
 from detection_trainer.errors import SupersededError
 from detection_trainer.exports import (
     export_checkpoint,
@@ -164,3 +165,30 @@ def test_a_superseded_trainer_commits_no_export(checkpoint: Checkpoint, tmp_path
     with pytest.raises(SupersededError):
         export_checkpoint(checkpoint, place, superseded)
     assert read_export(place) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        pytest.param({"backbone": "tiny"}, "has no RetinaNet over model.backbone tiny", id="tiny"),
+        pytest.param(
+            {"backbone": "resnet50_v1", "fpn": {"maxLevel": 6}},
+            "builds ssd_resnet50_v1_fpn_keras with fpn minLevel 3, maxLevel 7",
+            id="a pyramid that its ResNets do not have",
+        ),
+    ],
+)
+def test_an_export_that_the_od_api_cannot_read_is_refused_before_the_run(
+    model: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(InvalidTrainingError, match=reason):
+        parsed(model=model, exports=["ODAPI"])
+
+
+def test_a_checkpoint_that_the_od_api_cannot_read_is_refused(
+    checkpoint: Checkpoint, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = (root / "refused").as_uri()
+    assert main(["export", checkpoint.folder.uri, "--to", place, "--format", "odapi"]) != 0
+    assert "has no RetinaNet over model.backbone tiny" in capsys.readouterr().err
+    assert not (root / "refused" / "manifest.json").exists()

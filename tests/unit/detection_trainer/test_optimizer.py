@@ -12,6 +12,7 @@ from detection_trainer.optimizer import (
     ITERATION,
     LOSS_SCALE,
     SlotOptimizer,
+    is_regularised,
 )
 
 KERNEL = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
@@ -187,3 +188,24 @@ def test_l2_is_part_of_what_is_clipped() -> None:
     assert float(norm) == pytest.approx(float(np.linalg.norm(KERNEL)), rel=1e-5)
     moved_by = KERNEL - optimizer.trainable[0].numpy()
     assert float(np.linalg.norm(moved_by)) == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "regularised"),
+    [
+        pytest.param("backbone/conv1/kernel", (3, 3, 3, 8), True, id="a kernel"),
+        pytest.param("backbone/conv_dw_1/kernel", (3, 3, 8, 1), True, id="a depthwise layer"),
+        pytest.param("box_head/predictor/bias", (4,), False, id="a bias"),
+        pytest.param("box_head/predictor/kernel", (3, 3, 8, 4), True, id="a predictor"),
+        pytest.param("feature_extractor/smooth_3/conv/depthwise_kernel", (3, 3, 8, 1), True,
+                     id="the depthwise part of a separable layer"),
+        pytest.param("feature_extractor/smooth_3/conv/pointwise_kernel", (1, 1, 8, 8), False,
+                     id="its pointwise part"),
+        pytest.param("box_head/predictor/depthwise_kernel", (3, 3, 8, 1), False,
+                     id="a separable predictor"),
+    ],
+)  # fmt: skip
+def test_l2_counts_what_the_od_api_counts(
+    path: str, shape: tuple[int, ...], *, regularised: bool
+) -> None:
+    assert is_regularised(path, shape) is regularised

@@ -10,13 +10,15 @@ from detection_trainer.checkpoint import MANIFEST_FILE
 from detection_trainer.commands.places import add_credentials, choose_checkpoint, open_place
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.spec import ExportFormat
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.exports import export_checkpoint
 from detection_trainer.storage import Folder
 
-SAVED_MODEL = "saved-model"
+FORMATS: dict[str, ExportFormat] = {"saved-model": "SavedModel", "odapi": "ODAPI"}
 _OF_AN_EXPORT = re.compile(
-    r"^(assets/|variables/|saved_model\.pb$|fingerprint\.pb$|manifest\.json$)"
+    r"^(assets/|variables/|saved_model\.pb$|fingerprint\.pb$|manifest\.json$"
+    r"|ckpt-1\.|checkpoint$|pipeline\.config$|label_map\.pbtxt$)"
 )
 
 
@@ -26,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", metavar="FILE|URI", help=text)
     parser.add_argument("--to", required=True, metavar="URI", help="folder that takes the export")
     parser.add_argument(
-        "--format", choices=(SAVED_MODEL,), default=SAVED_MODEL, help="default: %(default)s"
+        "--format",
+        choices=tuple(FORMATS),
+        default="saved-model",
+        help="saved-model: to be served; odapi: to be restored by the TensorFlow Object "
+        "Detection API. Default: %(default)s",
     )
     parser.add_argument("--step", type=int, help="which checkpoint of the run; default: the newest")
     parser.add_argument("--overwrite", action="store_true", help="replace an export in the folder")
@@ -39,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = open_place(arguments.to, arguments.credentials)
     _make_room(folder, overwrite=arguments.overwrite)
     checkpoint = choose_checkpoint(arguments.place, arguments.credentials, arguments.step)
-    export = export_checkpoint(checkpoint, folder)
+    export = export_checkpoint(checkpoint, folder, form=FORMATS[arguments.format])
     sys.stdout.write(json.dumps(dump(export), indent=2) + "\n")
     return ExitCode.COMPLETED
 

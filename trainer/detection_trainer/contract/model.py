@@ -5,9 +5,9 @@ anchor_generator,box_predictor,losses,post_processing}.proto).
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from detection_trainer.contract.base import Contract
 from detection_trainer.contract.rules import cel, with_rules
@@ -51,6 +51,33 @@ class BatchNorm(Contract):
 
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.997
     epsilon: Annotated[float, Field(gt=0.0, le=1.0)] = 0.001
+
+
+class ImageResizer(Contract):
+    """`image_resizer` of image_resizer.proto: bilinear as in TensorFlow 1, whose corners coincide.
+
+    Absent: the image is stretched to the square, bilinear with pixels' centres where they are.
+    """
+
+    model_config = with_rules(
+        cel(
+            "self.type == 'keepAspectRatio' || !has(self.minDimension)",
+            "minDimension belongs to type keepAspectRatio",
+        ),
+    )
+
+    type: Literal["fixedShape", "keepAspectRatio"]
+    """`keepAspectRatio` pads to the square, right and below, as `pad_to_max_dimension` does."""
+    min_dimension: Annotated[int, Field(ge=1, le=2048)] | None = None
+    """The shorter side becomes that long unless the longer one would pass `imageSize`; absent:
+    the longer side becomes `imageSize`."""
+
+    @model_validator(mode="after")
+    def _minimum_where_aspect_is_kept(self) -> Self:
+        if self.type == "fixedShape" and self.min_dimension is not None:
+            msg = "minDimension belongs to type keepAspectRatio: remove it, or change the type"
+            raise ValueError(msg)
+        return self
 
 
 class FeaturePyramid(Contract):
@@ -122,17 +149,46 @@ class Loss(Contract):
 class PostProcessing(Contract):
     """`batch_non_max_suppression` of post_processing.proto."""
 
+    model_config = with_rules(
+        cel(
+            "!has(self.maxDetectionsPerClass) || self.maxDetectionsPerClass <= self.maxDetections",
+            "maxDetectionsPerClass must not be above maxDetections",
+        ),
+    )
+
     score_threshold: Fraction = 0.01
     iou_threshold: Fraction = 0.6
     max_detections: Annotated[int, Field(ge=1, le=1000)] = 100
+    """`max_total_detections`: of one image."""
+    max_detections_per_class: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Absent: as many as `maxDetections`."""
+
+    @model_validator(mode="after")
+    def _class_within_image(self) -> Self:
+        if (self.max_detections_per_class or 0) > self.max_detections:
+            msg = (
+                f"maxDetectionsPerClass {self.max_detections_per_class} must not be above "
+                f"maxDetections {self.max_detections}"
+            )
+            raise ValueError(msg)
+        return self
 
 
 class Model(Contract):
     """What is trained: `ssd` of model.proto with an FPN extractor."""
 
+    model_config = with_rules(
+        cel(
+            "!has(self.imageResizer) || !has(self.imageResizer.minDimension) || "
+            "self.imageResizer.minDimension <= self.imageSize",
+            "imageResizer.minDimension must not be above imageSize",
+        ),
+    )
+
     architecture: Literal["retinanet"] = "retinanet"
     backbone: Backbone
     image_size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] = 640
+    image_resizer: ImageResizer | None = None
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     batch_norm: BatchNorm | None = None
     fpn: FeaturePyramid = FeaturePyramid()
@@ -141,3 +197,11 @@ class Model(Contract):
     matcher: Matcher = Matcher()
     loss: Loss = Loss()
     post_processing: PostProcessing = PostProcessing()
+
+    @model_validator(mode="after")
+    def _shorter_side_within_the_square(self) -> Self:
+        shorter = self.image_resizer and self.image_resizer.min_dimension
+        if (shorter or 0) > self.image_size:
+            msg = f"imageResizer.minDimension {shorter} must not be above imageSize"
+            raise ValueError(msg)
+        return self

@@ -20,6 +20,7 @@ from detection_trainer.contract.base import (
     dump,
 )
 from detection_trainer.contract.model import Fraction, Model, PositiveFloat
+from detection_trainer.contract.odapi import BACKBONES, reason_without_twin
 from detection_trainer.contract.rules import cel, exactly_one_of, with_rules
 
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -442,7 +443,7 @@ class PipelineConfigSource(Contract):
 
 
 Group = Literal["backbone", "feature_extractor"]
-ExportFormat = Literal["SavedModel"]
+ExportFormat = Literal["SavedModel", "ODAPI"]
 
 
 class TrainingSpec(Contract):
@@ -479,6 +480,11 @@ class TrainingSpec(Contract):
             "self.steps <= self.optimizer.schedule.decaySteps",
             "the learning rate would be 0 after decaySteps and nothing would be learned: set "
             "optimizer.schedule.finalFraction above 0, onExtend: Restart, or decaySteps to steps",
+        ),
+        cel(
+            "has(self.pipelineConfig) || !('ODAPI' in self.exports) || self.model.backbone in "
+            f"[{', '.join(repr(str(name)) for name in BACKBONES)}]",
+            f"exports: ODAPI needs a backbone that the OD API has: {', '.join(BACKBONES)}",
         ),
         cel(
             "has(self.pipelineConfig) || !has(self.earlyStopping) || "
@@ -520,6 +526,10 @@ class TrainingSpec(Contract):
         evaluated = self.dataset.validation and self.evaluation.every_steps
         if self.early_stopping is not None and not evaluated:
             msg = "earlyStopping needs dataset.validation and evaluation.everySteps: set both"
+            raise ValueError(msg)
+        reason = reason_without_twin(self.model) if "ODAPI" in self.exports else None
+        if reason is not None:
+            msg = f"exports: ODAPI: {reason}"
             raise ValueError(msg)
         return self
 

@@ -18,6 +18,7 @@ from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.data.augmentation import augment_colors, augment_geometry, draw_uniform
 from detection_trainer.data.dataset import Dataset
 from detection_trainer.errors import DataInvalidError
+from detection_trainer.models.resizing import Resizer
 from detection_trainer.models.targets import CROWD
 
 _PARALLEL = tf.data.AUTOTUNE
@@ -47,7 +48,7 @@ def training_batches(
         which are many objects. N depends on the dataset alone.
     """
     rows = _rows(spec.batch_size, shard or Shard())
-    reader = _Reader(dataset)
+    reader, resizer = _Reader(dataset), Resizer(spec.model)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def read(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -62,8 +63,10 @@ def training_batches(
         uniform = draw_uniform(spec.augmentation, spec.seed, sample)
         geometry = (_decode(encoded), boxes, classes)
         image, boxes, classes = augment_geometry(spec.augmentation, uniform, geometry)
-        image = augment_colors(spec.augmentation, uniform, _resize(image, spec.model.image_size))
-        return (image, *_close_gaps(boxes, classes))
+        if resizer.keeps_aspect:
+            boxes *= tf.tile(resizer.window(tf.shape(image)[:2])[2:], [2])
+        image = augment_colors(spec.augmentation, uniform, resizer.resized(image))
+        return (resizer.padded(image), *_close_gaps(boxes, classes))
 
     steps = tf.data.Dataset.range(start_step, _END_OF_STEPS)
     batches = steps.map(read, num_parallel_calls=1).unbatch().map(prepare, _PARALLEL)
@@ -78,8 +81,8 @@ def validation_batches(dataset: Dataset, spec: TrainingSpec) -> tf.data.Dataset:
         Images float32 [B, S, S, 3]; ids int64 [B], the index in `dataset.images`, `PADDING_ID`
         for padding; heights and widths int32 [B, 2] of the images as they are stored.
     """
-    count, size, batch = len(dataset), spec.model.image_size, spec.batch_size
-    reader = _Reader(dataset)
+    count, batch = len(dataset), spec.batch_size
+    reader, resizer = _Reader(dataset), Resizer(spec.model)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def read(first: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -90,7 +93,7 @@ def validation_batches(dataset: Dataset, spec: TrainingSpec) -> tf.data.Dataset:
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def prepare(identifier: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
         image = _decode(encoded)
-        return _resize(image, size), identifier, tf.shape(image)[:2]
+        return resizer(image), identifier, tf.shape(image)[:2]
 
     starts = tf.data.Dataset.range(0, count, batch)
     batches = starts.map(read, num_parallel_calls=1).unbatch().map(prepare, _PARALLEL)
@@ -168,13 +171,6 @@ def _decode(encoded: tf.Tensor) -> tf.Tensor:
     """Return the image uint8 [H, W, 3] in RGB."""
     image = tf.io.decode_image(encoded, channels=_CHANNELS, expand_animations=False)
     image.set_shape([None, None, _CHANNELS])
-    return image
-
-
-def _resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Return float32 [S, S, 3]; the aspect changes, as `fixed_shape_resizer` does."""
-    image = tf.image.resize(tf.cast(image, tf.float32), [size, size])
-    image.set_shape([size, size, _CHANNELS])
     return image
 
 

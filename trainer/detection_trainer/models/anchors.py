@@ -1,6 +1,9 @@
-"""Anchors of the OD API's `multiscale_anchor_generator`, in pixels."""
+"""Anchors of the OD API's `multiscale_anchor_generator`, in pixels.
 
-import itertools
+In float32 and in its order of operations: boxes often overlap several anchors alike, and the last
+bit then decides which of them is to find the box.
+"""
+
 import math
 
 import numpy as np
@@ -8,38 +11,37 @@ import numpy.typing as npt
 
 from detection_trainer.contract.model import AnchorGenerator, Model
 
+Floats = npt.NDArray[np.float32]
 
-def anchor_boxes(model: Model) -> npt.NDArray[np.float32]:
+
+def anchor_boxes(model: Model) -> Floats:
     """Return all anchors [A,4] as ymin, xmin, ymax, xmax in pixels of the square input.
 
     Level after level from the finest, then row, column, aspect ratio, scale: the order of the
     heads' outputs. They may reach beyond the image.
     """
     levels = range(model.fpn.min_level, model.fpn.max_level + 1)
-    boxes = [_level_boxes(model.anchors, model.image_size, level) for level in levels]
-    return np.concatenate(boxes).astype(np.float32)
+    return np.concatenate([_level_boxes(model.anchors, model.image_size, n) for n in levels])
 
 
-def _level_boxes(spec: AnchorGenerator, image_size: int, level: int) -> npt.NDArray[np.float64]:
+def _level_boxes(spec: AnchorGenerator, image_size: int, level: int) -> Floats:
     stride = 2**level
     cells = math.ceil(image_size / stride)
     # multiscale_grid_anchor_generator.py: cells are centred only where they tile the image.
     offset = stride / 2.0 if image_size % stride == 0 else 0.0
-    centers = np.arange(cells) * stride + offset
+    centers = np.arange(cells, dtype=np.float32) * np.float32(stride) + np.float32(offset)
     y, x = np.meshgrid(centers, centers, indexing="ij")
     center = np.stack([y, x], axis=-1).reshape(-1, 1, 2)
-    half = _sizes(spec, stride)[None] / 2.0
-    return np.concatenate([center - half, center + half], axis=-1).reshape(-1, 4)
+    half = np.float32(0.5) * _sizes(spec, stride)[None]
+    corners: Floats = np.concatenate([center - half, center + half], axis=-1)
+    return corners.reshape(-1, 4)
 
 
-def _sizes(spec: AnchorGenerator, stride: int) -> npt.NDArray[np.float64]:
+def _sizes(spec: AnchorGenerator, stride: int) -> Floats:
     """Return the heights and widths [per_cell,2] of one cell's anchors in pixels."""
-    octave = [2.0 ** (i / spec.scales_per_octave) for i in range(spec.scales_per_octave)]
-    return np.array(
-        [
-            (side / math.sqrt(ratio), side * math.sqrt(ratio))
-            for ratio, side in itertools.product(
-                spec.aspect_ratios, [spec.anchor_scale * stride * scale for scale in octave]
-            )
-        ]
-    )
+    count = spec.scales_per_octave
+    octave = np.array([2.0 ** (i / count) for i in range(count)], np.float32)
+    scales = np.tile(octave, len(spec.aspect_ratios))
+    roots = np.repeat(np.sqrt(np.array(spec.aspect_ratios, np.float32)), count)
+    base = np.float32(spec.anchor_scale * stride)
+    return np.stack([scales / roots * base, scales * roots * base], axis=-1)

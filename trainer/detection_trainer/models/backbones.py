@@ -187,6 +187,14 @@ def imagenet_network(backbone: Backbone, image_size: int = 224) -> keras.Model:
     )
 
 
+def neutral_color(backbone: Backbone) -> tuple[float, float, float]:
+    """Return the RGB colour in 0..255 that the backbone's preprocessing turns into zeros."""
+    spec = BACKBONES[backbone].preprocessing
+    channels = [-offset / scale for scale, offset in zip(spec.scale, spec.offset, strict=True)]
+    first, second, third = reversed(channels) if spec.to_bgr else channels
+    return first, second, third
+
+
 def _preprocessed(images: Any, make: LayerFactory, spec: Preprocessing) -> Any:
     name = f"{make.prefix}.preprocessing"
     layer = ChannelAffine(spec.scale, spec.offset, to_bgr=spec.to_bgr, name=name, dtype="float32")

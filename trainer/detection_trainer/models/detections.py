@@ -9,35 +9,65 @@ from detection_trainer.models.boxes import area, decode
 from detection_trainer.models.detector import Detector
 
 
-def detect(detector: Detector, outputs: Mapping[str, Any]) -> dict[str, Any]:
+def detect(detector: Detector, outputs: Mapping[str, Any], window: Any) -> dict[str, Any]:
     """Return the detections of a batch, the most certain first.
 
-    Suppression is class by class; `max_detections` limits each class and the image.
+    Suppression is class by class, of boxes as they are; then they are clipped to the image, and
+    those that lie outside fall away.
+
+    Args:
+        detector: gives anchors and thresholds.
+        outputs: the network's.
+        window: float32 [B,4], the part of the model's square that is the image.
 
     Returns:
-        boxes: float32 [B,K,4], normalised ymin, xmin, ymax, xmax, clipped to the image.
+        boxes: float32 [B,K,4], ymin, xmin, ymax, xmax as fractions of the image.
         scores: float32 [B,K].
         classes: int32 [B,K], 1-based; 0 beyond `valid`.
         valid: int32 [B], how many of K are detections; the others are zeros.
     """
-    spec, size = detector.spec.post_processing, float(detector.spec.image_size)
-    boxes = decode(outputs["box_encodings"], tf.constant(detector.anchors)) / size
-    inside = area(tf.clip_by_value(boxes, 0.0, 1.0)) > 0.0
-    scores = tf.sigmoid(outputs["class_logits"][..., 1:])
-    scores = tf.where(inside[..., None], scores, 0.0)
+    spec = detector.spec.post_processing
+    boxes = decode(outputs["box_encodings"], tf.constant(detector.anchors))
+    per_class = spec.max_detections_per_class or spec.max_detections
     found = tf.image.combined_non_max_suppression(
         boxes[:, :, None, :],
-        scores,
-        max_output_size_per_class=spec.max_detections,
-        max_total_size=spec.max_detections,
+        tf.sigmoid(outputs["class_logits"][..., 1:]),
+        max_output_size_per_class=per_class,
+        # What falls away below makes room for others.
+        max_total_size=per_class * detector.num_classes,
         iou_threshold=spec.iou_threshold,
         score_threshold=spec.score_threshold,
-        clip_boxes=True,
+        clip_boxes=False,
     )
-    kept = tf.sequence_mask(found.valid_detections, spec.max_detections)
-    return {
-        "boxes": found.nmsed_boxes,
+    clipped = _clipped(found.nmsed_boxes, window[:, None])
+    number = tf.range(tf.shape(clipped)[1])[None]
+    inside = (number < found.valid_detections[:, None]) & (area(clipped) > 0.0)
+    return _first(inside, spec.max_detections, {
+        "boxes": clipped,
         "scores": found.nmsed_scores,
-        "classes": tf.where(kept, tf.cast(found.nmsed_classes, tf.int32) + 1, 0),
-        "valid": found.valid_detections,
-    }
+        "classes": tf.cast(found.nmsed_classes, tf.int32) + 1,
+    })  # fmt: skip
+
+
+def _clipped(boxes: Any, window: Any) -> Any:
+    """Return the part of `boxes` [...,4] within `window` [...,4], as fractions of the window."""
+    low, high = window[..., :2], window[..., 2:]
+    corners = [tf.clip_by_value(corner, low, high) for corner in (boxes[..., :2], boxes[..., 2:])]
+    return tf.concat([(corner - low) / (high - low) for corner in corners], axis=-1)
+
+
+def _first(chosen: Any, count: int, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first `count` of `found` [B,N,...] where `chosen` [B,N], filled up by zeros."""
+    short = tf.maximum(count - tf.shape(chosen)[1], 0)
+    chosen = tf.pad(chosen, [[0, 0], [0, short]])
+    order = tf.argsort(tf.cast(~chosen, tf.int32), stable=True)[:, :count]
+    valid = tf.minimum(tf.reduce_sum(tf.cast(chosen, tf.int32), axis=1), count)
+    kept = tf.sequence_mask(valid, count)
+
+    def picked(values: Any) -> Any:
+        more = [[0, 0]] * (values.shape.rank - 2)
+        picked = tf.gather(tf.pad(values, [[0, 0], [0, short], *more]), order, batch_dims=1)
+        mask = tf.reshape(kept, [*tf.unstack(tf.shape(kept)), *[1] * len(more)])
+        return tf.where(mask, picked, tf.zeros_like(picked))
+
+    return {name: picked(values) for name, values in found.items()} | {"valid": valid}

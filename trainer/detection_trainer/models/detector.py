@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from detection_trainer.contract.model import Model
 from detection_trainer.models.anchors import anchor_boxes
@@ -19,7 +20,7 @@ class Detector:
         network: images float32 [B,S,S,3], RGB in 0..255, to `box_encodings` float32 [B,A,4] and
             `class_logits` float32 [B,A,1+C], background first.
         variables: every variable by path, batch-norm statistics and random state included.
-        anchors: float32 [A,4], ymin, xmin, ymax, xmax in pixels.
+        anchors: float32 [A,4], ymin, xmin, ymax, xmax as fractions of the model's square.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Detector:
         """
         self.spec, self.num_classes = spec, num_classes
         self.network, self.frozen = network, frozenset(freeze)
-        self.anchors = anchor_boxes(spec)
+        self.anchors = anchor_boxes(spec) * np.reciprocal(np.float32(spec.image_size))
         self.variables = _variables_by_path(network, layers)
 
     def __call__(self, images: Any, *, training: bool) -> dict[str, Any]:

@@ -77,13 +77,11 @@ class _Matcher:
 
     def __init__(self, detector: Detector) -> None:
         self.anchors = tf.constant(detector.anchors)
-        self.image_size = float(detector.spec.image_size)
         self.matched_threshold = detector.spec.matcher.matched_threshold
         self.unmatched_threshold = detector.spec.matcher.unmatched_threshold
 
     def targets(self, boxes: Any, classes: Any, weights: Any) -> Targets:
         """Return the targets of `boxes` [...,N,4] with `classes` and `weights` [...,N]."""
-        boxes = boxes * self.image_size
         match = self._passing_over_crowds(self.match(boxes, classes > 0), boxes, classes == CROWD)
         matched = match >= 0
         index = tf.maximum(match, 0)

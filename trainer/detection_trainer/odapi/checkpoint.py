@@ -15,10 +15,10 @@ from typing import Any
 import numpy.typing as npt
 
 from detection_trainer.contract.model import Model
+from detection_trainer.contract.odapi import BACKBONES
 from detection_trainer.errors import DamagedCheckpointError, RestoreRefusedError
 from detection_trainer.odapi.bundle import Bundle, open_bundle
 from detection_trainer.odapi.names import (
-    BACKBONES,
     CLASSIFICATION_BACKBONE,
     EXTRACTOR,
     PREDICTOR,

@@ -8,17 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from detection_trainer.contract.backbone_shapes import RESNET_V1_BLOCKS
-from detection_trainer.contract.model import Backbone, Model
+from detection_trainer.contract.model import Model
+from detection_trainer.contract.odapi import BACKBONES
 from detection_trainer.contract.shapes import variable_shapes
-
-BACKBONES: Mapping[Backbone, str] = {
-    Backbone.RESNET50_V1: "ssd_resnet50_v1_fpn_keras",
-    Backbone.RESNET101_V1: "ssd_resnet101_v1_fpn_keras",
-    Backbone.RESNET152_V1: "ssd_resnet152_v1_fpn_keras",
-    Backbone.MOBILENET_V1: "ssd_mobilenet_v1_fpn_keras",
-    Backbone.MOBILENET_V2: "ssd_mobilenet_v2_fpn_keras",
-}
-"""The OD API's `feature_extractor.type` for each backbone that both know."""
 
 EXTRACTOR = "_feature_extractor"
 CLASSIFICATION_BACKBONE = f"{EXTRACTOR}/classification_backbone"

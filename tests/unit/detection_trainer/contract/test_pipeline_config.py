@@ -27,9 +27,13 @@ UNSUPPORTED = {
     "efficientdet_d0": "'ssd_efficientnet-b0_bifpn_keras' is not supported; expected one of",
     "ssd_inception_v2": "'ssd_inception_v2' is not supported; expected one of",
     "ssd_mobilenet_v2_without_fpn": "'ssd_mobilenet_v2_keras' is not supported; expected one of",
-    "keep_aspect_ratio": "keep_aspect_ratio_resizer is not supported as image resizer",
+    "keep_aspect_ratio_unpadded": (
+        "pad_to_max_dimension: expected true; received false (its default): batches here are "
+        "squares"
+    ),
 }
 STORAGE = {"checkpoints": {"storage": {"uri": "s3://runs/a"}}}
+FROM_ZOO = {"mode": "classification", "from": {"uri": "s3://zoo/ckpt-0"}}
 DATASET = {"train": {"uri": "s3://data/*"}, "classes": ["tree"]}
 ZOO = "ssd_resnet50_v1_fpn_640x640"
 TREES = "trees_resnet50_adam_exponential"
@@ -54,7 +58,7 @@ def filled(name: str) -> TrainingSpec:
     missing = read(name).missing
     said: dict[str, Any] = {"dataset": DATASET} if "dataset" in missing else {}
     if "restore" in missing:
-        said["restore"] = {"mode": "classification", "from": {"uri": "s3://zoo/ckpt-0"}}
+        said["restore"] = FROM_ZOO
     return spec(name, **said)
 
 
@@ -91,6 +95,45 @@ def test_the_zoos_resnet_is_the_model_that_it_names() -> None:
     crop = found.augmentation[1].random_crop_image
     assert crop is not None
     assert (crop.min_object_covered, crop.max_aspect_ratio, crop.min_area) == (0.0, 3.0, 0.75)
+
+
+def resized(resizer: str) -> TrainingSpec:
+    fixed = text(ZOO)[text(ZOO).index("fixed_shape_resizer") :]
+    config = text(ZOO).replace(fixed[: fixed.index("}") + 1], resizer)
+    said = {**STORAGE, "dataset": DATASET, "restore": FROM_ZOO}
+    return TrainingSpec.model_validate(apply_pipeline_config(read_pipeline_config(config), said))
+
+
+def test_images_are_resized_as_there() -> None:
+    stretched = filled(ZOO).model.image_resizer
+    assert stretched is not None
+    assert stretched.type == "fixedShape"
+    model = resized(
+        "keep_aspect_ratio_resizer "
+        "{ min_dimension: 480 max_dimension: 800 pad_to_max_dimension: true }"
+    ).model
+    assert model.image_size == 800
+    assert model.image_resizer is not None
+    assert (model.image_resizer.type, model.image_resizer.min_dimension) == ("keepAspectRatio", 480)
+
+
+@pytest.mark.parametrize("sides", [(480, 801), (832, 800)], ids=["no multiple", "turned round"])
+def test_a_square_that_cannot_be_is_refused(sides: tuple[int, int]) -> None:
+    with pytest.raises(PipelineConfigError, match="expected a multiple of 32 pixels, not below"):
+        resized(
+            f"keep_aspect_ratio_resizer {{ min_dimension: {sides[0]} max_dimension: {sides[1]} "
+            "pad_to_max_dimension: true }"
+        )
+
+
+def test_a_class_may_have_fewer_detections_than_the_image() -> None:
+    config = text(ZOO).replace("max_total_detections: 100", "max_total_detections: 300")
+    said = {**STORAGE, "dataset": DATASET, "restore": FROM_ZOO}
+    fields = apply_pipeline_config(read_pipeline_config(config), said)
+    post = TrainingSpec.model_validate(fields).model.post_processing
+    assert (post.max_detections, post.max_detections_per_class) == (300, 100)
+    with pytest.raises(PipelineConfigError, match="at most max_total_detections, 50; received 100"):
+        read_pipeline_config(text(ZOO).replace("total_detections: 100", "total_detections: 50"))
 
 
 def test_fpn_lite_is_separable_with_one_tower() -> None:

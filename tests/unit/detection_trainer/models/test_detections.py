@@ -11,6 +11,7 @@ from tests.support.detectors import small_detector
 
 NOTHING = -20.0
 KEPT = 5
+WHOLE = tf.constant([[0.0, 0.0, 1.0, 1.0]])
 
 
 @pytest.fixture(scope="module")
@@ -18,17 +19,22 @@ def detector() -> Detector:
     return small_detector(postProcessing={"maxDetections": KEPT, "scoreThreshold": 0.1})
 
 
-def found(detector: Detector, *objects: tuple[int, list[float], int, float]) -> dict[str, Any]:
+def found(
+    detector: Detector,
+    *objects: tuple[int, list[float], int, float],
+    window: list[list[float]] | None = None,
+) -> dict[str, Any]:
     """Detect in one image where the anchors say (anchor, box, class, logit)."""
     count = len(detector.anchors)
     encodings = np.zeros((1, count, 4), np.float32)
     logits = np.full((1, count, 3), NOTHING, np.float32)
     for anchor, box, label, logit in objects:
-        pixels = np.array([box], np.float32) * 64.0
-        encodings[0, anchor] = encode(pixels, detector.anchors[anchor : anchor + 1])[0]
+        place = detector.anchors[anchor : anchor + 1]
+        encodings[0, anchor] = encode(np.array([box], np.float32), place)[0]
         logits[0, anchor, label] = logit
     outputs = {"box_encodings": tf.constant(encodings), "class_logits": tf.constant(logits)}
-    return {name: value[0].numpy() for name, value in detect(detector, outputs).items()}
+    part = WHOLE if window is None else tf.constant(window)
+    return {name: value[0].numpy() for name, value in detect(detector, outputs, part).items()}
 
 
 def test_an_encoded_object_is_found_where_it_was(detector: Detector) -> None:
@@ -77,6 +83,30 @@ def test_boxes_are_clipped_to_the_image(detector: Detector) -> None:
     assert image["boxes"][0] == pytest.approx([0.0, 0.1, 0.5, 1.0], abs=1e-5)
 
 
+def test_boxes_are_told_within_the_part_of_the_square_that_is_the_image(
+    detector: Detector,
+) -> None:
+    said = (3, [0.2, 0.1, 0.4, 0.9], 1, 3.0), (9, [0.6, 0.1, 0.9, 0.3], 2, 3.0)
+    image = found(detector, *said, window=[[0.0, 0.0, 0.5, 0.8]])
+    assert image["valid"] == 1, "the other lies in the padding"
+    assert image["boxes"][0] == pytest.approx([0.4, 0.125, 0.8, 1.0], abs=1e-5)
+
+
+def test_what_lies_outside_takes_no_place_of_what_is_found() -> None:
+    strict = small_detector(postProcessing={"maxDetections": 2, "scoreThreshold": 0.1})
+    outside = [(i, [1.1 + i, 0.1, 1.2 + i, 0.2], 1, 3.0) for i in range(1)]
+    inside = [(9 + i, [i / 10, 0.1, i / 10 + 0.05, 0.2], 2, 1.0) for i in range(2)]
+    assert found(strict, *outside, *inside)["classes"].tolist() == [2, 2]
+
+
+def test_a_class_has_a_limit_of_its_own() -> None:
+    strict = small_detector(
+        postProcessing={"maxDetections": 5, "maxDetectionsPerClass": 2, "scoreThreshold": 0.1}
+    )
+    grid = [(i, [i / 10, 0.1, i / 10 + 0.05, 0.2], 1 + (i == 7), 1.0 + i / 10) for i in range(8)]
+    assert found(strict, *grid)["classes"].tolist() == [2, 1, 1, 0, 0]
+
+
 def test_no_more_than_the_limit_are_kept(detector: Detector) -> None:
     grid = [(i, [i / 10, 0.1, i / 10 + 0.05, 0.2], 1, 1.0 + i / 10) for i in range(8)]
     image = found(detector, *grid)
@@ -90,5 +120,5 @@ def test_outputs_beyond_all_numbers_give_no_nan(detector: Detector) -> None:
         "box_encodings": tf.fill((1, count, 4), 1e6),
         "class_logits": tf.fill((1, count, 3), 5.0),
     }
-    image = detect(detector, outputs)
+    image = detect(detector, outputs, WHOLE)
     assert np.isfinite(image["boxes"]).all()

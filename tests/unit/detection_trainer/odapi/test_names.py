@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from detection_trainer.contract.model import Model
+from detection_trainer.contract.odapi import BACKBONES
 from detection_trainer.contract.shapes import variable_shapes
-from detection_trainer.odapi.names import BACKBONES, object_paths
+from detection_trainer.odapi.names import object_paths
 
 DATA = Path(__file__).parents[3] / "data" / "odapi"
 FPN_LITE = {

@@ -4,15 +4,10 @@ import math
 from typing import Any
 
 from detection_trainer.contract.model import Backbone
+from detection_trainer.contract.odapi import BACKBONES
 from detection_trainer.contract.pipeline_config.reading import Node, PipelineConfigError
 
-EXTRACTORS = {
-    "ssd_resnet50_v1_fpn_keras": Backbone.RESNET50_V1,
-    "ssd_resnet101_v1_fpn_keras": Backbone.RESNET101_V1,
-    "ssd_resnet152_v1_fpn_keras": Backbone.RESNET152_V1,
-    "ssd_mobilenet_v1_fpn_keras": Backbone.MOBILENET_V1,
-    "ssd_mobilenet_v2_fpn_keras": Backbone.MOBILENET_V2,
-}
+EXTRACTORS = {extractor: backbone for backbone, extractor in BACKBONES.items()}
 SUPPORTED = ", ".join(EXTRACTORS)
 RESNET_FPN = {"min_level": 3, "max_level": 7, "additional_layer_depth": 256}
 """What the OD API's ResNet extractors have, whatever `fpn` says."""
@@ -35,7 +30,7 @@ def map_model(pipeline: Node, notes: list[str]) -> tuple[dict[str, Any], float]:
         )
     ssd = model.below("ssd")
     backbone = _backbone(ssd.below("feature_extractor"))
-    size = _image_size(ssd.below("image_resizer"))
+    size, resizer = _resizer(ssd.below("image_resizer"))
     fpn, extractor_norm, extractor_l2 = _extractor(
         ssd.below("feature_extractor"), backbone, size, notes
     )
@@ -50,6 +45,7 @@ def map_model(pipeline: Node, notes: list[str]) -> tuple[dict[str, Any], float]:
         "architecture": "retinanet",
         "backbone": backbone.value,
         "imageSize": size,
+        "imageResizer": resizer,
         "batchNorm": predictor_norm,
         "fpn": fpn,
         "boxPredictor": heads,
@@ -72,8 +68,29 @@ def _backbone(extractor: Node) -> Backbone:
     return EXTRACTORS[kind]
 
 
-def _image_size(resizer: Node) -> int:
-    _, fixed = resizer.choice(["fixed_shape_resizer"], "image resizer")
+def _resizer(resizers: Node) -> tuple[int, dict[str, Any]]:
+    """Return the side of the square, and how images come to it."""
+    kinds = ["fixed_shape_resizer", "keep_aspect_ratio_resizer"]
+    kind, resizer = resizers.choice(kinds, "image resizer")
+    resizer.only("resize_method", "BILINEAR", "other methods do not exist here", "BILINEAR")
+    resizer.only("convert_to_grayscale", expected=False, why=_NO_SUCH, default=False)
+    if kind == "fixed_shape_resizer":
+        return _fixed_size(resizer), {"type": "fixedShape"}
+    resizer.only(
+        "pad_to_max_dimension", expected=True, why="batches here are squares", default=False
+    )
+    resizer.absent("per_channel_pad_value", "images are padded with 0 after their preprocessing")
+    side, shorter = resizer.integer("max_dimension", 1024), resizer.integer("min_dimension", 600)
+    if side % 32 or shorter > side:
+        raise resizer.error(
+            "max_dimension",
+            "expected a multiple of 32 pixels, not below min_dimension; received max_dimension "
+            f"{side} and min_dimension {shorter}: give both, such as 640",
+        )
+    return side, {"type": "keepAspectRatio", "minDimension": shorter}
+
+
+def _fixed_size(fixed: Node) -> int:
     height, width = fixed.integer("height", 300), fixed.integer("width", 300)
     if height != width or height % 32:
         raise fixed.error(
@@ -81,8 +98,6 @@ def _image_size(resizer: Node) -> int:
             f"expected a square of a multiple of 32 pixels; received {height}x{width}: give both "
             "the same, such as 640",
         )
-    fixed.only("resize_method", "BILINEAR", "other methods do not exist here", "BILINEAR")
-    fixed.only("convert_to_grayscale", expected=False, why=_NO_SUCH, default=False)
     return height
 
 
@@ -278,8 +293,14 @@ def _post_processing(post: Node) -> dict[str, Any]:
         )
     suppression.only("soft_nms_sigma", 0.0, _NO_SUCH, 0.0)
     total = suppression.integer("max_total_detections", 100)
-    suppression.only("max_detections_per_class", total, "one number limits both here", 100)
+    per_class = suppression.integer("max_detections_per_class", 100)
+    if per_class > total:
+        raise suppression.error(
+            "max_detections_per_class",
+            f"expected at most max_total_detections, {total}; received {per_class}: lower it",
+        )
     return {
+        **({} if per_class == total else {"maxDetectionsPerClass": per_class}),
         "scoreThreshold": suppression.number("score_threshold", 0.0),
         "iouThreshold": suppression.number("iou_threshold", 0.6),
         "maxDetections": total,

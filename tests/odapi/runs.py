@@ -1,0 +1,55 @@
+"""Pictures that something is to be found in, and that both read."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from detection_trainer.data.records import write_record
+from detection_trainer.data.wire import encode_example
+
+CLASSES = ("disc", "square", "bar")
+COLORS = ("red", "green", "blue")
+
+
+def picture_of_shapes(seed: int) -> bytes:
+    """Return a record: shapes on noise, in an image of its own size."""
+    random = np.random.default_rng(seed)
+    height, width = random.integers(120, 200, 2)
+    noise = random.integers(90, 160, (height, width, 3), np.uint8)
+    image = Image.fromarray(noise)
+    draw = ImageDraw.Draw(image)
+    boxes, labels = [], []
+    for _ in range(random.integers(1, 4)):
+        label = int(random.integers(0, 3))
+        side = random.uniform(0.2, 0.4, 2) * (1.0, 0.5 if label == 2 else 1.0)
+        low = random.uniform(0.0, 1.0 - side)
+        ymin, xmin, ymax, xmax = (float(edge) for edge in [*low, *(low + side)])
+        corners = (xmin * width, ymin * height, xmax * width, ymax * height)
+        (draw.ellipse if label == 0 else draw.rectangle)(corners, fill=COLORS[label])
+        boxes.append((ymin, xmin, ymax, xmax))
+        labels.append(label + 1)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    edges = zip(("ymin", "xmin", "ymax", "xmax"), zip(*boxes, strict=True), strict=True)
+    return encode_example(
+        {
+            "image/encoded": [buffer.getvalue()],
+            "image/height": [int(height)],
+            "image/width": [int(width)],
+            "image/source_id": [str(seed).encode()],
+            "image/object/class/label": labels,
+            "image/object/class/text": [CLASSES[label - 1].encode() for label in labels],
+            **{f"image/object/bbox/{edge}": list(values) for edge, values in edges},
+        }
+    )
+
+
+def write_records(path: Path, records: Iterable[bytes]) -> Path:
+    """Write a TFRecord file."""
+    with path.open("wb") as file:
+        for record in records:
+            write_record(file, record)
+    return path

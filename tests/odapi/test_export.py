@@ -1,0 +1,128 @@
+"""A checkpoint written for the OD API: it restores it in every mode, as we do."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from detection_trainer.__main__ import main
+from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
+from detection_trainer.contract.shapes import variable_shapes
+from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
+from detection_trainer.odapi.config import PLACE
+from detection_trainer.sources import open_weights
+from tests.odapi.runs import CLASSES, picture_of_shapes, write_records
+from tests.odapi.twins import lite, read_json, run_reference
+from tests.support.attempts import RunPlace
+
+pytestmark = pytest.mark.timeout(1800)
+STEPS = 150
+MODEL = {
+    "backbone": "mobilenet_v2",
+    "imageSize": 128,
+    "batchNorm": {"momentum": 0.9},
+    "imageResizer": {"type": "keepAspectRatio"},
+    **lite(shared=True),
+}
+PARTS = ("backbone", "fpn", "coarse", "tower", "box", "class")
+TAKEN = {
+    "classification": ("backbone",),
+    "detection": ("backbone", "fpn", "coarse"),
+    "full": PARTS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A run of ours that finds something, and what was written of it."""
+
+    place: RunPlace
+    folder: Path
+
+    def training(self, name: str, **changes: Any) -> dict[str, Any]:
+        """Return a training on the same pictures."""
+        file = {"uri": (self.place.root / "train.tfrecord").as_uri()}
+        return {
+            "model": MODEL,
+            "dataset": {"train": file, "validation": file, "classes": list(CLASSES)},
+            "steps": STEPS,
+            "batchSize": 4,
+            "optimizer": {"learningRate": 0.02, "schedule": {"warmupSteps": 20}},
+            "exports": ["ODAPI"],
+            "checkpoints": {"storage": {"uri": self.place.uri(name)}, "everySteps": STEPS},
+            **changes,
+        }
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    root = tmp_path_factory.mktemp("export")
+    write_records(root / "train.tfrecord", map(picture_of_shapes, range(12)))
+    found = Exported(RunPlace(root), root / "run" / "export" / f"odapi-{STEPS:08d}")
+    found.place.run("run", **found.training("run"))
+    config = found.folder / "pipeline.config"
+    text = config.read_text()
+    text = text.replace(f"{PLACE}/label_map.pbtxt", str(found.folder / "label_map.pbtxt"))
+    config.write_text(text.replace(PLACE, str(root / "train.tfrecord")))
+    keras.backend.clear_session()
+    return found
+
+
+def test_what_is_written_is_what_was_trained(exported: Exported) -> None:
+    bundle = find_bundle(exported.folder.as_uri(), {})
+    assert bundle is not None
+    checkpoint = exported.place.newest("run")
+    written = ODAPIWeights(bundle, checkpoint.manifest.model)
+    weights, optimizer = checkpoint.load()
+    assert written.step == STEPS
+    assert written.shapes.keys() == weights.keys()
+    for path, value in written.read(weights).items():
+        np.testing.assert_array_equal(value, weights[path], err_msg=path)
+    slots = written.read_slots("momentum", weights)
+    assert len(slots) == sum(path.startswith("optimizer/momentum/") for path in optimizer)
+    for path, value in slots.items():
+        np.testing.assert_array_equal(value, optimizer[f"optimizer/momentum/{path}"])
+
+
+def test_the_od_api_restores_it_in_every_mode_and_takes_what_we_take(
+    exported: Exported, tmp_path: Path
+) -> None:
+    config, out = exported.folder / "pipeline.config", tmp_path / "restored.json"
+    run_reference("restore", config, exported.folder / "ckpt-1", out)
+    theirs = read_json(out)
+    whole = theirs["full"]
+    assert all(whole[part] for part in PARTS)
+    for mode, parts in TAKEN.items():
+        assert theirs[mode] == {part: whole[part] * (part in parts) for part in PARTS}, mode
+        ours = planned_by_us(exported, RestoreMode(mode))
+        assert not ours.differences
+        assert len(ours.assign) == sum(theirs[mode].values())
+        assert len(ours.fresh) == sum(whole.values()) - sum(theirs[mode].values())
+
+
+def planned_by_us(exported: Exported, mode: RestoreMode) -> RestorePlan:
+    model = exported.place.newest("run").manifest.model
+    source = open_weights(f"{exported.folder.as_uri()}/ckpt-1", {}, model)
+    target = variable_shapes(model, len(CLASSES))
+    return compare_for_restore(
+        mode, source.shapes, target, source.classes, CLASSES, target_model=model
+    )
+
+
+def test_an_export_says_where_it_lies(
+    exported: Exported, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = exported.place.root / "copy"
+    arguments = ["export", exported.place.uri("run"), "--to", copy.as_uri(), "--format", "odapi"]
+    assert main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["format"], told["step"]) == ("ODAPI", STEPS)
+    assert {path.name for path in copy.iterdir()} == {
+        "checkpoint", "ckpt-1.data-00000-of-00001", "ckpt-1.index", "label_map.pbtxt",
+        "manifest.json", "pipeline.config",
+    }  # fmt: skip

@@ -1,0 +1,31 @@
+"""Which of our models the OD API has too: pure, asked before anything runs."""
+
+from collections.abc import Mapping
+
+from detection_trainer.contract.model import Backbone, FeaturePyramid, Model
+
+BACKBONES: Mapping[Backbone, str] = {
+    Backbone.RESNET50_V1: "ssd_resnet50_v1_fpn_keras",
+    Backbone.RESNET101_V1: "ssd_resnet101_v1_fpn_keras",
+    Backbone.RESNET152_V1: "ssd_resnet152_v1_fpn_keras",
+    Backbone.MOBILENET_V1: "ssd_mobilenet_v1_fpn_keras",
+    Backbone.MOBILENET_V2: "ssd_mobilenet_v2_fpn_keras",
+}
+"""The OD API's `feature_extractor.type` for each backbone that both know."""
+
+
+def reason_without_twin(model: Model) -> str | None:
+    """Return why no configuration of the OD API describes `model`; None where one does."""
+    extractor = BACKBONES.get(model.backbone)
+    if extractor is None:
+        return (
+            "the TensorFlow Object Detection API has no RetinaNet over model.backbone "
+            f"{model.backbone}: expected one of {', '.join(BACKBONES)}"
+        )
+    usual = FeaturePyramid(use_depthwise=model.fpn.use_depthwise)
+    if extractor.startswith("ssd_resnet") and model.fpn != usual:
+        return (
+            f"the TensorFlow Object Detection API builds {extractor} with fpn minLevel 3, maxLevel "
+            f"7 and additionalLayerDepth 256, whatever its configuration says; received {model.fpn}"
+        )
+    return None
