@@ -6,10 +6,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from detection_trainer.checkpoint import Arrays
+from detection_trainer.contract.exit_codes import EARLY_STOPPED
+from detection_trainer.manifest import AVERAGE
 from tests.support.attempts import RunPlace, make_place
+from tests.support.trainings import TINY_MODEL
 from tests.support.workers import two_workers
 
 STEPS: dict[str, Any] = {"steps": 20, "optimizer": {"learningRate": 0.01}}
+NO_BATCH_NORM: dict[str, Any] = {
+    "model": {
+        **TINY_MODEL,
+        "fpn": {"minLevel": 5, "maxLevel": 5, "additionalLayerDepth": 16},
+        "boxPredictor": {"depth": 16, "numLayersBeforePredictor": 0},
+    },
+    "freeze": ["backbone"],
+}
+"""The frozen backbone's statistics stand, and what is trained has none."""
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +44,53 @@ def test_two_workers_train_as_one_does(place: RunPlace, control: str) -> None:
     together, alone = place.newest("control"), place.newest("alone")
     assert together.manifest.digest == control
     assert together.manifest.environment.world_size == 2
-    found, wanted = together.load()[0], alone.load()[0]
+    require_close(together.load()[0], alone.load()[0])
+    assert any("moving_variance" in path for path in alone.load()[0])
+
+
+def require_close(found: Arrays, wanted: Arrays) -> None:
+    assert found.keys() == wanted.keys()
     for path, array in wanted.items():
         np.testing.assert_allclose(found[path], array, rtol=1e-5, atol=1e-5, err_msg=path)
+
+
+@pytest.mark.timeout(600)
+def test_two_workers_train_as_one_does_without_batch_normalisation(place: RunPlace) -> None:
+    kept = {"storage": {"uri": place.uri("plain-alone")}, "everySteps": 20}
+    changes = {**STEPS, **NO_BATCH_NORM}
+    with two_workers(place, "plain", **changes) as (chief, follower):
+        assert (chief.wait(), follower.wait()) == (0, 0), chief.output.read_text()
+    place.run("plain-alone", **changes, checkpoints=kept)
+    together, alone = place.newest("plain").load(), place.newest("plain-alone").load()
+    for found, wanted in zip(together, alone, strict=True):
+        require_close(found, wanted)
+    begun = place.at("plain-alone", 0).load()[0]
+    moved = {path for path in begun if not np.array_equal(begun[path], alone[0][path])}
+    assert "box_head/predictor/kernel" in moved
+    assert not any("batch_norm" in path for path in moved)
+
+
+@pytest.mark.timeout(600)
+def test_two_workers_stop_early_together_with_the_averages_of_one(place: RunPlace) -> None:
+    changes: dict[str, Any] = {
+        "steps": 20,
+        "dataset": place.dataset("tree", "shrub", validation=True),
+        "optimizer": {"learningRate": 0.01, "movingAverageDecay": 0.9},
+        "evaluation": {"everySteps": 2},
+        "earlyStopping": {"patience": 2},
+    }
+    with two_workers(place, "early", **changes) as (chief, follower):
+        assert (chief.wait(), follower.wait()) == (0, 0), chief.output.read_text()
+    report = place.run("early-alone", **changes)
+    assert report.outcome is not None
+    assert report.outcome.reason == EARLY_STOPPED
+    together, alone = place.newest("early"), place.newest("early-alone")
+    assert together.step == alone.step < 20
+    assert together.manifest.patience == alone.manifest.patience
+    averages = [path for path in alone.load()[1] if path.startswith(AVERAGE)]
+    assert averages
+    for found, wanted in zip(together.load(), alone.load(), strict=True):
+        require_close(found, wanted)
 
 
 @pytest.mark.timeout(600)
