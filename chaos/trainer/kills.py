@@ -159,8 +159,9 @@ def started(
                 when = "before" if dies.before else "after"
                 words = (when, "/step-", str(dies.count), *words)
             environment = _environment(place, addresses, worker)
-            processes.append(start(module, words, environment, place.log(run, worker)))
-            stack.callback(processes[-1].kill)
+            process = start(module, words, environment, place.log(run, worker))
+            processes.append(stack.enter_context(process))
+            stack.callback(process.kill)
         yield processes
 
 

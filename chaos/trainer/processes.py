@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 _MODULES = (
     "detection_trainer.session",
@@ -36,6 +37,18 @@ class Process(Protocol):
 
     def kill(self) -> None:
         """End it."""
+
+    def __enter__(self) -> Self:
+        """Take it."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        """Wait for its end, and close what it says."""
 
 
 def start_cold(
@@ -84,6 +97,11 @@ class _Forked:
 
     def kill(self) -> None:
         self._process.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.join()
         self._file.close()
 
