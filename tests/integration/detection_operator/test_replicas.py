@@ -104,7 +104,7 @@ def test_with_two_that_both_lead_every_training_has_one_job_and_a_true_status(
         assert status["step"] == 40
         assert [i["attempt"] for i in status["interruptions"]] == [1]
     assert len(scene.jobs()) == 6
-    assert scene.events().count("AttemptCreated") == 3, "one for each second attempt"
+    assert scene.events().count("AttemptCreated") == 2, "one for each second attempt"
 
 
 def ends(number: int) -> tuple[int, str]:
