@@ -16,6 +16,9 @@ from tests.support.fixtures import NAMESPACES
 pytestmark = pytest.mark.usefixtures("kubeconfig")
 
 CHART = Path(__file__).parents[2] / "charts" / "detection-operator"
+PREVIOUS = (
+    Path(__file__).parents[1] / "data" / "releases" / "0.1.0" / "detection-operator-0.1.0.tgz"
+)
 COLLECTIONS = {
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -140,6 +143,29 @@ def test_the_crd_is_upgraded_with_the_release_and_outlives_it() -> None:
     assert rendered["spec"] == source["spec"]
     kinds = {body["kind"] for body in render("crds.install=false")}
     assert "CustomResourceDefinition" not in kinds
+
+
+def test_a_release_of_the_chart_before_is_upgraded_in_place(kube: Kube, namespace: str) -> None:
+    said = ("crds.install=false", "rbac.aggregateToUserRoles=false", "image.tag=none")
+    settings = [part for value in said for part in ("--set", value)]
+    settings += ["--set", f"watchNamespaces={{{namespace}}}", "--namespace", namespace]
+    deployment = f"/apis/apps/v1/namespaces/{namespace}/deployments/op-detection-operator"
+
+    def upgrade(chart: Path) -> Object:
+        done = helm("upgrade", "--install", "op", str(chart), *settings)
+        assert done.returncode == 0, done.stderr
+        return kube.get(deployment)
+
+    before, after = upgrade(PREVIOUS), upgrade(CHART)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert (
+        after["metadata"]["labels"]["helm.sh/chart"]
+        != before["metadata"]["labels"]["helm.sh/chart"]
+    )
+    wanted = only(render(*said), "Deployment")
+    assert after["spec"]["strategy"] == wanted["spec"]["strategy"], "nothing of before is left"
+    done = helm("uninstall", "op", "--namespace", namespace)
+    assert done.returncode == 0, done.stderr
 
 
 def test_one_replica_is_replaced_without_a_gap() -> None:

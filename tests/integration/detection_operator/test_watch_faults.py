@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import kopf
 import pytest
 
 from detection_operator.program import EndedError
@@ -14,6 +15,8 @@ from tests.support.running_operator import RunningOperator
 GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
 BROKEN = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "etcd is unwell"}
 STARTS = 'detection_operator_watch_starts_total{{code="{}",kind="{}"}}'
+KOPFS_PATIENCE = len(cast("tuple[float, ...]", kopf.OperatorSettings().networking.error_backoffs))
+"""After so many failures in a row Kopf would end the process, were it not told otherwise."""
 PRUNED = "detection_operator_resync_pruned_records_total"
 
 
@@ -71,7 +74,7 @@ def test_an_api_server_that_fails_for_long_is_outlived(
         proxy.interrupt_watches()
         for kind in ("jobs", "pods", "detectiontrainings"):
             operator.wait_until(
-                lambda kind=kind: operator.metric(STARTS.format(500, kind)) >= 6,
+                lambda kind=kind: operator.metric(STARTS.format(500, kind)) > KOPFS_PATIENCE,
                 f"refused {kind} again and again",
             )
         more = report(20, 2, **saved(20))
