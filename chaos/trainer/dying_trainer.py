@@ -3,6 +3,7 @@
 python -m chaos.trainer.dying_trainer before /step- 3 run FILE …
 """
 
+import itertools
 import os
 import signal
 import sys
@@ -14,16 +15,15 @@ from detection_trainer.storage import Folder, Source
 
 def die_at(moment: str, below: str, count: int) -> None:
     """Kill this process, as the kernel would, around the `count`-th write to a URI with `below`."""
-    plain, left = Folder.write, count
+    plain, turns = Folder.write, itertools.count(1)
 
     def counted(self: Folder, path: str, data: Source, *, create: bool = False) -> None:
-        nonlocal left
-        is_meant = below in f"{self.uri}/{path}"
-        left -= is_meant
-        if is_meant and left == 0 and moment == "before":
+        # Files of one save are written at once: each must know its own turn.
+        is_turn = below in f"{self.uri}/{path}" and next(turns) == count
+        if is_turn and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         plain(self, path, data, create=create)
-        if is_meant and left == 0:
+        if is_turn:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Folder.write = counted  # type: ignore[method-assign]
