@@ -34,3 +34,23 @@ def test_one_that_cannot_be_had_is_refused_without_a_pod(
     found = scene.wait(lambda s: s.get("phase") == "Refused", "refused")
     assert "center_net is not supported" in (condition(found, "Ready") or {})["message"]
     assert scene.jobs() == []
+
+
+def test_a_config_map_is_waited_for_and_what_it_said_at_the_start_is_kept(
+    operator: RunningOperator, scene: Scene
+) -> None:
+    del operator
+    reference = {"configMapKeyRef": {"name": "trees"}}
+    scene.apply(**NOT_SAID, preflight="Never", pipelineConfig=reference)
+    found = scene.wait(lambda s: s.get("phase") == "Refused", "refused")
+    assert "there is no ConfigMap 'trees'" in (condition(found, "Ready") or {})["message"]
+    maps = scene.collection("configmaps")
+    data = {"pipeline.config": config_text()}
+    scene.kube.create(maps, {"metadata": {"name": "trees"}, "data": data})
+    assert trained_steps(scene) == 25000
+    changed = {"pipeline.config": config_text().replace("num_steps: 25000", "num_steps: 3")}
+    scene.kube.patch(f"{maps}/trees", {"data": changed})
+    scene.kube.patch(scene.path(), {"spec": {"retryPolicy": {"maxRetries": 1}}})
+    found = scene.wait(lambda s: s["observedGeneration"] == 2, "looked at again")
+    assert found["status"]["targetSteps"] == 25000
+    assert found["status"]["pipelineConfig"]["text"] == config_text()
