@@ -145,7 +145,8 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
         DamagedCheckpointError: it is no manifest, or not what was written.
     """
     document = _json_object(data, place)
-    sealed = document.pop(SEAL, None)
+    # Those of version 0.1.0 have no seal.
+    is_sealed, said = SEAL in document, document.pop(SEAL, None)
     version = document.get("formatVersion")
     if isinstance(version, int) and version > FORMAT_VERSION:
         msg = (
@@ -153,8 +154,7 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
             f"{FORMAT_VERSION}: run it with the newer image that wrote it"
         )
         raise CheckpointMissingError(msg)
-    # Those of version 0.1.0 have no seal.
-    if sealed is not None and sealed != _digest(document):
+    if is_sealed and (said is None or said != _digest(document)):
         raise DamagedCheckpointError(
             f"{place}: the manifest is not the one that was written (its digest differs): take "
             "another checkpoint"
