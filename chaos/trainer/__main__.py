@@ -88,7 +88,7 @@ def main() -> int:
         place, kills = replace(bare, workers=said.workers, warm=said.warm), []
         for kill in kill_often(place, moments, stop):
             kills.append(kill)
-            console.print(line_of(len(kills), kill))
+            console.print(line_of(len(kills), kill), soft_wrap=True)
         console.print(table_of(kills))
         differing = differences(place, steps_for(moments))
         digest = place.newest("control").manifest.digest

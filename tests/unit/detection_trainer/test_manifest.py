@@ -56,7 +56,8 @@ def test_it_is_read_as_it_was_written(manifest: Manifest) -> None:
 def test_a_value_that_was_changed_is_found(manifest: Manifest, data: st.DataObject) -> None:
     document: dict[str, Any] = seal(manifest)
     field = data.draw(st.sampled_from([name for name in document if name != "formatVersion"]))
-    others = [value for value in ("other", 7, None, []) if value != document[field]]
+    values: list[Any] = ["other", 7, None, []]
+    others = [value for value in values if value != document[field]]
     document[field] = data.draw(st.sampled_from(others))
     with pytest.raises(DamagedCheckpointError):
         parse_manifest(json.dumps(document).encode(), "here")

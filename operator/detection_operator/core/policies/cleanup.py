@@ -12,6 +12,10 @@ from detection_operator.core.state import Job, Pod
 KEPT_JOBS = 3
 """Ended attempts whose pods can still be read (`kubectl logs`); older ones go."""
 
+CATCH_UP_S = 5.0
+"""For so long after a training's end its Job's own may not have been seen yet: another replica may
+have written the status, and to delete the Job would take the pod's log away."""
+
 _FINISHED: dict[str, ConditionType] = {
     Phase.COMPLETE: ConditionType.COMPLETE,
     Phase.FAILED: ConditionType.FAILED,
@@ -37,6 +41,9 @@ def recheck_after_s(case: Case) -> float | None:
     """Return when there will be something to remove that no event will tell of."""
     left = seconds_to_live(case)
     waits = [] if not left or not case.observed.jobs else [left]
+    catching_up_s = _catching_up_s(case)
+    if catching_up_s > 0 and any(_is_stray(case, job) for job in case.observed.jobs):
+        waits.append(catching_up_s)
     timeout = case.spec.retry_policy.node_lost_timeout_seconds
     for pod in _pods(case):
         if pod.deleting_since is not None and not has_ended(pod):
@@ -69,7 +76,15 @@ def _why_delete(case: Case, job: Job, *, expired: bool, old: bool) -> str:
         return "ttlSecondsAfterFinished is over."
     if old:
         return f"Only the newest {KEPT_JOBS} ended attempts are kept."
-    return "It is left over." if _is_stray(case, job) else ""
+    return "It is left over." if _is_stray(case, job) and not _catching_up_s(case) else ""
+
+
+def _catching_up_s(case: Case) -> float:
+    """Return how much longer what is seen of an ended training's Jobs may be older than its end."""
+    since = _finished_since(case.status)
+    if since is None:
+        return 0.0
+    return max(CATCH_UP_S - (case.now - since) / timedelta(seconds=1), 0.0)
 
 
 def _is_stray(case: Case, job: Job) -> bool:

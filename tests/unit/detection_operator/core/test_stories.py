@@ -344,9 +344,12 @@ def test_only_the_newest_ended_jobs_are_kept() -> None:
     assert deleted == ["trees-5f2c8a1b-2", "trees-5f2c8a1b-3"]
 
 
-def test_left_over_job_of_a_settled_attempt_is_removed() -> None:
+def test_left_over_job_of_a_settled_attempt_is_removed_once_its_own_end_was_to_be_seen() -> None:
     story = completed()
     story.jobs = (job(pod()),)
+    planned = story.plan()
+    assert (planned.actions, planned.recheck_after_s) == ((), 5.0), "the view may be an old one"
+    story.wait(5)
     (deletion,) = story.plan().actions
     assert isinstance(deletion, DeleteJob)
     story.jobs = (job(ended_pod(0)),)
