@@ -1,6 +1,5 @@
 """Pure functions from Kubernetes objects to what `plan` is given (core/state.py)."""
 
-import hashlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from detection_operator.core.state import (
     Training,
     Waiting,
 )
-from detection_trainer.contract.base import dump
+from detection_trainer.contract.base import dump, text_digest
 from detection_trainer.contract.pipeline_config.expansion import expand, source_of
 from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
@@ -104,8 +103,8 @@ def parse_pipeline_spec(
     except PipelineConfigError as error:
         return None, f"pipelineConfig: {error}.", None
     notes = [note[:MAX_NOTE] for note in config.notes[:MAX_NOTES]]
-    digest = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-    return whole, "", PipelineConfigStatus(digest=digest, text=text, passed_over=notes)
+    config_status = PipelineConfigStatus(digest=text_digest(text), text=text, passed_over=notes)
+    return whole, "", config_status
 
 
 def parse_status(status: Object) -> Status:

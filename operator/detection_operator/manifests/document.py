@@ -5,7 +5,6 @@ found or deleted beside the Job. The same document runs outside the cluster with
 `detection-trainer run`.
 """
 
-import hashlib
 import json
 from typing import Any
 
@@ -52,11 +51,6 @@ def document_text(training: Training, source: RestoreFrom | None) -> str:
         "spec": spec,
     }
     return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def text_digest(text: str) -> str:
-    """Return `sha256:<hex>` of the document's bytes, by which an edited one is refused."""
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def _resolved(spec: Spec, source: RestoreFrom | None) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from detection_operator.api.v1alpha1 import PodTemplate, Spec
 from detection_operator.core.actions import RestoreFrom
 from detection_operator.core.case import checkpoint_claim
 from detection_operator.core.state import PolicySettings, Training
-from detection_operator.manifests.document import FILE, text_digest
+from detection_operator.manifests.document import FILE
 from detection_operator.manifests.service import PORT, worker_environment
 from detection_trainer.contract import runtime
+from detection_trainer.contract.base import text_digest
 
 Object = dict[str, Any]
 

@@ -31,7 +31,11 @@ def dump(model: BaseModel) -> dict[str, Any]:
 
 def canonical_digest(value: Any) -> str:
     """Return `sha256:<hex>` over the canonical JSON of `value`."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text_digest(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False))
+
+
+def text_digest(text: str) -> str:
+    """Return `sha256:<hex>` of `text` in UTF-8."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 

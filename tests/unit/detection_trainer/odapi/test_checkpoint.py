@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.restore_check import restored_groups
@@ -17,6 +16,7 @@ from detection_trainer.odapi.continuation import load_state, require_continuable
 from detection_trainer.odapi.names import object_paths
 from detection_trainer.restore import restore
 from detection_trainer.session import build_update
+from tests.support.bundles import SLOT, VALUE, write_bundle
 from tests.support.detectors import small_model
 
 MODEL = small_model(
@@ -24,18 +24,6 @@ MODEL = small_model(
     fpn={"useDepthwise": True, "additionalLayerDepth": 8},
     boxPredictor={"useDepthwise": True, "sharePredictionTower": True, "depth": 8},
 )
-VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-SLOT = "/.OPTIMIZER_SLOT/optimizer/momentum"
-
-
-def write(prefix: Path, tensors: dict[str, Any]) -> None:
-    prefix.parent.mkdir(exist_ok=True)
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix),
-        tensor_names=list(tensors),
-        shape_and_slices=[""] * len(tensors),
-        tensors=list(tensors.values()),
-    )
 
 
 def twins(num_classes: int, seed: int = 1) -> dict[str, Any]:
@@ -52,8 +40,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = twins(2)
     slots = {f"{p}{SLOT}{VALUE}": np.full_like(v, 0.5) for p, v in model.items()}
     tensors = {f"{path}{VALUE}": value for path, value in model.items()} | slots
-    write(folder / "ckpt-1", {f"save_counter{VALUE}": np.array(1, np.int64)})
-    write(folder / "ckpt-2", {**tensors, f"step{VALUE}": np.array(25, np.int64)})
+    write_bundle(folder / "ckpt-1", {f"save_counter{VALUE}": np.array(1, np.int64)})
+    write_bundle(folder / "ckpt-2", {**tensors, f"step{VALUE}": np.array(25, np.int64)})
     (folder / "checkpoint").write_text(
         'model_checkpoint_path: "/home/someone/model_dir/ckpt-2"\n'
         'all_model_checkpoint_paths: "/home/someone/model_dir/ckpt-1"\n'
@@ -122,7 +110,7 @@ def test_a_classification_checkpoint_holds_the_backbone_alone(tmp_path: Path) ->
         for path, value in twins(1).items()
         if path.startswith(root)
     }
-    write(tmp_path / "ckpt-0", tensors)
+    write_bundle(tmp_path / "ckpt-0", tensors)
     source = weights(f"{tmp_path.as_uri()}/ckpt-0")
     detector = build_detector(MODEL, 4, seed=7)
     result = restore(detector, RestoreMode.CLASSIFICATION, source, list("abcd"))
@@ -195,14 +183,14 @@ def test_what_cannot_go_on_is_refused(
 
 
 def test_a_model_of_the_zoo_has_no_run_to_go_on_with(tmp_path: Path) -> None:
-    write(tmp_path / "ckpt-0", {f"{path}{VALUE}": value for path, value in twins(2).items()})
+    write_bundle(tmp_path / "ckpt-0", {f"{path}{VALUE}": value for path, value in twins(2).items()})
     with pytest.raises(RestoreRefusedError, match="use restore, with mode full"):
         require_continuable(weights(f"{tmp_path.as_uri()}/ckpt-0"), training_spec(), 2)
 
 
 def test_a_variable_without_momentum_is_named(tmp_path: Path) -> None:
     tensors = {f"{path}{VALUE}": value for path, value in twins(2).items()}
-    write(tmp_path / "ckpt-2", {**tensors, f"step{VALUE}": np.array(25, np.int64)})
+    write_bundle(tmp_path / "ckpt-2", {**tensors, f"step{VALUE}": np.array(25, np.int64)})
     with pytest.raises(RestoreRefusedError, match="have no momentum there"):
         load_state(weights(f"{tmp_path.as_uri()}/ckpt-2"), 25, ["box_head/predictor/bias"], {})
 

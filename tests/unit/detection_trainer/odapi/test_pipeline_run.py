@@ -1,11 +1,9 @@
 """`run --pipeline-config --model-dir`: as the OD API's own trainer is started."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from detection_trainer.__main__ import main
 from detection_trainer.checkpoint import find_checkpoint
@@ -18,23 +16,11 @@ from detection_trainer.models import build_detector
 from detection_trainer.odapi.names import object_paths
 from detection_trainer.pipeline_run import PipelineRun, make_training
 from detection_trainer.storage import open_folder
+from tests.support.bundles import SLOT, VALUE, write_bundle
 from tests.support.datasets import CLASSES, Drawn, write_dataset
 from tests.support.pipeline_configs import config_text
 
-VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-SLOT = "/.OPTIMIZER_SLOT/optimizer/momentum"
 REACHED = 25
-
-
-def write(prefix: Path, tensors: dict[str, Any]) -> None:
-    prefix.parent.mkdir(exist_ok=True)
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix),
-        tensor_names=list(tensors),
-        shape_and_slices=[""] * len(tensors),
-        tensors=list(tensors.values()),
-    )
-    (prefix.parent / "checkpoint").write_text(f'model_checkpoint_path: "{prefix.name}"\n')
 
 
 def small_config(folder: Path) -> str:
@@ -81,7 +67,8 @@ def model_dir(config: Path) -> Path:
     slots = {f"{path}{SLOT}{VALUE}": np.zeros_like(value) for path, value in named.items()}
     tensors = {f"{path}{VALUE}": value for path, value in named.items()} | slots
     folder = config.parent / "model_dir"
-    write(folder / "ckpt-2", {**tensors, f"step{VALUE}": np.array(REACHED, np.int64)})
+    write_bundle(folder / "ckpt-2", {**tensors, f"step{VALUE}": np.array(REACHED, np.int64)})
+    (folder / "checkpoint").write_text('model_checkpoint_path: "ckpt-2"\n')
     return folder
 
 
