@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from detection_trainer.checkpoint import Checkpoint, CheckpointWeights, find_checkpoint
 from detection_trainer.contract.model import Model
+from detection_trainer.contract.report import ExportRecord
 from detection_trainer.errors import InvalidConfigError, NotFoundError, RestoreRefusedError
+from detection_trainer.exports import read_export
 from detection_trainer.keras_file import KerasFile
 from detection_trainer.keras_layers import is_keras_file
 from detection_trainer.keras_weights import KerasWeights
@@ -64,10 +66,14 @@ def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpo
 
     Raises:
         NotFoundError: neither lies there.
-        RestoreRefusedError: only weights lie there, which no run can go on from.
+        RestoreRefusedError: only weights lie there, or an export, which no run can go on from.
     """
+    folder = open_folder(uri, credentials)
+    export = read_export(folder)
+    if export is not None:
+        return _of_export(export, credentials, model)
     try:
-        return find_checkpoint(open_folder(uri, credentials))
+        return find_checkpoint(folder)
     except NotFoundError as error:
         place = _place_of_file(uri, credentials)
         if place and (is_torch_file(*place) or is_keras_file(*place)):
@@ -84,6 +90,18 @@ def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpo
             )
             raise NotFoundError(msg) from error
         return ODAPIWeights(bundle, model)
+
+
+def _of_export(export: ExportRecord, credentials: Mapping[str, Path], model: Model) -> ODAPIWeights:
+    """Take what was written for the OD API as a checkpoint of the OD API."""
+    bundle = find_bundle(export.uri, credentials) if export.format == "ODAPI" else None
+    if bundle is None:
+        raise RestoreRefusedError(
+            f"{export.uri} is an export of format {export.format}, which other programs load and "
+            "nothing can be restored from; expected a checkpoint: name the one that it was made "
+            f"of, step-{export.step:08d} in the run's folder"
+        )
+    return ODAPIWeights(bundle, model)
 
 
 def _place_of_file(uri: str, credentials: Mapping[str, Path]) -> tuple[Folder, str] | None:

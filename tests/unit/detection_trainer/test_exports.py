@@ -176,6 +176,11 @@ def test_a_superseded_trainer_commits_no_export(checkpoint: Checkpoint, tmp_path
             "builds ssd_resnet50_v1_fpn_keras with fpn minLevel 3, maxLevel 7",
             id="a pyramid that its ResNets do not have",
         ),
+        pytest.param(
+            {"backbone": "mobilenet_v1", "fpn": {"useDepthwise": True}},
+            "a MobileNetV1 whose last two blocks are thinner",
+            id="a MobileNetV1 that is another there",
+        ),
     ],
 )
 def test_an_export_that_the_od_api_cannot_read_is_refused_before_the_run(

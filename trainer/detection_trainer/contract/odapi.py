@@ -22,6 +22,12 @@ def reason_without_twin(model: Model) -> str | None:
             "the TensorFlow Object Detection API has no RetinaNet over model.backbone "
             f"{model.backbone}: expected one of {', '.join(BACKBONES)}"
         )
+    if model.fpn.use_depthwise and model.backbone is Backbone.MOBILENET_V1:
+        return (
+            "the TensorFlow Object Detection API builds ssd_mobilenet_v1_fpn_keras with "
+            "use_depthwise over a MobileNetV1 whose last two blocks are thinner: set "
+            "model.fpn.useDepthwise to false, or model.backbone to mobilenet_v2"
+        )
     usual = FeaturePyramid(use_depthwise=model.fpn.use_depthwise)
     if extractor.startswith("ssd_resnet") and model.fpn != usual:
         return (
