@@ -24,6 +24,7 @@ from detection_operator.core.state import (
     PolicySettings,
     Termination,
     Training,
+    UnreadSpec,
     Waiting,
 )
 from detection_trainer.contract.report import CheckpointRecord, Outcome, Report
@@ -34,6 +35,7 @@ CREATED = NOW - timedelta(hours=2)
 UID = "5f2c8a1b-0000-4000-8000-000000000001"
 JOB = "trees-5f2c8a1b-1"
 CHECK = "trees-5f2c8a1b-check-1"
+CONFIG_URI = "s3://models/pipeline.config"
 DIGEST = "sha256:" + "0" * 64
 SETTINGS = PolicySettings(
     default_image="registry.example/trainer:1", report_url="http://detection-operator.system:8080"
@@ -48,6 +50,12 @@ def ago(seconds: float) -> datetime:
 def spec(**fields: Any) -> Spec:
     """Return a valid spec with top fields replaced (camelCase)."""
     return Spec.model_validate(document(**fields)["spec"])
+
+
+def unread(uri: str = CONFIG_URI, **fields: Any) -> UnreadSpec:
+    """Return a spec whose pipeline.config lies at a URI that nobody has read."""
+    fields |= {"model": None, "dataset": None, "steps": None, "pipelineConfig": {"uri": uri}}
+    return UnreadSpec.model_validate(document(**fields)["spec"])
 
 
 def training(
@@ -184,9 +192,10 @@ def waiting(reason: str, message: str = "as said", since: datetime | None = None
     return Waiting(reason, message, since)
 
 
-def said(code: int, reason: str, message: str = "as said") -> str:
+def said(code: int, reason: str, message: str = "as said", **fields: Any) -> str:
     """Return a termination message as a trainer writes it."""
-    return Outcome(exit_code=code, reason=reason, message=message).model_dump_json(by_alias=True)
+    told = Outcome(exit_code=code, reason=reason, message=message, **fields)
+    return told.model_dump_json(by_alias=True)
 
 
 def record(step: int, **metrics: float) -> CheckpointRecord:

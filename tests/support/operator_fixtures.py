@@ -73,9 +73,12 @@ class Scene:
             f"attempt {number} is on record",
             name,
         )["status"]
-        job_path = f"{self.collection('jobs')}/{status['currentAttempt']['jobName']}"
+        return self.wait_pod(status["currentAttempt"]["jobName"])
+
+    def wait_pod(self, job_name: str) -> Object:
+        """Wait until a Job has its pod; return the pod."""
         job = self.kube.wait(
-            job_path,
+            f"{self.collection('jobs')}/{job_name}",
             lambda found: found is not None and (found.get("status") or {}).get("active") == 1,
             what="the Job has a pod",
         )
@@ -157,9 +160,9 @@ def ended(code: int, reason: str, message: str = "as told") -> Object:
     return {"outcome": {"exitCode": code, "reason": reason, "message": message}}
 
 
-def last_word(code: int, reason: str, message: str = "as told") -> str:
+def last_word(code: int, reason: str, message: str = "as told", **more: Any) -> str:
     """Return a termination message."""
-    return json.dumps(ended(code, reason, message)["outcome"])
+    return json.dumps(ended(code, reason, message)["outcome"] | more)
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ from typing import Any
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import RetryStatus, ScheduleStatus, Spec, Status
+from detection_operator.core.policies.edited import spec_digest
 from detection_operator.core.state import Job, Observed, Source
+from detection_trainer.contract.packing import pack
 from detection_trainer.contract.schedule import Cycle
 from tests.support.observations import (
     ago,
@@ -12,6 +14,7 @@ from tests.support.observations import (
     check_job,
     checkpoint,
     ended_pod,
+    job,
     observed,
     outcome,
     pending_pod,
@@ -20,12 +23,17 @@ from tests.support.observations import (
     said,
     spec,
     training,
+    unread,
     waiting,
 )
 from tests.support.situation import Situation, Situations, settled
 from tests.support.trainings import TINY_MODEL
 
+CONFIG_TOLD = said(0, "Completed", pipeline_config=pack("model { }"))
 GPU = {"limits": {"nvidia.com/gpu": 1}}
+
+_OF_OTHER = attempt(spec_digest=spec_digest(spec()))
+"""An attempt that was made of another spec."""
 
 
 def _checking(result: Any = None, *jobs: Job, made: Spec | None = None, **fields: Any) -> Observed:
@@ -107,6 +115,71 @@ PREFLIGHT: Situations = {
         Phase.REFUSED,
         Reason.RESTORE_REFUSED,
         "a: (1,) and (2,)",
+    ),
+    "a configuration at a URI is read by a check": Situation(
+        observed(unread()),
+        Phase.PREFLIGHT,
+        Reason.PREFLIGHT_RUNNING,
+        "reads the pipeline.config at s3://models/pipeline.config, then checks data",
+    ),
+    "one whose check passed is looked at again with it": Situation(
+        _checking(None, check_job(ended_pod(0, CONFIG_TOLD, name="x")), made=unread()),
+        Phase.PREFLIGHT,
+        Reason.PREFLIGHT_RUNNING,
+        "The pipeline.config at s3://models/pipeline.config was read",
+    ),
+    "one whose check is gone with what it read is read again": Situation(
+        _checking(None, check_job(complete=True), made=unread()),
+        Phase.PREFLIGHT,
+        Reason.BACKING_OFF,
+        "its pod is gone, and with it the pipeline.config that it read",
+    ),
+    "one that is none is refused": Situation(
+        _checking(None, check_job(ended_pod(50, said(50, "InvalidConfig", "no"))), made=unread()),
+        Phase.REFUSED,
+        Reason.INVALID_CONFIG,
+        "no",
+    ),
+    "one that is not there is refused": Situation(
+        _checking(None, check_job(ended_pod(56, said(56, "NotFound", "gone"))), made=unread()),
+        Phase.REFUSED,
+        Reason.NOT_FOUND,
+        "gone",
+    ),
+    "one that is not read is not judged by its learning rate": Situation(
+        observed(unread(optimizer={"schedule": {"finalFraction": 0.0, "decaySteps": 5}})),
+        Phase.PREFLIGHT,
+        Reason.PREFLIGHT_RUNNING,
+    ),
+    "one that is not read waits for its source, and is not compared with it": Situation(
+        observed(
+            unread(restore={"mode": "full", "from": {"trainingRef": {"name": "coco"}}}),
+            source=Source("coco", found=True, spec=spec(), status=Status(phase="Running")),
+        ),
+        Phase.PENDING,
+        Reason.WAITING_FOR_SOURCE,
+    ),
+    "a source that is not read has no checkpoint yet": Situation(
+        observed(
+            spec(restore={"mode": "full", "from": {"trainingRef": {"name": "coco"}}}),
+            source=Source("coco", found=True, spec=unread(), status=Status(phase="Preflight")),
+        ),
+        Phase.PENDING,
+        Reason.WAITING_FOR_SOURCE,
+    ),
+    "one that is not read can be suspended": Situation(
+        observed(unread(suspend=True)), Phase.SUSPENDED, Reason.SUSPENDED_BY_USER
+    ),
+    "another URI takes away a pod that has not begun": Situation(
+        observed(unread(), Status(current_attempt=_OF_OTHER), job(pending_pod()), generation=2),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+        "The spec changed before the pod trained",
+    ),
+    "another URI before the Job was made is read first": Situation(
+        observed(unread(), Status(current_attempt=_OF_OTHER), generation=2),
+        Phase.PREFLIGHT,
+        Reason.PREFLIGHT_RUNNING,
     ),
     "a check of an older spec is made anew": Situation(
         observed(

@@ -1,12 +1,25 @@
-"""Loads a pipeline.config from a path or a URI, and maps it."""
+"""Loads a pipeline.config from a path or a URI, and trainings that name one."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from detection_trainer.contract.pipeline_config.mapping import PipelineConfig, read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
+from detection_trainer.contract.spec import MAX_PIPELINE_CONFIG
+from detection_trainer.contract.training import Training, read_training
 from detection_trainer.errors import InvalidConfigError, NotFoundError
 from detection_trainer.storage import open_parent
+
+
+def load_training(path: Path, credentials: Mapping[str, Path]) -> Training:
+    """Return the training in the file at `path`, with what lies at its `pipelineConfig.uri`.
+
+    Raises:
+        InvalidTrainingError: it does not hold.
+        TrainerError: its pipeline.config cannot be read.
+    """
+    return read_training(path, partial(read_config_text, credentials=credentials))
 
 
 def load_pipeline_config(
@@ -23,20 +36,47 @@ def load_pipeline_config(
         NotFoundError: there is none.
         InvalidConfigError: it does not hold, or cannot be had here.
     """
-    text = _text(place, credentials)
+    text = read_config_text(place, credentials)
     try:
         return read_pipeline_config(text, str(working_folder) if working_folder else None)
     except PipelineConfigError as error:
         raise InvalidConfigError(f"{place}: {error}") from error
 
 
-def _text(place: str, credentials: Mapping[str, Path]) -> str:
+def read_config_text(place: str, credentials: Mapping[str, Path]) -> str:
+    """Return the text at `place`, which is looked at before it is read: it may be anything.
+
+    Raises:
+        NotFoundError: there is none.
+        AccessDeniedError: the storage refuses.
+        InvalidConfigError: it is no text, or too large for a pipeline.config.
+        StorageUnavailableError: the storage did not answer, also after retries.
+    """
     try:
-        if "://" not in place:
-            return Path(place).read_text()
-        folder, name = open_parent(place, credentials)
-        return folder.read(name).decode()
-    except (OSError, UnicodeDecodeError) as error:
+        return _read(place, credentials).decode()
+    except OSError as error:
         raise NotFoundError(
-            f"{place}: expected a pipeline.config in UTF-8; reading it failed: {error}"
+            f"{place}: expected a pipeline.config; reading it failed: {error}"
         ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidConfigError(
+            f"{place}: expected a pipeline.config in UTF-8; received something else: {error}"
+        ) from error
+
+
+def _read(place: str, credentials: Mapping[str, Path]) -> bytes:
+    if "://" not in place:
+        path = Path(place)
+        _require_small(place, path.stat().st_size)
+        return path.read_bytes()
+    folder, name = open_parent(place, credentials)
+    _require_small(place, folder.head(name).size)
+    return folder.read(name)
+
+
+def _require_small(place: str, size: int) -> None:
+    if size > MAX_PIPELINE_CONFIG:
+        raise InvalidConfigError(
+            f"{place}: expected a pipeline.config of at most {MAX_PIPELINE_CONFIG} bytes; received "
+            f"{size}: check the address"
+        )

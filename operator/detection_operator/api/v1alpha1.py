@@ -17,9 +17,11 @@ from detection_trainer.contract.report import (
     SkippedCheckpoint,
     VariableCounts,
 )
+from detection_trainer.contract.rules import cel, with_rules
 from detection_trainer.contract.schedule import Cycles
 from detection_trainer.contract.spec import (
     MAX_PIPELINE_CONFIG,
+    RULES,
     ExportFormat,
     RestoreMode,
     TrainingSpec,
@@ -82,6 +84,15 @@ class RetryPolicy(Contract):
 
 class Spec(TrainingSpec):
     """A training, and how its pods run."""
+
+    model_config = with_rules(
+        *RULES,
+        cel(
+            "!has(self.pipelineConfig) || !has(self.pipelineConfig.uri) || "
+            "self.preflight != 'Never'",
+            "pipelineConfig.uri is read by the preflight's pod: preflight cannot be Never",
+        ),
+    )
 
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Absent: the operator's default; pinned in the status at the first attempt."""
@@ -223,6 +234,8 @@ class PipelineConfigStatus(Contract):
 
     digest: Digest
     text: Annotated[str, Field(max_length=MAX_PIPELINE_CONFIG)]
+    uri: Text | None = None
+    """Where the preflight read it."""
     passed_over: Annotated[list[Text], Field(max_length=200)] = []
     """What it says and is not done, or done in another way, each with its line and the reason."""
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from detection_operator import names
 from detection_operator.api.v1alpha1 import GROUP, KIND, PipelineConfigStatus, Spec, Status
 from detection_operator.cluster.resources import Key, Object, controller_of
+from detection_operator.core.case import is_settled
 from detection_operator.core.state import (
     Identity,
     Job,
@@ -17,16 +19,19 @@ from detection_operator.core.state import (
     PodPhase,
     Termination,
     Training,
+    UnreadSpec,
     Waiting,
 )
 from detection_trainer.contract.base import dump, text_digest
-from detection_trainer.contract.pipeline_config.expansion import expand, source_of
-from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
+from detection_trainer.contract.pipeline_config.expansion import FIELD, expand
+from detection_trainer.contract.pipeline_config.mapping import PipelineConfig, read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
+from detection_trainer.contract.spec import PipelineConfigSource
 from detection_trainer.contract.training import explain
 
 MAX_REMOVALS = 100
 MAX_NOTES, MAX_NOTE = 200, 1024
+CACHED_CONFIGS = 128
 BORN = datetime.min.replace(tzinfo=UTC)
 
 
@@ -48,11 +53,11 @@ def parse_training(body: Object, found: str | None = None) -> Training:
         found: the pipeline.config in the ConfigMap that it names, where that was read.
     """
     metadata, status = body["metadata"], parse_status(body.get("status") or {})
-    stored = body.get("spec") or {}
-    spec, invalid, config = parse_any_spec(stored, status, found)
+    stored, generation = body.get("spec") or {}, metadata.get("generation", 0)
+    spec, invalid, config = parse_any_spec(stored, status, generation, found)
     return Training(
         identity=Identity(metadata["namespace"], metadata["name"], metadata["uid"]),
-        generation=metadata.get("generation", 0),
+        generation=generation,
         resource_version=metadata["resourceVersion"],
         created_at=parse_time(metadata.get("creationTimestamp")) or BORN,
         deleting="deletionTimestamp" in metadata,
@@ -64,6 +69,16 @@ def parse_training(body: Object, found: str | None = None) -> Training:
     )
 
 
+@lru_cache(maxsize=CACHED_CONFIGS)
+def read_config(text: str) -> PipelineConfig:
+    """Return what a pipeline.config says; a training is parsed for each event, its text stays.
+
+    Raises:
+        PipelineConfigError: it does not hold.
+    """
+    return read_pipeline_config(text)
+
+
 def parse_spec(spec: Object) -> tuple[Spec | None, str]:
     """Return the spec, or None and what is wrong with it."""
     try:
@@ -73,38 +88,65 @@ def parse_spec(spec: Object) -> tuple[Spec | None, str]:
 
 
 def parse_any_spec(
-    spec: Object, status: Status, found: str | None
+    spec: Object, status: Status, generation: int, found: str | None
 ) -> tuple[Spec | None, str, PipelineConfigStatus | None]:
     """Return the spec, whole whether or not it has a pipelineConfig, or what is wrong with it."""
-    if "pipelineConfig" in spec:
-        return parse_pipeline_spec(spec, status, found)
+    if spec.get(FIELD) is not None:
+        return parse_pipeline_spec(spec, status, generation, found)
     return *parse_spec(spec), None
 
 
 def parse_pipeline_spec(
-    spec: Object, status: Status, found: str | None
+    spec: Object, status: Status, generation: int, found: str | None
 ) -> tuple[Spec | None, str, PipelineConfigStatus | None]:
     """Return a spec made whole by its pipelineConfig, or what is wrong with it.
 
-    A training that has a checkpoint keeps the text that it began with.
+    One at a URI that no pod has read yet is an UnreadSpec.
     """
     try:
-        place = source_of(spec)
-        pinned = status.pipeline_config.text if status.pipeline_config else None
-        text = (place.inline if place else None) or found or pinned
-        if status.latest_checkpoint is not None:
-            text = pinned or text
+        place = PipelineConfigSource.model_validate(spec[FIELD])
+        text = _config_text(place, status, generation, found)
+        if text is None and place.uri is not None:
+            return UnreadSpec.model_validate(spec), "", None
         if text is None:
             return None, "pipelineConfig: its ConfigMap has not been read yet.", None
-        config = read_pipeline_config(text)
+        config = read_config(text)
         whole = Spec.model_validate(expand(spec, config, Spec))
     except ValidationError as error:
         return None, explain(error), None
     except PipelineConfigError as error:
         return None, f"pipelineConfig: {error}.", None
     notes = [note[:MAX_NOTE] for note in config.notes[:MAX_NOTES]]
-    config_status = PipelineConfigStatus(digest=text_digest(text), text=text, passed_over=notes)
+    config_status = PipelineConfigStatus(
+        digest=text_digest(text), text=text, uri=place.uri, passed_over=notes
+    )
     return whole, "", config_status
+
+
+def _config_text(
+    place: PipelineConfigSource, status: Status, generation: int, found: str | None
+) -> str | None:
+    """Return the pipeline.config that holds; a training with a checkpoint keeps what it began with.
+
+    None: nobody has read it yet.
+    """
+    pinned = status.pipeline_config.text if status.pipeline_config else None
+    if status.latest_checkpoint is not None and pinned is not None:
+        return pinned
+    if place.uri is not None:
+        return pinned if _is_read(place.uri, status, generation) else None
+    return place.inline or found or pinned
+
+
+def _is_read(uri: str, status: Status, generation: int) -> bool:
+    """Tell whether the text in the status is that of `uri`, as the attempt or the check has it."""
+    pinned, attempt, check = status.pipeline_config, status.current_attempt, status.preflight
+    if pinned is None or pinned.uri != uri:
+        return False
+    if attempt is not None and not is_settled(attempt):
+        return True
+    passed = check is not None and check.outcome is not None and check.outcome.exit_code == 0
+    return passed and check is not None and check.generation == generation
 
 
 def parse_status(status: Object) -> Status:

@@ -8,7 +8,15 @@ from detection_operator import names
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import AttemptStatus, Spec, Status
 from detection_operator.core.actions import Action
-from detection_operator.core.state import Identity, Job, Observed, Pod, PodPhase, PolicySettings
+from detection_operator.core.state import (
+    Identity,
+    Job,
+    Observed,
+    Pod,
+    PodPhase,
+    PolicySettings,
+    UnreadSpec,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,11 @@ class Case:
     def is_under_way(self) -> bool:
         """Whether an attempt was made whose end has not been recorded."""
         return self.attempt is not None and not is_settled(self.attempt)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the spec is not whole before a pod has read its pipelineConfig."""
+        return isinstance(self.spec, UnreadSpec)
 
     @property
     def stamp(self) -> datetime:

@@ -16,7 +16,9 @@ from detection_operator.core.case import clip
 from detection_operator.core.state import Job, Pod, Termination
 from detection_trainer.contract.base import Contract
 from detection_trainer.contract.exit_codes import ExitCode, Verdict, verdict_of
+from detection_trainer.contract.packing import unpack
 from detection_trainer.contract.report import Outcome, Report
+from detection_trainer.contract.spec import MAX_PIPELINE_CONFIG
 
 Message = TypeVar("Message", bound=Contract)
 
@@ -138,6 +140,17 @@ def parse_termination(message: str) -> OutcomeStatus | None:
     report = parse_last_report(message)
     outcome = report.outcome if report else _parse(Outcome, message)
     return None if outcome is None else outcome_status(outcome)
+
+
+def parse_config(message: str) -> str | None:
+    """Return the pipeline.config in a preflight's termination message; None where it has none."""
+    outcome = _parse(Outcome, message)
+    if outcome is None or outcome.pipeline_config is None:
+        return None
+    try:
+        return unpack(outcome.pipeline_config, MAX_PIPELINE_CONFIG)
+    except ValueError:
+        return None
 
 
 def _parse(kind: type[Message], message: str) -> Message | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import PipelineConfigStatus
 from detection_operator.core.actions import EnsureClaim, Plan, StartAttempt, StartPreflight
 from detection_operator.core.case import Case, Standing
 from detection_operator.core.events import events_between
@@ -94,13 +95,12 @@ def _finish(case: Case, standing: Standing) -> Plan:
         changes["completion_time"] = None
     case = case.amended(**changes)
     classes = case.spec.dataset.classes
-    running = case.attempt if case.is_under_way else None
     case = case.amended(
         observed_generation=case.generation,
         phase=standing.phase.value,
         classes=case.status.classes if classes is None else list(classes),
-        target_steps=running.target_steps if running else case.spec.steps,
-        pipeline_config=case.observed.training.pipeline_config,
+        target_steps=_target_steps(case),
+        pipeline_config=_pipeline_config(case),
         pending_changes=attempt.pending_changes(case),
         conditions=conditions_of(standing, case.status, case.spec, case.generation, case.stamp),
     )
@@ -111,6 +111,20 @@ def _finish(case: Case, standing: Standing) -> Plan:
         events=events_between(case.observed.training.status, case.status),
         recheck_after_s=min((wait for wait in waits if wait is not None), default=None),
     )
+
+
+def _target_steps(case: Case) -> int | None:
+    """Return where training ends; None while only a configuration that was not read tells."""
+    if case.attempt is not None and case.is_under_way:
+        return case.attempt.target_steps
+    return None if case.is_unread else case.spec.steps
+
+
+def _pipeline_config(case: Case) -> PipelineConfigStatus | None:
+    """Return the configuration that the spec is made of, or that a pod has just read."""
+    if case.is_unread:
+        return case.status.pipeline_config
+    return case.observed.training.pipeline_config
 
 
 def _refuse_invalid(training: Training, now: datetime) -> Plan:

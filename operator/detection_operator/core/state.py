@@ -6,9 +6,14 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
+
+from pydantic import model_validator
 
 from detection_operator.api.conditions import Reason
 from detection_operator.api.v1alpha1 import PipelineConfigStatus, Spec, Status
+from detection_trainer.contract.model import Model
+from detection_trainer.contract.spec import Dataset, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,25 @@ class Identity:
     namespace: str
     name: str
     uid: str
+
+
+class UnreadSpec(Spec):
+    """A spec whose pipelineConfig lies at a URI that no pod has read yet.
+
+    What only the configuration may give has a stand-in, which is a default: it appears in no
+    document that is written of the spec, and nothing is judged by it.
+    """
+
+    model: Model = Model(backbone="tiny")
+    dataset: Dataset = Dataset(
+        train=Place(uri="file:///unread"), label_map=Place(uri="file:///unread")
+    )
+    steps: int = 2**31 - 1
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Judge nothing: what the fields are judged with is not known."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,13 @@ ACCEPTED: dict[str, Object] = {
         batchSize=None,
         pipelineConfig={"configMapKeyRef": {"name": "trees"}},
     ),
+    "a pipeline.config at a URI": training(
+        model=None,
+        dataset=None,
+        steps=None,
+        batchSize=None,
+        pipelineConfig={"uri": "s3://models/pipeline.config"},
+    ),
     "a pipeline.config whose dataset and steps are replaced": training(
         model=None, workers=3, pipelineConfig={"inline": "model { }"}
     ),
@@ -127,7 +134,19 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "two pipeline.configs": (
         training(model=None, pipelineConfig={"inline": "x", "configMapKeyRef": {"name": "x"}}),
-        "exactly one of configMapKeyRef, inline must be set",
+        "exactly one of configMapKeyRef, inline, uri must be set",
+    ),
+    "a pipeline.config at two places": (
+        training(model=None, pipelineConfig={"uri": "s3://a/b", "configMapKeyRef": {"name": "x"}}),
+        "exactly one of configMapKeyRef, inline, uri must be set",
+    ),
+    "a pipeline.config at a URI that no preflight may read": (
+        training(model=None, preflight="Never", pipelineConfig={"uri": "s3://a/b"}),
+        "pipelineConfig.uri is read by the preflight's pod: preflight cannot be Never",
+    ),
+    "a pipeline.config at an address without a scheme": (
+        training(model=None, pipelineConfig={"uri": "/data/pipeline.config"}),
+        "should match '^(s3://|gs://|az://|file:///).+$'",
     ),
     "batch size 0": (training(batchSize=0), "greater than or equal to 1"),
     "an unknown backbone": (

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from detection_trainer.errors import AccessDeniedError
+from detection_trainer.errors import AccessDeniedError, NotFoundError
 from detection_trainer.options import Options
+from detection_trainer.pipeline_file import read_config_text
 from detection_trainer.preflight import run_preflight
 from detection_trainer.storage import open_folder
 from local_cluster.binaries import S3_SERVER, ensure_binary
@@ -108,3 +109,13 @@ def test_a_run_reads_and_writes_each_place_with_its_own_keys(
     narrow = Options(credentials={"s3://runs": server.runs} | dict.fromkeys(named, server.data))
     for start in ({"restore": restore}, {"continueFrom": source, "steps": 2}):
         run_preflight(parsed(**spec("third", **start)), narrow, tmp_path / "again")
+
+
+def test_a_pipeline_config_is_read_with_the_keys_of_its_own_address(server: Server) -> None:
+    uri = "s3://data/odapi/pipeline.config"
+    open_folder("s3://data/odapi", server.credentials()).write("pipeline.config", b"model { }")
+    assert read_config_text(uri, {"s3://": server.runs, uri: server.data}) == "model { }"
+    with pytest.raises(AccessDeniedError, match=rf"{uri}.*403.*spec\.credentials"):
+        read_config_text(uri, {"s3://": server.runs})
+    with pytest.raises(NotFoundError, match=r"s3://data/odapi/other does not exist"):
+        read_config_text("s3://data/odapi/other", server.credentials())

@@ -21,9 +21,9 @@ from detection_trainer.commands.places import add_credentials, choose_checkpoint
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import Place, TrainingSpec
-from detection_trainer.contract.training import read_training
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.options import environment_value, parse_credentials
+from detection_trainer.pipeline_file import load_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print the metrics."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    spec = read_training(arguments.file).spec
+    spec = load_training(arguments.file, parse_credentials(arguments.credentials)).spec
     if spec.dataset.validation is None:
         msg = f"{arguments.file}: evaluating takes dataset.validation, which is absent: add it"
         raise InvalidConfigError(msg)

@@ -13,10 +13,12 @@ from detection_trainer.commands.records import add_records, read_records
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import config_digest
-from detection_trainer.contract.training import Training, read_training
+from detection_trainer.contract.training import Training
 from detection_trainer.data.dataset import DatasetSummary
 from detection_trainer.manifest import Manifest
+from detection_trainer.options import parse_credentials
 from detection_trainer.ownership import marker_numbers, read_owner
+from detection_trainer.pipeline_file import load_training
 from detection_trainer.storage import Folder
 
 
@@ -36,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     if _is_dataset(arguments):
         return _inspect_dataset(arguments)
     if Path(arguments.place).is_file():
-        described = _describe_training(read_training(Path(arguments.place)))
+        credentials = parse_credentials(arguments.credentials)
+        described = _describe_training(load_training(Path(arguments.place), credentials))
     else:
         described = _describe_folder(open_place(arguments.place, arguments.credentials))
     sys.stdout.write(json.dumps(described, indent=2, default=str) + "\n")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from detection_trainer.checkpoint import Checkpoint, checkpoint_name, find_checkpoint
 from detection_trainer.contract import runtime
-from detection_trainer.contract.training import read_training
 from detection_trainer.options import Options, environment_value, parse_credentials
+from detection_trainer.pipeline_file import load_training
 from detection_trainer.storage import Folder, open_folder
 
 
@@ -60,6 +60,7 @@ def choose_checkpoint(
     """
     if Path(place).is_file():
         options = Options(checkpoint_uri=checkpoint_uri)
-        place = options.checkpoint_folder(read_training(Path(place)).spec)
+        training = load_training(Path(place), parse_credentials(credentials))
+        place = options.checkpoint_folder(training.spec)
     folder = open_place(place, credentials)
     return find_checkpoint(folder if step is None else folder.child(checkpoint_name(step)))

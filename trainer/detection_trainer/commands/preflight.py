@@ -13,8 +13,10 @@ from detection_trainer.commands.places import add_credentials, add_variables, pl
 from detection_trainer.contract import runtime
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.packing import MAX_PACKED, pack
 from detection_trainer.contract.report import Outcome
-from detection_trainer.contract.training import read_training
+from detection_trainer.contract.training import Training
+from detection_trainer.errors import InvalidConfigError
 from detection_trainer.options import (
     Options,
     parse_credentials,
@@ -26,6 +28,7 @@ from detection_trainer.outcome import (
     outcome_of_error,
     termination_message,
 )
+from detection_trainer.pipeline_file import load_training
 from detection_trainer.preflight import PreflightResult, run_preflight
 
 
@@ -47,22 +50,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found as JSON; returns the exit code that the run would end with."""
     try:
-        result = _check(arguments)
+        training = _read(arguments)
+        config = _packed(training)
+        result = _check(training, arguments)
     except Exception as error:  # noqa: BLE001 - whatever ends the check becomes its outcome
         outcome = outcome_of_error(error)
         _explain(outcome, error)
     else:
         passed = outcome_of(ExitCode.COMPLETED, result.message)
-        outcome = passed.model_copy(update={"dataset": result.train_files})
+        found = {"dataset": result.train_files, "pipeline_config": config}
+        outcome = passed.model_copy(update=found)
         sys.stdout.write(json.dumps(dump(result), indent=2, ensure_ascii=False) + "\n")
     if arguments.termination_log:
         Path(arguments.termination_log).write_text(termination_message(outcome))
     return int(outcome.exit_code)
 
 
-def _check(arguments: argparse.Namespace) -> PreflightResult:
+def _read(arguments: argparse.Namespace) -> Training:
     require_unchanged(arguments.file, arguments.config_digest)
-    training = read_training(arguments.file)
+    return load_training(arguments.file, parse_credentials(arguments.credentials))
+
+
+def _packed(training: Training) -> str | None:
+    """Return what was read at `pipelineConfig.uri` as the operator is told it.
+
+    Raises:
+        InvalidConfigError: it does not fit.
+    """
+    if training.config_text is None:
+        return None
+    packed = pack(training.config_text)
+    if len(packed) > MAX_PACKED:
+        raise InvalidConfigError(
+            f"the pipeline.config at pipelineConfig.uri has {len(packed)} characters once it is "
+            f"compressed; a pod can tell at most {MAX_PACKED}: give it by "
+            "pipelineConfig.configMapKeyRef or inline, or take comments out of it"
+        )
+    return packed
+
+
+def _check(training: Training, arguments: argparse.Namespace) -> PreflightResult:
     uri = arguments.checkpoint_uri
     options = Options(
         checkpoint_uri=place_uri(uri) if uri else None,

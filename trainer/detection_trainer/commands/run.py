@@ -18,7 +18,7 @@ from detection_trainer.console import Console, open_console
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome, Report
-from detection_trainer.contract.training import Training, read_training
+from detection_trainer.contract.training import Training
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.metrics_port import MetricsPort
 from detection_trainer.options import (
@@ -33,6 +33,7 @@ from detection_trainer.outcome import (
     outcome_of,
     outcome_of_error,
 )
+from detection_trainer.pipeline_file import load_training
 from detection_trainer.pipeline_run import BESIDE, PipelineRun, make_training
 from detection_trainer.progress import Reporter
 from detection_trainer.report_client import ReportClient
@@ -180,7 +181,7 @@ def _read(arguments: argparse.Namespace, options: Options) -> Training:
             "the spec"
         )
     require_unchanged(arguments.file, options.config_digest)
-    return read_training(arguments.file)
+    return load_training(arguments.file, options.credentials)
 
 
 def _serve_metrics(port: int, reporter: Reporter) -> None:

@@ -19,6 +19,7 @@ from detection_trainer.contract.base import (
     Text,
 )
 from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.packing import MAX_PACKED
 from detection_trainer.contract.schedule import Cycles
 from detection_trainer.contract.spec import ExportFormat, RestoreMode
 
@@ -109,6 +110,8 @@ class Outcome(Contract):
     """For a refused restore: the variables that do not fit, with both shapes."""
     dataset: DatasetPin | None = None
     """For a preflight that passed: what the attempt is to be trained on."""
+    pipeline_config: Annotated[str, Field(max_length=MAX_PACKED)] | None = None
+    """Likewise: the text at `pipelineConfig.uri`, packed (`packing`)."""
 
 
 class Report(Contract):

@@ -26,7 +26,7 @@ from detection_trainer.contract.rules import cel, exactly_one_of, with_rules
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 MAX_PIPELINE_CONFIG = 65536
-"""Characters; those of the model zoo have 5,000."""
+"""Characters; those of the model zoo have 5,000. What a pod reads must also fit `packing`."""
 LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
 
 KUBERNETES_FIELDS = frozenset({
@@ -430,15 +430,17 @@ class PipelineConfigSource(Contract):
     is not its default.
     """
 
-    model_config = exactly_one_of("configMapKeyRef", "inline")
+    model_config = exactly_one_of("configMapKeyRef", "inline", "uri")
 
     config_map_key_ref: ConfigMapKeyRef | None = None
     """Read before the first attempt, and kept in the status once there is a checkpoint."""
     inline: Annotated[str, Field(min_length=1, max_length=MAX_PIPELINE_CONFIG)] | None = None
+    uri: StorageUri | None = None
+    """Read by the preflight's pod, and kept in the status once an attempt runs."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _require_one(self, "pipelineConfig", "configMapKeyRef", "inline")
+        _require_one(self, "pipelineConfig", "configMapKeyRef", "inline", "uri")
         return self
 
 
@@ -446,53 +448,57 @@ Group = Literal["backbone", "feature_extractor"]
 ExportFormat = Literal["SavedModel", "ODAPI"]
 
 
+RULES = (
+    cel(
+        "has(self.model) != has(self.pipelineConfig)",
+        "exactly one of model, pipelineConfig must be set",
+    ),
+    cel(
+        "has(self.pipelineConfig) || (has(self.dataset) && has(self.steps))",
+        "dataset and steps must be set; only a pipelineConfig can give them",
+    ),
+    cel(
+        "!(has(self.restore) && has(self.continueFrom))",
+        "restore and continueFrom exclude each other: restore begins at step 0, "
+        "continueFrom goes on at the source's step",
+    ),
+    cel(
+        "has(self.pipelineConfig) || self.batchSize % self.workers == 0",
+        "batchSize counts all workers together: it must be divisible by workers",
+    ),
+    cel(
+        "self.workers == 1 || !has(self.checkpoints.storage.volumeClaim) || "
+        "self.checkpoints.storage.volumeClaim.accessModes.exists(m, m == 'ReadWriteMany')",
+        "several workers need storage that all can mount: a uri, or a claim ReadWriteMany",
+    ),
+    cel(
+        "has(self.pipelineConfig) || !has(self.optimizer.schedule.decaySteps) || "
+        "self.optimizer.schedule.type != 'cosine' || "
+        "self.optimizer.schedule.onExtend != 'Hold' || "
+        "self.optimizer.schedule.finalFraction > 0.0 || "
+        "self.steps <= self.optimizer.schedule.decaySteps",
+        "the learning rate would be 0 after decaySteps and nothing would be learned: set "
+        "optimizer.schedule.finalFraction above 0, onExtend: Restart, or decaySteps to steps",
+    ),
+    cel(
+        "has(self.pipelineConfig) || !('ODAPI' in self.exports) || self.model.backbone in "
+        f"[{', '.join(repr(str(name)) for name in BACKBONES)}]",
+        f"exports: ODAPI needs a backbone that the OD API has: {', '.join(BACKBONES)}",
+    ),
+    cel(
+        "has(self.pipelineConfig) || !has(self.earlyStopping) || "
+        "(has(self.dataset.validation) && has(self.evaluation.everySteps))",
+        "earlyStopping judges evaluations during the run: set dataset.validation and "
+        "evaluation.everySteps",
+    ),
+)
+"""What holds between the fields of a spec, as the API server checks it."""
+
+
 class TrainingSpec(Contract):
     """What is to be trained, on what, from where, for how long."""
 
-    model_config = with_rules(
-        cel(
-            "has(self.model) != has(self.pipelineConfig)",
-            "exactly one of model, pipelineConfig must be set",
-        ),
-        cel(
-            "has(self.pipelineConfig) || (has(self.dataset) && has(self.steps))",
-            "dataset and steps must be set; only a pipelineConfig can give them",
-        ),
-        cel(
-            "!(has(self.restore) && has(self.continueFrom))",
-            "restore and continueFrom exclude each other: restore begins at step 0, "
-            "continueFrom goes on at the source's step",
-        ),
-        cel(
-            "has(self.pipelineConfig) || self.batchSize % self.workers == 0",
-            "batchSize counts all workers together: it must be divisible by workers",
-        ),
-        cel(
-            "self.workers == 1 || !has(self.checkpoints.storage.volumeClaim) || "
-            "self.checkpoints.storage.volumeClaim.accessModes.exists(m, m == 'ReadWriteMany')",
-            "several workers need storage that all can mount: a uri, or a claim ReadWriteMany",
-        ),
-        cel(
-            "has(self.pipelineConfig) || !has(self.optimizer.schedule.decaySteps) || "
-            "self.optimizer.schedule.type != 'cosine' || "
-            "self.optimizer.schedule.onExtend != 'Hold' || "
-            "self.optimizer.schedule.finalFraction > 0.0 || "
-            "self.steps <= self.optimizer.schedule.decaySteps",
-            "the learning rate would be 0 after decaySteps and nothing would be learned: set "
-            "optimizer.schedule.finalFraction above 0, onExtend: Restart, or decaySteps to steps",
-        ),
-        cel(
-            "has(self.pipelineConfig) || !('ODAPI' in self.exports) || self.model.backbone in "
-            f"[{', '.join(repr(str(name)) for name in BACKBONES)}]",
-            f"exports: ODAPI needs a backbone that the OD API has: {', '.join(BACKBONES)}",
-        ),
-        cel(
-            "has(self.pipelineConfig) || !has(self.earlyStopping) || "
-            "(has(self.dataset.validation) && has(self.evaluation.everySteps))",
-            "earlyStopping judges evaluations during the run: set dataset.validation and "
-            "evaluation.everySteps",
-        ),
-    )
+    model_config = with_rules(*RULES)
 
     pipeline_config: PipelineConfigSource | None = None
     """Instead of `model`; absent where the configuration was read, and its fields stand here."""

@@ -6,6 +6,7 @@ a YAML 1.1 `no` stays what kubectl makes of it.
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,10 +17,17 @@ from detection_trainer.contract.base import Contract
 from detection_trainer.contract.pipeline_config.expansion import expand, source_of
 from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
-from detection_trainer.contract.spec import KUBERNETES_FIELDS, TrainingSpec
+from detection_trainer.contract.spec import (
+    KUBERNETES_FIELDS,
+    PipelineConfigSource,
+    TrainingSpec,
+)
 
 API_VERSION = "detectiontraining.dev/v1alpha1"
 KIND = "DetectionTraining"
+
+ReadConfig = Callable[[str], str]
+"""Returns the text of the pipeline.config at a URI."""
 
 
 class InvalidTrainingError(ValueError):
@@ -44,6 +52,8 @@ class Training(Contract):
     """Spec fields that only Kubernetes reads."""
     notes: tuple[str, ...] = ()
     """What its `pipelineConfig` says and is passed over, or done in another way."""
+    config_text: str | None = None
+    """The text that was read at `pipelineConfig.uri`."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -66,8 +76,12 @@ def load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - derives from SafeLoader
 
 
-def read_training(path: Path) -> Training:
+def read_training(path: Path, read_config: ReadConfig | None = None) -> Training:
     """Read the DetectionTraining in the file at `path`.
+
+    Args:
+        path: the file.
+        read_config: reads what `pipelineConfig.uri` names; None: such a document is refused.
 
     Raises:
         InvalidTrainingError: the file is no YAML, another kind, or its spec does not hold.
@@ -77,10 +91,12 @@ def read_training(path: Path) -> Training:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{path}: expected a DetectionTraining in YAML or JSON; reading it failed: {error}"
         raise InvalidTrainingError(msg) from error
-    return parse_training(document, source=str(path))
+    return parse_training(document, str(path), read_config)
 
 
-def parse_training(document: Any, source: str = "the document") -> Training:
+def parse_training(
+    document: Any, source: str = "the document", read_config: ReadConfig | None = None
+) -> Training:
     """Validate one DetectionTraining document.
 
     Raises:
@@ -95,13 +111,15 @@ def parse_training(document: Any, source: str = "the document") -> Training:
     set_aside = sorted(KUBERNETES_FIELDS & spec.keys())
     identity = {key: metadata[key] for key in ("namespace", "name") if metadata.get(key)}
     try:
-        whole, notes = _whole({k: v for k, v in spec.items() if k not in set_aside})
+        said = {k: v for k, v in spec.items() if k not in set_aside}
+        whole, notes, text = _whole(said, read_config)
         return Training(
             identity=Identity.model_validate(identity),
             uid=metadata.get("uid") or "",
             spec=TrainingSpec.model_validate(whole),
             set_aside=set_aside,
             notes=notes,
+            config_text=text,
         )
     except ValidationError as error:
         raise InvalidTrainingError(f"{source}: {explain(error)}") from error
@@ -109,18 +127,35 @@ def parse_training(document: Any, source: str = "the document") -> Training:
         raise InvalidTrainingError(f"{source}: pipelineConfig: {error}") from error
 
 
-def _whole(spec: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the spec with what its pipelineConfig says, and what is passed over there."""
+def _whole(
+    spec: dict[str, Any], read_config: ReadConfig | None
+) -> tuple[dict[str, Any], tuple[str, ...], str | None]:
+    """Return the spec with what its pipelineConfig says, what is passed over, and what was read."""
     place = source_of(spec)
     if place is None:
-        return spec, ()
-    if place.inline is None:
+        return spec, (), None
+    text = _text_of(place, read_config)
+    try:
+        config = read_pipeline_config(text)
+        whole = expand(spec, config, TrainingSpec)
+    except PipelineConfigError as error:
+        if place.uri is None:
+            raise
+        raise InvalidTrainingError(f"pipelineConfig.uri: {place.uri}: {error}") from error
+    return whole, config.notes, None if place.uri is None else text
+
+
+def _text_of(place: PipelineConfigSource, read_config: ReadConfig | None) -> str:
+    if place.inline is not None:
+        return place.inline
+    if place.uri is None:
         raise PipelineConfigError(
-            "configMapKeyRef is read by the operator, in a cluster; by hand give inline, or "
+            "configMapKeyRef is read by the operator, in a cluster; by hand give inline or uri, or "
             "`detection-trainer run --pipeline-config FILE`"
         )
-    config = read_pipeline_config(place.inline)
-    return expand(spec, config, TrainingSpec), config.notes
+    if read_config is None:
+        raise PipelineConfigError(f"uri: {place.uri} is not read here: give inline")
+    return read_config(place.uri)
 
 
 def explain(error: ValidationError) -> str:

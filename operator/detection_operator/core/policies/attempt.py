@@ -26,7 +26,8 @@ def pending_changes(case: Case) -> list[str]:
     attempt = case.attempt
     if attempt is None or not case.is_under_way:
         return []
-    pending = ["steps"] if attempt.target_steps != case.spec.steps else []
+    raised = not case.is_unread and attempt.target_steps != case.spec.steps
+    pending = ["steps"] if raised else []
     if is_edited(case, attempt):
         pending.append("spec")
     return pending

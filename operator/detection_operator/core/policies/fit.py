@@ -11,6 +11,7 @@ from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import Spec, Status
 from detection_operator.core.case import Standing, clip
 from detection_operator.core.phases import MAX_MESSAGE
+from detection_operator.core.state import UnreadSpec
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
@@ -22,6 +23,8 @@ UNKNOWN_CLASSES = 1
 
 def refuse_misfit(spec: Spec, name: str, source: Spec, status: Status) -> Standing | None:
     """Refuse a source whose variables or classes do not fit; None where they do, or may."""
+    if isinstance(spec, UnreadSpec) or isinstance(source, UnreadSpec):
+        return None
     if spec.restore is None:
         return _refuse_continuation(spec, name, source, status)
     comparison = compare_trainings(spec.restore.mode, spec, source, status)

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 from detection_operator import names
 from detection_operator.api.conditions import Phase, Reason
-from detection_operator.api.v1alpha1 import OutcomeStatus, PreflightStatus, Spec
+from detection_operator.api.v1alpha1 import (
+    OutcomeStatus,
+    PipelineConfigStatus,
+    PreflightStatus,
+    Spec,
+)
 from detection_operator.core import outcomes
 from detection_operator.core.actions import Action, DeleteJob, RestoreFrom, StartPreflight
 from detection_operator.core.case import Case, Standing, newest_step
@@ -12,11 +17,14 @@ from detection_operator.core.policies import image_pull, pods, retry
 from detection_operator.core.policies.attempt_end import is_lost
 from detection_operator.core.policies.image import pinned_image
 from detection_operator.core.state import Pod
+from detection_trainer.contract.base import text_digest
 from detection_trainer.contract.exit_codes import Verdict
 
 
 def is_wanted(case: Case) -> bool:
     """Tell whether this spec is to be checked before an attempt starts."""
+    if case.is_unread:
+        return True
     if newest_step(case.status) is not None or case.spec.preflight == "Never":
         return False
     return case.spec.preflight == "Always" or asks_for_device(case.spec) or restores_uri(case.spec)
@@ -43,6 +51,8 @@ def record_preflight(case: Case) -> Case:
     outcome = _outcome_of(case, preflight)
     if outcome is None:
         return case
+    if case.is_unread and preflight.generation == case.generation:
+        case, outcome = _record_config(case, preflight, outcome)
     finished_at = (outcome.finished_at or case.stamp).replace(microsecond=0)
     outcome = outcome.model_copy(update={"finished_at": finished_at})
     again = outcomes.verdict(outcome) in {Verdict.RETRYABLE, Verdict.SAVED}
@@ -50,6 +60,25 @@ def record_preflight(case: Case) -> Case:
         preflight=preflight.model_copy(update={"outcome": outcome}),
         retries=retry.after_end(case, made=False) if again else retry.NONE,
     )
+
+
+def _record_config(
+    case: Case, preflight: PreflightStatus, outcome: OutcomeStatus
+) -> tuple[Case, OutcomeStatus]:
+    """Return `case` with the pipeline.config that the pod read; without it the check is no good."""
+    if outcomes.verdict(outcome) is not Verdict.COMPLETE:
+        return case, outcome
+    ends = [pod.termination for pod in case.pods(preflight.job_name) if pod.termination]
+    told = (outcomes.parse_config(end.message) for end in ends)
+    text = next((text for text in told if text is not None), None)
+    if text is None:
+        return case, OutcomeStatus(reason=Reason.REPORT_MISSING, message=_CONFIG_MISSING)
+    config = PipelineConfigStatus(digest=text_digest(text), text=text, uri=_config_uri(case))
+    return case.amended(pipeline_config=config), outcome
+
+
+def _config_uri(case: Case) -> str | None:
+    return case.spec.pipeline_config.uri if case.spec.pipeline_config is not None else None
 
 
 def check(case: Case, source: RestoreFrom | None) -> Standing | None:
@@ -63,7 +92,7 @@ def check(case: Case, source: RestoreFrom | None) -> Standing | None:
         return _describe(case, preflight, source)
     match outcomes.verdict(preflight.outcome):
         case Verdict.COMPLETE:
-            return None
+            return _read(case) if case.is_unread else None
         case Verdict.PERMANENT:
             return refuse(preflight.outcome)
         case Verdict.RETRYABLE | Verdict.SAVED:
@@ -106,12 +135,11 @@ def _start(case: Case, source: RestoreFrom | None) -> Standing:
 
 def _made(case: Case, preflight: PreflightStatus, source: RestoreFrom | None) -> Standing:
     make = StartPreflight(preflight.job_name, pinned_image(case), source)
+    changes: tuple[tuple[str, object], ...] = (("preflight", preflight),)
+    if case.is_unread:
+        changes += (("pipeline_config", None),)
     return Standing(
-        Phase.PREFLIGHT,
-        Reason.PREFLIGHT_RUNNING,
-        _RUNNING,
-        (make,),
-        changes=(("preflight", preflight),),
+        Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _running(case), (make,), changes=changes
     )
 
 
@@ -121,7 +149,7 @@ def _describe(case: Case, preflight: PreflightStatus, source: RestoreFrom | None
         return _made(case, preflight, source)
     wait = pods.wait_of(case, job, pods.first_alive(its_pods))
     if wait is None:
-        return Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _RUNNING)
+        return Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _running(case))
     return Standing(Phase.PREFLIGHT, wait.reason, wait.message, (), wait.recheck_after_s)
 
 
@@ -132,9 +160,22 @@ def _try_again(case: Case, preflight: PreflightStatus, source: RestoreFrom | Non
         actions: tuple[Action, ...] = ()
         if not job.deleting:
             actions = (DeleteJob(job.name, job.uid, "The check is made again."),)
-        standing = waiting or Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _RUNNING)
+        running = Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _running(case))
+        standing = waiting or running
         return replace(standing, actions=actions)
     return waiting or _start(case, source)
 
 
-_RUNNING = "A CPU pod checks data, restore source and checkpoint folder before a GPU is taken."
+def _read(case: Case) -> Standing:
+    """Say that the configuration was read: with it in the status the spec is whole."""
+    message = f"The pipeline.config at {_config_uri(case)} was read, and the check has passed."
+    return Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, message)
+
+
+def _running(case: Case) -> str:
+    first = f"reads the pipeline.config at {_config_uri(case)}, then " if case.is_unread else ""
+    what = "data, restore source and checkpoint folder"
+    return f"A CPU pod {first}checks {what} before a GPU is taken."
+
+
+_CONFIG_MISSING = "The check passed; its pod is gone, and with it the pipeline.config that it read."

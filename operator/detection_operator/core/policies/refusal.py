@@ -8,6 +8,8 @@ from detection_trainer.contract.schedule import first_cycles, zero_rate_from
 
 def refuse_zero_rate(case: Case) -> Standing | None:
     """Refuse steps that would train at a learning rate of 0."""
+    if case.is_unread:
+        return None
     spec, schedule = case.spec, case.status.schedule or _carried(case)
     cycles = schedule.cycles if schedule else first_cycles(spec.optimizer.schedule, spec.steps)
     start = zero_rate_from(spec.optimizer, cycles, spec.steps)

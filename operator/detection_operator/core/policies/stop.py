@@ -58,7 +58,8 @@ def _is_to_be_replaced(case: Case, attempt: AttemptStatus) -> bool:
         return False
     job = case.job(attempt.job_name)
     if attempt.started_at is None:
-        return job is not None
+        # A Job that is yet to be made would not know its configuration.
+        return job is not None or case.is_unread
     return job is None or job.deleting
 
 

@@ -1,23 +1,29 @@
 """A training whose spec is a pipeline.config: read before any pod, and kept once it has begun."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from detection_operator import names
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.gather import EVENTS_RECHECK_S, Gathered, Gatherer
-from detection_operator.cluster.parse import parse_training
+from detection_operator.cluster.parse import parse_training, read_config, render_status
 from detection_operator.cluster.resources import CONFIG_MAPS, TRAININGS, Key, Object
+from detection_operator.core.actions import StartAttempt, StartPreflight
 from detection_operator.core.plan import plan
-from detection_operator.core.state import Observed, PolicySettings
+from detection_operator.core.state import Observed, PolicySettings, UnreadSpec
 from detection_operator.errors import ForbiddenError
 from detection_operator.manifests.document import document_text
+from detection_operator.manifests.job import build_preflight_job
+from detection_trainer.contract.packing import pack
 from detection_trainer.contract.training import load_yaml
 from detection_trainer.contract.training import parse_training as parse_document
 from tests.support.cluster_objects import attempt_status, stored_training
 from tests.support.fake_cluster import FakeCluster
+from tests.support.observations import CHECK, check_job, ended_pod, said
 from tests.support.pipeline_configs import config_text
 
 TREES = Key("vision", "trees")
@@ -29,6 +35,14 @@ CHECKPOINT = {
     "uri": "s3://runs/trees/step-00000010",
     "digest": "sha256:" + "0" * 64,
     "savedAt": "2026-11-24T10:00:00Z",
+}
+
+URI = "s3://models/pipeline.config"
+ENDED = {
+    "exitCode": 50,
+    "reason": "InvalidConfig",
+    "message": "…",
+    "finishedAt": "2026-11-24T10:01:00Z",
 }
 
 
@@ -119,6 +133,18 @@ def test_what_does_not_hold_is_refused_before_any_pod(body: Object, message: str
     assert decided.actions == ()
 
 
+def test_a_text_is_mapped_once_however_often_its_training_is_looked_at() -> None:
+    before = read_config.cache_info().misses
+    text = config_text() + "# of this test alone"
+    mapped = [parse_training(inline(text)).spec for _ in range(3)]
+    assert read_config.cache_info().misses == before + 1
+    assert mapped[0] == mapped[1] == mapped[2]
+    changed = parse_training(inline(text, batchSize=4, optimizer={"schedule": {"decaySteps": 9}}))
+    assert changed.spec is not None
+    assert changed.spec.batch_size == 4
+    assert parse_training(inline(text)).spec == mapped[0], "what one spec says is not another's"
+
+
 async def test_the_config_map_is_read_and_told(api: FakeCluster) -> None:
     put(api, config_text())
     found = await gather(api, referring())
@@ -173,14 +199,106 @@ async def test_so_does_an_attempt_under_way_and_one_that_failed_before_reads_aga
     pinned = {"text": config_text(), "digest": "sha256:" + "1" * 64}
     running = attempt_status() | {"pipelineConfig": pinned}
     assert steps_of(await gather(api, referring(running))) == 25000
-    outcome = {
-        "exitCode": 50,
-        "reason": "InvalidConfig",
-        "message": "…",
-        "finishedAt": "2026-11-24T10:01:00Z",
-    }
-    ended = attempt_status(outcome=outcome) | {"pipelineConfig": pinned}
+    ended = attempt_status(outcome=ENDED) | {"pipelineConfig": pinned}
     assert steps_of(await gather(api, referring(ended))) == 30000
+
+
+def at_uri(status: Object | None = None, uri: str = URI, **spec: Any) -> Object:
+    return stored_training(status=status, **{**NOT_SAID, "pipelineConfig": {"uri": uri}, **spec})
+
+
+def pinned(uri: str = URI, **status: Any) -> Object:
+    """Return a status that has the text of `uri`."""
+    config = {"text": config_text(), "digest": "sha256:" + "1" * 64, "uri": uri}
+    return {"observedGeneration": 1, "pipelineConfig": config, **status}
+
+
+def checked(generation: int = 1, code: int = 0) -> Object:
+    """Return what a status says of a check that ended."""
+    outcome = {"exitCode": code, "reason": "As told", "message": "…"}
+    check = {"jobName": CHECK, "createdAt": CHECKPOINT["savedAt"], "generation": generation}
+    return {"preflight": check | {"outcome": outcome}}
+
+
+def test_one_at_a_uri_is_left_to_the_pod_of_a_check() -> None:
+    credentials = [{"uriPrefix": "s3://models", "secretRef": {"name": "models"}}]
+    body = at_uri(credentials=credentials, optimizer={"schedule": {"onExtend": "Restart"}})
+    training = parse_training(body)
+    assert isinstance(training.spec, UnreadSpec)
+    decided = plan(Observed(training), SETTINGS, NOW)
+    assert decided.status.target_steps is None
+    assert decided.status.classes == []
+    [action] = decided.actions
+    assert isinstance(action, StartPreflight)
+    pod = build_preflight_job(training, action, SETTINGS)["spec"]["template"]
+    document = json.loads(pod["metadata"]["annotations"][names.ANNOTATION_DOCUMENT])
+    assert document["spec"] == {
+        "pipelineConfig": {"uri": URI},
+        "optimizer": {"schedule": {"onExtend": "Restart"}},
+        "checkpoints": {"storage": {"uri": "s3://runs/trees"}},
+        "credentials": credentials,
+    }
+    said = {entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"]}
+    assert "s3://models" in said["DETECTION_TRAINER_CREDENTIALS"]
+
+
+def test_what_its_pod_told_makes_the_spec_whole() -> None:
+    status = render_status(plan(Observed(parse_training(at_uri())), SETTINGS, NOW).status)
+    ended = ended_pod(0, said(0, "Completed", pipeline_config=pack(config_text())), name=CHECK)
+    job = check_job(ended, complete=True)
+    told = plan(Observed(parse_training(at_uri(status)), (job,)), SETTINGS, NOW).status
+    training = parse_training(at_uri(render_status(told)))
+    decided = plan(Observed(training, (job,)), SETTINGS, NOW)
+    assert any(isinstance(action, StartAttempt) for action in decided.actions)
+    config = decided.status.pipeline_config
+    assert config is not None
+    assert (config.text, config.uri) == (config_text(), URI)
+    assert any("sync_replicas" in note for note in config.passed_over)
+    assert decided.status.target_steps == 25000
+    document = load_yaml(document_text(training, None))
+    assert "pipelineConfig" not in document["spec"]
+    assert document["spec"]["steps"] == 25000
+
+
+def test_one_that_this_operator_cannot_read_is_refused_though_its_pod_could() -> None:
+    status = pinned(**checked())
+    status["pipelineConfig"]["text"] = "model { center_net { } }"
+    training = parse_training(at_uri(status))
+    assert training.spec is None
+    assert "center_net is not supported" in training.invalid
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (at_uri(pinned(**checked())), True),
+        (at_uri(pinned()), False),
+        (at_uri(pinned(**checked(code=52))), False),
+        (at_uri(pinned(**checked(generation=0))), False),
+        (at_uri(checked()), False),
+        (at_uri(pinned("s3://models/other.config", **checked())), False),
+        (at_uri(attempt_status() | pinned()), True),
+        (at_uri(attempt_status() | pinned("s3://models/other.config")), False),
+        (at_uri(pinned(latestCheckpoint=CHECKPOINT)), True),
+        (at_uri(attempt_status(outcome=ENDED) | pinned(**checked(generation=0))), False),
+    ],
+    ids=[
+        "its check passed",
+        "nobody knows when",
+        "its check failed",
+        "an older spec was checked",
+        "its text is gone",
+        "it is of another address",
+        "an attempt runs with it",
+        "an attempt runs with that of another address",
+        "a checkpoint was made with it",
+        "the attempt that had it ended, and the spec is another",
+    ],
+)
+def test_the_text_in_the_status_holds_where(body: Object, *, read: bool) -> None:
+    spec = parse_training(body).spec
+    assert spec is not None
+    assert isinstance(spec, UnreadSpec) is not read
 
 
 @pytest.fixture

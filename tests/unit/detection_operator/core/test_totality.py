@@ -27,6 +27,7 @@ from detection_operator.core.state import (
     Waiting,
 )
 from detection_trainer.contract.base import dump
+from detection_trainer.contract.packing import pack
 from tests.support.observations import (
     CHECK,
     JOB,
@@ -37,6 +38,7 @@ from tests.support.observations import (
     said,
     spec,
     training,
+    unread,
 )
 from tests.support.situations_before import restoring
 
@@ -57,14 +59,22 @@ SPECS = [
     restoring(),
     restoring("full", ref={"step": 40}),
     spec(continueFrom={"trainingRef": {"name": "coco"}}, preflight="Always"),
+    unread(workers=2, ttlSecondsAfterFinished=0),
+    unread(restore={"mode": "full", "from": {"trainingRef": {"name": "coco"}}}),
 ]
 MOMENTS = st.integers(-400, 1000).map(ago)
 TEXTS = st.sampled_from(
     ["", "Evicted", "ImagePullBackOff", "exit code 51", "exit code 999", "{", "[" * 5000]
 )
 CODES = st.sampled_from([0, 1, 40, 51, 63, 71, 72, 127, 137, 143, 255])
-MESSAGES = TEXTS | CODES.filter(lambda c: c in {0, 40, 51, 71, 72}).map(
-    lambda code: said(code, "Saved" if code else "Completed")
+MESSAGES = (
+    TEXTS
+    | CODES.filter(lambda c: c in {0, 40, 51, 71, 72}).map(
+        lambda code: said(code, "Saved" if code else "Completed")
+    )
+    | st.sampled_from(["", "no packed text"]).map(
+        lambda packed: said(0, "Completed", pipeline_config=packed or pack("model { }"))
+    )
 )
 WAITS = st.none() | st.builds(Waiting, TEXTS, TEXTS, st.none() | MOMENTS)
 PODS = st.builds(

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,15 @@ import pytest
 from detection_trainer.__main__ import main
 from detection_trainer.commands import preflight as command
 from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.packing import unpack
+from detection_trainer.contract.report import MAX_TERMINATION_BYTES
+from detection_trainer.contract.spec import MAX_PIPELINE_CONFIG
 from tests.support.datasets import CLASSES, Drawn, write_dataset
+from tests.support.pipeline_configs import config_text
 from tests.support.trainings import training
+
+NOISE = b"".join(hashlib.sha256(bytes([n])).hexdigest().encode() for n in range(100))
+"""A comment that can hardly be compressed."""
 
 
 @pytest.fixture
@@ -103,3 +111,66 @@ def test_what_nobody_expected_is_an_outcome_too(
     assert main(["preflight", str(file), "--termination-log", str(log)]) == ExitCode.UNEXPECTED
     assert "ZeroDivisionError" in outcome(log)["message"]
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.fixture
+def configured(file: Path, tmp_path: Path) -> Path:
+    """A training whose pipeline.config lies at a URI; return the configuration."""
+    document = json.loads(file.read_text())
+    config = tmp_path / "pipeline.config"
+    for name in ("model", "steps", "batchSize"):
+        document["spec"].pop(name)
+    document["spec"]["pipelineConfig"] = {"uri": config.as_uri()}
+    file.write_text(json.dumps(document))
+    lines = config_text().splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if "fine_tune" not in line))
+    return config
+
+
+def test_the_configuration_at_a_uri_is_told_with_the_outcome(
+    configured: Path, file: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "termination-log"
+    assert main(["preflight", str(file), "--termination-log", str(log)]) == ExitCode.COMPLETED
+    assert log.stat().st_size <= MAX_TERMINATION_BYTES
+    told = outcome(log)
+    assert unpack(told["pipelineConfig"], MAX_PIPELINE_CONFIG) == configured.read_text()
+    assert told["dataset"]["files"] == 1, "all else was checked too"
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "says"),
+    [
+        (None, ExitCode.NOT_FOUND, "pipeline.config does not exist: check the address"),
+        (b"\xff\xfe\x00", ExitCode.INVALID_CONFIG, "expected a pipeline.config in UTF-8"),
+        (
+            b"kind: Pod\nmetadata:\n  name: x",
+            ExitCode.INVALID_CONFIG,
+            "expected a pipeline.config in protobuf's",
+        ),
+        (b"model { center_net { } }", ExitCode.INVALID_CONFIG, "center_net is not supported"),
+        (b"#" * 65537, ExitCode.INVALID_CONFIG, "of at most 65536 bytes; received 65537"),
+        (
+            config_text().encode() + b"#" + NOISE,
+            ExitCode.INVALID_CONFIG,
+            "a pod can tell at most 3072: give it by pipelineConfig.configMapKeyRef or inline",
+        ),
+    ],
+    ids=["not there", "binary", "YAML", "another model", "too large", "too large to be told"],
+)
+def test_a_configuration_that_cannot_be_had_is_one_sentence(  # noqa: PLR0913 - what varies
+    configured: Path,
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    content: bytes | None,
+    code: ExitCode,
+    says: str,
+) -> None:
+    configured.unlink()
+    if content is not None:
+        configured.write_bytes(content)
+    assert main(["preflight", str(file)]) == code
+    [line] = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert configured.as_uri() in line or "pipelineConfig.uri" in line
