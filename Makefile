@@ -52,7 +52,7 @@ test-e2e: venv ## promises kept on a real kubelet with real TensorFlow pods
 	$(BIN)/python -m pytest tests/e2e
 
 .PHONY: test-odapi
-test-odapi: venv ## our RetinaNet beside the TensorFlow Object Detection API itself (an environment of its own)
+test-odapi: venv ## beside the TensorFlow Object Detection API itself (an environment of its own), and from it into a cluster
 	$(BIN)/python -m pytest tests/odapi
 
 .PHONY: chaos-trainer

@@ -2,7 +2,11 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.operator_fixtures"]
+pytest_plugins = [
+    "tests.support.fixtures",
+    "tests.support.operator_fixtures",
+    "tests.support.site_fixtures",
+]
 
 # Machines are noisy: time is measured in benchmarks, never a reason for a test to fail.
 settings.register_profile("untimed", deadline=None)

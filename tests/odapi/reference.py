@@ -3,6 +3,8 @@
 python reference.py outputs CONFIG FOLDER SIZE SEED
     builds the model, gives every variable a random value, saves `ckpt-1` as its trainer does, and
     keeps in `out.npz` what comes out of each part of it
+python reference.py train CONFIG MODEL_DIR STEPS [EVERY]
+    its training loop, from the newest checkpoint in MODEL_DIR
 python reference.py restore CONFIG CHECKPOINT OUT
     what its loader does in each mode: variables taken over by part, or its error, as JSON
 """
@@ -163,6 +165,19 @@ def detections(model: Any, raw: Any, side: int) -> dict[str, Any]:
     return {"true_shapes": shapes, **{name: found[name] for name in names}}
 
 
+def train(config: str, model_dir: str, steps: str, every: str = "25") -> None:
+    from object_detection import model_lib_v2  # noqa: PLC0415 - after `prepare`
+
+    model_lib_v2.train_loop(
+        config,
+        model_dir,
+        train_steps=int(steps),
+        checkpoint_every_n=int(every),
+        record_summaries=False,
+        num_steps_per_iteration=1,
+    )
+
+
 SENTINEL = 7.25
 
 
@@ -219,7 +234,7 @@ def parts_of(model: Any) -> dict[str, list[tf.Variable]]:
     }
 
 
-COMMANDS: dict[str, Any] = {"outputs": outputs, "restore": restore}
+COMMANDS: dict[str, Any] = {"outputs": outputs, "train": train, "restore": restore}
 
 if __name__ == "__main__":
     prepare()

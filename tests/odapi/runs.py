@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from detection_trainer.data.label_map import format_label_map
 from detection_trainer.data.records import write_record
 from detection_trainer.data.wire import encode_example
 
@@ -53,3 +54,29 @@ def write_records(path: Path, records: Iterable[bytes]) -> Path:
         for record in records:
             write_record(file, record)
     return path
+
+
+def write_label_map(folder: Path) -> Path:
+    """Write the label map of CLASSES."""
+    path = folder / "label_map.pbtxt"
+    path.write_text(format_label_map(CLASSES))
+    return path
+
+
+def pipeline(model: str, records: Path, label_map: Path, batch: int, rate: str) -> str:
+    """Return a whole pipeline.config: `rate` is its `learning_rate`; nothing is shuffled."""
+    reader = f"""label_map_path: "{label_map}" num_readers: 1 shuffle: false
+      tf_record_input_reader {{ input_path: "{records}" }}"""
+    return f"""{model}
+    train_config {{
+      batch_size: {batch}
+      optimizer {{
+        momentum_optimizer {{ learning_rate {{ {rate} }} momentum_optimizer_value: 0.9 }}
+        use_moving_average: false
+      }}
+      unpad_groundtruth_tensors: false max_number_of_boxes: 20
+    }}
+    train_input_reader {{ {reader} }}
+    eval_config {{ metrics_set: "coco_detection_metrics" batch_size: 1 }}
+    eval_input_reader {{ {reader} num_epochs: 1 }}
+    """
