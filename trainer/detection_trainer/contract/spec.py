@@ -5,6 +5,7 @@ TensorFlow Object Detection API's where it has the thing (protos/{ssd,anchor_gen
 train}.proto).
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -28,6 +29,7 @@ Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 MAX_PIPELINE_CONFIG = 65536
 """Characters; those of the model zoo have 5,000. What a pod reads must also fit `packing`."""
 LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
+_NAMES_SHOWN = 10
 
 KUBERNETES_FIELDS = frozenset({
     "activeDeadlineSeconds", "image", "podTemplate", "preflight", "resources", "retryPolicy",
@@ -59,6 +61,8 @@ class Dataset(Contract):
     validation: Place | None = None
     label_map: Place | None = None
     classes: Annotated[list[ClassName], Field(min_length=1, max_length=1000)] | None = None
+    num_classes: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """How many classes there are to be, as `num_classes` of a pipeline.config says: a check."""
     max_bad_records: Annotated[int, Field(ge=0, le=10**9)] = 0
 
     @model_validator(mode="after")
@@ -67,7 +71,25 @@ class Dataset(Contract):
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             msg = f"dataset.classes must not repeat a name; received {self.classes}"
             raise ValueError(msg)
+        if self.classes is not None:
+            self.require_count(self.classes, "dataset.classes")
         return self
+
+    def require_count(self, classes: Sequence[str], place: str) -> None:
+        """Compare `classes`, which stand at `place`, with the count that is expected.
+
+        Raises:
+            ValueError: it is another.
+        """
+        if self.num_classes in {None, len(classes)}:
+            return
+        shown = ", ".join(classes[:_NAMES_SHOWN]) + (", …" if len(classes) > _NAMES_SHOWN else "")
+        msg = (
+            f"{place}: expected {self.num_classes} classes, as dataset.numClasses (num_classes of "
+            f"a pipeline.config) says; received {len(classes)}: {shown}. Correct the number, or "
+            "name the label map with all classes"
+        )
+        raise ValueError(msg)
 
 
 class TrainingRef(Contract):

@@ -20,7 +20,7 @@ def load_classes(dataset: Dataset, credentials: Mapping[str, Path] | None = None
 
     Raises:
         NotFoundError: the label map does not exist.
-        DataInvalidError: it does not hold.
+        DataInvalidError: it does not hold, or has more or fewer classes than `numClasses`.
     """
     if dataset.classes is not None:
         return list(dataset.classes)
@@ -28,7 +28,12 @@ def load_classes(dataset: Dataset, credentials: Mapping[str, Path] | None = None
     if place is None:
         raise DataInvalidError("dataset names neither classes nor a labelMap: name one")
     folder, name = open_parent(place.uri, credentials)
-    return parse_label_map(folder.read(name), place.uri)
+    classes = parse_label_map(folder.read(name), place.uri)
+    try:
+        dataset.require_count(classes, place.uri)
+    except ValueError as error:
+        raise DataInvalidError(str(error)) from error
+    return classes
 
 
 def parse_label_map(data: bytes, place: str) -> list[str]:

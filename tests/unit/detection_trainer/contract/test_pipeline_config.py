@@ -162,6 +162,17 @@ def test_places_become_uris() -> None:
     assert local.restore.from_.uri == "file:///models/trees/ckpt-26"
 
 
+@pytest.mark.parametrize(("name", "count"), [(TREES, 2), ("parts_mobilenet_v1_hold", 5)])
+def test_the_label_map_is_to_have_as_many_classes_as_the_model(name: str, count: int) -> None:
+    assert spec(name).dataset.num_classes == count
+    assert spec(name, dataset=DATASET).dataset.num_classes is None, "another dataset, other classes"
+
+
+def test_a_model_that_does_not_count_its_classes_takes_those_of_the_label_map() -> None:
+    config = read_pipeline_config(text(TREES).replace("num_classes: 2", ""))
+    assert "numClasses" not in config.fields["dataset"]
+
+
 RATES = {
     "parts_mobilenet_v1_hold": {0: 0.002, 250: 0.011, 500: 0.02, 2000: 0.02, 11000: 0.01},
     TREES: {0: 4e-4, 4999: 4e-4, 5000: 2.8e-4},

@@ -116,3 +116,26 @@ def test_classes_come_from_the_training_or_from_the_map(tmp_path: Path) -> None:
 def test_a_missing_map_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"labels\.pbtxt"):
         load_classes(dataset(labelMap={"uri": (tmp_path / "labels.pbtxt").as_uri()}))
+
+
+def counted(number: int, **classes: object) -> Dataset:
+    return Dataset.model_validate({"train": {"uri": "s3://b/a"}, "numClasses": number, **classes})
+
+
+def test_a_label_map_has_the_classes_that_are_expected(tmp_path: Path) -> None:
+    (tmp_path / "labels.pbtxt").write_text(format_label_map(["tree", "shrub"]))
+    place = {"labelMap": {"uri": f"{tmp_path.as_uri()}/labels.pbtxt"}}
+    assert load_classes(counted(2, **place)) == ["tree", "shrub"]
+    with pytest.raises(DataInvalidError) as refused:
+        load_classes(counted(90, **place))
+    assert str(refused.value) == (
+        f"{tmp_path.as_uri()}/labels.pbtxt: expected 90 classes, as dataset.numClasses "
+        "(num_classes of a pipeline.config) says; received 2: tree, shrub. Correct the number, or "
+        "name the label map with all classes"
+    )
+
+
+def test_a_list_of_classes_has_as_many_too() -> None:
+    assert load_classes(counted(1, classes=["tree"])) == ["tree"]
+    with pytest.raises(ValueError, match=r"dataset\.classes: expected 2 classes.*received 1: tree"):
+        counted(2, classes=["tree"])

@@ -28,6 +28,7 @@ def small_config(folder: Path) -> str:
     text = config_text("ssd_mobilenet_v2_fpnlite_320x320")
     for old, new in (
         ("320", "64"),
+        ("num_classes: 90", f"num_classes: {len(CLASSES)}"),
         ("depth: 128", "depth: 8"),
         ("num_layers_before_predictor: 4", "num_layers_before_predictor: 1"),
         ("batch_size: 128", "batch_size: 2"),
@@ -100,6 +101,23 @@ def test_a_model_dir_without_a_checkpoint_leaves_what_the_configuration_says(
     )
     assert (spec.steps, spec.optimizer.schedule.on_extend) == (7, "Restart")
     assert spec.checkpoints.storage.uri == f"{tmp_path.as_uri()}-detection-training"
+
+
+def test_a_label_map_of_other_classes_is_told_before_any_training(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(config.parent)
+    other = tmp_path / "pipeline.config"
+    counted = f"num_classes: {len(CLASSES)}"
+    other.write_text(config.read_text().replace(counted, "num_classes: 90"))
+    words = ["run", "--pipeline-config", str(other), "--model-dir", str(tmp_path / "model_dir")]
+    assert main(words) == ExitCode.DATA_INVALID
+    told = capsys.readouterr()
+    assert "label_map.pbtxt: expected 90 classes" in told.out + told.err
+    assert not list(tmp_path.glob("model_dir*/step-*"))
 
 
 def test_without_a_model_dir_somebody_must_say_where_checkpoints_go(config: Path) -> None:

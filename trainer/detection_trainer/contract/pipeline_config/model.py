@@ -54,10 +54,6 @@ def map_model(pipeline: Node, notes: list[str]) -> tuple[dict[str, Any], float]:
         "loss": _loss(ssd),
         "postProcessing": _post_processing(ssd.below("post_processing")),
     }
-    notes.append(
-        f"model.ssd.num_classes: {ssd.integer('num_classes', 0)}: the classes are counted in the "
-        "label map"
-    )
     return fields, extractor_l2
 
 

@@ -81,6 +81,10 @@ def _map_dataset(pipeline: Node, places: Places, notes: list[str]) -> None:
         f"{reader.path}: the first eval_input_reader is evaluated, as in the OD API's TF2 trainer"
         for reader in evaluations[1:]
     ]
+    # Of the model there, where no label map tells how many outputs it has.
+    classes = pipeline.below("model").below("ssd").integer("num_classes", 0)
+    if classes:
+        dataset["numClasses"] = classes
     places.fields["dataset"] = dataset
     if problems:
         places.missing["dataset"] = "; ".join(problems)
