@@ -3,14 +3,18 @@
 python reference.py outputs CONFIG FOLDER SIZE SEED
     builds the model, gives every variable a random value, saves `ckpt-1` as its trainer does, and
     keeps in `out.npz` what comes out of each part of it
+python reference.py classifier CONFIG PREFIX
+    saves a backbone alone as PREFIX-1, as the model zoo's classification checkpoints are
 python reference.py train CONFIG MODEL_DIR STEPS [EVERY]
     its training loop, from the newest checkpoint in MODEL_DIR
-python reference.py restore CONFIG CHECKPOINT OUT
-    what its loader does in each mode: variables taken over by part, or its error, as JSON
+python reference.py restore CONFIG CHECKPOINT FOLDER
+    what its loader does in each mode: in `told.json` its error, if any, and how many variables of
+    each part it wrote; in the checkpoint `MODE` all values afterwards
 """
 
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import json
 import sys
 import types
@@ -23,6 +27,8 @@ from tensorflow.python.ops import cond, control_flow_case, control_flow_ops, whi
 
 UNUSED = frozenset({"official", "tensorflow_io", "lvis"})
 """Packages that the OD API imports, and that these configurations never use."""
+AVERAGES = "official.modeling.optimization.ema_optimizer"
+"""But for this module, which is its `use_moving_average` and imports TensorFlow alone."""
 
 
 class Nothing(types.ModuleType):
@@ -48,6 +54,9 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         del path, target
         if fullname.partition(".")[0] not in UNUSED:
             return None
+        if fullname == AVERAGES:
+            place = Path(tf.__file__).parents[1].joinpath(*AVERAGES.split("."))
+            return importlib.util.spec_from_file_location(fullname, place.with_suffix(".py"))
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> Nothing:
@@ -63,6 +72,8 @@ def prepare() -> None:
     control_flow_ops.cond = cond.cond
     control_flow_ops.while_loop = while_loop.while_loop
     sys.meta_path.insert(0, Finder())
+    # Before anybody asks its package, which has whatever is asked of it.
+    importlib.import_module(AVERAGES)
 
 
 def read_config(config: str) -> Any:
@@ -100,11 +111,16 @@ def random_value(variable: tf.Variable, random: np.random.Generator) -> Any:
     return random.normal(0.0, (1.5 / inputs) ** 0.5, shape)
 
 
+def shake(variables: list[tf.Variable], random: np.random.Generator) -> None:
+    """Give every variable a random value."""
+    for variable in variables:
+        variable.assign(random_value(variable, random).astype("float32"))
+
+
 def outputs(config: str, folder: str, size: str, seed: str) -> None:
     model, random, side = build(config), np.random.default_rng(int(seed)), int(size)
     variables = model._feature_extractor.variables + model._box_predictor.variables
-    for variable in variables:
-        variable.assign(random_value(variable, random).astype("float32"))
+    shake(variables, random)
     tf.train.Checkpoint(model=model).save(f"{folder}/ckpt")
     images = random.uniform(0, 255, (2, side, side, 3)).astype("float32")
     raw = model.predict(*model.preprocess(tf.constant(images)))
@@ -181,20 +197,29 @@ def train(config: str, model_dir: str, steps: str, every: str = "25") -> None:
 SENTINEL = 7.25
 
 
-def restore(config: str, checkpoint: str, out: str) -> None:
-    told = {mode: restored(config, checkpoint, mode) for mode in MODES}
-    Path(out).write_text(json.dumps(told))
+def classifier(config: str, prefix: str) -> None:
+    backbone = build(config)._feature_extractor.classification_backbone
+    shake(backbone.variables, np.random.default_rng(0))
+    tf.train.Checkpoint(feature_extractor=backbone).save(prefix)
+
+
+def restore(config: str, checkpoint: str, folder: str) -> None:
+    told = {mode: restored(config, checkpoint, mode, folder) for mode in MODES}
+    Path(folder, "told.json").write_text(json.dumps(told))
 
 
 MODES = ("classification", "detection", "full")
 
 
-def restored(config: str, checkpoint: str, mode: str) -> Any:
-    """Return how many variables of each part the OD API's loader took, or what it said."""
+def restored(config: str, checkpoint: str, mode: str, folder: str) -> dict[str, Any]:
+    """Return what the OD API's loader said, if anything, and how much of each part it wrote.
+
+    All values afterwards, those that it did not write as SENTINEL, are kept in `folder`/`mode`.
+    """
     from object_detection import model_lib_v2  # noqa: PLC0415 - after `prepare`
     from object_detection.protos import train_pb2  # noqa: PLC0415
 
-    model = build(config)
+    model, error = build(config), None
     parts = parts_of(model)
     for variable in (v for part in parts.values() for v in part):
         variable.assign(tf.fill(variable.shape, SENTINEL))
@@ -208,11 +233,13 @@ def restored(config: str, checkpoint: str, mode: str) -> Any:
             input_dataset=None,
             unpad_groundtruth_tensors=True,
         )
-    except (AssertionError, ValueError) as error:
-        return {"error": str(error)[:300]}
-    return {
+    except (AssertionError, ValueError) as failed:
+        error = f"{type(failed).__name__}: {failed}"[:300]
+    tf.train.Checkpoint(model=model).write(f"{folder}/{mode}")
+    written = {
         name: sum(bool(np.any(v.numpy() != SENTINEL)) for v in part) for name, part in parts.items()
     }
+    return {"error": error, "written": written}
 
 
 def parts_of(model: Any) -> dict[str, list[tf.Variable]]:
@@ -234,7 +261,9 @@ def parts_of(model: Any) -> dict[str, list[tf.Variable]]:
     }
 
 
-COMMANDS: dict[str, Any] = {"outputs": outputs, "train": train, "restore": restore}
+COMMANDS: dict[str, Any] = {
+    command.__name__: command for command in (outputs, classifier, train, restore)
+}
 
 if __name__ == "__main__":
     prepare()

@@ -63,8 +63,14 @@ def write_label_map(folder: Path) -> Path:
     return path
 
 
-def pipeline(model: str, records: Path, label_map: Path, batch: int, rate: str) -> str:
-    """Return a whole pipeline.config: `rate` is its `learning_rate`; nothing is shuffled."""
+def pipeline(  # noqa: PLR0913, PLR0917 - what is said of a run
+    model: str, records: Path, label_map: Path, batch: int, rate: str, average: float | None = None
+) -> str:
+    """Return a whole pipeline.config: `rate` is its `learning_rate`; nothing is shuffled.
+
+    `average` is the decay of its moving averages, if it is to keep any.
+    """
+    averages = "false" if average is None else f"true moving_average_decay: {average}"
     reader = f"""label_map_path: "{label_map}" num_readers: 1 shuffle: false
       tf_record_input_reader {{ input_path: "{records}" }}"""
     return f"""{model}
@@ -72,7 +78,7 @@ def pipeline(model: str, records: Path, label_map: Path, batch: int, rate: str) 
       batch_size: {batch}
       optimizer {{
         momentum_optimizer {{ learning_rate {{ {rate} }} momentum_optimizer_value: 0.9 }}
-        use_moving_average: false
+        use_moving_average: {averages}
       }}
       unpad_groundtruth_tensors: false max_number_of_boxes: 20
     }}

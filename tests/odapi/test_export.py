@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from detection_trainer.__main__ import main
-from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
-from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.models import build_detector
 from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
 from detection_trainer.odapi.config import PLACE
 from detection_trainer.sources import open_weights
+from tests.odapi.restoring import TABLE, require_equal, restored_by_od_api, restored_by_us
 from tests.odapi.runs import CLASSES, picture_of_shapes, write_records
-from tests.odapi.twins import lite, read_json, run_reference
+from tests.odapi.twins import lite
 from tests.support.attempts import RunPlace
 
 pytestmark = pytest.mark.timeout(1800)
@@ -28,12 +28,6 @@ MODEL = {
     "batchNorm": {"momentum": 0.9},
     "imageResizer": {"type": "keepAspectRatio"},
     **lite(shared=True),
-}
-PARTS = ("backbone", "fpn", "coarse", "tower", "box", "class")
-TAKEN = {
-    "classification": ("backbone",),
-    "detection": ("backbone", "fpn", "coarse"),
-    "full": PARTS,
 }
 
 
@@ -89,29 +83,20 @@ def test_what_is_written_is_what_was_trained(exported: Exported) -> None:
         np.testing.assert_array_equal(value, optimizer[f"optimizer/momentum/{path}"])
 
 
-def test_the_od_api_restores_it_in_every_mode_and_takes_what_we_take(
+def test_the_od_api_restores_it_in_every_mode_with_the_values_that_we_take(
     exported: Exported, tmp_path: Path
 ) -> None:
-    config, out = exported.folder / "pipeline.config", tmp_path / "restored.json"
-    run_reference("restore", config, exported.folder / "ckpt-1", out)
-    theirs = read_json(out)
-    whole = theirs["full"]
-    assert all(whole[part] for part in PARTS)
-    for mode, parts in TAKEN.items():
-        assert theirs[mode] == {part: whole[part] * (part in parts) for part in PARTS}, mode
-        ours = planned_by_us(exported, RestoreMode(mode))
-        assert not ours.differences
-        assert len(ours.assign) == sum(theirs[mode].values())
-        assert len(ours.fresh) == sum(whole.values()) - sum(theirs[mode].values())
-
-
-def planned_by_us(exported: Exported, mode: RestoreMode) -> RestorePlan:
     model = exported.place.newest("run").manifest.model
-    source = open_weights(f"{exported.folder.as_uri()}/ckpt-1", {}, model)
-    target = variable_shapes(model, len(CLASSES))
-    return compare_for_restore(
-        mode, source.shapes, target, source.classes, CLASSES, target_model=model
-    )
+    config, checkpoint = exported.folder / "pipeline.config", exported.folder / "ckpt-1"
+    theirs = restored_by_od_api(config, checkpoint, tmp_path, model)
+    source = open_weights(checkpoint.as_uri(), {}, model)
+    detector = build_detector(model, len(CLASSES))
+    for mode in RestoreMode:
+        ours = restored_by_us(detector, source, mode)
+        assert (theirs[mode].error, ours.error) == (None, None)
+        assert {part for part, count in ours.written.items() if count} == TABLE[mode]
+        assert theirs[mode].written == ours.written
+        require_equal(ours.values, theirs[mode].values)
 
 
 def test_an_export_says_where_it_lies(

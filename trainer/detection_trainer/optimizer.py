@@ -133,8 +133,9 @@ class SlotOptimizer:
         return self._spec.weight_decay != 0.0 and is_regularised(path, self._trainable[path].shape)
 
     def _average(self, step: Any) -> None:
-        """Move the averages; the first steps count more, as with `num_updates` in TensorFlow's."""
-        decay = tf.minimum(self._spec.moving_average_decay or 0.0, step / (step + 9.0))
+        """Move the averages; the first steps count more, as in the OD API's optimizer."""
+        within = (1.0 + step) / (10.0 + step)
+        decay = tf.minimum(self._spec.moving_average_decay or 0.0, within)
         for path, average in self.averages.items():
             moved = average + (self._trainable[path] - average) * (1.0 - decay)
             replicas.assign(average, moved)

@@ -93,7 +93,6 @@ def _go_on_from_odapi(
     trainable = list(update.detector.trainable_by_path)
     weights, slots = odapi.load_state(source, step, trainable, update.optimizer.variables)
     update.load(weights, slots)
-    update.optimizer.start_averages()
     provenance = odapi.provenance(source, f"sha256:{weights_digest(weights)}")
     return Origin(step, cycles, provenance, None, None)
 

@@ -170,9 +170,9 @@ def test_averages_begin_at_the_weights_and_follow_them() -> None:
     optimizer = SlotOptimizer(spec("momentum", movingAverageDecay=0.3), variables())
     optimizer.start_averages()
     expected = KERNEL.copy()
-    for step, (gradients, rate) in enumerate(zip(GRADIENTS, RATES, strict=True)):
+    for step, (gradients, rate) in enumerate(zip(GRADIENTS, RATES, strict=True), start=1):
         optimizer.apply([tf.constant(g) for g in gradients], tf.constant(rate))
-        # TensorFlow's ExponentialMovingAverage with `num_updates`.
+        # The OD API's ExponentialMovingAverage counts the step that it has just made.
         decay = min(0.3, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * optimizer.trainable[0].numpy()
     average = optimizer.variables["optimizer/average/a/kernel"]

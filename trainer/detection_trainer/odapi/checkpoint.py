@@ -30,6 +30,7 @@ STATE_FILE = "checkpoint"
 """What `tf.train.CheckpointManager` keeps in a model_dir: which checkpoint is the newest."""
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
+_AVERAGE = f"{_SLOT}optimizer/average{_VALUE}"
 _STEP = f"step{_VALUE}"
 _MODEL = "model/"
 _CLASSIFICATION = "feature_extractor/"
@@ -83,6 +84,8 @@ class ODAPIWeights:
             path: bundle.tensors[name].shape for path, name in self._names.items()
         }
         self.step = int(bundle.read(_STEP)) if _STEP in bundle.tensors else None
+        self.averaged = any(name.endswith(_AVERAGE) for name in bundle.tensors)
+        """Whether its training kept moving averages of the weights beside them."""
 
     def read(self, paths: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
         """Return the weights at `paths`; each is verified."""

@@ -1,4 +1,4 @@
-"""Going on from a model_dir of the OD API: with its step, its weights and its momentum.
+"""Going on from a model_dir of the OD API: with its step, weights, momentum and averages.
 
 Only a training checkpoint has them; the OD API itself goes on exactly in the same way, from its
 model_dir. The schedule is the new run's own: `decaySteps` is the configuration's `total_steps`.
@@ -15,10 +15,14 @@ from detection_trainer.contract.report import Restored
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import InvalidConfigError, RestoreRefusedError
+from detection_trainer.manifest import AVERAGE
 from detection_trainer.odapi.checkpoint import ODAPIWeights
 
 ITERATION = "optimizer/iteration"
 SLOT = "momentum"
+AVERAGE_SLOT = "average"
+WITHIN_AVERAGES = "ema_base_optimizer/"
+"""`use_moving_average` wraps the optimizer in another, which has the averages and knows it so."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -54,6 +58,11 @@ def require_continuable(source: ODAPIWeights, spec: TrainingSpec, num_classes: i
 def _differences(source: ODAPIWeights, spec: TrainingSpec, num_classes: int) -> list[str]:
     if spec.optimizer.name != "momentum":
         return [f"optimizer.name: there momentum, here {spec.optimizer.name}"]
+    averaged = spec.optimizer.moving_average_decay is not None
+    if source.averaged != averaged:
+        there, here = ("kept" if kept else "none" for kept in (source.averaged, averaged))
+        field = "optimizer.movingAverageDecay (use_moving_average of a pipeline.config)"
+        return [f"{field}: averages there {there}, here {here}"]
     expected = variable_shapes(spec.model, num_classes)
     return [
         f"{path}: there {source.shapes.get(path, 'nothing')}, here {expected.get(path, 'nothing')}"
@@ -74,19 +83,27 @@ def load_state(
         slots: the optimizer's variables by path; what the OD API has none of keeps its value.
 
     Raises:
-        RestoreRefusedError: a variable that is to be trained has no momentum.
+        RestoreRefusedError: a variable that is to be trained has no momentum, or no average.
     """
-    found = source.read_slots(SLOT, trainable)
+    momentum = f"{WITHIN_AVERAGES}{SLOT}" if source.averaged else SLOT
+    state = {path: np.array(variable.numpy()) for path, variable in slots.items()}
+    state |= _read_slots(source, momentum, f"optimizer/{SLOT}/", trainable)
+    if source.averaged:
+        state |= _read_slots(source, AVERAGE_SLOT, AVERAGE, trainable)
+    state[ITERATION] = np.array(step, np.int64)
+    return source.read(source.shapes), state
+
+
+def _read_slots(source: ODAPIWeights, slot: str, prefix: str, trainable: list[str]) -> Arrays:
+    """Return the optimizer's `slot` of all that is trained, below `prefix` as ours are."""
+    found = source.read_slots(slot, trainable)
     missing = [path for path in trainable if path not in found]
     if missing:
         raise RestoreRefusedError(
             f"continueFrom {source.uri}: {len(missing)} of {len(trainable)} variables have no "
-            f"momentum there, such as {missing[0]}: freeze what was frozen there, or use restore"
+            f"{slot} there, such as {missing[0]}: freeze what was frozen there, or use restore"
         )
-    state = {path: np.array(variable.numpy()) for path, variable in slots.items()}
-    state |= {f"optimizer/{SLOT}/{path}": value for path, value in found.items()}
-    state[ITERATION] = np.array(step, np.int64)
-    return source.read(source.shapes), state
+    return {f"{prefix}{path}": value for path, value in found.items()}
 
 
 def provenance(source: ODAPIWeights, digest: str | None) -> Restored:

@@ -1,5 +1,6 @@
 """pipeline.configs as they are written, mapped on a spec or refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,27 @@ def test_the_zoos_resnet_is_the_model_that_it_names() -> None:
     crop = found.augmentation[1].random_crop_image
     assert crop is not None
     assert (crop.min_object_covered, crop.max_aspect_ratio, crop.min_area) == (0.0, 3.0, 0.75)
+
+
+def test_the_zoos_own_notation_says_the_same() -> None:
+    """Commas and semicolons behind values, a list in brackets, a colon before a message."""
+    written = text(ZOO)
+    for ours, zoos in (
+        ("RELU_6", "RELU_6,"),
+        ("epsilon: 0.001", "epsilon: 0.001,"),
+        ("scale: true", "scale: true,"),
+        ("train_config {", "train_config: {"),
+        ("batch_size: 64", "batch_size: 64;"),
+        ("learning_rate_base: 0.04", "learning_rate_base: .04"),
+        ('"ssd_resnet50_v1_fpn_keras"', "'ssd_resnet50_v1_fpn_keras'"),
+    ):
+        assert ours in written
+        written = written.replace(ours, zoos)
+    written, lists = re.subn(
+        r"(aspect_ratios: \S+\s+){3}", "aspect_ratios: [1.0, 2.0, 0.5] ", written
+    )
+    assert lists == 1
+    assert read_pipeline_config(written).fields == read(ZOO).fields
 
 
 def resized(resizer: str) -> TrainingSpec:

@@ -166,11 +166,42 @@ def test_a_run_goes_on_with_step_weights_and_momentum(model_dir: Path) -> None:
     assert all((slot == 0.5).all() for slot in slots.values())
 
 
+def averaged(folder: Path) -> str:
+    """Write a checkpoint of a run with `use_moving_average`, and return where."""
+    model = twins(2)
+    tensors = {f"{path}{VALUE}": value for path, value in model.items()}
+    for slot, number in (("ema_base_optimizer/momentum", 0.5), ("average", 0.25)):
+        name = SLOT.replace("momentum", slot)
+        tensors |= {f"{p}{name}{VALUE}": np.full_like(v, number) for p, v in model.items()}
+    write_bundle(folder / "ckpt-2", {**tensors, f"step{VALUE}": np.array(25, np.int64)})
+    return f"{folder.as_uri()}/ckpt-2"
+
+
+def test_a_run_with_averages_goes_on_with_them(tmp_path: Path) -> None:
+    source = weights(averaged(tmp_path))
+    spec = training_spec(optimizer={"movingAverageDecay": 0.9})
+    step, update = require_continuable(source, spec, 2), build_update(spec, 2)
+    trainable = list(update.detector.trainable_by_path)
+    update.load(*load_state(source, step, trainable, update.optimizer.variables))
+    slots = {path: variable.numpy() for path, variable in update.optimizer.variables.items()}
+    for path in trainable:
+        assert (slots[f"optimizer/momentum/{path}"] == 0.5).all()
+        assert (slots[f"optimizer/average/{path}"] == 0.25).all()
+    with pytest.raises(RestoreRefusedError, match="averages there kept, here none"):
+        require_continuable(source, training_spec(), 2)
+
+
 @pytest.mark.parametrize(
     ("changes", "num_classes", "expected"),
     [
         pytest.param({}, 3, "class_head/predictor/pointwise_kernel", id="other classes"),
         pytest.param({"optimizer": {"name": "adam"}}, 2, "there momentum, here adam", id="Adam"),
+        pytest.param(
+            {"optimizer": {"movingAverageDecay": 0.9}},
+            2,
+            r"use_moving_average of a pipeline\.config\): averages there none, here kept",
+            id="averages that are not there",
+        ),
         pytest.param({"steps": 25}, 2, "give more than 25", id="nothing left to train"),
     ],
 )
