@@ -23,6 +23,7 @@ from chaos.trainer.kills import (
     kill_often,
     steps_for,
 )
+from detection_trainer.process import prepare_process
 from sandbox.object_store import keys_for
 from tests.support.s3_server import s3_server
 
@@ -78,7 +79,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Kill, compare and print; 1 where a run's end differs or a stop lost a step."""
     said = parse_arguments()
-    os.environ |= {**ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    os.environ |= ONE_THREAD
+    prepare_process()
     console, stop = Console(), signal.Signals[f"SIG{said.signal}"]
     who = f"{said.workers} worker{'s' * (said.workers > 1)}"
     console.print(f"seed {said.seed}: {said.kills} SIG{said.signal}, {said.storage}, {who}")

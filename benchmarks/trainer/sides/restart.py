@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from detection_trainer.process import prepare_process
+
 _STARTED = time.time()
 
 
@@ -47,6 +49,7 @@ class Stages:
 def main(file: str, killed_at: str) -> int:
     """Train the document in `file`; the process before it was killed at `killed_at`."""
     stages = Stages(float(killed_at))
+    prepare_process()  # As `run` does, before what imports TensorFlow.
     importing = stages.timed("import", __import__)
     importing("detection_trainer.session")
     session: Any = sys.modules["detection_trainer.session"]

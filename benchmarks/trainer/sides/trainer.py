@@ -5,16 +5,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.trainer.sides.gate import Gate
-from benchmarks.trainer.sides.pipeline import validation_score
 from detection_trainer import __main__
 from detection_trainer.contract.training import read_training
+from detection_trainer.process import prepare_process
 
 
 def main(arguments: list[str]) -> int:
     """Train the document that the first of `arguments` names."""
-    gate, spec = Gate(), read_training(Path(arguments[0])).spec
+    prepare_process()  # As `run` does, before what imports TensorFlow.
+    from benchmarks.trainer.sides.gate import Gate  # noqa: PLC0415
+    from benchmarks.trainer.sides.pipeline import validation_score  # noqa: PLC0415
+
     session: Any = importlib.import_module("detection_trainer.session")
+    gate, spec = Gate(), read_training(Path(arguments[0])).spec
     build, batches = session.build_update, session.training_batches
 
     def build_update(*given: Any) -> Any:

@@ -6,7 +6,6 @@ running trainer's to write.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from detection_trainer.contract.spec import Place, TrainingSpec
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.options import environment_value, parse_credentials
 from detection_trainer.pipeline_file import load_training
+from detection_trainer.process import prepare_process
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print the metrics."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    prepare_process()
     spec = load_training(arguments.file, parse_credentials(arguments.credentials)).spec
     if spec.dataset.validation is None:
         msg = f"{arguments.file}: evaluating takes dataset.validation, which is absent: add it"

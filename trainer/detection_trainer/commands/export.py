@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import re
 import sys
 
@@ -13,6 +12,7 @@ from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import ExportFormat
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.exports import export_checkpoint
+from detection_trainer.process import prepare_process
 from detection_trainer.storage import Folder
 
 FORMATS: dict[str, ExportFormat] = {"saved-model": "SavedModel", "odapi": "ODAPI"}
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print where it lies as JSON."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    prepare_process()
     folder = open_place(arguments.to, arguments.credentials)
     _make_room(folder, overwrite=arguments.overwrite)
     checkpoint = choose_checkpoint(arguments.place, arguments.credentials, arguments.step)

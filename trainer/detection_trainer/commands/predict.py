@@ -3,7 +3,6 @@
 import argparse
 import io
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.errors import DataInvalidError, NotFoundError
 from detection_trainer.options import parse_credentials
 from detection_trainer.pictures import Finding, draw_findings
+from detection_trainer.process import prepare_process
 from detection_trainer.storage import Folder, open_folder, open_parent
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp")
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one JSON object an image, and draw."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    prepare_process()
     places = [
         place
         for text in arguments.images

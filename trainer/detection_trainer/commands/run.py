@@ -4,7 +4,6 @@ Or `run --pipeline-config FILE --model-dir URI`, as the OD API's own trainer is 
 """
 
 import argparse
-import os
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -35,6 +34,7 @@ from detection_trainer.outcome import (
 )
 from detection_trainer.pipeline_file import load_training
 from detection_trainer.pipeline_run import BESIDE, PipelineRun, make_training
+from detection_trainer.process import prepare_process
 from detection_trainer.progress import Reporter
 from detection_trainer.report_client import ReportClient
 from detection_trainer.stop import StopRequested, StopSignal
@@ -93,8 +93,7 @@ def _add_pipeline(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one attempt and return its exit code."""
-    # TensorFlow's own log lines would drown what is said here.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    prepare_process()
     stop, clock = StopSignal(), partial(datetime.now, UTC)
     stop.install()
     reporter = Reporter(open_console(clock), clock)
