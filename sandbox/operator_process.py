@@ -135,7 +135,16 @@ class OperatorProcess:
             raise OperatorEndedError(msg)
         return Path(f"/proc/{self.process.pid}/{name}").read_text()
 
-    def _end(self, how: signal.Signals) -> None:
-        if self.process is not None and self.process.poll() is None:
+    def send(self, how: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self.process is not None:
             self.process.send_signal(how)
+
+    def wait_end(self) -> None:
+        """Wait until it has ended."""
+        if self.process is not None:
             self.process.wait(END_TIMEOUT_S)
+
+    def _end(self, how: signal.Signals) -> None:
+        self.send(how)
+        self.wait_end()

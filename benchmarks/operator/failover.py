@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from benchmarks.operator.documents import API, JOBS, training
@@ -14,7 +15,6 @@ from sandbox.operator_process import OperatorProcess
 LEADER = "detection_operator_leader"
 POLL_S = 0.05
 TIMEOUT_S = 60.0
-End = Callable[[OperatorProcess], None]
 
 
 @contextmanager
@@ -31,19 +31,19 @@ def _replica(here: Surroundings, number: int) -> OperatorProcess:
 
 
 async def first_job_without(
-    here: Surroundings, processes: list[OperatorProcess], end: End, name: str
+    here: Surroundings, processes: list[OperatorProcess], how: signal.Signals, name: str
 ) -> float:
-    """Return the time from the leader's `end` to the Job of a training applied just then (s).
+    """Return the time from a signal to the leader to the Job of a training applied just then (s).
 
     The leader is started again afterwards, as the standby.
     """
     leader = await _leader(processes)
     async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
-        ending = asyncio.create_task(asyncio.to_thread(end, leader))
+        leader.send(how)
         await here.wire.create(API.format(namespace=OPERATED), json.dumps(training(name)).encode())
         seen = await jobs.wait([name])
-        await ending
+    await asyncio.to_thread(leader.wait_end)
     leader.start()
     await asyncio.to_thread(leader.wait_ready)
     return seen - started

@@ -1,5 +1,6 @@
 """The parts of the benchmark, each in clusters of its own, and the rows that they give."""
 
+import signal
 import statistics
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +14,6 @@ from benchmarks.operator.reporting import Reporting, reporting
 from benchmarks.operator.steady import Stream, steady
 from benchmarks.operator.surroundings import Surroundings
 from benchmarks.rounds import Figure
-from sandbox.operator_process import OperatorProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +144,11 @@ async def failovers(stage: Stage, scale: Scale) -> list[Row]:
         with failover.replicas(here) as pair:
             await bursts.operated(here, _names("stand", scale.small))
             ended = [
-                await failover.first_job_without(here, pair, OperatorProcess.terminate, f"end-{n}")
+                await failover.first_job_without(here, pair, signal.SIGTERM, f"end-{n}")
                 for n in rounds
             ]
             killed = [
-                await failover.first_job_without(here, pair, OperatorProcess.kill, f"kill-{n}")
+                await failover.first_job_without(here, pair, signal.SIGKILL, f"kill-{n}")
                 for n in rounds
             ]
     what = f"first new Job, two replicas, {scale.small:,} standing"
