@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from benchmarks.operator.documents import API, JOBS, training
+from benchmarks.operator.restarts import settled
 from benchmarks.operator.sightings import sightings
 from benchmarks.operator.surroundings import OPERATED, Surroundings
 from sandbox.operator_process import OperatorProcess
 
-LEADER = "detection_operator_leader"
+LEADER = "detection_operator_leader "
+"""With the blank: there is `detection_operator_leader_transitions` too."""
 POLL_S = 0.05
 TIMEOUT_S = 60.0
 
@@ -38,6 +40,7 @@ async def first_job_without(
     The leader is started again afterwards, as the standby.
     """
     leader = await _leader(processes)
+    await settled(leader)
     async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
         leader.send(how)

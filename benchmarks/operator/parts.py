@@ -68,7 +68,7 @@ async def _bursts_in_turn(here: Surroundings, scale: Scale) -> tuple[list[Burst]
     for number in range(scale.rounds):
         names = _names(f"r{number}", scale.small)
         mine.append(await bursts.operated(here, names))
-        await restarts.settled(here)
+        await restarts.settled(here.operator)
         bare.append(await bursts.bare(here, names))
     return mine, bare
 
@@ -77,7 +77,7 @@ async def _restarts(here: Surroundings, scale: Scale) -> Figure:
     rounds = range(scale.rounds)
     seconds = [await restarts.first_job_after_restart(here, f"first-{n}") for n in rounds]
     here.operator.wait_ready()
-    await restarts.settled(here)
+    await restarts.settled(here.operator)
     return Figure.of(seconds)
 
 
@@ -107,7 +107,7 @@ async def standing(stage: Stage, scale: Scale) -> list[Row]:
 
 
 async def _at_rest(here: Surroundings, scale: Scale) -> list[Row]:
-    await restarts.settled(here)
+    await restarts.settled(here.operator)
     memory = here.operator.memory_mb()
     idle = await restarts.idle_share(here, scale.seconds)
     count = f"{scale.trainings:,}"
@@ -120,7 +120,7 @@ async def _at_rest(here: Surroundings, scale: Scale) -> list[Row]:
 async def _steadily(here: Surroundings, scale: Scale) -> list[Row]:
     slow = [await steady(here, f"slow{n}", 5, scale.seconds) for n in range(scale.rounds)]
     fast = [await steady(here, f"fast{n}", 20, scale.seconds) for n in range(scale.rounds)]
-    await restarts.settled(here)
+    await restarts.settled(here.operator)
     return [
         *_stream_rows("5 applies a second", slow, "20 ms"),
         *_stream_rows("20 applies a second", fast, "40 ms"),

@@ -9,6 +9,7 @@ from benchmarks.operator.documents import API, JOBS, PODS, report, training
 from benchmarks.operator.sightings import sightings, training_of
 from benchmarks.operator.surroundings import OPERATED, Surroundings
 from sandbox.fake_nodes import end_of
+from sandbox.operator_process import OperatorProcess
 
 RECONCILES = "detection_operator_reconcile_duration_seconds_count"
 DEPTH = "detection_operator_queue_depth"
@@ -80,10 +81,10 @@ async def idle_share(here: Surroundings, seconds: float) -> float:
     return (here.operator.cpu_s() - before) / seconds
 
 
-async def settled(here: Surroundings, seconds: float = 2.0) -> None:
+async def settled(operator: OperatorProcess, seconds: float = 2.0) -> None:
     """Wait until the operator has had nothing to do for a while."""
     seen = -1.0
     async with asyncio.timeout(TIMEOUT_S):
-        while (found := here.operator.metric(RECONCILES)) != seen:
+        while (found := operator.metric(RECONCILES)) != seen:
             seen = found
             await asyncio.sleep(seconds)
