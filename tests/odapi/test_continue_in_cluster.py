@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
 from sandbox.kube import condition
+from tests.odapi.restoring import read_weights
 from tests.odapi.runs import picture_of_shapes, pipeline, write_label_map, write_records
 from tests.odapi.twins import MOBILENET_V2, configured, fpn_lite, run_reference
 from tests.support.site import LiveTraining, Workspace
@@ -143,10 +143,8 @@ def require_continued(status: dict[str, Any], made: Made) -> None:
 
 def require_taken_over(training: LiveTraining, made: Made) -> None:
     """Compare the first checkpoint with the OD API's, weights and momentum."""
-    bundle = find_bundle(made.folder.as_uri(), {})
-    assert bundle is not None
     first = training.checkpoint(REACHED)
-    theirs = ODAPIWeights(bundle, first.manifest.model)
+    theirs = read_weights(made.folder.as_uri(), first.manifest.model)
     weights, optimizer = first.load()
     for path, value in theirs.read(weights).items():
         np.testing.assert_array_equal(weights[path], value, err_msg=path)

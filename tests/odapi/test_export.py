@@ -12,10 +12,15 @@ import pytest
 from detection_trainer.__main__ import main
 from detection_trainer.contract.spec import RestoreMode
 from detection_trainer.models import build_detector
-from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
 from detection_trainer.odapi.config import PLACE
 from detection_trainer.sources import open_weights
-from tests.odapi.restoring import TABLE, require_equal, restored_by_od_api, restored_by_us
+from tests.odapi.restoring import (
+    TABLE,
+    read_weights,
+    require_equal,
+    restored_by_od_api,
+    restored_by_us,
+)
 from tests.odapi.runs import CLASSES, picture_of_shapes, write_records
 from tests.odapi.twins import lite
 from tests.support.attempts import RunPlace
@@ -68,10 +73,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def test_what_is_written_is_what_was_trained(exported: Exported) -> None:
-    bundle = find_bundle(exported.folder.as_uri(), {})
-    assert bundle is not None
     checkpoint = exported.place.newest("run")
-    written = ODAPIWeights(bundle, checkpoint.manifest.model)
+    written = read_weights(exported.folder.as_uri(), checkpoint.manifest.model)
     weights, optimizer = checkpoint.load()
     assert written.step == STEPS
     assert written.shapes.keys() == weights.keys()

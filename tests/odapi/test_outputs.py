@@ -19,8 +19,8 @@ from detection_trainer.models.detections import detect
 from detection_trainer.models.losses import detection_loss
 from detection_trainer.models.resizing import Resizer
 from detection_trainer.models.targets import Targets, assign_targets
-from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
 from detection_trainer.optimizer import is_regularised
+from tests.odapi.restoring import read_weights
 from tests.odapi.twins import TWINS, Twin, run_reference
 
 pytestmark = pytest.mark.timeout(900)
@@ -50,9 +50,7 @@ def pair(
 
 
 def read_detector(twin: Twin, folder: Path, theirs: dict[str, Any]) -> Detector:
-    bundle = find_bundle(f"{folder.as_uri()}/ckpt-1", {})
-    assert bundle is not None
-    weights = ODAPIWeights(bundle, twin.model)
+    weights = read_weights(f"{folder.as_uri()}/ckpt-1", twin.model)
     detector = build_detector(twin.model, twin.num_classes)
     assert len(detector.variables) == len(weights.shapes) == theirs["variables"]
     for path, value in weights.read(detector.variables).items():

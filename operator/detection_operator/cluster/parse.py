@@ -23,7 +23,7 @@ from detection_operator.core.state import (
     Waiting,
 )
 from detection_trainer.contract.base import dump, text_digest
-from detection_trainer.contract.pipeline_config.expansion import FIELD, expand
+from detection_trainer.contract.pipeline_config.expansion import expand, source_of
 from detection_trainer.contract.pipeline_config.mapping import PipelineConfig, read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
 from detection_trainer.contract.spec import PipelineConfigSource
@@ -91,21 +91,14 @@ def parse_spec(spec: Object) -> tuple[Spec | None, str]:
 def parse_any_spec(
     spec: Object, status: Status, generation: int, found: str | None
 ) -> tuple[Spec | None, str, PipelineConfigStatus | None]:
-    """Return the spec, whole whether or not it has a pipelineConfig, or what is wrong with it."""
-    if spec.get(FIELD) is not None:
-        return parse_pipeline_spec(spec, status, generation, found)
-    return *parse_spec(spec), None
-
-
-def parse_pipeline_spec(
-    spec: Object, status: Status, generation: int, found: str | None
-) -> tuple[Spec | None, str, PipelineConfigStatus | None]:
-    """Return a spec made whole by its pipelineConfig, or what is wrong with it.
+    """Return the spec, made whole by its pipelineConfig if it has one, or what is wrong with it.
 
     One at a URI that no pod has read yet is an UnreadSpec.
     """
     try:
-        place = PipelineConfigSource.model_validate(spec[FIELD])
+        place = source_of(spec)
+        if place is None:
+            return *parse_spec(spec), None
         text = _config_text(place, status, generation, found)
         if text is None and place.uri is not None:
             return UnreadSpec.model_validate(spec), "", None
@@ -146,8 +139,9 @@ def _is_read(uri: str, status: Status, generation: int) -> bool:
         return False
     if attempt is not None and not is_settled(attempt):
         return True
-    passed = check is not None and check.outcome is not None and check.outcome.exit_code == 0
-    return passed and check is not None and check.generation == generation
+    if check is None or check.outcome is None:
+        return False
+    return check.outcome.exit_code == 0 and check.generation == generation
 
 
 def parse_status(status: Object) -> Status:

@@ -21,7 +21,7 @@ from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import Place, TrainingSpec
 from detection_trainer.errors import InvalidConfigError
-from detection_trainer.options import environment_value, parse_credentials
+from detection_trainer.options import Options, environment_value, parse_credentials
 from detection_trainer.pipeline_file import load_training
 from detection_trainer.process import prepare_process
 
@@ -48,9 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         msg = f"{arguments.file}: evaluating takes dataset.validation, which is absent: add it"
         raise InvalidConfigError(msg)
     uri = place_uri(arguments.checkpoint_uri) if arguments.checkpoint_uri else None
-    checkpoint = choose_checkpoint(
-        str(arguments.file), arguments.credentials, arguments.step, checkpoint_uri=uri
-    )
+    run_uri = Options(checkpoint_uri=uri).checkpoint_folder(spec)
+    checkpoint = choose_checkpoint(run_uri, arguments.credentials, arguments.step)
     metrics = _evaluate(spec, spec.dataset.validation, arguments, checkpoint)
     if sys.stdout.isatty() and not arguments.json:
         Console().print(metrics_table(checkpoint.step, metrics))

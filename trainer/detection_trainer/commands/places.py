@@ -44,23 +44,19 @@ def open_place(text: str, credentials: str) -> Folder:
     return open_folder(place_uri(text), parse_credentials(credentials))
 
 
-def choose_checkpoint(
-    place: str, credentials: str, step: int | None = None, checkpoint_uri: str | None = None
-) -> Checkpoint:
+def choose_checkpoint(place: str, credentials: str, step: int | None = None) -> Checkpoint:
     """Open the checkpoint that `place` names.
 
     Args:
         place: a DetectionTraining file, a checkpoint, or a run's folder.
         credentials: JSON of URI prefix -> directory of keys.
         step: which one of the run; None: the newest.
-        checkpoint_uri: the run's folder, in place of the one that the file names.
 
     Raises:
         NotFoundError: there is no such checkpoint.
     """
     if Path(place).is_file():
-        options = Options(checkpoint_uri=checkpoint_uri)
         training = load_training(Path(place), parse_credentials(credentials))
-        place = options.checkpoint_folder(training.spec)
+        place = Options().checkpoint_folder(training.spec)
     folder = open_place(place, credentials)
     return find_checkpoint(folder if step is None else folder.child(checkpoint_name(step)))
