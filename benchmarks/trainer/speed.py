@@ -12,8 +12,8 @@ from benchmarks.trainer.shapes import SIDE
 from benchmarks.trainer.side import Side, Stretch
 
 WARM_UP = 5
-STRETCH, HUB_STRETCH = 60, 12
-"""Steps of one turn: a few seconds each."""
+STRETCH, HUB_STRETCH, RESNET50_STRETCH = 60, 12, 8
+"""Steps of one turn: five to fifteen seconds each."""
 EVERY_STEPS = 60
 """So each turn of the trainer holds one save."""
 RESNET50_ROWS = ("the trainer", "Keras `fit`", "KerasHub's RetinaNet")
@@ -60,7 +60,7 @@ def _resnet50(bench: Bench) -> str:
         for side in sides:
             stack.enter_context(closing(side))
             side.go(2)
-        found = alternate(sides, [4, 4, 4], bench.rounds)
+        found = alternate(sides, [RESNET50_STRETCH] * len(sides), bench.rounds)
         return _table("ResNet50, 256 px, batch 2", RESNET50_ROWS, sides, found)
 
 
