@@ -40,12 +40,13 @@ demo-clean: venv ## remove all that the demo made
 test: lint type verify test-fast test-e2e ## everything that CI checks
 
 .PHONY: test-unit
-test-unit: venv ## pure tests: no network, no cluster
-	$(BIN)/python -m pytest tests/unit
+test-unit: venv ## pure tests: no network, no cluster; a file of them on each core
+	$(BIN)/python -m pytest tests/unit --numprocesses 2 --dist loadfile
 
 .PHONY: test-fast
 test-fast: venv ## unit and integration tests (real API server), with their coverage
-	$(BIN)/python -m pytest tests/unit tests/integration --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest tests/unit --numprocesses 2 --dist loadfile --cov --cov-report=
+	$(BIN)/python -m pytest tests/integration --cov --cov-append --cov-report=term --cov-fail-under=90
 
 .PHONY: test-e2e
 test-e2e: venv ## promises kept on a real kubelet with real TensorFlow pods

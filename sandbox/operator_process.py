@@ -38,6 +38,8 @@ class OperatorProcess:
     log: Path
     settings: dict[str, str]
     port: int = field(default_factory=free_port)
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables of the process that are no settings."""
     process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -69,6 +71,7 @@ class OperatorProcess:
             "HOME": os.environ.get("HOME", "/"),
             "KUBECONFIG": str(self.kubeconfig),
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'trainer'}",
+            **self.environment,
             **{f"DETECTION_OPERATOR_{key}": value for key, value in said.items()},
         }
         with self.log.open("ab") as log:

@@ -21,6 +21,7 @@ from chaos.operator.trainers import Trainers, training
 from local_cluster import lifecycle
 from sandbox.api_proxy import ApiProxy
 from sandbox.audit import read_audit
+from sandbox.clock import Clock
 from sandbox.kube import ApiError
 
 ENDS = ("Complete",) * 7 + ("Failed", "Refused")
@@ -46,10 +47,11 @@ async def storm_over(
         TimeoutError: they do not settle.
     """
     chance = random.Random(seed)  # noqa: S311 - to be repeated
+    clock = Clock.right(folder)
     with ApiProxy(here.cluster.kubeconfig, folder) as proxy:
-        here.operator.kubeconfig = proxy.kubeconfig
+        here.operator.kubeconfig, here.operator.environment = proxy.kubeconfig, clock.environment
         trainers = Trainers(here.wire, here.operator.url, here.signer, OPERATED, chance)
-        storm = Storm(here.cluster.name, OPERATED, here.wire, proxy, here.operator, chance)
+        storm = Storm(here.cluster.name, OPERATED, here.wire, proxy, here.operator, clock, chance)
         tasks = [asyncio.create_task(trainers.run()), asyncio.create_task(storm.keep_operator())]
         try:
             ends = await _apply(here, count, chance)

@@ -9,6 +9,7 @@ import aiohttp
 
 from local_cluster import faults
 from sandbox.api_proxy import CUT, ApiProxy
+from sandbox.clock import Clock
 from sandbox.kube import ApiError
 from sandbox.operator_process import OperatorProcess
 from sandbox.wire import Wire
@@ -19,6 +20,7 @@ BROKEN = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "
 SHARE = 0.3
 BACKGROUND = {"propagationPolicy": "Background"}
 WATCH_S = 0.2
+JUMP_S = 3600
 
 
 @dataclass(slots=True)
@@ -30,6 +32,8 @@ class Storm:
     wire: Wire
     proxy: ApiProxy
     operator: OperatorProcess
+    clock: Clock
+    """The operator's."""
     chance: random.Random
 
     def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -40,6 +44,7 @@ class Storm:
             "answer with errors": self.refuse,
             "end the watches": self.end_watches,
             "answer slowly": self.slow,
+            "jump the operator's clock": self.jump,
             "restart the API server": lambda: self.restart("kube-apiserver"),
             "restart etcd": lambda: self.restart("etcd"),
             "delete Jobs": lambda: self.delete("/apis/batch/v1", "jobs"),
@@ -82,6 +87,15 @@ class Storm:
         self.proxy.delay_s = self.chance.uniform(0.1, 1.0)
         await self._pass(10)
         self.calm()
+
+    async def jump(self) -> None:
+        """Let the operator's clock be wrong by up to an hour, and right again a while later.
+
+        While it is slow, the API server's certificate is not valid yet.
+        """
+        self.clock.set(self.chance.randint(-JUMP_S, JUMP_S))
+        await self._pass(10)
+        self.clock.set(0)
 
     async def restart(self, program: str) -> None:
         """Kill a program of the control plane and let it come back a while later."""
