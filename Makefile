@@ -37,20 +37,24 @@ demo-clean: venv ## remove all that the demo made
 	$(BIN)/python -m demo clean
 
 .PHONY: test
-test: lint type verify test-fast test-e2e ## everything that CI checks
+test: lint type verify test-fast test-e2e test-odapi-core ## everything that CI checks
 
 .PHONY: test-unit
 test-unit: venv ## pure tests: no network, no cluster; a file of them on each core
 	$(BIN)/python -m pytest tests/unit --numprocesses 2 --dist loadfile
 
 .PHONY: test-fast
-test-fast: venv ## unit and integration tests (real API server), with their coverage
-	$(BIN)/python -m pytest tests/unit --numprocesses 2 --dist loadfile --cov --cov-report=
-	$(BIN)/python -m pytest tests/integration --cov --cov-append --cov-report=term --cov-fail-under=90
+test-fast: venv ## unit and integration tests (real API server), with their coverage; those without a cluster on two cores
+	$(BIN)/python -m pytest tests/unit tests/integration/trainer --numprocesses 2 --dist loadfile --cov --cov-report=
+	$(BIN)/python -m pytest tests/integration --ignore tests/integration/trainer --cov --cov-append --cov-report=term --cov-fail-under=90
 
 .PHONY: test-e2e
 test-e2e: venv ## promises kept on a real kubelet with real TensorFlow pods
 	$(BIN)/python -m pytest tests/e2e
+
+.PHONY: test-odapi-core
+test-odapi-core: venv ## of test-odapi: ResNet50 and MobileNetV2, 25 steps of the latter, and the mAP
+	$(BIN)/python -m pytest tests/odapi -m core
 
 .PHONY: test-odapi
 test-odapi: venv ## beside the TensorFlow Object Detection API itself (an environment of its own), and from it into a cluster

@@ -6,16 +6,24 @@ python reference.py outputs CONFIG FOLDER SIZE SEED
 python reference.py classifier CONFIG PREFIX
     saves a backbone alone as PREFIX-1, as the model zoo's classification checkpoints are
 python reference.py train CONFIG MODEL_DIR STEPS [EVERY]
-    its training loop, from the newest checkpoint in MODEL_DIR
+    its training loop, from the newest checkpoint in MODEL_DIR; what is told of each step is in
+    `told.npz` there
+python reference.py branch FOLDER STEPS MORE
+    goes on from FOLDER/start by start.config to STEPS, and from there by every other configuration
+    to MORE, each in a copy of that model_dir
+python reference.py evaluate CONFIG OUT MODEL_DIR...
+    its metrics of the newest checkpoint in each MODEL_DIR, as JSON
 python reference.py restore CONFIG CHECKPOINT FOLDER
     what its loader does in each mode: in `told.json` its error, if any, and how many variables of
     each part it wrote; in the checkpoint `MODE` all values afterwards
 """
 
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -181,10 +189,32 @@ def detections(model: Any, raw: Any, side: int) -> dict[str, Any]:
     return {"true_shapes": shapes, **{name: found[name] for name in names}}
 
 
-def train(config: str, model_dir: str, steps: str, every: str = "25") -> None:
+@functools.cache
+def loops() -> Any:
+    """Return the module of its loops; AutoGraph would take a minute, and nothing there needs it."""
     from object_detection import model_lib_v2  # noqa: PLC0415 - after `prepare`
 
-    model_lib_v2.train_loop(
+    for name in ("eager_train_step", "_compute_losses_and_predictions_dicts"):
+        plain = tf.autograph.experimental.do_not_convert(getattr(model_lib_v2, name))
+        setattr(model_lib_v2, name, plain)
+    return model_lib_v2
+
+
+def scalars() -> dict[str, Any]:
+    """Return what will be told of each step, by its name in TensorBoard."""
+    told: dict[str, Any] = {}
+
+    def scalar(name: str, data: Any, step: Any) -> None:
+        del step
+        told.setdefault(name, []).append(float(data))
+
+    tf.compat.v2.summary.scalar = scalar
+    return told
+
+
+def train(config: str, model_dir: str, steps: str, every: str = "25") -> None:
+    told = scalars()
+    loops().train_loop(
         config,
         model_dir,
         train_steps=int(steps),
@@ -192,6 +222,31 @@ def train(config: str, model_dir: str, steps: str, every: str = "25") -> None:
         record_summaries=False,
         num_steps_per_iteration=1,
     )
+    np.savez(f"{model_dir}/told.npz", **told)
+    tf.keras.backend.clear_session()
+
+
+def branch(folder: str, steps: str, more: str) -> None:
+    # Each run makes a model of its own, as in a new process, which takes half a minute to start.
+    start = Path(folder, "start")
+    train(f"{start}.config", str(start), steps)
+    for config in sorted(set(Path(folder).glob("*.config")) - {Path(f"{start}.config")}):
+        model_dir = config.with_suffix("")
+        shutil.copytree(start, model_dir)
+        train(str(config), str(model_dir), more)
+
+
+def evaluate(config: str, out: str, *model_dirs: str) -> None:
+    # Its drawings need a Pillow below 10.
+    loops().vutils.draw_side_by_side_evaluation_image = lambda *_words, **_named: []
+    found = []
+    for folder in model_dirs:
+        told = scalars()
+        loops().eval_continuously(
+            config, model_dir=folder, checkpoint_dir=folder, wait_interval=1, timeout=1
+        )
+        found.append({name: value for name, (value,) in told.items()})
+    Path(out).write_text(json.dumps(found))
 
 
 SENTINEL = 7.25
@@ -262,7 +317,7 @@ def parts_of(model: Any) -> dict[str, list[tf.Variable]]:
 
 
 COMMANDS: dict[str, Any] = {
-    command.__name__: command for command in (outputs, classifier, train, restore)
+    command.__name__: command for command in (outputs, classifier, train, branch, evaluate, restore)
 }
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Pictures that something is to be found in, and that both read."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from detection_trainer.data.label_map import format_label_map
+from detection_trainer.data.pipeline import shuffled_positions
 from detection_trainer.data.records import write_record
 from detection_trainer.data.wire import encode_example
 
@@ -61,6 +63,12 @@ def write_label_map(folder: Path) -> Path:
     path = folder / "label_map.pbtxt"
     path.write_text(format_label_map(CLASSES))
     return path
+
+
+def in_our_order(records: Sequence[bytes], batch: int, steps: range, seed: int = 0) -> list[bytes]:
+    """Return the records of `steps` as a run of ours with `seed` takes them."""
+    samples = tf.range(steps.start * batch, steps.stop * batch, dtype=tf.int64)
+    return [records[i] for i in shuffled_positions(samples, len(records), seed).numpy()]
 
 
 def pipeline(  # noqa: PLR0913, PLR0917 - what is said of a run

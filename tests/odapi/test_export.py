@@ -26,7 +26,7 @@ from tests.odapi.twins import lite
 from tests.support.attempts import RunPlace
 
 pytestmark = pytest.mark.timeout(1800)
-STEPS = 150
+STEPS = 20
 MODEL = {
     "backbone": "mobilenet_v2",
     "imageSize": 128,
@@ -38,7 +38,7 @@ MODEL = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A run of ours that finds something, and what was written of it."""
+    """A run of ours, and what was written of it."""
 
     place: RunPlace
     folder: Path
@@ -51,7 +51,7 @@ class Exported:
             "dataset": {"train": file, "validation": file, "classes": list(CLASSES)},
             "steps": STEPS,
             "batchSize": 4,
-            "optimizer": {"learningRate": 0.02, "schedule": {"warmupSteps": 20}},
+            "optimizer": {"learningRate": 0.02, "schedule": {"warmupSteps": 5}},
             "exports": ["ODAPI"],
             "checkpoints": {"storage": {"uri": self.place.uri(name)}, "everySteps": STEPS},
             **changes,

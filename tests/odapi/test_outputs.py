@@ -36,7 +36,17 @@ class Pair:
     detector: Detector
 
 
-@pytest.fixture(scope="module", params=TWINS)
+CORE = {
+    "resnet50",
+    "resnet50, 1 class, 256 px",
+    "mobilenet v2, FPNLite with two towers, 90 classes, aspect kept",
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.core if name in CORE else ()) for name in TWINS],
+)
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:

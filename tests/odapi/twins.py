@@ -25,6 +25,11 @@ class Twin:
     size: int = 160
 
     @property
+    def fields(self) -> dict[str, Any]:
+        """`spec.model` of our model."""
+        return self.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @property
     def model(self) -> Model:
         """Our model, with the OD API's resizer and thresholds."""
         exact = {
@@ -132,6 +137,17 @@ TWINS = {
         90,
     ),
 }
+
+LITE = Twin(
+    keeping_aspect(fpn_lite(configured(MOBILENET_V2, 128), shared=True), 128, 128),
+    {
+        "backbone": "mobilenet_v2",
+        "imageResizer": {"type": "keepAspectRatio"},
+        **lite(shared=True),
+    },
+    size=128,
+)
+"""For whole runs: the smallest that there is."""
 
 
 def run_reference(*words: object) -> None:

@@ -16,6 +16,7 @@ from detection_trainer.checkpoint import Checkpoint, committed_steps, find_check
 from detection_trainer.console import JsonLines
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Report
+from detection_trainer.contract.training import Training
 from detection_trainer.options import Options
 from detection_trainer.progress import Reporter
 from detection_trainer.stop import StopSignal
@@ -33,9 +34,12 @@ class RunPlace:
 
     def run(self, folder: str, *, options: Options | None = None, **changes: Any) -> Report:
         """Run one attempt of the training in `folder` and return its last report."""
+        return self.run_training(parsed(**{**self.spec(folder), **changes}), options)
+
+    def run_training(self, training: Training, options: Options | None = None) -> Report:
+        """Run one attempt of `training` and return its last report."""
         self.output = io.StringIO()
         reporter = Reporter(JsonLines(self.output, lambda: NOW), lambda: NOW)
-        training = parsed(**{**self.spec(folder), **changes})
         attempt = Attempt(training, options or Options(), reporter, StopSignal(), lambda: NOW)
         outcome = run_attempt(attempt)
         assert outcome.exit_code is ExitCode.COMPLETED
