@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from detection_trainer.contract.optimizer import Optimizer
 from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
 from detection_trainer.contract.schedule import first_cycles, learning_rate
-from detection_trainer.contract.spec import Optimizer
 from sandbox.environments import locked_python
 
 HERE = Path(__file__).parent

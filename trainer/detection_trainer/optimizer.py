@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from detection_trainer import replicas
-from detection_trainer.contract.spec import Optimizer
+from detection_trainer.contract.optimizer import Optimizer
 from detection_trainer.manifest import AVERAGE
 
 BETA_1, BETA_2 = 0.9, 0.999

@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from benchmarks.trainer.sides.gate import Gate
 from benchmarks.trainer.sides.pipeline import fit_batches, validation_score
+from detection_trainer.contract.optimizer import Optimizer
 from detection_trainer.contract.schedule import first_cycles, learning_rate
-from detection_trainer.contract.spec import Optimizer, TrainingSpec
+from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.contract.training import read_training
 from detection_trainer.models import Detector, build_detector
 from detection_trainer.models.losses import detection_loss

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from detection_trainer.contract.spec import Optimizer
+from detection_trainer.contract.optimizer import Optimizer
 from detection_trainer.optimizer import (
     GOOD_STEPS,
     INITIAL_LOSS_SCALE,

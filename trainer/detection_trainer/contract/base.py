@@ -63,6 +63,7 @@ RestoreUri = Annotated[
     Field(min_length=9, max_length=1024, pattern=r"^(s3://|gs://|az://|file:///|keras://).+$"),
     AfterValidator(_whole_scheme(RESTORE_SCHEMES)),
 ]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 ClassName = Annotated[str, Field(min_length=1, max_length=128)]
 Digest = Annotated[str, Field(max_length=80, pattern=r"^sha256:[0-9a-f]{64}$")]

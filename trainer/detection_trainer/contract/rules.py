@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from detection_trainer.contract.base import Contract, dump
+
 CEL_KEY = "x-kubernetes-validations"
 
 
@@ -22,3 +24,17 @@ def exactly_one_of(*names: str) -> ConfigDict:
     """Return a model configuration whose schema demands exactly one of the fields `names`."""
     count = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
     return with_rules(cel(f"{count} == 1", f"exactly one of {', '.join(names)} must be set"))
+
+
+def require_one(model: Contract, what: str, *names: str) -> None:
+    """Do in Python what `exactly_one_of` does at admission.
+
+    Raises:
+        ValueError: none of `names` is said, or several.
+    """
+    said = sorted(set(names) & dump(model).keys())
+    if len(said) != 1:
+        expected = ", ".join(names)
+        received = ", ".join(said) or "none"
+        msg = f"{what} takes exactly one of {expected}; received {received}"
+        raise ValueError(msg)

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from detection_trainer.contract.base import Contract
-from detection_trainer.contract.spec import Optimizer, Schedule
+from detection_trainer.contract.optimizer import Optimizer, Schedule
 
 
 class Cycle(Contract):

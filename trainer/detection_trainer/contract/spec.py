@@ -11,24 +11,24 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from detection_trainer.contract.augmentation import Augmentation
 from detection_trainer.contract.base import (
     ClassName,
     Contract,
     Name,
+    Positive,
     RestoreUri,
     StorageUri,
     canonical_digest,
     dump,
 )
-from detection_trainer.contract.model import Fraction, Model, PositiveFloat
+from detection_trainer.contract.model import Fraction, Model
 from detection_trainer.contract.odapi import BACKBONES, reason_without_twin
-from detection_trainer.contract.rules import cel, exactly_one_of, with_rules
-
-Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+from detection_trainer.contract.optimizer import Optimizer
+from detection_trainer.contract.rules import cel, exactly_one_of, require_one, with_rules
 
 MAX_PIPELINE_CONFIG = 65536
 """Characters; those of the model zoo have 5,000. What a pod reads must also fit `packing`."""
-LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
 _NAMES_SHOWN = 10
 
 KUBERNETES_FIELDS = frozenset({
@@ -67,7 +67,7 @@ class Dataset(Contract):
 
     @model_validator(mode="after")
     def _one_source_of_classes(self) -> Self:
-        _require_one(self, "dataset", "labelMap", "classes")
+        require_one(self, "dataset", "labelMap", "classes")
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             msg = f"dataset.classes must not repeat a name; received {self.classes}"
             raise ValueError(msg)
@@ -110,7 +110,7 @@ class RestoreSource(Contract):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _require_one(self, "a restore source", "uri", "trainingRef")
+        require_one(self, "a restore source", "uri", "trainingRef")
         return self
 
 
@@ -139,223 +139,7 @@ class ContinueSource(Contract):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _require_one(self, "continueFrom", "uri", "trainingRef")
-        return self
-
-
-class Schedule(Contract):
-    """The learning rate as a pure function of the step (optimizer.proto)."""
-
-    model_config = with_rules(
-        cel(
-            "self.type == 'step' || !has(self.boundaries) || size(self.boundaries) == 0",
-            "boundaries belong to type step",
-        ),
-        cel(
-            "self.type != 'step' || size(self.boundaries) > 0",
-            "type step needs boundaries: the steps at which the rate is multiplied by factor",
-        ),
-        cel(
-            "self.type != 'cosine' || !has(self.decaySteps) || "
-            "self.warmupSteps + (has(self.holdSteps) ? self.holdSteps : 0) < self.decaySteps",
-            "warmupSteps and holdSteps together must be below decaySteps",
-        ),
-        cel(
-            "self.type != 'exponential' || has(self.decaySteps)",
-            "type exponential needs decaySteps: after so many steps the rate is multiplied by "
-            "factor",
-        ),
-        cel(
-            "!has(self.rates) || (self.type == 'step' && "
-            "size(self.rates) == size(self.boundaries))",
-            "rates belong to type step, one for each of boundaries",
-        ),
-    )
-
-    type: Literal["constant", "cosine", "step", "exponential"] = "cosine"
-    warmup_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    warmup_learning_rate: Annotated[float, Field(ge=0.0, le=10.0)] | None = None
-    """The rate of step 0, which rises to `learningRate`; absent means `learningRate /
-    warmupSteps`, as if it rose from 0 at the step before."""
-    warmup: Literal["Linear", "Constant"] | None = None
-    """`Constant` stays at `warmupLearningRate` until the warm-up ends; absent means `Linear`."""
-    hold_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    """`cosine` only: steps at `learningRate` between the warm-up and the decay."""
-    decay_steps: Positive | None = None
-    """`cosine`: steps until the final rate; fixed at the first start to the first `steps` if
-    absent. `exponential`: steps after which the rate is multiplied by `factor`."""
-    final_fraction: Fraction = 0.01
-    """Where `cosine` ends, and what `exponential` never falls below, as a part of the rate."""
-    boundaries: Annotated[list[Positive], Field(max_length=16)] = []
-    """`step` only: where the rate is multiplied by `factor`, or becomes the one in `rates`."""
-    rates: Annotated[list[LearningRate], Field(min_length=1, max_length=16)] | None = None
-    """`step` only: the rates from each of `boundaries` on, instead of `factor`."""
-    factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    staircase: bool | None = None
-    """`exponential` only: whether the rate falls in steps; absent means true."""
-    on_extend: Literal["Hold", "Restart"] = "Hold"
-
-    @model_validator(mode="after")
-    def _fits_its_type(self) -> Self:
-        if self.type == "exponential" and self.decay_steps is None:
-            msg = "type exponential needs decaySteps: the steps between two changes of the rate"
-            raise ValueError(msg)
-        if self.rates is not None and len(self.rates) != len(self.boundaries):
-            msg = (
-                f"rates takes one for each of boundaries; received {len(self.rates)} rates and "
-                f"{len(self.boundaries)} boundaries"
-            )
-            raise ValueError(msg)
-        return self
-
-
-class Optimizer(Contract):
-    """How weights move: optimizer.proto, with its `moving_average_decay`."""
-
-    name: Literal["momentum", "adam", "adamw", "rms_prop"] = "momentum"
-    learning_rate: LearningRate = 0.04
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    """Of `momentum` and `rms_prop`."""
-    decay: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
-    """`rms_prop` only: of the average of squared gradients; absent means 0.9."""
-    epsilon: Annotated[float, Field(gt=0.0, le=10.0)] | None = None
-    """Added where `adam`, `adamw` (absent: 1e-7) and `rms_prop` (absent: 1.0) divide."""
-    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    gradient_clip_norm: PositiveFloat | None = 10.0
-    moving_average_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
-    """Keep an exponential moving average of the weights, and evaluate, export and restore by it."""
-    schedule: Schedule = Schedule()
-
-
-class RandomHorizontalFlip(Contract):
-    """`random_horizontal_flip` of preprocessor.proto."""
-
-    probability: Fraction = 0.5
-
-
-class RandomVerticalFlip(Contract):
-    """`random_vertical_flip`."""
-
-    probability: Fraction = 0.5
-
-
-class RandomRotation90(Contract):
-    """`random_rotation90`: a quarter turn, for images without an up (aerial ones)."""
-
-    probability: Fraction = 0.5
-
-
-class RandomScaleCrop(Contract):
-    """A square crop whose side is a random fraction of the image's, resized back."""
-
-    min_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
-
-
-class RandomDistortColor(Contract):
-    """Brightness, contrast and saturation by up to these fractions."""
-
-    brightness: Fraction = 0.2
-    contrast: Fraction = 0.2
-    saturation: Fraction = 0.2
-
-
-class CropWindow(Contract):
-    """A random window, and which boxes stay: those of which so large a part lies inside.
-
-    Where a hundred windows do not fit the bounds, the image stays whole.
-    """
-
-    min_object_covered: Fraction = 1.0
-    """The window holds so large a part of at least one box."""
-    min_aspect_ratio: PositiveFloat = 0.75
-    max_aspect_ratio: PositiveFloat = 1.33
-    min_area: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    max_area: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    overlap_threshold: Fraction = 0.3
-    keep_probability: Fraction = 0.0
-    """`random_coef`: how often the image stays as it is."""
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.min_aspect_ratio > self.max_aspect_ratio or self.min_area > self.max_area:
-            msg = (
-                f"a crop's bounds must rise; received aspect ratios {self.min_aspect_ratio} to "
-                f"{self.max_aspect_ratio} and areas {self.min_area} to {self.max_area}"
-            )
-            raise ValueError(msg)
-        return self
-
-
-class RandomCropImage(CropWindow):
-    """`random_crop_image`."""
-
-
-class SsdRandomCrop(Contract):
-    """`ssd_random_crop`: one of these windows, chosen anew for each image."""
-
-    operations: Annotated[list[CropWindow], Field(min_length=1, max_length=16)]
-
-
-class RandomAdjustBrightness(Contract):
-    """`random_adjust_brightness`: lighter or darker by up to this part of full brightness."""
-
-    max_delta: Fraction = 0.2
-
-
-class RandomAdjustContrast(Contract):
-    """`random_adjust_contrast`: contrast times a number between these two."""
-
-    min_delta: PositiveFloat = 0.8
-    max_delta: PositiveFloat = 1.25
-
-
-class RandomAdjustSaturation(Contract):
-    """`random_adjust_saturation`: saturation times a number between these two."""
-
-    min_delta: PositiveFloat = 0.8
-    max_delta: PositiveFloat = 1.25
-
-
-class RandomAdjustHue(Contract):
-    """`random_adjust_hue`: colours turned by up to this part of the circle."""
-
-    max_delta: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
-
-
-class Augmentation(Contract):
-    """Exactly one step of augmentation."""
-
-    model_config = exactly_one_of(
-        "randomHorizontalFlip",
-        "randomVerticalFlip",
-        "randomRotation90",
-        "randomScaleCrop",
-        "randomDistortColor",
-        "randomCropImage",
-        "ssdRandomCrop",
-        "randomAdjustBrightness",
-        "randomAdjustContrast",
-        "randomAdjustSaturation",
-        "randomAdjustHue",
-    )
-
-    random_horizontal_flip: RandomHorizontalFlip | None = None
-    random_vertical_flip: RandomVerticalFlip | None = None
-    random_rotation90: Annotated[RandomRotation90 | None, Field(alias="randomRotation90")] = None
-    random_scale_crop: RandomScaleCrop | None = None
-    random_distort_color: RandomDistortColor | None = None
-    random_crop_image: RandomCropImage | None = None
-    ssd_random_crop: SsdRandomCrop | None = None
-    random_adjust_brightness: RandomAdjustBrightness | None = None
-    random_adjust_contrast: RandomAdjustContrast | None = None
-    random_adjust_saturation: RandomAdjustSaturation | None = None
-    random_adjust_hue: RandomAdjustHue | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        fields = type(self).model_fields
-        names = [field.alias or name for name, field in fields.items()]
-        _require_one(self, "an augmentation", *names)
+        require_one(self, "continueFrom", "uri", "trainingRef")
         return self
 
 
@@ -378,7 +162,7 @@ class VolumeClaim(Contract):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _require_one(self, "volumeClaim", "claimName", "size")
+        require_one(self, "volumeClaim", "claimName", "size")
         return self
 
 
@@ -392,7 +176,7 @@ class Storage(Contract):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _require_one(self, "checkpoints.storage", "uri", "volumeClaim")
+        require_one(self, "checkpoints.storage", "uri", "volumeClaim")
         return self
 
 
@@ -462,7 +246,7 @@ class PipelineConfigSource(Contract):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _require_one(self, "pipelineConfig", "configMapKeyRef", "inline", "uri")
+        require_one(self, "pipelineConfig", "configMapKeyRef", "inline", "uri")
         return self
 
 
@@ -585,12 +369,3 @@ def mathematics(spec: TrainingSpec) -> dict[str, Any]:
 def config_digest(spec: TrainingSpec) -> str:
     """Return the digest of the run's mathematics: the identity that owns a checkpoint folder."""
     return canonical_digest(mathematics(spec))
-
-
-def _require_one(model: Contract, what: str, *names: str) -> None:
-    said = sorted(set(names) & dump(model).keys())
-    if len(said) != 1:
-        expected = ", ".join(names)
-        received = ", ".join(said) or "none"
-        msg = f"{what} takes exactly one of {expected}; received {received}"
-        raise ValueError(msg)

@@ -11,7 +11,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from detection_trainer.contract.spec import (
+from detection_trainer.contract.augmentation import (
     Augmentation,
     CropWindow,
     RandomAdjustBrightness,

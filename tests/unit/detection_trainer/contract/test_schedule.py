@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from detection_trainer.contract.optimizer import Optimizer, Schedule
 from detection_trainer.contract.schedule import Cycle, first_cycles, learning_rate, zero_rate_from
-from detection_trainer.contract.spec import Optimizer, Schedule
 
 RATES: dict[str, tuple[dict[str, Any], dict[int, float]]] = {
     "a warm-up from a rate of its own": (

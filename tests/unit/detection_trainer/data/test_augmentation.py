@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from detection_trainer.contract.spec import Augmentation
+from detection_trainer.contract.augmentation import Augmentation
 from detection_trainer.data.augmentation import augment_colors, augment_geometry, draw_uniform
 from detection_trainer.models.targets import CROWD
 

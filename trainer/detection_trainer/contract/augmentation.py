@@ -1,0 +1,141 @@
+"""The random changes of images and boxes: preprocessor.proto of the OD API."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from detection_trainer.contract.base import Contract
+from detection_trainer.contract.model import Fraction, PositiveFloat
+from detection_trainer.contract.rules import exactly_one_of, require_one
+
+
+class RandomHorizontalFlip(Contract):
+    """`random_horizontal_flip` of preprocessor.proto."""
+
+    probability: Fraction = 0.5
+
+
+class RandomVerticalFlip(Contract):
+    """`random_vertical_flip`."""
+
+    probability: Fraction = 0.5
+
+
+class RandomRotation90(Contract):
+    """`random_rotation90`: a quarter turn, for images without an up (aerial ones)."""
+
+    probability: Fraction = 0.5
+
+
+class RandomScaleCrop(Contract):
+    """A square crop whose side is a random fraction of the image's, resized back."""
+
+    min_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+
+
+class RandomDistortColor(Contract):
+    """Brightness, contrast and saturation by up to these fractions."""
+
+    brightness: Fraction = 0.2
+    contrast: Fraction = 0.2
+    saturation: Fraction = 0.2
+
+
+class CropWindow(Contract):
+    """A random window, and which boxes stay: those of which so large a part lies inside.
+
+    Where a hundred windows do not fit the bounds, the image stays whole.
+    """
+
+    min_object_covered: Fraction = 1.0
+    """The window holds so large a part of at least one box."""
+    min_aspect_ratio: PositiveFloat = 0.75
+    max_aspect_ratio: PositiveFloat = 1.33
+    min_area: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    max_area: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    overlap_threshold: Fraction = 0.3
+    keep_probability: Fraction = 0.0
+    """`random_coef`: how often the image stays as it is."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_aspect_ratio > self.max_aspect_ratio or self.min_area > self.max_area:
+            msg = (
+                f"a crop's bounds must rise; received aspect ratios {self.min_aspect_ratio} to "
+                f"{self.max_aspect_ratio} and areas {self.min_area} to {self.max_area}"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class RandomCropImage(CropWindow):
+    """`random_crop_image`."""
+
+
+class SsdRandomCrop(Contract):
+    """`ssd_random_crop`: one of these windows, chosen anew for each image."""
+
+    operations: Annotated[list[CropWindow], Field(min_length=1, max_length=16)]
+
+
+class RandomAdjustBrightness(Contract):
+    """`random_adjust_brightness`: lighter or darker by up to this part of full brightness."""
+
+    max_delta: Fraction = 0.2
+
+
+class RandomAdjustContrast(Contract):
+    """`random_adjust_contrast`: contrast times a number between these two."""
+
+    min_delta: PositiveFloat = 0.8
+    max_delta: PositiveFloat = 1.25
+
+
+class RandomAdjustSaturation(Contract):
+    """`random_adjust_saturation`: saturation times a number between these two."""
+
+    min_delta: PositiveFloat = 0.8
+    max_delta: PositiveFloat = 1.25
+
+
+class RandomAdjustHue(Contract):
+    """`random_adjust_hue`: colours turned by up to this part of the circle."""
+
+    max_delta: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
+
+
+class Augmentation(Contract):
+    """Exactly one step of augmentation."""
+
+    model_config = exactly_one_of(
+        "randomHorizontalFlip",
+        "randomVerticalFlip",
+        "randomRotation90",
+        "randomScaleCrop",
+        "randomDistortColor",
+        "randomCropImage",
+        "ssdRandomCrop",
+        "randomAdjustBrightness",
+        "randomAdjustContrast",
+        "randomAdjustSaturation",
+        "randomAdjustHue",
+    )
+
+    random_horizontal_flip: RandomHorizontalFlip | None = None
+    random_vertical_flip: RandomVerticalFlip | None = None
+    random_rotation90: Annotated[RandomRotation90 | None, Field(alias="randomRotation90")] = None
+    random_scale_crop: RandomScaleCrop | None = None
+    random_distort_color: RandomDistortColor | None = None
+    random_crop_image: RandomCropImage | None = None
+    ssd_random_crop: SsdRandomCrop | None = None
+    random_adjust_brightness: RandomAdjustBrightness | None = None
+    random_adjust_contrast: RandomAdjustContrast | None = None
+    random_adjust_saturation: RandomAdjustSaturation | None = None
+    random_adjust_hue: RandomAdjustHue | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        fields = type(self).model_fields
+        names = [field.alias or name for name, field in fields.items()]
+        require_one(self, "an augmentation", *names)
+        return self

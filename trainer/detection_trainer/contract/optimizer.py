@@ -1,0 +1,95 @@
+"""How weights move, and how fast: optimizer.proto of the OD API."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from detection_trainer.contract.base import Contract, Positive
+from detection_trainer.contract.model import Fraction, PositiveFloat
+from detection_trainer.contract.rules import cel, with_rules
+
+LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
+
+
+class Schedule(Contract):
+    """The learning rate as a pure function of the step (optimizer.proto)."""
+
+    model_config = with_rules(
+        cel(
+            "self.type == 'step' || !has(self.boundaries) || size(self.boundaries) == 0",
+            "boundaries belong to type step",
+        ),
+        cel(
+            "self.type != 'step' || size(self.boundaries) > 0",
+            "type step needs boundaries: the steps at which the rate is multiplied by factor",
+        ),
+        cel(
+            "self.type != 'cosine' || !has(self.decaySteps) || "
+            "self.warmupSteps + (has(self.holdSteps) ? self.holdSteps : 0) < self.decaySteps",
+            "warmupSteps and holdSteps together must be below decaySteps",
+        ),
+        cel(
+            "self.type != 'exponential' || has(self.decaySteps)",
+            "type exponential needs decaySteps: after so many steps the rate is multiplied by "
+            "factor",
+        ),
+        cel(
+            "!has(self.rates) || (self.type == 'step' && "
+            "size(self.rates) == size(self.boundaries))",
+            "rates belong to type step, one for each of boundaries",
+        ),
+    )
+
+    type: Literal["constant", "cosine", "step", "exponential"] = "cosine"
+    warmup_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    warmup_learning_rate: Annotated[float, Field(ge=0.0, le=10.0)] | None = None
+    """The rate of step 0, which rises to `learningRate`; absent means `learningRate /
+    warmupSteps`, as if it rose from 0 at the step before."""
+    warmup: Literal["Linear", "Constant"] | None = None
+    """`Constant` stays at `warmupLearningRate` until the warm-up ends; absent means `Linear`."""
+    hold_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    """`cosine` only: steps at `learningRate` between the warm-up and the decay."""
+    decay_steps: Positive | None = None
+    """`cosine`: steps until the final rate; fixed at the first start to the first `steps` if
+    absent. `exponential`: steps after which the rate is multiplied by `factor`."""
+    final_fraction: Fraction = 0.01
+    """Where `cosine` ends, and what `exponential` never falls below, as a part of the rate."""
+    boundaries: Annotated[list[Positive], Field(max_length=16)] = []
+    """`step` only: where the rate is multiplied by `factor`, or becomes the one in `rates`."""
+    rates: Annotated[list[LearningRate], Field(min_length=1, max_length=16)] | None = None
+    """`step` only: the rates from each of `boundaries` on, instead of `factor`."""
+    factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    staircase: bool | None = None
+    """`exponential` only: whether the rate falls in steps; absent means true."""
+    on_extend: Literal["Hold", "Restart"] = "Hold"
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> Self:
+        if self.type == "exponential" and self.decay_steps is None:
+            msg = "type exponential needs decaySteps: the steps between two changes of the rate"
+            raise ValueError(msg)
+        if self.rates is not None and len(self.rates) != len(self.boundaries):
+            msg = (
+                f"rates takes one for each of boundaries; received {len(self.rates)} rates and "
+                f"{len(self.boundaries)} boundaries"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class Optimizer(Contract):
+    """How weights move: optimizer.proto, with its `moving_average_decay`."""
+
+    name: Literal["momentum", "adam", "adamw", "rms_prop"] = "momentum"
+    learning_rate: LearningRate = 0.04
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Of `momentum` and `rms_prop`."""
+    decay: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+    """`rms_prop` only: of the average of squared gradients; absent means 0.9."""
+    epsilon: Annotated[float, Field(gt=0.0, le=10.0)] | None = None
+    """Added where `adam`, `adamw` (absent: 1e-7) and `rms_prop` (absent: 1.0) divide."""
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    gradient_clip_norm: PositiveFloat | None = 10.0
+    moving_average_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Keep an exponential moving average of the weights, and evaluate, export and restore by it."""
+    schedule: Schedule = Schedule()
