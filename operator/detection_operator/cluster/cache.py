@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
+from detection_operator.api.conditions import Phase
 from detection_operator.cluster.records import (
     JobRecord,
     PodRecord,
@@ -28,6 +29,7 @@ V = TypeVar("V")
 REMEMBERED_DELETIONS = 10_000
 Keys = frozenset[Key]
 NOTHING: Keys = frozenset()
+_ENDED = frozenset({Phase.COMPLETE, Phase.FAILED, Phase.REFUSED})
 
 
 class Cache:
@@ -49,8 +51,8 @@ class Cache:
     # -- reading
 
     def training_keys(self) -> list[Key]:
-        """Return the keys of all trainings."""
-        return list(self._trainings)
+        """Return the keys of all trainings, by urgency: who waits first, who has ended last."""
+        return sorted(self._trainings, key=lambda key: _urgency(self._trainings[key]))
 
     def trainings(self) -> Iterable[TrainingRecord]:
         """Return the records of all trainings."""
@@ -231,6 +233,12 @@ def _discard(index: dict[K, set[V]], key: K, value: V) -> None:
     values.discard(value)
     if not values:
         del index[key]
+
+
+def _urgency(record: TrainingRecord) -> int:
+    if record.measures.phase == Phase.PENDING:
+        return 0
+    return 2 if record.measures.phase in _ENDED else 1
 
 
 def _seniority(record: TrainingRecord) -> tuple[str, bool, str]:

@@ -197,3 +197,13 @@ def test_a_record_tells_what_metrics_ask_for() -> None:
     assert record.attempt == 3
     assert cache.training_keys() == [TREES]
     assert b"managedFields" not in record.text
+
+
+def test_who_waits_is_looked_at_first_and_who_has_ended_last() -> None:
+    cache = Cache()
+    phases = {"done": "Complete", "runs": "Running", "failed": "Failed", "new": None}
+    for number, (name, phase) in enumerate(phases.items()):
+        status = {"phase": phase} if phase else None
+        cache.apply(TRAININGS, stored_training(name, f"uid-{number}", status))
+    names = [key.name for key in cache.training_keys()]
+    assert names == ["new", "runs", "done", "failed"]
