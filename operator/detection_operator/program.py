@@ -237,16 +237,12 @@ class Operator:
         leading: list[asyncio.Task[None]] = []
         watching = self._build_watching()
         try:
-            if await _unless(stop, self._begin()):
-                tasks.append(asyncio.create_task(self.resync.run(), name="resync"))
-                leading.append(asyncio.create_task(self._compete(), name="planning"))
-                # Kopf ends every task that is younger than itself when it ends: it comes last, but
-                # for the workers, which are ended before it.
+            if await _unless(stop, self._retry_start(self._probe)):
+                # Kopf ends every task that is younger than itself when it ends: ours end before.
                 await watching.start()
                 handle_signals(stop)
                 tasks.append(asyncio.create_task(watching.wait_end(), name="watches"))
-                self.startup.waits_for = ""
-                logger.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
+                leading.append(asyncio.create_task(self._plan(), name="planning"))
                 await self._wait(stop, [*leading, *tasks])
                 await self._hand_over(leading)
         finally:
@@ -262,9 +258,17 @@ class Operator:
             # TLS connections are closed by the loop once it comes around.
             await asyncio.sleep(TLS_CLOSE_S)
 
-    async def _compete(self) -> None:
-        """Plan while this replica leads."""
-        await (self._lead() if self.election is None else self.election.run(self._lead))
+    async def _plan(self) -> None:
+        """Take in everything, then plan while this replica leads."""
+        self.startup.waits_for = "the first lists are being read"
+        await self.watches.placed.wait()
+        await self._retry_start(self.resync.fill)
+        self.startup.waits_for = ""
+        logger.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.resync.run(), name="resync")
+            lead = self._lead() if self.election is None else self.election.run(self._lead)
+            group.create_task(lead, name="leading")
 
     async def _lead(self) -> None:
         """Plan until cancelled; all is looked at anew, whatever another leader left."""
@@ -289,14 +293,12 @@ class Operator:
         )
         return handlers.Watching(registry, self.settings.namespaces)
 
-    async def _begin(self) -> None:
-        """Wait until the cluster lets us list everything, and take it in."""
+    async def _retry_start(self, part: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Do a part of the start until the cluster lets us; `/readyz` says what keeps it."""
         said = ""
         while True:
             try:
-                await self._probe()
-                self.startup.waits_for = "the first lists are being read"
-                await self.resync.fill()
+                await part()
             except ClusterError as error:
                 self.startup.waits_for = explain_start(error)
                 if said != self.startup.waits_for:

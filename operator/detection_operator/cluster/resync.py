@@ -1,21 +1,30 @@
 """Compares the cache with what the API has, since a watch may have missed something.
 
-Kopf tells no deletion for what vanished while it listed anew. At the start the lists are whole and
-fill the cache before any decision is made: an attempt whose Job is not known yet would look as if
-a person had deleted it.
+All lists are made here; a watch that begins anew tells nothing of what was before. At the start the
+lists are whole and fill the cache before any decision is made: an attempt whose Job is not known
+yet would look as if a person had deleted it.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.client import Client
 from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.records import version_of
-from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, WATCHED, Key, Resource
+from detection_operator.cluster.resources import (
+    JOBS,
+    PODS,
+    TRAININGS,
+    WATCHED,
+    Key,
+    Object,
+    Resource,
+)
 from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.errors import ClusterError, NotFoundError
 from detection_operator.names import LABEL_TRAINING_UID
@@ -24,8 +33,10 @@ logger = logging.getLogger(__name__)
 
 SPREAD = 0.2
 """Replicas must not all list at once: each waits up to this fraction more or less."""
-SETTLE_S = 1.0
-"""After a relist: Kopf's events come first."""
+SETTLE_S = 0.1
+"""The watches begin anew together: one comparison serves all."""
+FEW = 50
+"""As many are read one by one; more are listed."""
 RETRY_S = 10.0
 
 SELECTORS = {TRAININGS: "", JOBS: LABEL_TRAINING_UID, PODS: LABEL_TRAINING_UID}
@@ -64,10 +75,8 @@ class Resync:
             ClusterError: a list could not be had.
         """
         for resource in WATCHED:
-            for place in self._places:
-                found = self._client.items(resource, place, labels=SELECTORS[resource])
-                async for body in found:
-                    self._cache.apply(resource, body)
+            async for body in self._list(resource):
+                self._cache.apply(resource, body)
         self._finish()
 
     async def run(self) -> None:
@@ -102,16 +111,12 @@ class Resync:
     async def _compare_kind(self, resource: Resource) -> tuple[int, int]:
         known = self._cache.versions(resource)
         missed: list[Key] = []
-        for place in self._places:
-            found = self._client.items(
-                resource, place, labels=SELECTORS[resource], metadata_only=True
-            )
-            async for item in found:
-                version = version_of(item)
-                had = known.pop(version.uid, None)
-                if had is None or had.is_before(version):
-                    metadata = item["metadata"]
-                    missed.append(Key(metadata["namespace"], metadata["name"]))
+        async for item in self._list(resource, metadata_only=True):
+            version = version_of(item)
+            had = known.pop(version.uid, None)
+            if had is None or had.is_before(version):
+                metadata = item["metadata"]
+                missed.append(Key(metadata["namespace"], metadata["name"]))
         for uid in known:
             for key in self._cache.forget(resource, uid):
                 self._queue.add(key)
@@ -120,16 +125,32 @@ class Resync:
     async def _take_in(self, resource: Resource, missed: list[Key]) -> int:
         """Read what the list has in a newer state; its event may have come by now."""
         count = 0
-        for key in missed:
-            try:
-                body = await self._client.get(resource, key.namespace, key.name)
-            except NotFoundError:
-                continue
+        async for body in self._read(resource, missed):
             concerned = self._cache.apply(resource, body)
             count += bool(concerned)
             for training in concerned:
                 self._queue.add(training)
         return count
+
+    async def _read(self, resource: Resource, wanted: list[Key]) -> AsyncIterator[Object]:
+        """Read at least `wanted`, as far as it is still there."""
+        if len(wanted) > FEW:
+            async for body in self._list(resource):
+                yield body
+            return
+        for key in wanted:
+            with contextlib.suppress(NotFoundError):
+                yield await self._client.get(resource, key.namespace, key.name)
+
+    async def _list(
+        self, resource: Resource, *, metadata_only: bool = False
+    ) -> AsyncIterator[Object]:
+        selector = SELECTORS[resource]
+        for place in self._places:
+            async for item in self._client.items(
+                resource, place, labels=selector, metadata_only=metadata_only
+            ):
+                yield item
 
     def _finish(self) -> None:
         self.tried_at = self.done_at = self._clock()

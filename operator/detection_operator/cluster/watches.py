@@ -1,9 +1,11 @@
-"""What becomes visible of Kopf's watches: their HTTP session is ours, so that we see each request.
+"""Kopf's watches, as we have them: their HTTP session is ours, so that we see each request.
 
 Kopf retries silently, and after a relist no DELETED comes for what vanished meanwhile. Here a
-lasting failure becomes a reason not to be ready, and a relist asks for a resync.
+lasting failure becomes a reason not to be ready, and a relist asks for a resync. All lists are the
+resync's: those of Kopf, which makes a task of each object, only say where a watch begins.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 PLURALS = frozenset(resource.plural for resource in WATCHED)
 READ_BUFFER = 2**21
+NOTHING = "metadata.name=_"
+"""Selects no object: a name cannot be so."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,8 @@ class WatchMonitor:
         self._streams: dict[tuple[str, str], Stream] = {}
         self._stream_count, self._on_relist = stream_count, on_relist
         self._telemetry, self._clock = telemetry, clock
+        self.placed = asyncio.Event()
+        """Every watch has where it begins: what is listed from now on, it goes on from."""
 
     def answered(self, path: str, *, watch: bool, code: int, problem: str = "") -> None:
         """Take in the answer to one request of Kopf's; code 0: there was none."""
@@ -70,6 +76,8 @@ class WatchMonitor:
             stream.listed += 1
             if stream.opened:
                 self._on_relist()
+            if sum(stream.listed > 0 for stream in self._streams.values()) == self._stream_count:
+                self.placed.set()
 
     def problems(self, tolerated_s: float) -> list[str]:
         """Return what is wrong for longer than `tolerated_s` seconds, or has yet to begin."""
@@ -133,10 +141,18 @@ def open_watch_session(
             request.headers["Authorization"] = token
         return await send(request)
 
+    async def list_nothing(
+        request: aiohttp.ClientRequest,
+        send: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
+    ) -> aiohttp.ClientResponse:
+        if request.url.name in PLURALS and "watch" not in request.url.query:
+            request.url = request.url.update_query(fieldSelector=NOTHING)
+        return await send(request)
+
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=context),
         headers={"User-Agent": "detection-operator/watch"},
-        middlewares=(authorize,),
+        middlewares=(authorize, list_nothing),
         trace_configs=[monitor.trace()],
         read_bufsize=READ_BUFFER,
         trust_env=trusts_environment(),

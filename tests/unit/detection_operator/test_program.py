@@ -86,7 +86,7 @@ async def test_a_part_that_ends_ends_the_whole_with_an_error(
     async def broken(*_: object) -> None:
         raise RuntimeError("ERROR event in a watch")
 
-    monkeypatch.setattr(Operator, "_begin", nothing)
+    monkeypatch.setattr(Operator, "_probe", nothing)
     for name, stand_in in (("start", nothing), ("wait_end", broken), ("stop", nothing)):
         monkeypatch.setattr(Watching, name, stand_in)
     with pytest.raises(EndedError, match="watches ended: RuntimeError"):

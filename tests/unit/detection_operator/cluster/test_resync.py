@@ -84,6 +84,19 @@ async def test_what_was_missed_is_read() -> None:
     assert len(scene.cache.pods(UID)) == 1
 
 
+async def test_many_that_were_missed_are_listed_instead_of_read_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "FEW", 2)
+    scene = Scene()
+    for number in range(3):
+        scene.api.put(TRAININGS, stored_training(f"trees-{number}", f"uid-{number}"))
+    await scene.resync.compare()
+    assert scene.counted.counts == [(0, 3)]
+    assert len(scene.cache.training_keys()) == 3
+    assert scene.api.called("get", TRAININGS) == []
+
+
 async def test_where_nothing_was_missed_nothing_is_read() -> None:
     scene = Scene()
     scene.fill_cluster()

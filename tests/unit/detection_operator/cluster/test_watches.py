@@ -7,7 +7,7 @@ from aiohttp import ClientConnectionError, web
 from kubernetes.aio.client.configuration import Configuration
 
 from detection_operator.cluster.telemetry import Silence
-from detection_operator.cluster.watches import WatchMonitor, open_watch_session
+from detection_operator.cluster.watches import NOTHING, WatchMonitor, open_watch_session
 
 JOBS = "/apis/batch/v1/jobs"
 PODS = "/api/v1/pods"
@@ -90,10 +90,23 @@ def test_a_list_after_a_watch_asks_for_a_comparison() -> None:
     assert scene.relists == 1
 
 
+def test_it_is_told_once_each_watch_has_where_it_begins() -> None:
+    scene = Scene()
+    scene.monitor.answered(JOBS, watch=False, code=200)
+    scene.monitor.answered(JOBS, watch=False, code=200)
+    scene.monitor.answered(PODS, watch=False, code=200)
+    scene.monitor.answered(TRAININGS, watch=False, code=500)
+    assert not scene.monitor.placed.is_set()
+    scene.monitor.answered(TRAININGS, watch=False, code=200)
+    assert scene.monitor.placed.is_set()
+
+
 @pytest.fixture
 async def address() -> AsyncIterator[str]:
     async def handle(request: web.Request) -> web.Response:
-        return web.Response(text=request.headers.get("Authorization", "nobody"))
+        selector = request.query.get("fieldSelector")
+        name = request.headers.get("Authorization", "nobody")
+        return web.Response(text=name, headers={"Selected": selector} if selector else None)
 
     application = web.Application()
     application.router.add_get("/{path:.*}", handle)
@@ -116,3 +129,14 @@ async def test_the_session_carries_the_newest_token_and_is_seen(address: str) ->
         with pytest.raises(ClientConnectionError):
             await session.get("http://127.0.0.1:1" + PODS)
     assert any("pods at /api/v1 cannot be watched" in p for p in scene.monitor.problems(0))
+
+
+async def test_lists_of_what_is_watched_answer_nothing_and_all_else_is_asked_as_it_is(
+    address: str,
+) -> None:
+    async with open_watch_session(Configuration(host=address), Scene().monitor) as session:
+        selected = []
+        for path in (JOBS, f"{PODS}?limit=500", f"{JOBS}?watch=true", "/apis/batch/v1"):
+            async with session.get(address + path) as answer:
+                selected.append(answer.headers.get("Selected"))
+    assert selected == [NOTHING, NOTHING, None, None]
