@@ -1,6 +1,8 @@
 """The queue of keys: each at most once, one worker a key at a time, first come first served.
 
-Level-triggered: a key says only "look at this training". Used from one event loop.
+Level-triggered: a key says only "look at this training". Where all are to be looked at, as at a
+start, they wait in a line of their own, and what happens meanwhile is not behind them: the two
+lines take turns. Used from one event loop.
 """
 
 import asyncio
@@ -45,6 +47,8 @@ class KeyQueue:
         """Take the time from `clock` and delays from `later`; `jitter` answers in [0, 1)."""
         self._clock, self._later, self._jitter = clock, later, jitter
         self._ready: dict[Key, float] = {}
+        self._routine: dict[Key, float] = {}
+        self._routine_was_last = True
         self._in_hand: set[Key] = set()
         self._again: dict[Key, float] = {}
         self._timers: dict[Key, Timer] = {}
@@ -54,8 +58,20 @@ class KeyQueue:
     def add(self, key: Key) -> None:
         """Have `key` looked at; while a worker holds it, once more after that."""
         waiting = self._again if key in self._in_hand else self._ready
-        waiting.setdefault(key, self._clock())
+        since = self._routine.pop(key, self._clock())
+        waiting.setdefault(key, since)
         if waiting is self._ready:
+            self._some.set()
+
+    def add_all(self, keys: Iterable[Key]) -> None:
+        """Have each of `keys` looked at, in turn with those to which something happens."""
+        now = self._clock()
+        for key in keys:
+            if key in self._in_hand:
+                self._again.setdefault(key, now)
+            elif key not in self._ready:
+                self._routine.setdefault(key, now)
+        if self._routine:
             self._some.set()
 
     def restart(self, keys: Iterable[Key]) -> None:
@@ -64,8 +80,8 @@ class KeyQueue:
             self._unschedule(key)
         self._failures.clear()
         self._ready.clear()
-        for key in keys:
-            self.add(key)
+        self._routine.clear()
+        self.add_all(keys)
 
     def schedule(self, key: Key, delay_s: float) -> None:
         """Have `key` looked at in `delay_s`; replaces what was scheduled for it before."""
@@ -93,12 +109,13 @@ class KeyQueue:
             self.schedule(key, recheck_after_s)
 
     async def get(self) -> Key:
-        """Return the key that waited longest; the caller must call `done` with it."""
-        while not self._ready:
+        """Return the key that waited longest in its line; the caller must call `done` with it."""
+        while not (self._ready or self._routine):
             self._some.clear()
             await self._some.wait()
-        key = next(iter(self._ready))
-        del self._ready[key]
+        line = self._next_line()
+        key = next(iter(line))
+        del line[key]
         self._in_hand.add(key)
         return key
 
@@ -111,12 +128,20 @@ class KeyQueue:
 
     def depth(self) -> int:
         """How many keys wait."""
-        return len(self._ready) + len(self._again)
+        return sum(map(len, (self._ready, self._routine, self._again)))
 
     def oldest_age_s(self) -> float:
         """How long the key that waits longest has waited; 0 where none does."""
-        since = min((*self._ready.values(), *self._again.values()), default=None)
+        lines = (self._ready, self._routine, self._again)
+        since = min((first for line in lines for first in line.values()), default=None)
         return 0.0 if since is None else max(self._clock() - since, 0.0)
+
+    def _next_line(self) -> dict[Key, float]:
+        """Return a line that is not empty: where both are not, in turn."""
+        if not (self._ready and self._routine):
+            return self._ready or self._routine
+        self._routine_was_last = not self._routine_was_last
+        return self._routine if self._routine_was_last else self._ready
 
     def _fire(self, key: Key) -> None:
         self._timers.pop(key, None)

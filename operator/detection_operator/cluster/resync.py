@@ -154,8 +154,7 @@ class Resync:
 
     def _finish(self) -> None:
         self.tried_at = self.done_at = self._clock()
-        for key in self._cache.training_keys():
-            self._queue.add(key)
+        self._queue.add_all(self._cache.training_keys())
 
     async def _pause(self, delay_s: float) -> None:
         spread = 1 + SPREAD * (2 * random.random() - 1)  # noqa: S311 - spreads load, no secret

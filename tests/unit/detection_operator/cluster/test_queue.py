@@ -186,3 +186,30 @@ async def test_a_restart_forgets_delays_and_looks_at_all(queue: KeyQueue, time: 
     time.pass_by(3600)
     assert queue.depth() == 0, "what was scheduled is due no more"
     assert queue.retry(B) == 0.5, "failures are forgotten"
+
+
+async def test_what_happens_takes_turns_with_a_look_at_all(queue: KeyQueue) -> None:
+    everyone = [Key("vision", f"t{number}") for number in range(4)]
+    queue.add_all(everyone)
+    queue.add(A)
+    queue.add(B)
+    assert await taken(queue) == [A, everyone[0], B, *everyone[1:]]
+
+
+async def test_a_key_stands_in_one_line_only(queue: KeyQueue, time: Time) -> None:
+    queue.add(A)
+    queue.add_all([A, B, C])
+    time.pass_by(2)
+    queue.add(C)
+    assert queue.depth() == 3
+    assert queue.oldest_age_s() == 2.0
+    assert await taken(queue) == [A, B, C]
+
+
+async def test_a_look_at_all_comes_back_to_a_key_in_hand(queue: KeyQueue) -> None:
+    queue.add(A)
+    assert await queue.get() == A
+    queue.add_all([A])
+    assert queue.depth() == 1
+    queue.done(A)
+    assert await taken(queue) == [A]
