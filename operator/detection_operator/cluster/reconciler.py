@@ -75,6 +75,9 @@ class Reconciler:
                 await self._attend(key)
             finally:
                 self._queue.done(key)
+            # One that needs nothing waits for nothing: without this, a look at all of thousands
+            # would keep events, reports and the lease waiting until its end.
+            await asyncio.sleep(0)
 
     async def _attend(self, key: Key) -> None:
         started = time.monotonic()

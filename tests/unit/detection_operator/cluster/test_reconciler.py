@@ -272,6 +272,16 @@ async def test_an_attempt_that_has_ended_no_longer_counts_as_a_reporting_one() -
     assert scene.reports.reporting() == 0
 
 
+async def test_between_two_trainings_that_need_nothing_all_else_has_its_turn() -> None:
+    scene = Scene(leave)
+    scene.queue.add_all([Key("vision", f"gone-{number}") for number in range(3)])
+    worker = asyncio.create_task(scene.reconciler.work())
+    await asyncio.sleep(0)
+    assert scene.queue.depth() == 2
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
 async def test_a_worker_settles_what_succeeds() -> None:
     scene = Scene(step_to(5))
     scene.queue.add(TREES)
