@@ -14,7 +14,6 @@ from sandbox.operator_process import OperatorProcess
 RECONCILES = "detection_operator_reconcile_duration_seconds_count"
 DEPTH = "detection_operator_queue_depth"
 POLL_S = 0.1
-FINISHED_BEFORE_KILL = 0.5
 TIMEOUT_S = 600.0
 
 
@@ -45,33 +44,46 @@ async def first_job_after_restart(here: Surroundings, name: str) -> float:
         return await jobs.wait([name]) - started
 
 
-async def killed_while_finishing(here: Surroundings, names: list[str]) -> float:
-    """Return the time from SIGKILL, while `names` finish, until every status says so (s)."""
+async def finish(here: Surroundings, names: list[str], *, kill: bool) -> float:
+    """Let the trainers of `names` complete; return the time until every status says so (s).
+
+    With `kill`, the operator is killed and started again when half of them have.
+    """
     pods = {}
     async for pod in here.wire.items(PODS.format(namespace=OPERATED)):
         pods[training_of(pod)] = f"{PODS.format(namespace=OPERATED)}/{pod['metadata']['name']}"
-    path, killed_at = API.format(namespace=OPERATED), 0.0
     left = iter(range(len(names)))
-    kill_at = int(len(names) * FINISHED_BEFORE_KILL)
+    kill_at = len(names) // 2 if kill else -1
 
-    async def finish(name: str) -> None:
-        nonlocal killed_at
+    async def end(name: str) -> None:
         if next(left) == kill_at:
             here.operator.kill()
-            killed_at = time.monotonic()
             here.operator.start()
         await here.wire.merge(pods[name], end_of(0, report(name, 10_000, ends=True).decode()))
 
-    await in_parallel(finish, names)
+    started = time.monotonic()
+    await in_parallel(end, names)
     waiting = set(names)
     async with asyncio.timeout(TIMEOUT_S):
-        async for event in here.wire.watch(path, metadata_only=False):
+        async for event in here.wire.watch(API.format(namespace=OPERATED), metadata_only=False):
             body = event["object"]
             if (body.get("status") or {}).get("phase") == "Complete":
                 waiting.discard(body["metadata"]["name"])
             if not waiting:
                 break
-    return time.monotonic() - killed_at
+    return time.monotonic() - started
+
+
+async def standing(here: Surroundings, namespace: str, count: int) -> None:
+    """Wait until so many pods run in `namespace`: until then the control plane is busy."""
+    running: set[str] = set()
+    async with asyncio.timeout(TIMEOUT_S):
+        async for event in here.wire.watch(PODS.format(namespace=namespace), metadata_only=False):
+            body = event["object"]
+            if (body.get("status") or {}).get("phase") == "Running":
+                running.add(body["metadata"]["name"])
+            if len(running) >= count:
+                return
 
 
 async def idle_share(here: Surroundings, seconds: float) -> float:
