@@ -1,6 +1,7 @@
 """Fixtures for tests that run the operator against a real API server."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ NOWHERE = {"nodeSelector": {"detectiontraining.dev/no-such-node": "here"}}
 """No node takes these pods: the test itself says in their status how they fare."""
 NOW = "2026-11-24T10:00:00Z"
 DIGEST = "sha256:" + "0" * 64
+EVENT_TIMEOUT_S = 30.0
 
 
 def environment(namespace: str, kubeconfig: Path | None, **more: str) -> dict[str, str]:
@@ -95,6 +97,13 @@ class Scene:
     def events(self) -> list[str]:
         mine = "?fieldSelector=involvedObject.kind=DetectionTraining"
         return [e["reason"] for e in self.kube.items(self.collection("events") + mine)]
+
+    def wait_event(self, reason: str) -> None:
+        """Wait until an Event with this reason is there: it is posted after the status."""
+        deadline = time.monotonic() + EVENT_TIMEOUT_S
+        while reason not in (seen := self.events()):
+            assert time.monotonic() < deadline, f"expected an Event {reason}; received {seen}"
+            time.sleep(0.1)
 
     def token(self, pod: Object | None, audience: str = "detectiontraining.dev/progress") -> str:
         """Return a token as the kubelet projects it into `pod`; None: bound to no pod."""

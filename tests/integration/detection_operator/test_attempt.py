@@ -43,7 +43,7 @@ def test_a_job_that_a_quota_refuses_is_told_of_and_made_once_there_is_room(
     found = scene.wait(is_told, "told of the quota")
     assert found["status"]["phase"] == "Queued"
     assert scene.jobs() == []
-    assert "JobRejected" in scene.events()
+    scene.wait_event("JobRejected")
     scene.kube.delete(f"{quotas}/no-jobs")
     scene.wait_attempt(1)
     scene.wait(lambda s: not is_told(s), "told of it no more")
@@ -67,7 +67,7 @@ def test_a_name_that_anothers_job_has_is_told_of_and_taken_once_it_is_free(
         return ready.get("reason") == "NameTaken" and name in ready["message"]
 
     scene.wait(is_told, "told of the name")
-    assert "NameTaken" in scene.events()
+    scene.wait_event("NameTaken")
     found = scene.kube.get(f"{scene.collection('jobs')}/{name}")
     assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "other:none", "left alone"
     scene.kube.delete(f"{scene.collection('jobs')}/{name}")

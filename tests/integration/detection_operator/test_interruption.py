@@ -29,7 +29,7 @@ def test_a_job_that_a_person_deleted_is_made_again(operator: RunningOperator, sc
     assert operator.report(scene.namespace, "trees", token, told)[0] == 200
     [interruption] = scene.training()["status"]["interruptions"]
     assert (interruption["resumedFromStep"], interruption["stepsLost"]) == (40, 0)
-    assert "Resumed" in scene.events()
+    scene.wait_event("Resumed")
 
 
 def test_a_job_that_was_deleted_before_it_ran_is_made_again(

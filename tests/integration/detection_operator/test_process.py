@@ -82,7 +82,7 @@ def test_it_does_all_it_must_with_the_rights_that_the_chart_gives(
         assert answer[0] == 200, answer
         scene.kube.patch(scene.path(), {"spec": {"suspend": True}})
         scene.wait(lambda s: s["phase"] == "Suspended", "suspended")
-        assert "SuspendedByUser" in scene.events()
+        scene.wait_event("SuspendedByUser")
         refused = [
             line for line in operator.get("/metrics")[1].splitlines() if 'code="403"' in line
         ]

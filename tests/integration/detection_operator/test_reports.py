@@ -46,6 +46,7 @@ def test_a_run_is_told_from_its_first_step_to_its_last_word(
         lambda found: found is None or "deletionTimestamp" not in found["metadata"],
         what="the finished pod is left alone",
     )
+    scene.wait_event("TargetReached")
     assert scene.events() == ["TargetReached"]
 
 
