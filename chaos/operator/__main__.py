@@ -15,7 +15,7 @@ import aiohttp
 from benchmarks.operator.bursts import in_parallel
 from benchmarks.operator.documents import API
 from benchmarks.operator.surroundings import OPERATED, Surroundings, fresh_cluster, surroundings
-from chaos.operator.checker import Violation, check
+from chaos.operator.checker import SEEN, Violation, check
 from chaos.operator.storm import Storm
 from chaos.operator.trainers import Trainers, training
 from local_cluster import lifecycle
@@ -63,6 +63,7 @@ async def storm_over(
             storm.calm()
             say("calm")
             await _settle(here, set(ends))
+            await _show(here, list(ends))
         finally:
             for task in (*tasks, *trainers.playing.values()):
                 task.cancel()
@@ -93,6 +94,16 @@ async def _settle(here: Surroundings, waiting: set[str]) -> None:
                 if (found.get("status") or {}).get("phase") in SETTLED:
                     waiting.discard(found["metadata"]["name"])
         await asyncio.sleep(1)
+
+
+async def _show(here: Surroundings, names: list[str]) -> None:
+    """Have the audit log show the end of each, by a write of our own."""
+    path = API.format(namespace=OPERATED)
+
+    async def mark(name: str) -> None:
+        await here.wire.merge(f"{path}/{name}", {"metadata": {"annotations": {SEEN: "true"}}})
+
+    await in_parallel(mark, names)
 
 
 async def run(

@@ -1,7 +1,9 @@
 """Judges a storm by the API server's audit log alone: which promises were broken, and when.
 
 The log tells the plan (an annotation of each training), what each trainer told (an annotation that
-its pod gets before the operator hears it), and every state that the operator wrote.
+its pod gets before the operator hears it), and every state that the operator wrote. A write may be
+carried out although its answer is an error, where etcd dies in between: so what the answer to any
+later write shows counts too, and the storm's last writes show all trainings.
 """
 
 import json
@@ -16,6 +18,7 @@ from sandbox.audit import Entry
 Object = dict[str, Any]
 PLANNED_END = "simulation/planned-end"
 TOLD = "simulation/told"
+SEEN = "simulation/seen-at-the-end"
 JOB_NAME = "batch.kubernetes.io/job-name"
 ENDED = frozenset({"Succeeded", "Failed"})
 
@@ -121,11 +124,9 @@ class Judge:
         story.planned = (metadata.get("annotations") or {}).get(PLANNED_END, story.planned)
         if entry.verb == "delete":
             story.deleted = True
-        elif entry.resource.endswith("/status"):
-            version = int(metadata["resourceVersion"])
-            if version > story.version:
-                story.version = version
-                self._take_status(key, story, entry)
+        elif "status" in entry.body and int(metadata["resourceVersion"]) > story.version:
+            story.version = int(metadata["resourceVersion"])
+            self._take_status(key, story, entry)
 
     def _take_status(self, key: str, story: Story, entry: Entry) -> None:
         status: Object = entry.body.get("status") or {}
@@ -155,14 +156,14 @@ class Judge:
 
     def _take_job(self, entry: Entry) -> None:
         name = f"{entry.namespace}/{entry.name}"
-        if entry.verb == "create":
+        if name not in self._training_of_job and entry.verb != "delete":
             self._take_new_job(name, entry)
-        elif name in self._training_of_job:
+        if name in self._training_of_job:
             job = self.stories[self._training_of_job[name]].jobs[name]
             job.over = job.over or entry.verb == "delete" or _has_finished(entry.body)
 
     def _take_new_job(self, name: str, entry: Entry) -> None:
-        labels = entry.body["metadata"].get("labels") or {}
+        labels = (entry.body.get("metadata") or {}).get("labels") or {}
         if labels.get(names.LABEL_ROLE) != names.ROLE_TRAINER:
             return
         key = f"{entry.namespace}/{labels[names.LABEL_TRAINING]}"
