@@ -6,7 +6,7 @@ import time
 
 from benchmarks.operator.bursts import in_parallel
 from benchmarks.operator.documents import API, JOBS, PODS, report, training
-from benchmarks.operator.sightings import sightings, training_of
+from benchmarks.operator.sightings import sightings, training_of, wait_phase
 from benchmarks.operator.surroundings import OPERATED, Surroundings
 from sandbox.fake_nodes import end_of
 from sandbox.operator_process import OperatorProcess
@@ -63,27 +63,17 @@ async def finish(here: Surroundings, names: list[str], *, kill: bool) -> float:
 
     started = time.monotonic()
     await in_parallel(end, names)
-    waiting = set(names)
     async with asyncio.timeout(TIMEOUT_S):
-        async for event in here.wire.watch(API.format(namespace=OPERATED), metadata_only=False):
-            body = event["object"]
-            if (body.get("status") or {}).get("phase") == "Complete":
-                waiting.discard(body["metadata"]["name"])
-            if not waiting:
-                break
+        path = API.format(namespace=OPERATED)
+        await wait_phase(here.wire, path, "Complete", set(names).issubset)
     return time.monotonic() - started
 
 
 async def standing(here: Surroundings, namespace: str, count: int) -> None:
     """Wait until so many pods run in `namespace`: until then the control plane is busy."""
-    running: set[str] = set()
     async with asyncio.timeout(TIMEOUT_S):
-        async for event in here.wire.watch(PODS.format(namespace=namespace), metadata_only=False):
-            body = event["object"]
-            if (body.get("status") or {}).get("phase") == "Running":
-                running.add(body["metadata"]["name"])
-            if len(running) >= count:
-                return
+        path = PODS.format(namespace=namespace)
+        await wait_phase(here.wire, path, "Running", lambda seen: len(seen) >= count)
 
 
 async def idle_share(here: Surroundings, seconds: float) -> float:

@@ -59,3 +59,14 @@ async def sightings(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def wait_phase(wire: Wire, path: str, phase: str, enough: Callable[[set[str]], bool]) -> None:
+    """Wait until `enough` holds of the names that were seen in `phase` at the collection `path`."""
+    seen: set[str] = set()
+    async for event in wire.watch(path, metadata_only=False):
+        body = event["object"]
+        if (body.get("status") or {}).get("phase") == phase:
+            seen.add(body["metadata"]["name"])
+        if enough(seen):
+            return

@@ -8,7 +8,7 @@ import aiohttp
 
 from benchmarks.operator.bursts import in_parallel
 from benchmarks.operator.documents import API, PODS, report, training
-from benchmarks.operator.sightings import sightings
+from benchmarks.operator.sightings import sightings, wait_phase
 from benchmarks.operator.surroundings import OPERATED, Surroundings
 from detection_trainer.contract.runtime import REPORT_PATH
 from sandbox.audit import read_audit
@@ -41,7 +41,8 @@ async def writes_of_a_life(here: Surroundings, names: list[str]) -> dict[str, fl
             await here.wire.merge(f"{pods_path}/{pods[name][0]}", end_of(0, last_word))
 
         await in_parallel(live, names)
-    await _complete(here, path, set(names))
+    async with asyncio.timeout(TIMEOUT_S):
+        await wait_phase(here.wire, path, "Complete", set(names).issubset)
     return _count(here, names)
 
 
@@ -56,16 +57,6 @@ async def _post(
     headers = {"Authorization": f"Bearer {token}"}
     async with session.post(url, data=body, headers=headers) as answer:
         answer.raise_for_status()
-
-
-async def _complete(here: Surroundings, path: str, waiting: set[str]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
-        async for event in here.wire.watch(path, metadata_only=False):
-            status = event["object"].get("status") or {}
-            if status.get("phase") == "Complete":
-                waiting.discard(event["object"]["metadata"]["name"])
-            if not waiting:
-                return
 
 
 def _count(here: Surroundings, names: list[str]) -> dict[str, float]:
