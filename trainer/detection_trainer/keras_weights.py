@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,10 @@ class KerasWeights:
             with redirect_stdout(sys.stderr):
                 network = imagenet_network(self._backbone)
         except Exception as error:
-            # Keras wraps whatever urllib, ssl, h5py and the file system raise in `Exception`.
+            # Keras wraps whatever urllib, ssl, h5py and the file system raise in `Exception`, and
+            # leaves the answer of a host that refused open.
+            if isinstance(error.__context__, HTTPError):
+                error.__context__.close()
             msg = (
                 f"{self.uri}: expected to download the weights from Keras' public storage, or to "
                 f"find them in its cache; received {error!r}: allow the download, put the file "
