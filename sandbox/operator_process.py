@@ -123,8 +123,11 @@ class OperatorProcess:
         return int(lines["VmRSS"].split()[0]) * 1024 / 1e6
 
     def metric(self, line: str) -> float:
-        """Return the sum of the metrics whose lines begin so."""
-        answer = urllib3.request("GET", f"{self.url}/metrics", retries=False, timeout=60)
+        """Return the sum of the metric's lines that begin so; nothing else is scraped."""
+        asked = {"name[]": line.partition("{")[0]}
+        answer = urllib3.request(
+            "GET", f"{self.url}/metrics", fields=asked, retries=False, timeout=60
+        )
         found = [
             text.rpartition(" ")[2]
             for text in answer.data.decode().splitlines()

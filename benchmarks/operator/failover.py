@@ -13,8 +13,7 @@ from benchmarks.operator.sightings import sightings
 from benchmarks.operator.surroundings import OPERATED, Surroundings
 from sandbox.operator_process import OperatorProcess
 
-LEADER = "detection_operator_leader "
-"""With the blank: there is `detection_operator_leader_transitions` too."""
+LEADER = "detection_operator_leader"
 POLL_S = 0.05
 TIMEOUT_S = 60.0
 

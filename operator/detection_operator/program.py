@@ -37,7 +37,7 @@ from detection_operator.errors import (
 )
 from detection_operator.manifests import Manifests
 from detection_operator.server.health import HealthEndpoints, LoopLag, Startup
-from detection_operator.server.metrics import Metrics, TrainingCollector
+from detection_operator.server.metrics import Metrics
 from detection_operator.server.progress import ProgressEndpoint
 from detection_operator.server.rate import RateLimit
 from detection_operator.server.site import open_site
@@ -98,7 +98,8 @@ class Operator:
         Raises:
             ConfigurationError: there are no credentials for the API.
         """
-        metrics, cache, queue = Metrics(), Cache(), KeyQueue()
+        cache, queue = Cache(), KeyQueue()
+        metrics = Metrics(cache.trainings)
         configuration = await load_configuration(environment)
         client = Client(configuration, metrics)
         election = None
@@ -190,7 +191,6 @@ class Operator:
             "Watches that fail or have yet to begin",
             lambda: float(len(self.watches.problems(0))),
         )
-        self.metrics.registry.register(TrainingCollector(self.cache.trainings))
 
     @property
     def is_leading(self) -> bool:

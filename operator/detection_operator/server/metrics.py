@@ -1,11 +1,11 @@
 """`/metrics`: what the operator does, and how each training stands.
 
-Names end with their unit. The gauges of a training are read from the cache at each scrape, so that
-they vanish with it.
+Names end with their unit.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 from prometheus_client import (
@@ -15,11 +15,10 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.registry import Collector
 
-from detection_operator.cluster.records import Measures, TrainingRecord
+from detection_operator.cluster.records import TrainingRecord
+from detection_operator.server.training_gauges import training_gauges
 
 PREFIX = "detection_operator_"
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -28,8 +27,13 @@ DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
 class Metrics:
     """The operator's own registry; implements cluster.telemetry.Telemetry."""
 
-    def __init__(self) -> None:
-        """Register everything that is counted."""
+    def __init__(
+        self,
+        trainings: Callable[[], Iterable[TrainingRecord]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Register everything that is counted; `trainings` are read at each scrape."""
+        self._trainings, self._now = trainings, now
         # A second series for each of ours, which nobody reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -92,64 +96,25 @@ class Metrics:
 
     def routes(self) -> list[web.RouteDef]:
         """Return what the server is to serve."""
-        return [web.get("/metrics", self.handle)]
+        # An answer in pieces would have them after a HEAD too.
+        return [web.get("/metrics", self.handle, allow_head=False)]
 
-    async def handle(self, _request: web.Request) -> web.Response:
-        """Answer a scrape in Prometheus' text format."""
-        body = generate_latest(self.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a scrape in Prometheus' text format.
+
+        `?name[]=…` asks for some metrics only, as of Prometheus' own clients.
+        """
+        asked = set(request.query.getall("name[]", []))
+        answer = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
+        await answer.prepare(request)
+        registry = self.registry.restricted_registry(asked) if asked else self.registry
+        await answer.write(generate_latest(registry))
+        for piece in training_gauges(self._trainings(), asked, self._now()):
+            await answer.write(piece.encode())
+            # A write waits only while the connection is full; others wait for the processor.
+            await asyncio.sleep(0)
+        await answer.write_eof()
+        return answer
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}{name}", text, labels, registry=self.registry)
-
-
-class TrainingCollector(Collector):
-    """The gauges of every training, labelled by namespace and name."""
-
-    def __init__(
-        self,
-        trainings: Callable[[], Iterable[TrainingRecord]],
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        """Read `trainings` at each scrape."""
-        self._trainings, self._now = trainings, now
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield one family a measure, and the phase as a label of its own."""
-        labels = ["namespace", "name"]
-        families = {
-            name: GaugeMetricFamily(f"detection_training_{name}", text, labels=labels)
-            for name, text in TRAINING_GAUGES.items()
-        }
-        phases = GaugeMetricFamily(
-            "detection_training_phase_info", "The phase of a training", labels=[*labels, "phase"]
-        )
-        for record in self._trainings():
-            place = [record.key.namespace, record.key.name]
-            phases.add_metric([*place, record.measures.phase], 1)
-            for name, value in self._values(record.measures).items():
-                if value is not None:
-                    families[name].add_metric(place, value)
-        yield from families.values()
-        yield phases
-
-    def _values(self, measures: Measures) -> dict[str, float | None]:
-        saved = measures.checkpoint_at
-        return {
-            "step": measures.step,
-            "target_steps": measures.target_steps,
-            "loss": measures.loss,
-            "checkpoint_age_seconds": None if saved is None else self._now() - saved.timestamp(),
-            "attempts": measures.attempts,
-            "lost_steps": measures.steps_lost,
-        }
-
-
-TRAINING_GAUGES = {
-    "step": "Steps trained, as the status says",
-    "target_steps": "Steps asked for",
-    "loss": "Loss as last reported",
-    "checkpoint_age_seconds": "Time since the newest checkpoint was saved",
-    "attempts": "Trainer starts",
-    "lost_steps": "Steps that were trained and had to be trained again",
-}

@@ -8,7 +8,8 @@ import yaml
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.core.phases import TABLE
-from detection_operator.server.metrics import PREFIX, TRAINING_GAUGES, Metrics
+from detection_operator.server import training_gauges
+from detection_operator.server.metrics import PREFIX, Metrics
 from detection_trainer import metrics_port as trainer_metrics
 from detection_trainer.contract.restore_check import restored_groups
 from detection_trainer.contract.spec import RestoreMode
@@ -50,7 +51,7 @@ def test_every_metric_is_named_and_none_that_is_not_served() -> None:
     told = {name for cells in rows for name in CODE.findall(cells[0])}
     counters = {f"{name}_total" for name in _families("counter")}
     histograms = set(_families("histogram"))
-    gauges = {f"detection_training_{name}" for name in (*TRAINING_GAUGES, "phase_info")}
+    gauges = {training_gauges.PREFIX + name for name in training_gauges.GAUGES}
     measured = set(re.findall(r'measure\(\s*"(\w+)"', _source("program.py")))
     assert measured
     assert told == counters | histograms | gauges | {PREFIX + name for name in measured}
@@ -65,7 +66,7 @@ def test_every_metric_of_a_trainer_is_named_and_none_that_is_not_served() -> Non
 
 
 def _families(kind: str) -> list[str]:
-    return [family.name for family in Metrics().registry.collect() if family.type == kind]
+    return [family.name for family in Metrics(list).registry.collect() if family.type == kind]
 
 
 def _source(module: str) -> str:
