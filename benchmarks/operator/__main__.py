@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import platform
 import sys
@@ -78,6 +79,9 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help=f"write the tables into {PAGE.name}")
     parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
     said = parser.parse_args()
+    # Half an hour without a word would be long. To standard error: the tables are the output.
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("benchmarks").setLevel(logging.INFO)
     scale = Scale(said.trainings, said.rounds, said.seconds)
     with tempfile.TemporaryDirectory() as folder:
         stage = FreshClusters(said.cluster, Path(folder), 3 * scale.trainings)

@@ -1,5 +1,6 @@
 """The parts of the benchmark, each in clusters of its own, and the rows that they give."""
 
+import logging
 import signal
 import statistics
 from collections.abc import Callable, Coroutine
@@ -12,8 +13,10 @@ from benchmarks.operator.bursts import Burst
 from benchmarks.operator.figures import Row, milliseconds, percentile
 from benchmarks.operator.reporting import Reporting, reporting
 from benchmarks.operator.steady import Stream, steady
-from benchmarks.operator.surroundings import BARE, Surroundings
+from benchmarks.operator.surroundings import BARE, OPERATED, Surroundings
 from benchmarks.rounds import Figure
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ async def small_bursts(stage: Stage, scale: Scale) -> list[Row]:
         with here.operator:
             mine, bare = await _bursts_in_turn(here, scale)
             first = await _restarts(here, scale)
+            logger.info("trainings finish")
             names = _names("r0", scale.small)
             half = len(names) // 2
             undisturbed = await restarts.finish(here, names[:half], kill=False)
@@ -70,6 +74,7 @@ async def _bursts_in_turn(here: Surroundings, scale: Scale) -> tuple[list[Burst]
     mine: list[Burst] = []
     bare: list[Burst] = []
     for number in range(scale.rounds):
+        logger.info("bursts of %d, round %d", scale.small, number)
         names = _names(f"r{number}", scale.small)
         mine.append(await bursts.operated(here, names))
         await restarts.settled(here.operator)
@@ -79,6 +84,7 @@ async def _bursts_in_turn(here: Surroundings, scale: Scale) -> tuple[list[Burst]
 
 
 async def _restarts(here: Surroundings, scale: Scale) -> Figure:
+    logger.info("the operator starts again, %d times", scale.rounds)
     rounds = range(scale.rounds)
     seconds = [await restarts.first_job_after_restart(here, f"first-{n}") for n in rounds]
     here.operator.wait_ready()
@@ -89,8 +95,10 @@ async def _restarts(here: Surroundings, scale: Scale) -> Figure:
 async def standing(stage: Stage, scale: Scale) -> list[Row]:
     """Measure one burst of all, the bare client's too, and what holds beside so many."""
     names = _names("all", scale.trainings)
+    logger.info("the bare client's %d at once", scale.trainings)
     async with stage.open() as here:
         bare = await bursts.bare(here, names)
+    logger.info("the operator's: %.0f s to beat", bare.seconds)
     async with stage.open() as here:
         with here.operator:
             burst = await bursts.operated(here, names)
@@ -105,13 +113,17 @@ async def standing(stage: Stage, scale: Scale) -> list[Row]:
                 *await _at_rest(here, scale),
                 *await _steadily(here, scale),
             ]
+            logger.info("%d trainers report", scale.trainings)
             rows += _report_rows(await reporting(here, names, 3 * scale.seconds))
+            logger.info("cold start")
             cold = restarts.cold_start(here, scale.trainings)
     what = f"Cold start → all {scale.trainings:,} looked at"
     return [*rows, Row(what, f"{cold:.1f} s", "20 s")]
 
 
 async def _at_rest(here: Surroundings, scale: Scale) -> list[Row]:
+    logger.info("waiting until the control plane has made every pod")
+    await restarts.standing(here, OPERATED, scale.trainings)
     await restarts.settled(here.operator)
     memory = here.operator.memory_mb()
     idle = await restarts.idle_share(here, scale.seconds)
@@ -123,6 +135,7 @@ async def _at_rest(here: Surroundings, scale: Scale) -> list[Row]:
 
 
 async def _steadily(here: Surroundings, scale: Scale) -> list[Row]:
+    logger.info("a steady stream, %d rounds", scale.rounds)
     slow = [await steady(here, f"slow{n}", 5, scale.seconds) for n in range(scale.rounds)]
     fast = [await steady(here, f"fast{n}", 20, scale.seconds) for n in range(scale.rounds)]
     await restarts.settled(here.operator)

@@ -14,7 +14,8 @@ from sandbox.operator_process import OperatorProcess
 RECONCILES = "detection_operator_reconcile_duration_seconds_count"
 DEPTH = "detection_operator_queue_depth"
 POLL_S = 0.1
-TIMEOUT_S = 600.0
+TIMEOUT_S = 1800.0
+"""The control plane of a small machine takes a quarter of an hour to make ten thousand pods."""
 
 
 def cold_start(here: Surroundings, trainings: int) -> float:

@@ -11,7 +11,7 @@ from detection_operator.names import LABEL_TRAINING
 from sandbox.wire import Wire
 
 Object = dict[str, Any]
-WAIT_S = 600.0
+WAIT_S = 1800.0
 
 
 @dataclass(slots=True)
