@@ -15,6 +15,7 @@ from detection_operator import handlers
 from detection_operator.cluster.apply import Applier
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.client import Client, load_configuration
+from detection_operator.cluster.complaints import Complaints
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.gather import Gatherer
 from detection_operator.cluster.lease import Election
@@ -78,6 +79,7 @@ class Operator:
     cache: Cache
     queue: KeyQueue
     resync: Resync
+    complaints: Complaints
     reports: ReportWriter
     reconciler: Reconciler
     watches: WatchMonitor
@@ -116,7 +118,8 @@ class Operator:
             interval_s=settings.resync_s,
             telemetry=metrics,
         )
-        gatherer = Gatherer(client, cache)
+        complaints = Complaints(client, queue)
+        gatherer = Gatherer(client, cache, complaints)
 
         def leads() -> bool:
             return election is None or election.leading
@@ -154,6 +157,7 @@ class Operator:
             cache=cache,
             queue=queue,
             resync=resync,
+            complaints=complaints,
             reports=reports,
             reconciler=reconciler,
             watches=watches,
@@ -274,6 +278,7 @@ class Operator:
         """Plan until cancelled; all is looked at anew, whatever another leader left."""
         self.queue.restart(self.cache.training_keys())
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.complaints.run(), name="complaints")
             for number in range(self.settings.workers):
                 group.create_task(self.reconciler.work(), name=f"worker {number}")
 

@@ -123,12 +123,12 @@ class FakeCluster(Client):
 
 
 def _has_fields(body: Object, fields: str) -> bool:
-    """Tell whether `body` has all of a field selector `a.b=c,d=e`; absent ones match."""
+    """Tell whether `body` fits a field selector `a.b=c,d!=e`; what it lacks fits either."""
     for field in filter(None, fields.split(",")):
         path, _, wanted = field.partition("=")
         found: object = body
-        for segment in path.split("."):
+        for segment in path.removesuffix("!").split("."):
             found = found.get(segment) if isinstance(found, dict) else None
-        if found not in (None, wanted):
+        if found is not None and (found == wanted) == path.endswith("!"):
             return False
     return True

@@ -4,21 +4,20 @@ A watch may lag behind. An attempt's Job or pods that are merely not known yet m
 deleted, so that a missing Job and a Job that ended without a pod's word are looked up once more.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from detection_operator import names
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.client import Client
-from detection_operator.cluster.parse import parse_time
+from detection_operator.cluster.complaints import Complaints, Overdue
 from detection_operator.cluster.records import JobRecord, PodRecord, TrainingRecord
 from detection_operator.cluster.resources import (
     CONFIG_MAPS,
-    EVENTS,
     JOBS,
     PODS,
     Key,
-    Object,
     Resource,
 )
 from detection_operator.core.case import is_settled
@@ -34,10 +33,10 @@ from detection_operator.core.state import (
 from detection_operator.errors import ForbiddenError, NotFoundError
 
 POD_EXPECTED_AFTER = timedelta(seconds=3)
-"""The Job controller makes a pod within a second; where none comes, its events say why."""
+"""The Job controller makes a pod within a second; where none comes, its Events say why."""
 START_EXPECTED_AFTER = timedelta(seconds=10)
-"""A node starts a container within seconds; where it cannot, the pod's events say why."""
-EVENTS_RECHECK_S = 10.0
+"""A node starts a container within seconds; where it cannot, the pod's Events say why."""
+CONFIG_MAP_RECHECK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +47,17 @@ class Gathered:
     ended_orphans: tuple[str, ...] = ()
     """Pods that were gone when they were observed: those that go later have a word to say yet."""
     recheck_after_s: float | None = None
-    """A Job has no pod yet, or its pod no container: only Events tell why, and none are watched."""
+    """A ConfigMap cannot be used, and none are watched."""
 
 
 class Gatherer:
     """Reads for the reconciler."""
 
-    def __init__(self, client: Client, cache: Cache) -> None:
-        """Read from `cache` first."""
-        self._client, self._cache = client, cache
+    def __init__(self, client: Client, cache: Cache, complaints: Complaints) -> None:
+        """Read from `cache` first; have `complaints` look out for why a pod does not start."""
+        self._client, self._cache, self._complaints = client, cache, complaints
 
-    async def gather(self, key: Key, now: datetime) -> Gathered | None:
+    async def gather(self, key: Key) -> Gathered | None:
         """Return what is known of a training; None where it is gone.
 
         Raises:
@@ -66,23 +65,23 @@ class Gatherer:
         """
         record = self._cache.training(key)
         if record is None:
+            self._complaints.follow(key, ())
             return None
         training = await self._parsed(record)
         await self._confirm_absences(training)
-        jobs = [await self._job(job, now) for job in self._cache.jobs(training.identity.uid)]
+        records = self._cache.jobs(training.identity.uid)
+        self._complaints.follow(key, self._overdue(records))
         orphans = self._orphans(training)
-        held_up = any(_is_held_up(pod.pod) for pod in self._cache.pods(training.identity.uid))
-        unexplained = held_up or any(_lacks_pod(job) for job in jobs)
         return Gathered(
             observed=Observed(
                 training=training,
-                jobs=tuple(jobs),
+                jobs=tuple(self._job(job) for job in records),
                 orphans=tuple(orphan.pod for orphan in orphans),
                 source=self._source(record),
                 folder_owner=self._folder_owner(record),
             ),
             ended_orphans=tuple(orphan.version.uid for orphan in orphans if orphan.gone),
-            recheck_after_s=_recheck_after_s(record, training, unexplained=unexplained),
+            recheck_after_s=_recheck_after_s(record, training),
         )
 
     async def _parsed(self, record: TrainingRecord) -> Training:
@@ -159,39 +158,33 @@ class Gatherer:
             return
         self._cache.apply(JOBS, body)
 
-    async def _job(self, record: JobRecord, now: datetime) -> Job:
-        pods = [await self._pod(record, pod.pod, now) for pod in self._pods_of(record)]
-        job = replace(record.job, pods=tuple(pods))
-        if not _lacks_pod(job) or now - job.created_at < POD_EXPECTED_AFTER:
-            return job
-        return replace(job, rejected=await self._rejection(record))
+    def _overdue(self, records: list[JobRecord]) -> Iterator[Overdue]:
+        """Yield what should have its pod, or its container, a moment after the Job was made."""
+        for record in records:
+            job = self._known_job(record)
+            if _lacks_pod(job):
+                yield Overdue(JOBS, record.version.uid, job.created_at + POD_EXPECTED_AFTER)
+            for pod in filter(_is_held_up, job.pods):
+                yield Overdue(PODS, pod.uid, job.created_at + START_EXPECTED_AFTER)
+
+    def _job(self, record: JobRecord) -> Job:
+        """Return the Job with what Events say of it and its pods."""
+        job = self._known_job(record)
+        job = replace(job, pods=tuple(self._pod(job, pod) for pod in job.pods))
+        complaint = self._complaints.of(record.version.uid) if _lacks_pod(job) else None
+        return job if complaint is None else replace(job, rejected=complaint.message)
+
+    def _pod(self, job: Job, pod: Pod) -> Pod:
+        """Return `pod` with what holds its container up: a Secret or a volume that is not there."""
+        complaint = self._complaints.of(pod.uid) if _is_held_up(pod) else None
+        if complaint is None:
+            return pod
+        waiting = Waiting(complaint.reason, complaint.message, since=job.created_at)
+        return replace(pod, waiting=waiting)
 
     def _pods_of(self, record: JobRecord) -> list[PodRecord]:
         pods = self._cache.pods(record.training_uid)
         return [pod for pod in pods if pod.job_uid == record.version.uid]
-
-    async def _pod(self, record: JobRecord, pod: Pod, now: datetime) -> Pod:
-        """Return `pod` with what holds its container up: a Secret or a volume that is not there."""
-        if not _is_held_up(pod) or now - record.job.created_at < START_EXPECTED_AFTER:
-            return pod
-        event = await self._newest_event(record.namespace, pod.uid, "type=Warning")
-        if event is None:
-            return pod
-        said = str(event.get("reason", "")), str(event.get("message", ""))
-        return replace(pod, waiting=Waiting(*said, since=record.job.created_at))
-
-    async def _rejection(self, record: JobRecord) -> str:
-        """Return the message of the Job's newest FailedCreate event; empty where there is none."""
-        event = await self._newest_event(
-            record.namespace, record.version.uid, "reason=FailedCreate"
-        )
-        return "" if event is None else str(event.get("message", ""))
-
-    async def _newest_event(self, namespace: str, uid: str, which: str) -> Object | None:
-        fields = f"involvedObject.uid={uid},{which}"
-        found = self._client.items(EVENTS, namespace, fields=fields)
-        events = [event async for event in found]
-        return max(events, key=_event_time, default=None)
 
     def _orphans(self, training: Training) -> list[PodRecord]:
         pods = self._cache.pods(training.identity.uid)
@@ -214,12 +207,9 @@ class Gatherer:
         return None if oldest.key == record.key else str(oldest.key)
 
 
-def _recheck_after_s(
-    record: TrainingRecord, training: Training, *, unexplained: bool
-) -> float | None:
-    """Neither Events nor ConfigMaps are watched: what they explain is looked at again."""
+def _recheck_after_s(record: TrainingRecord, training: Training) -> float | None:
     unread = record.config_map is not None and training.spec is None
-    return EVENTS_RECHECK_S if unexplained or unread else None
+    return CONFIG_MAP_RECHECK_S if unread else None
 
 
 def _lacks_pod(job: Job) -> bool:
@@ -232,8 +222,3 @@ def _is_held_up(pod: Pod) -> bool:
     """Tell whether a node has the pod, and nothing in its status says why it does not start."""
     explained = pod.waiting or pod.unschedulable or pod.running_since or pod.termination
     return pod.phase is PodPhase.PENDING and bool(pod.node) and not explained
-
-
-def _event_time(event: Object) -> datetime:
-    text = event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp")
-    return parse_time(text) or datetime.min.replace(tzinfo=UTC)

@@ -109,7 +109,7 @@ class Reconciler:
             ForeignObjectError: a name of ours is taken.
         """
         for _ in range(MAX_CONFLICTS):
-            gathered = await self._gatherer.gather(key, self._now())
+            gathered = await self._gatherer.gather(key)
             if gathered is None or gathered.observed.training.deleting:
                 # Jobs go by their owner references.
                 self._forget(key)

@@ -5,13 +5,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.gather import EVENTS_RECHECK_S, Gathered, Gatherer
+from detection_operator.cluster.complaints import Complaints
+from detection_operator.cluster.gather import Gathered, Gatherer
+from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.resources import EVENTS, JOBS, PODS, TRAININGS, Key, Object
 from detection_operator.errors import UnavailableError
 from tests.support.cluster_objects import (
     JOB,
     JOB_UID,
     POD_UID,
+    UID,
     attempt_status,
     container_status,
     job,
@@ -37,14 +40,20 @@ def cache() -> Cache:
     return Cache()
 
 
-async def gather(api: FakeCluster, cache: Cache, now: datetime = LATER) -> Gathered:
-    found = await Gatherer(api, cache).gather(TREES, now)
+async def gather(
+    api: FakeCluster, cache: Cache, key: Key = TREES, complaints: Complaints | None = None
+) -> Gathered:
+    found = await Gatherer(api, cache, complaints or told_nothing(api)).gather(key)
     assert found is not None
     return found
 
 
+def told_nothing(api: FakeCluster) -> Complaints:
+    return Complaints(api, KeyQueue())
+
+
 async def test_a_training_that_is_gone_is_nothing(api: FakeCluster, cache: Cache) -> None:
-    assert await Gatherer(api, cache).gather(TREES, LATER) is None
+    assert await Gatherer(api, cache, told_nothing(api)).gather(TREES) is None
 
 
 async def test_a_job_comes_with_its_pods(api: FakeCluster, cache: Cache) -> None:
@@ -110,58 +119,74 @@ async def test_the_pods_of_a_failed_job_are_looked_up_where_none_is_known(
     assert made.pods[0].termination.exit_code == 70
 
 
+@pytest.fixture
+def queue() -> KeyQueue:
+    return KeyQueue()
+
+
+@pytest.fixture
+def complaints(api: FakeCluster, queue: KeyQueue) -> Complaints:
+    return Complaints(api, queue, now=lambda: LATER)
+
+
 def failed_create(message: str, at: str) -> Object:
     return {
         "metadata": {"name": f"e-{at}"},
-        "involvedObject": {"uid": JOB_UID},
+        "involvedObject": {"kind": "Job", "uid": JOB_UID},
         "reason": "FailedCreate",
         "message": message,
         "lastTimestamp": at,
     }
 
 
-async def test_a_job_without_a_pod_tells_the_newest_reason(api: FakeCluster, cache: Cache) -> None:
-    api.put(EVENTS, failed_create("old", "2026-11-24T10:00:01Z"))
-    api.put(EVENTS, failed_create("violates PodSecurity", "2026-11-24T10:00:09Z"))
-    api.put(EVENTS, {"metadata": {"name": "timeless"}, "message": "never"})
+async def test_a_job_without_a_pod_tells_why_once_events_say_so(
+    api: FakeCluster, cache: Cache, complaints: Complaints, queue: KeyQueue
+) -> None:
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
     cache.apply(JOBS, job())
-    found = await gather(api, cache)
-    assert found.observed.jobs[0].rejected == "violates PodSecurity"
-    assert found.recheck_after_s == EVENTS_RECHECK_S
-
-
-async def test_a_job_that_was_just_made_is_given_a_moment(api: FakeCluster, cache: Cache) -> None:
-    cache.apply(TRAININGS, stored_training(status=attempt_status()))
-    cache.apply(JOBS, job())
-    found = await gather(api, cache, CREATED + timedelta(seconds=1))
+    found = await gather(api, cache, complaints=complaints)
     assert found.observed.jobs[0].rejected == ""
-    assert api.called("list", EVENTS) == []
-    assert found.recheck_after_s == EVENTS_RECHECK_S
+    assert api.called("list", EVENTS) == [], "one list serves all"
+    api.put(EVENTS, failed_create("violates PodSecurity", "2026-11-24T10:00:09Z"))
+    await complaints.read()
+    assert queue.depth() == 1
+    found = await gather(api, cache, complaints=complaints)
+    assert found.observed.jobs[0].rejected == "violates PodSecurity"
+    assert found.recheck_after_s is None, "it is queued when there is news"
+    cache.apply(PODS, pod())
+    found = await gather(api, cache, complaints=complaints)
+    assert found.observed.jobs[0].rejected == ""
 
 
 async def test_a_pod_that_does_not_start_tells_what_its_events_say(
-    api: FakeCluster, cache: Cache
+    api: FakeCluster, cache: Cache, complaints: Complaints
 ) -> None:
     missing = 'MountVolume.SetUp failed for volume "credentials-0": secret "s3" not found'
-    event = {"metadata": {"name": "e"}, "involvedObject": {"uid": POD_UID}, "message": missing}
-    api.put(EVENTS, {**event, "type": "Warning", "reason": "FailedMount"})
+    event = {"metadata": {"name": "e"}, "message": missing, "type": "Warning"}
+    involved = {"kind": "Pod", "uid": POD_UID}
+    api.put(EVENTS, {**event, "involvedObject": involved, "reason": "FailedMount"})
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
     cache.apply(JOBS, job())
     cache.apply(PODS, pod())
-    early = await gather(api, cache, CREATED + timedelta(seconds=5))
+    early = await gather(api, cache, complaints=complaints)
     assert early.observed.jobs[0].pods[0].waiting is None
-    found = await gather(api, cache)
+    await complaints.read()
+    found = await gather(api, cache, complaints=complaints)
     waiting = found.observed.jobs[0].pods[0].waiting
     assert waiting is not None
     assert (waiting.reason, waiting.message) == ("FailedMount", missing)
-    assert found.recheck_after_s == EVENTS_RECHECK_S
 
 
-async def test_no_event_says_nothing(api: FakeCluster, cache: Cache) -> None:
+async def test_a_training_that_goes_is_no_longer_followed(
+    api: FakeCluster, cache: Cache, complaints: Complaints
+) -> None:
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
     cache.apply(JOBS, job())
-    assert (await gather(api, cache)).observed.jobs[0].rejected == ""
+    await gather(api, cache, complaints=complaints)
+    cache.forget(TRAININGS, UID)
+    assert await Gatherer(api, cache, complaints).gather(TREES) is None
+    await complaints.read()
+    assert api.called("list", EVENTS) == []
 
 
 async def test_the_source_is_told_whether_it_is_there_or_not(
@@ -188,8 +213,7 @@ async def test_the_folder_belongs_to_the_older_training(api: FakeCluster, cache:
     older["metadata"]["creationTimestamp"] = "2026-11-24T09:00:00Z"
     cache.apply(TRAININGS, older)
     assert (await gather(api, cache)).observed.folder_owner == "vision/birds"
-    found = await Gatherer(api, cache).gather(Key("vision", "birds"), LATER)
-    assert found is not None
+    found = await gather(api, cache, Key("vision", "birds"))
     assert found.observed.folder_owner is None
 
 
@@ -200,8 +224,7 @@ async def test_of_two_made_in_one_second_the_folder_is_whose_who_has_begun(
     cache.apply(TRAININGS, stored_training("birds", uid="0", checkpoints=storage))
     cache.apply(TRAININGS, stored_training(status=attempt_status(), checkpoints=storage))
     assert (await gather(api, cache)).observed.folder_owner is None
-    found = await Gatherer(api, cache).gather(Key("vision", "birds"), LATER)
-    assert found is not None
+    found = await gather(api, cache, Key("vision", "birds"))
     assert found.observed.folder_owner == "vision/trees"
 
 

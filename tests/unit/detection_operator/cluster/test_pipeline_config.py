@@ -9,8 +9,10 @@ import pytest
 from detection_operator import names
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.gather import EVENTS_RECHECK_S, Gathered, Gatherer
+from detection_operator.cluster.complaints import Complaints
+from detection_operator.cluster.gather import CONFIG_MAP_RECHECK_S, Gathered, Gatherer
 from detection_operator.cluster.parse import parse_training, read_config, render_status
+from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.resources import CONFIG_MAPS, TRAININGS, Key, Object
 from detection_operator.core.actions import StartAttempt, StartPreflight
 from detection_operator.core.plan import plan
@@ -63,7 +65,7 @@ def put(api: FakeCluster, text: str, key: str = "pipeline.config") -> None:
 async def gather(api: FakeCluster, body: Object) -> Gathered:
     cache = Cache()
     cache.apply(TRAININGS, body)
-    found = await Gatherer(api, cache).gather(TREES, NOW)
+    found = await Gatherer(api, cache, Complaints(api, KeyQueue())).gather(TREES)
     assert found is not None
     return found
 
@@ -169,7 +171,7 @@ async def test_a_config_map_that_is_not_there_is_told_and_looked_for_again(
         put(api, config_text(), key)
     found = await gather(api, referring())
     assert message in found.observed.training.invalid
-    assert found.recheck_after_s == EVENTS_RECHECK_S
+    assert found.recheck_after_s == CONFIG_MAP_RECHECK_S
     put(api, config_text())
     assert (await gather(api, referring())).observed.training.spec is not None
 

@@ -11,12 +11,13 @@ import pytest
 
 from detection_operator.cluster.apply import Applier
 from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.complaints import Complaints
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.gather import Gatherer
 from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.reconciler import MAX_CONFLICTS, PATIENCE_S, Reconciler
 from detection_operator.cluster.reports import ReportWriter
-from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, Key
+from detection_operator.cluster.resources import PODS, TRAININGS, Key
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Silence
 from detection_operator.core.actions import Plan, StartAttempt
@@ -32,7 +33,6 @@ from tests.support.cluster_objects import (
     UID,
     attempt_status,
     container_status,
-    job,
     newer,
     pod,
     stored_training,
@@ -91,7 +91,7 @@ class Scene:
         self.reconciler = Reconciler(
             cache=self.cache,
             queue=self.queue,
-            gatherer=Gatherer(self.api, self.cache),
+            gatherer=Gatherer(self.api, self.cache, Complaints(self.api, self.queue)),
             writer=writer,
             applier=Applier(self.api, self.cache, events, Manifests(SETTINGS)),
             reports=self.reports,
@@ -179,8 +179,10 @@ async def test_a_training_that_is_being_deleted_is_left_to_the_garbage_collector
 async def test_the_next_look_is_the_earliest_that_anyone_asks_for() -> None:
     scene = Scene(step_to(5, recheck_after_s=300.0), status=attempt_status())
     assert await scene.reconciler.reconcile(TREES) == 300.0
-    scene.cache.apply(JOBS, job())
-    assert await scene.reconciler.reconcile(TREES) == 10.0, "its Job has no pod yet"
+    source = {"configMapKeyRef": {"name": "trees", "key": "pipeline.config"}}
+    unsaid = dict.fromkeys(("model", "dataset", "steps", "batchSize"))
+    scene = Scene(step_to(5, recheck_after_s=300.0), pipelineConfig=source, **unsaid)
+    assert await scene.reconciler.reconcile(TREES) == 10.0, "its ConfigMap is not there"
 
 
 async def test_an_orphans_end_is_seen_once_then_dropped_and_looked_at_again() -> None:

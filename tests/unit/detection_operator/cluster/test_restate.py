@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from detection_operator.cluster.cache import Cache
+from detection_operator.cluster.complaints import Complaints
 from detection_operator.cluster.gather import Gatherer
 from detection_operator.cluster.parse import parse_training
+from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.resources import JOBS, PODS, TRAININGS
 from detection_operator.cluster.restate import Restated, Restater
 from detection_operator.core.plan import plan
@@ -51,7 +53,11 @@ class Scene:
         merged = apply_report(training.status, FIRST, NOW)
         self.training: Training = replace(training, status=merged)
         self.restater = Restater(
-            Gatherer(self.api, self.cache), plan, SETTINGS, lambda: leads, lambda: NOW
+            Gatherer(self.api, self.cache, Complaints(self.api, KeyQueue())),
+            plan,
+            SETTINGS,
+            lambda: leads,
+            lambda: NOW,
         )
 
     def restate(self) -> Restated:
