@@ -91,13 +91,25 @@ class Wire:
             if not going_on:
                 return
 
-    async def watch(self, path: str, *, metadata_only: bool = True) -> AsyncIterator[Object]:
-        """Yield the events of a collection from its present state on, that state first."""
+    async def watch(
+        self, path: str, *, metadata_only: bool = True, containing: bytes = b""
+    ) -> AsyncIterator[Object]:
+        """Yield the events of a collection from its present state on, that state first.
+
+        It never ends: where the API server ends it, as of a client that reads too slowly, the
+        present state comes again. Events without `containing` in their text are passed over.
+        """
         headers = {"Accept": METADATA if metadata_only else JSON}
         url = f"{self.url}{path}?watch=1&resourceVersion=0"
-        async with self.session.get(
-            url, headers=headers, timeout=aiohttp.ClientTimeout(total=None)
-        ) as answer:
-            answer.raise_for_status()
-            async for line in answer.content:
-                yield json.loads(line)
+        while True:
+            async with self.session.get(
+                url, headers=headers, timeout=aiohttp.ClientTimeout(total=None)
+            ) as answer:
+                answer.raise_for_status()
+                async for line in answer.content:
+                    if containing not in line:
+                        continue
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        break
+                    yield event

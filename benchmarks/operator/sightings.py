@@ -64,7 +64,9 @@ async def sightings(
 async def wait_phase(wire: Wire, path: str, phase: str, enough: Callable[[set[str]], bool]) -> None:
     """Wait until `enough` holds of the names that were seen in `phase` at the collection `path`."""
     seen: set[str] = set()
-    async for event in wire.watch(path, metadata_only=False):
+    # An API server writes without blanks.
+    told = f'"phase":"{phase}"'.encode()
+    async for event in wire.watch(path, metadata_only=False, containing=told):
         body = event["object"]
         if (body.get("status") or {}).get("phase") == phase:
             seen.add(body["metadata"]["name"])

@@ -76,8 +76,7 @@ class Trainers:
             while True:
                 try:
                     async for event in self.wire.watch(self.pods, metadata_only=False):
-                        if event["type"] != "ERROR":
-                            self._take(event["object"], session)
+                        self._take(event["object"], session)
                 except (aiohttp.ClientError, ApiError, TimeoutError):
                     pass
                 await asyncio.sleep(RETRY_S)
