@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 MAX_CONFLICTS = 5
 PATIENCE_S = 2.0
 """How long a start may go by without a word: one that is quick needs none of its own."""
+LONGEST_PATIENCE_S = 60.0
+"""The same while many trainings wait to be looked at: they come first."""
+MANY = 100
+"""Far more than the workers have in hand."""
 
 
 def utc_now() -> datetime:
@@ -156,11 +160,14 @@ class Reconciler:
         if not may_wait(training.status, plan):
             self._unsaid_since.pop(key, None)
             return 0.0
-        since = self._unsaid_since.setdefault(key, self._clock())
-        left_s = since + PATIENCE_S - self._clock()
-        if left_s <= 0:
-            del self._unsaid_since[key]
-        return left_s
+        waited_s = self._clock() - self._unsaid_since.setdefault(key, self._clock())
+        if waited_s < PATIENCE_S:
+            return PATIENCE_S - waited_s
+        if self._queue.depth() > MANY and waited_s < LONGEST_PATIENCE_S:
+            # As long again as until now: few looks, however long it takes.
+            return min(waited_s, LONGEST_PATIENCE_S - waited_s)
+        del self._unsaid_since[key]
+        return 0.0
 
     def _forget(self, key: Key) -> None:
         self._reports.forget(key)

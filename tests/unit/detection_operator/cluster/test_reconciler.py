@@ -15,7 +15,13 @@ from detection_operator.cluster.complaints import Complaints
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.gather import Gatherer
 from detection_operator.cluster.queue import KeyQueue
-from detection_operator.cluster.reconciler import MAX_CONFLICTS, PATIENCE_S, Reconciler
+from detection_operator.cluster.reconciler import (
+    LONGEST_PATIENCE_S,
+    MANY,
+    MAX_CONFLICTS,
+    PATIENCE_S,
+    Reconciler,
+)
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.resources import PODS, TRAININGS, Key
 from detection_operator.cluster.status import StatusWriter
@@ -250,6 +256,33 @@ async def test_a_start_that_is_quick_costs_one_write() -> None:
     scene.clock_s += 1
     assert await scene.reconciler.reconcile(TREES) == PATIENCE_S - 1
     assert len(scene.api.called("patch", TRAININGS)) == 1
+
+
+async def test_a_start_that_takes_longer_is_told_later_where_many_wait() -> None:
+    scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
+    await scene.reconciler.reconcile(TREES)
+    scene.queue.add_all(Key("vision", f"other-{number}") for number in range(MANY + 1))
+    pauses = []
+    while (pause_s := await scene.reconciler.reconcile(TREES)) and scene.clock_s < 100:
+        pauses.append(pause_s)
+        scene.clock_s += pause_s
+        assert scene.clock_s > LONGEST_PATIENCE_S or len(scene.api.called("patch", TRAININGS)) == 1
+    assert pauses == [2, 2, 4, 8, 16, 28]
+    assert scene.clock_s == LONGEST_PATIENCE_S
+    assert len(scene.api.called("patch", TRAININGS)) == 2
+
+
+async def test_a_start_that_takes_longer_is_told_once_few_wait() -> None:
+    scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
+    await scene.reconciler.reconcile(TREES)
+    scene.queue.add_all(Key("vision", f"other-{number}") for number in range(MANY + 1))
+    await scene.reconciler.reconcile(TREES)
+    scene.clock_s += PATIENCE_S
+    await scene.reconciler.reconcile(TREES)
+    assert len(scene.api.called("patch", TRAININGS)) == 1
+    scene.queue.restart(())
+    await scene.reconciler.reconcile(TREES)
+    assert len(scene.api.called("patch", TRAININGS)) == 2
 
 
 async def test_a_start_that_takes_longer_is_told() -> None:
