@@ -85,10 +85,11 @@ async def _bursts_in_turn(here: Surroundings, scale: Scale) -> tuple[list[Burst]
 
 async def _restarts(here: Surroundings, scale: Scale) -> Figure:
     logger.info("the operator starts again, %d times", scale.rounds)
-    rounds = range(scale.rounds)
-    seconds = [await restarts.first_job_after_restart(here, f"first-{n}") for n in rounds]
-    here.operator.wait_ready()
-    await restarts.settled(here.operator)
+    seconds = []
+    for number in range(scale.rounds):
+        seconds.append(await restarts.first_job_after_restart(here, f"first-{number}"))
+        here.operator.wait_ready()
+        await restarts.settled(here.operator)
     return Figure.of(seconds)
 
 

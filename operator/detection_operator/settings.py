@@ -28,7 +28,7 @@ class Settings(BaseModel):
     """Watched namespaces; none: all."""
     listen_host: str = "0.0.0.0"  # noqa: S104 - pods report from other nodes
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    workers: Annotated[int, Field(ge=1, le=256)] = 50
     """Keys reconciled at once."""
     backoff_base_s: Annotated[float, Field(gt=0)] = 10.0
     backoff_cap_s: Annotated[float, Field(gt=0)] = 300.0

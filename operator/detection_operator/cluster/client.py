@@ -24,7 +24,7 @@ from detection_operator.cluster.resources import Object, Resource
 from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.errors import ConfigurationError, UnavailableError, cluster_error
 
-POOL_SIZE = 50
+POOL_SIZE = 100
 REQUEST_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
 WATCH_S = 20.0
