@@ -20,7 +20,7 @@ from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.cluster.trace import log_decision
 from detection_operator.core.actions import Plan
 from detection_operator.core.case import is_settled
-from detection_operator.core.settling import may_wait
+from detection_operator.core.settling import LONGEST_PATIENCE_S, patience_s
 from detection_operator.core.state import Obstacle, PolicySettings, Training
 from detection_operator.errors import (
     ConflictError,
@@ -32,12 +32,8 @@ from detection_operator.logs import about
 logger = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 5
-PATIENCE_S = 2.0
-"""How long a start may go by without a word: one that is quick needs none of its own."""
-LONGEST_PATIENCE_S = 60.0
-"""The same while many trainings wait to be looked at: they come first."""
 MANY = 100
-"""Far more than the workers have in hand."""
+"""So many trainings that wait to be looked at are a rush: they come before any word of a start."""
 
 
 def utc_now() -> datetime:
@@ -157,15 +153,17 @@ class Reconciler:
 
     def _patience_s(self, key: Key, training: Training, plan: Plan) -> float:
         """Return how much longer the plan's status may go unwritten; 0: write it now."""
-        if not may_wait(training.status, plan):
+        patience = patience_s(training.status, plan)
+        if not patience:
             self._unsaid_since.pop(key, None)
             return 0.0
         waited_s = self._clock() - self._unsaid_since.setdefault(key, self._clock())
-        if waited_s < PATIENCE_S:
-            return PATIENCE_S - waited_s
-        if self._queue.depth() > MANY and waited_s < LONGEST_PATIENCE_S:
+        left_s = patience - waited_s
+        if left_s <= 0 and self._queue.depth() > MANY:
             # As long again as until now: few looks, however long it takes.
-            return min(waited_s, LONGEST_PATIENCE_S - waited_s)
+            left_s = min(waited_s, LONGEST_PATIENCE_S - waited_s)
+        if left_s > 0:
+            return left_s
         del self._unsaid_since[key]
         return 0.0
 

@@ -1,23 +1,40 @@
-"""Which changes of a status may wait a moment, since another is likely to follow at once.
+"""Which changes of a status may wait, since another is likely to follow soon.
 
 A start goes through several states within a second where a node and the image are at hand. Each by
-itself tells nobody anything: the first report or what holds the start up does.
+itself tells nobody anything: the first report or what holds the start up does. Where nodes or the
+control plane are slow, that there is no pod yet, or no node for it, tells little more.
 """
 
-from detection_operator.api.conditions import Phase
+from detection_operator.api.conditions import ConditionType, Phase, Reason
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import Plan
 
 ON_THE_WAY = frozenset({Phase.QUEUED, Phase.STARTING})
+PATIENCE_S = 2.0
+"""How long a start may go by without a word: one that is quick needs none of its own."""
+LONGEST_PATIENCE_S = 60.0
+"""How long it may be unsaid what a pod waits for, where nobody complains; in a rush, all of it."""
+UNEVENTFUL = frozenset({Reason.ATTEMPT_CREATED, Reason.QUEUED})
 
 
-def may_wait(before: Status, plan: Plan) -> bool:
-    """Tell whether `plan` does nothing, and says only how far a start is on its way."""
+def patience_s(before: Status, plan: Plan) -> float:
+    """Return how long the status of `plan` may go unwritten, in seconds; 0: not at all.
+
+    It may where `plan` does nothing, and says only how far a start is on its way.
+    """
     after = plan.status
     if plan.actions or plan.events or after == before:
-        return False
+        return 0.0
     on_the_way = before.phase in ON_THE_WAY and after.phase in ON_THE_WAY
-    return on_the_way and _settled(before) == _settled(after)
+    if not on_the_way or _settled(before) != _settled(after):
+        return 0.0
+    uneventful = before.phase == after.phase and {_reason(before), _reason(after)} <= UNEVENTFUL
+    return LONGEST_PATIENCE_S if uneventful else PATIENCE_S
+
+
+def _reason(status: Status) -> str:
+    found = (c.reason for c in status.conditions if c.type == ConditionType.READY)
+    return next(found, "")
 
 
 def _settled(status: Status) -> Status:

@@ -15,19 +15,14 @@ from detection_operator.cluster.complaints import Complaints
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.gather import Gatherer
 from detection_operator.cluster.queue import KeyQueue
-from detection_operator.cluster.reconciler import (
-    LONGEST_PATIENCE_S,
-    MANY,
-    MAX_CONFLICTS,
-    PATIENCE_S,
-    Reconciler,
-)
+from detection_operator.cluster.reconciler import MANY, MAX_CONFLICTS, Reconciler
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.resources import PODS, TRAININGS, Key
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Silence
 from detection_operator.core.actions import Plan, StartAttempt
 from detection_operator.core.plan import plan
+from detection_operator.core.settling import LONGEST_PATIENCE_S, PATIENCE_S
 from detection_operator.core.state import Observed, PolicySettings
 from detection_operator.errors import ConflictError, ForbiddenError, UnavailableError
 from detection_operator.logs import JsonFormatter
@@ -235,7 +230,7 @@ async def test_each_decision_that_is_new_is_logged_with_what_it_rested_on(
     with caplog.at_level("INFO", "detection_operator.cluster"):
         await scene.reconciler.reconcile(TREES)
         await scene.reconciler.reconcile(TREES)
-        scene.clock_s += PATIENCE_S
+        scene.clock_s += LONGEST_PATIENCE_S
         await scene.reconciler.reconcile(TREES)
         await scene.reconciler.reconcile(TREES)
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
@@ -248,34 +243,66 @@ async def test_each_decision_that_is_new_is_logged_with_what_it_rested_on(
     assert told[1]["decision"]["inputs"]["jobs"] == [f"{JOB}: under way"]
 
 
-async def test_a_start_that_is_quick_costs_one_write() -> None:
+async def started_scene() -> Scene:
+    """Return one whose attempt was made, and whose pod runs since."""
     scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
     await scene.reconciler.reconcile(TREES)
+    running = container_status(running={"startedAt": "2026-11-24T10:00:00Z"})
+    scene.cache.apply(PODS, pod(status=running))
+    return scene
+
+
+def rush(scene: Scene) -> None:
+    scene.queue.add_all(Key("vision", f"other-{number}") for number in range(MANY + 1))
+
+
+def message(scene: Scene) -> str:
+    stored = scene.api.find(TRAININGS, "trees")
+    assert stored is not None
+    return str(stored["status"]["conditions"][0]["message"])
+
+
+async def test_a_start_that_is_quick_costs_one_write() -> None:
+    scene = await started_scene()
     assert await scene.reconciler.reconcile(TREES) == PATIENCE_S, "looked at again"
-    scene.cache.apply(PODS, pod())
     scene.clock_s += 1
     assert await scene.reconciler.reconcile(TREES) == PATIENCE_S - 1
     assert len(scene.api.called("patch", TRAININGS)) == 1
 
 
-async def test_a_start_that_takes_longer_is_told_later_where_many_wait() -> None:
+async def test_a_start_that_takes_longer_is_told() -> None:
+    scene = await started_scene()
+    await scene.reconciler.reconcile(TREES)
+    scene.clock_s += PATIENCE_S
+    await scene.reconciler.reconcile(TREES)
+    assert "has not reported a step yet" in message(scene)
+
+
+async def test_that_there_is_no_pod_yet_is_told_where_it_lasts() -> None:
     scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
     await scene.reconciler.reconcile(TREES)
-    scene.queue.add_all(Key("vision", f"other-{number}") for number in range(MANY + 1))
+    assert await scene.reconciler.reconcile(TREES) == LONGEST_PATIENCE_S
+    scene.clock_s += LONGEST_PATIENCE_S
+    await scene.reconciler.reconcile(TREES)
+    assert message(scene) == "The Job has no pod yet."
+
+
+async def test_a_start_that_takes_longer_is_told_later_where_many_wait() -> None:
+    scene = await started_scene()
+    rush(scene)
     pauses = []
     while (pause_s := await scene.reconciler.reconcile(TREES)) and scene.clock_s < 100:
+        assert len(scene.api.called("patch", TRAININGS)) == 1
         pauses.append(pause_s)
         scene.clock_s += pause_s
-        assert scene.clock_s > LONGEST_PATIENCE_S or len(scene.api.called("patch", TRAININGS)) == 1
     assert pauses == [2, 2, 4, 8, 16, 28]
     assert scene.clock_s == LONGEST_PATIENCE_S
     assert len(scene.api.called("patch", TRAININGS)) == 2
 
 
 async def test_a_start_that_takes_longer_is_told_once_few_wait() -> None:
-    scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
-    await scene.reconciler.reconcile(TREES)
-    scene.queue.add_all(Key("vision", f"other-{number}") for number in range(MANY + 1))
+    scene = await started_scene()
+    rush(scene)
     await scene.reconciler.reconcile(TREES)
     scene.clock_s += PATIENCE_S
     await scene.reconciler.reconcile(TREES)
@@ -283,17 +310,6 @@ async def test_a_start_that_takes_longer_is_told_once_few_wait() -> None:
     scene.queue.restart(())
     await scene.reconciler.reconcile(TREES)
     assert len(scene.api.called("patch", TRAININGS)) == 2
-
-
-async def test_a_start_that_takes_longer_is_told() -> None:
-    scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
-    await scene.reconciler.reconcile(TREES)
-    await scene.reconciler.reconcile(TREES)
-    scene.clock_s += PATIENCE_S
-    await scene.reconciler.reconcile(TREES)
-    stored = scene.api.find(TRAININGS, "trees")
-    assert stored is not None
-    assert stored["status"]["conditions"][0]["message"] == "The Job has no pod yet."
 
 
 async def test_an_attempt_that_has_ended_no_longer_counts_as_a_reporting_one() -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from detection_operator.api.conditions import Reason
-from detection_operator.api.v1alpha1 import Status
+from detection_operator.api.conditions import ConditionType, Reason
+from detection_operator.api.v1alpha1 import Condition, Status
 from detection_operator.core.actions import DeleteJob, Event, Plan
-from detection_operator.core.settling import may_wait
+from detection_operator.core.settling import LONGEST_PATIENCE_S, PATIENCE_S, patience_s
 from tests.support.observations import NOW, attempt
 
 MADE = Status(phase="Queued", attempt_count=1, current_attempt=attempt())
@@ -43,8 +43,37 @@ def changed(**changes: Any) -> Status:
     ],
 )
 def test_a_start_on_its_way_may_wait_and_nothing_else(plan: Plan, *, waits: bool) -> None:
-    assert may_wait(MADE, plan) is waits
+    assert patience_s(MADE, plan) == (PATIENCE_S if waits else 0)
 
 
 def test_a_state_before_any_attempt_is_told_at_once() -> None:
-    assert not may_wait(Status(), Plan(MADE))
+    assert patience_s(Status(), Plan(MADE)) == 0
+
+
+def said(reason: Reason, phase: str = "Queued") -> Status:
+    status = Status(phase=phase, attempt_count=1, current_attempt=attempt())
+    ready = Condition(
+        type=ConditionType.READY,
+        status="True",
+        observed_generation=1,
+        last_transition_time=NOW,
+        reason=reason,
+        message="x",
+    )
+    return status.model_copy(update={"conditions": [ready]})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "patience"),
+    [
+        (said(Reason.ATTEMPT_CREATED), said(Reason.QUEUED), LONGEST_PATIENCE_S),
+        (said(Reason.QUEUED), said(Reason.UNSCHEDULABLE), PATIENCE_S),
+        (said(Reason.UNSCHEDULABLE), said(Reason.QUEUED), PATIENCE_S),
+        (said(Reason.QUEUED), said(Reason.QUEUED, phase="Starting"), PATIENCE_S),
+    ],
+    ids=["no pod yet", "a complaint", "one that is answered", "a pod that starts"],
+)
+def test_what_a_pod_waits_for_is_told_late_where_nobody_complains(
+    before: Status, after: Status, patience: float
+) -> None:
+    assert patience_s(before, Plan(after)) == patience
