@@ -8,7 +8,7 @@ what the cluster complains of is listed now and then, once for all that wait.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -103,30 +103,44 @@ class Complaints:
         """List what concerns all that is overdue, and queue the trainings of which news came.
 
         Raises:
-            ClusterError: a list could not be had.
+            ClusterError: a list could not be had; what the others say is known all the same.
         """
         now = self._now()
         wanted = {
-            uid: (key, overdue)
+            uid: (key, overdue.resource)
             for key, awaited in self._awaited.items()
             for uid, overdue in awaited.items()
             if overdue.since <= now
         }
+        problem: ClusterError | None = None
+        for resource, namespace in {(resource, key.namespace) for key, resource in wanted.values()}:
+            try:
+                newest = await self._newest(resource, namespace, wanted.keys())
+            except ClusterError as error:
+                problem = error
+                continue
+            for uid, event in newest.items():
+                self._take(wanted[uid][0], uid, event)
+        if problem is not None:
+            raise problem
+
+    async def _newest(
+        self, resource: Resource, namespace: str, uids: Collection[str]
+    ) -> dict[str, Object]:
+        """Return the newest Event of each of these objects that one is told of."""
         newest: dict[str, Object] = {}
-        places = {(overdue.resource, key.namespace) for key, overdue in wanted.values()}
-        for resource, namespace in places:
-            fields = SELECTORS[resource]
-            async for event in self._client.items(EVENTS, namespace, fields=fields):
-                uid = (event.get("involvedObject") or {}).get("uid", "")
-                if uid in wanted and _is_newer(event, newest.get(uid)):
-                    newest[uid] = event
-        for uid, event in newest.items():
-            key = wanted[uid][0]
-            complaint = Complaint(str(event.get("reason", "")), str(event.get("message", "")))
-            still_followed = uid in self._awaited.get(key, {})
-            if still_followed and self._known.get(uid) != complaint:
-                self._known[uid] = complaint
-                self._queue.add(key)
+        async for event in self._client.items(EVENTS, namespace, fields=SELECTORS[resource]):
+            uid = (event.get("involvedObject") or {}).get("uid", "")
+            if uid in uids and _is_newer(event, newest.get(uid)):
+                newest[uid] = event
+        return newest
+
+    def _take(self, key: Key, uid: str, event: Object) -> None:
+        complaint = Complaint(str(event.get("reason", "")), str(event.get("message", "")))
+        still_followed = uid in self._awaited.get(key, {})
+        if still_followed and self._known.get(uid) != complaint:
+            self._known[uid] = complaint
+            self._queue.add(key)
 
 
 def _is_newer(event: Object, than: Object | None) -> bool:

@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from detection_operator.cluster import complaints as module
 from detection_operator.cluster.complaints import Complaint, Complaints, Overdue
 from detection_operator.cluster.queue import KeyQueue
-from detection_operator.cluster.resources import EVENTS, JOBS, PODS, Key, Object
-from detection_operator.errors import UnavailableError
+from detection_operator.cluster.resources import EVENTS, JOBS, PODS, Key, Object, Resource
+from detection_operator.errors import ForbiddenError, UnavailableError
 from tests.support.fake_cluster import FakeCluster
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -151,6 +152,25 @@ async def test_each_namespace_is_read_by_itself(scene: Scene) -> None:
     await scene.complaints.read()
     assert len(scene.api.called("list", EVENTS)) == 2
     assert scene.complaints.of("b") is not None
+
+
+async def test_a_namespace_that_cannot_be_read_silences_no_other(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.complaints.follow(TREES, [job("a")])
+    scene.complaints.follow(FAR, [job("b")])
+    scene.happen("a", "exceeded quota")
+    listed = FakeCluster.items
+
+    def items(api: FakeCluster, resource: Resource, namespace: str, **how: Any) -> Any:
+        if namespace == FAR.namespace:
+            raise ForbiddenError("GET …", 403, "forbidden")
+        return listed(api, resource, namespace, **how)
+
+    monkeypatch.setattr(FakeCluster, "items", items)
+    with pytest.raises(ForbiddenError):
+        await scene.complaints.read()
+    assert scene.complaints.of("a") == Complaint("FailedCreate", "exceeded quota")
 
 
 async def test_it_reads_until_it_is_ended_whatever_the_api_answers(
