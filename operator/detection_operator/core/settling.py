@@ -8,13 +8,14 @@ control plane are slow, that there is no pod yet, or no node for it, tells littl
 from detection_operator.api.conditions import ConditionType, Phase, Reason
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import Plan
+from detection_operator.core.policies.pods import NO_CONTAINER_YET, NO_POD_YET
 
 ON_THE_WAY = frozenset({Phase.QUEUED, Phase.STARTING})
 PATIENCE_S = 2.0
 """How long a start may go by without a word: one that is quick needs none of its own."""
 LONGEST_PATIENCE_S = 60.0
 """How long it may be unsaid what a pod waits for, where nobody complains; in a rush, all of it."""
-UNEVENTFUL = frozenset({Reason.ATTEMPT_CREATED, Reason.QUEUED})
+UNEVENTFUL = frozenset({NO_POD_YET, NO_CONTAINER_YET})
 
 
 def patience_s(before: Status, plan: Plan) -> float:
@@ -28,13 +29,16 @@ def patience_s(before: Status, plan: Plan) -> float:
     on_the_way = before.phase in ON_THE_WAY and after.phase in ON_THE_WAY
     if not on_the_way or _settled(before) != _settled(after):
         return 0.0
-    uneventful = before.phase == after.phase and {_reason(before), _reason(after)} <= UNEVENTFUL
+    uneventful = _is_uneventful(before) and _is_uneventful(after)
     return LONGEST_PATIENCE_S if uneventful else PATIENCE_S
 
 
-def _reason(status: Status) -> str:
-    found = (c.reason for c in status.conditions if c.type == ConditionType.READY)
-    return next(found, "")
+def _is_uneventful(status: Status) -> bool:
+    """Tell whether the status says no more than that the attempt is made and has yet to start."""
+    ready = next((c for c in status.conditions if c.type == ConditionType.READY), None)
+    if ready is None or status.phase != Phase.QUEUED:
+        return False
+    return ready.reason == Reason.ATTEMPT_CREATED or ready.message in UNEVENTFUL
 
 
 def _settled(status: Status) -> Status:

@@ -10,6 +10,10 @@ from detection_operator.core.state import Job, Pod, Waiting
 STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
 
 
+NO_POD_YET = "The Job has no pod yet."
+NO_CONTAINER_YET = "The pod waits for a node, a volume or its image."
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """What holds a Job's pod up."""
@@ -54,7 +58,7 @@ def _wait_of_pod(case: Case, pod: Pod) -> Wait | None:
         return Wait(Reason.IMAGE_PULL_FAILED, message, left)
     if pod.waiting is not None and pod.waiting.reason not in STARTING_REASONS:
         return _wait_for_container(pod.waiting)
-    return Wait(Reason.QUEUED, "The pod waits for a node, a volume or its image.")
+    return Wait(Reason.QUEUED, NO_CONTAINER_YET)
 
 
 def stopping(case: Case, pod: Pod) -> Wait | None:
@@ -78,7 +82,7 @@ def _wait_for_pod(job: Job) -> Wait:
         return Wait(Reason.QUEUED, "The Job waits in its queue: its spec.suspend is the queue's.")
     if job.rejected:
         return Wait(Reason.POD_REJECTED, f"The cluster refuses the pod: {job.rejected}")
-    return Wait(Reason.QUEUED, "The Job has no pod yet.")
+    return Wait(Reason.QUEUED, NO_POD_YET)
 
 
 def _wait_for_container(waiting: Waiting) -> Wait:

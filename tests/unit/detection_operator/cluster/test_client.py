@@ -14,6 +14,7 @@ from kubernetes.aio.client.configuration import Configuration
 from detection_operator import errors
 from detection_operator.cluster.client import (
     METADATA_ONLY,
+    POOL_SIZE,
     Client,
     load_configuration,
     trusts_environment,
@@ -208,7 +209,7 @@ async def test_a_kubeconfig_says_where_the_api_is(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(document))
     found = await load_configuration({"KUBECONFIG": str(path), "KUBERNETES_SERVICE_HOST": "x"})
     assert found.host == "https://api.example:6443"
-    assert found.connection_pool_maxsize == 50
+    assert found.connection_pool_maxsize == POOL_SIZE
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from detection_operator.api.conditions import ConditionType, Reason
 from detection_operator.api.v1alpha1 import Condition, Status
 from detection_operator.core.actions import DeleteJob, Event, Plan
+from detection_operator.core.policies.pods import NO_CONTAINER_YET, NO_POD_YET
 from detection_operator.core.settling import LONGEST_PATIENCE_S, PATIENCE_S, patience_s
 from tests.support.observations import NOW, attempt
 
@@ -50,7 +51,7 @@ def test_a_state_before_any_attempt_is_told_at_once() -> None:
     assert patience_s(Status(), Plan(MADE)) == 0
 
 
-def said(reason: Reason, phase: str = "Queued") -> Status:
+def said(reason: Reason, message: str, phase: str = "Queued") -> Status:
     status = Status(phase=phase, attempt_count=1, current_attempt=attempt())
     ready = Condition(
         type=ConditionType.READY,
@@ -58,20 +59,39 @@ def said(reason: Reason, phase: str = "Queued") -> Status:
         observed_generation=1,
         last_transition_time=NOW,
         reason=reason,
-        message="x",
+        message=message,
     )
     return status.model_copy(update={"conditions": [ready]})
+
+
+MADE_SAID = said(Reason.ATTEMPT_CREATED, "Attempt 1 is made, from the start to step 100.")
+NO_POD = said(Reason.QUEUED, NO_POD_YET)
+NO_CONTAINER = said(Reason.QUEUED, NO_CONTAINER_YET)
+IN_QUEUE = said(Reason.QUEUED, "The Job waits in its queue: its spec.suspend is the queue's.")
+NO_NODE = said(Reason.UNSCHEDULABLE, "No node takes the pod: 0/3 nodes are available")
+STARTS = said(Reason.STARTING, "The trainer of attempt 1 runs.", phase="Starting")
 
 
 @pytest.mark.parametrize(
     ("before", "after", "patience"),
     [
-        (said(Reason.ATTEMPT_CREATED), said(Reason.QUEUED), LONGEST_PATIENCE_S),
-        (said(Reason.QUEUED), said(Reason.UNSCHEDULABLE), PATIENCE_S),
-        (said(Reason.UNSCHEDULABLE), said(Reason.QUEUED), PATIENCE_S),
-        (said(Reason.QUEUED), said(Reason.QUEUED, phase="Starting"), PATIENCE_S),
+        (MADE_SAID, NO_POD, LONGEST_PATIENCE_S),
+        (NO_POD, NO_CONTAINER, LONGEST_PATIENCE_S),
+        (MADE_SAID, IN_QUEUE, PATIENCE_S),
+        (IN_QUEUE, NO_POD, PATIENCE_S),
+        (NO_CONTAINER, NO_NODE, PATIENCE_S),
+        (NO_NODE, NO_CONTAINER, PATIENCE_S),
+        (NO_POD, STARTS, PATIENCE_S),
     ],
-    ids=["no pod yet", "a complaint", "one that is answered", "a pod that starts"],
+    ids=[
+        "no pod yet",
+        "a pod without a container",
+        "a queue that has not let it",
+        "a queue that has",
+        "a complaint",
+        "a complaint that is answered",
+        "a pod that starts",
+    ],
 )
 def test_what_a_pod_waits_for_is_told_late_where_nobody_complains(
     before: Status, after: Status, patience: float
