@@ -438,6 +438,16 @@ def test_an_authority_of_the_environment_that_cannot_be_read_is_named(
             exceptions.GenericError("XMinioStorageFull: no space"), StorageFullError, id="full"
         ),
         pytest.param(
+            exceptions.GenericError("PUT http://b/x - status code: 507 Insufficient Storage"),
+            StorageFullError,
+            id="full by its status",
+        ),
+        pytest.param(
+            exceptions.GenericError("PUT http://b:5507/x in 2.003507158s, after 3 retries"),
+            StorageUnavailableError,
+            id="a time that reads like a status",
+        ),
+        pytest.param(
             exceptions.GenericError("error sending request"),
             StorageUnavailableError,
             id="no answer",

@@ -30,7 +30,7 @@ _PARALLEL_PARTS = 4
 """Of one file, up or down."""
 _LIST_TRIES = 3
 _CUT_OFF = "response body error"
-_FULL_WORDS = ("507", "storagefull", "insufficient storage", "quotaexceeded", "insufficientspace")
+_FULL_WORDS = ("storagefull", "insufficient storage", "quotaexceeded", "insufficientspace")
 _REFUSED_WORDS = (
     "401 unauthorized", "403 forbidden", "invalidaccesskeyid", "signaturedoesnotmatch",
     "expiredtoken", "xadminusernotfound",
