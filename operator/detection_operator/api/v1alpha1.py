@@ -283,3 +283,7 @@ class Status(Contract):
     completion_time: datetime | None = None
     active_seconds: Annotated[int, Field(ge=0)] = 0
     """Time that ended attempts were active; what `activeDeadlineSeconds` bounds."""
+
+    def condition(self, about: str) -> Condition | None:
+        """Return the condition of this type, if it has been told."""
+        return next((told for told in self.conditions if told.type == about), None)

@@ -6,6 +6,7 @@ It is logged for a decision that acts or says something new, and for no other.
 import logging
 from typing import Any
 
+from detection_operator.api.conditions import ConditionType
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster.resources import Key
 from detection_operator.core.actions import Action, Plan
@@ -29,7 +30,7 @@ def log_decision(key: Key, observed: Observed, plan: Plan) -> None:
 
 def said_by(status: Status) -> tuple[str, str, str]:
     """Return phase, reason and message of a status; empty words where it has none yet."""
-    ready = next((c for c in status.conditions if c.type == "Ready"), None)
+    ready = status.condition(ConditionType.READY)
     return (status.phase, ready.reason, ready.message) if ready else (status.phase, "", "")
 
 

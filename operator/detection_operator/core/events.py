@@ -87,5 +87,5 @@ def _phases(before: Status, after: Status) -> Iterator[Event]:
 
 
 def _ready(status: Status) -> tuple[str, str] | None:
-    ready = [c for c in status.conditions if c.type == ConditionType.READY]
-    return (ready[0].reason, ready[0].message) if ready else None
+    ready = status.condition(ConditionType.READY)
+    return (ready.reason, ready.message) if ready else None

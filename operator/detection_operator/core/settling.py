@@ -35,7 +35,7 @@ def patience_s(before: Status, plan: Plan) -> float:
 
 def _is_uneventful(status: Status) -> bool:
     """Tell whether the status says no more than that the attempt is made and has yet to start."""
-    ready = next((c for c in status.conditions if c.type == ConditionType.READY), None)
+    ready = status.condition(ConditionType.READY)
     if ready is None or status.phase != Phase.QUEUED:
         return False
     return ready.reason == Reason.ATTEMPT_CREATED or ready.message in UNEVENTFUL

@@ -67,8 +67,8 @@ def _pods(case: Case) -> list[Pod]:
 
 def _finished_since(status: Status) -> datetime | None:
     about = _FINISHED.get(status.phase)
-    since = [c.last_transition_time for c in status.conditions if c.type == about]
-    return since[0] if since else None
+    finished = None if about is None else status.condition(about)
+    return None if finished is None else finished.last_transition_time
 
 
 def _why_delete(case: Case, job: Job, *, expired: bool, old: bool) -> str:

@@ -8,8 +8,6 @@ from detection_operator.core.policies import image_pull
 from detection_operator.core.state import Job, Pod, Waiting
 
 STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
-
-
 NO_POD_YET = "The Job has no pod yet."
 NO_CONTAINER_YET = "The pod waits for a node, a volume or its image."
 
