@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from detection_operator.cluster.client import Client
-from detection_operator.cluster.parse import parse_time
+from detection_operator.cluster.parse import BORN, parse_time
 from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.resources import EVENTS, JOBS, PODS, Key, Object, Resource
 from detection_operator.errors import ClusterError
@@ -149,4 +149,4 @@ def _is_newer(event: Object, than: Object | None) -> bool:
 
 def _time(event: Object) -> datetime:
     text = event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp")
-    return parse_time(text) or datetime.min.replace(tzinfo=UTC)
+    return parse_time(text) or BORN

@@ -4,7 +4,7 @@ A watch may lag behind. An attempt's Job or pods that are merely not known yet m
 deleted, so that a missing Job and a Job that ended without a pod's word are looked up once more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -69,17 +69,11 @@ class Gatherer:
             return None
         training = await self._parsed(record)
         await self._confirm_absences(training)
-        records = self._cache.jobs(training.identity.uid)
-        self._complaints.follow(key, self._overdue(records))
         orphans = self._orphans(training)
+        observed = self._observed(record, training, orphans)
+        self._complaints.follow(key, _overdue(observed.jobs))
         return Gathered(
-            observed=Observed(
-                training=training,
-                jobs=tuple(self._job(job) for job in records),
-                orphans=tuple(orphan.pod for orphan in orphans),
-                source=self._source(record),
-                folder_owner=self._folder_owner(record),
-            ),
+            observed=replace(observed, jobs=tuple(map(self._explained, observed.jobs))),
             ended_orphans=tuple(orphan.version.uid for orphan in orphans if orphan.gone),
             recheck_after_s=_recheck_after_s(record, training),
         )
@@ -115,17 +109,21 @@ class Gatherer:
         record = self._cache.training(Key(training.identity.namespace, training.identity.name))
         if record is None or self._absent(training) is not None:
             return None
-        jobs = [self._known_job(job) for job in self._cache.jobs(training.identity.uid)]
+        return self._observed(record, training, self._orphans(training))
+
+    def _observed(
+        self, record: TrainingRecord, training: Training, orphans: list[PodRecord]
+    ) -> Observed:
+        jobs = self._cache.jobs(training.identity.uid)
         return Observed(
             training=training,
-            jobs=tuple(jobs),
-            orphans=tuple(orphan.pod for orphan in self._orphans(training)),
+            jobs=tuple(
+                replace(job.job, pods=tuple(pod.pod for pod in self._pods_of(job))) for job in jobs
+            ),
+            orphans=tuple(orphan.pod for orphan in orphans),
             source=self._source(record),
             folder_owner=self._folder_owner(record),
         )
-
-    def _known_job(self, record: JobRecord) -> Job:
-        return replace(record.job, pods=tuple(pod.pod for pod in self._pods_of(record)))
 
     def _absent(self, training: Training) -> Resource | None:
         """Return of which kind an object of the attempt under way is missing."""
@@ -158,20 +156,10 @@ class Gatherer:
             return
         self._cache.apply(JOBS, body)
 
-    def _overdue(self, records: list[JobRecord]) -> Iterator[Overdue]:
-        """Yield what should have its pod, or its container, a moment after the Job was made."""
-        for record in records:
-            job = self._known_job(record)
-            if _lacks_pod(job):
-                yield Overdue(JOBS, record.version.uid, job.created_at + POD_EXPECTED_AFTER)
-            for pod in filter(_is_held_up, job.pods):
-                yield Overdue(PODS, pod.uid, job.created_at + START_EXPECTED_AFTER)
-
-    def _job(self, record: JobRecord) -> Job:
+    def _explained(self, job: Job) -> Job:
         """Return the Job with what Events say of it and its pods."""
-        job = self._known_job(record)
         job = replace(job, pods=tuple(self._pod(job, pod) for pod in job.pods))
-        complaint = self._complaints.of(record.version.uid) if _lacks_pod(job) else None
+        complaint = self._complaints.of(job.uid) if _lacks_pod(job) else None
         return job if complaint is None else replace(job, rejected=complaint.message)
 
     def _pod(self, job: Job, pod: Pod) -> Pod:
@@ -210,6 +198,15 @@ class Gatherer:
 def _recheck_after_s(record: TrainingRecord, training: Training) -> float | None:
     unread = record.config_map is not None and training.spec is None
     return CONFIG_MAP_RECHECK_S if unread else None
+
+
+def _overdue(jobs: Iterable[Job]) -> Iterator[Overdue]:
+    """Yield what should have its pod, or its container, a moment after the Job was made."""
+    for job in jobs:
+        if _lacks_pod(job):
+            yield Overdue(JOBS, job.uid, job.created_at + POD_EXPECTED_AFTER)
+        for pod in filter(_is_held_up, job.pods):
+            yield Overdue(PODS, pod.uid, job.created_at + START_EXPECTED_AFTER)
 
 
 def _lacks_pod(job: Job) -> bool:
