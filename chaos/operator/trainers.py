@@ -78,8 +78,7 @@ class Trainers:
                     async for event in self.wire.watch(self.pods, metadata_only=False):
                         self._take(event["object"], session)
                 except (aiohttp.ClientError, ApiError, TimeoutError):
-                    pass
-                await asyncio.sleep(RETRY_S)
+                    await asyncio.sleep(RETRY_S)
 
     def _take(self, pod: Object, session: aiohttp.ClientSession) -> None:
         metadata = pod["metadata"]
