@@ -20,6 +20,7 @@ class FakeCluster(Client):
         self.calls: list[tuple[str, str, str]] = []
         self.failures: dict[tuple[str, str], Exception] = {}
         self.while_listing: dict[str, Callable[[], object]] = {}
+        self.while_getting: Callable[[], object] = lambda: None
         self.before_status: Callable[[], object] = lambda: None
         self._versions = itertools.count(100)
 
@@ -44,6 +45,7 @@ class FakeCluster(Client):
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         self._ask("get", resource, name)
+        self.while_getting()
         found = self.find(resource, name, namespace)
         if found is None:
             raise NotFoundError(f"GET {resource.path(namespace, name)}", 404, "not found")

@@ -167,6 +167,12 @@ def pending_pod(name: str = JOB, **fields: Any) -> Pod:
     return pod(name, **{"phase": PodPhase.PENDING, "running_since": None, **fields})
 
 
+def deleted_pod(name: str = JOB, **fields: Any) -> Pod:
+    """Return a pod that was deleted before its container started."""
+    made = {"phase": PodPhase.FAILED, "running_since": None, "deleting_since": ago(5), "gone": True}
+    return pod(name, **{**made, **fields})
+
+
 def ended_pod(code: int, said: str = "", reason: str = "Error", **fields: Any) -> Pod:
     """Return a pod whose container ended 20 seconds ago."""
     phase = PodPhase.SUCCEEDED if code == 0 else PodPhase.FAILED

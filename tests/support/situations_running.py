@@ -11,6 +11,7 @@ from tests.support.observations import (
     ago,
     attempt,
     checkpoint,
+    deleted_pod,
     ended_pod,
     job,
     observed,
@@ -43,6 +44,18 @@ UNDER_WAY: Situations = {
     "a Job without a pod waits": Situation(just_made(job()), Phase.QUEUED, Reason.QUEUED),
     "a Job that its queue holds back waits": Situation(
         just_made(job(suspended=True)), Phase.QUEUED, Reason.QUEUED, "queue"
+    ),
+    "a Job that its queue holds back again before it started waits": Situation(
+        just_made(job(deleted_pod(), suspended=True)), Phase.QUEUED, Reason.QUEUED, "queue"
+    ),
+    "a Job that has its place again waits for its next pod": Situation(
+        just_made(job(deleted_pod())), Phase.QUEUED, Reason.QUEUED
+    ),
+    "a Job whose pod a person deleted before it started is made again": Situation(
+        just_made(job(deleted_pod(), failed=True)),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+        "Attempt 2",
     ),
     "a pod that is being set up waits": Situation(
         just_made(job(pending_pod(waiting=waiting("ContainerCreating")))),
@@ -262,6 +275,12 @@ STOPS: Situations = {
         Phase.SUSPENDED,
         Reason.SUSPENDED_BY_USER,
         "saved at step 40",
+    ),
+    "a suspended training whose trainer was not heard does not claim to know": Situation(
+        running(made=spec(suspend=True)),
+        Phase.SUSPENDED,
+        Reason.SUSPENDED_BY_USER,
+        "as far as its trainer has told",
     ),
     "a training suspended before its first attempt is suspended": Situation(
         observed(spec(suspend=True)), Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, "before its first"

@@ -171,8 +171,13 @@ class Gatherer:
         return replace(pod, waiting=waiting)
 
     def _pods_of(self, record: JobRecord) -> list[PodRecord]:
-        pods = self._cache.pods(record.training_uid)
-        return [pod for pod in pods if pod.job_uid == record.version.uid]
+        """Return the newest pod of each worker.
+
+        A Job has others only where its queue took its place back before they had started.
+        """
+        pods = [p for p in self._cache.pods(record.training_uid) if p.job_uid == record.version.uid]
+        oldest_first = sorted(pods, key=lambda pod: (not pod.gone, pod.created_at))
+        return list({pod.pod.index: pod for pod in oldest_first}.values())
 
     def _orphans(self, training: Training) -> list[PodRecord]:
         pods = self._cache.pods(training.identity.uid)
@@ -191,7 +196,7 @@ class Gatherer:
         """Return the oldest other training with the same folder, if it is older than this one."""
         if not record.folder:
             return None
-        oldest = self._cache.sharing(record.folder)[0]
+        oldest = next(iter(self._cache.sharing(record.folder)), record)
         return None if oldest.key == record.key else str(oldest.key)
 
 

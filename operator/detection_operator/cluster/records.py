@@ -5,8 +5,10 @@ frozen values that `plan` is given.
 """
 
 import json
+import sys
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from detection_operator import names
@@ -32,6 +34,11 @@ KEPT_METADATA = (
     "deletionTimestamp",
     "labels",
 )
+
+
+FILE_SCHEME = "file://"
+PRIVATE_VOLUMES = frozenset({"emptyDir", "ephemeral"})
+"""Kinds of volumes that each pod has for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +131,40 @@ def training_record(body: Object) -> TrainingRecord:
 
 
 def folder_of(key: Key, spec: Object) -> str:
-    """Return where the checkpoints go: the URI, or the claim with its namespace."""
+    """Return where the checkpoints go: the URI, or the claim with its namespace.
+
+    Empty: nobody else can reach it. A `file://` path is one of the pod's, and so means the volume
+    that is mounted there.
+    """
     storage = (spec.get("checkpoints") or {}).get("storage") or {}
-    if uri := storage.get("uri"):
-        return str(uri).rstrip("/")
+    if uri := str(storage.get("uri") or "").rstrip("/"):
+        path = uri.removeprefix(FILE_SCHEME)
+        return uri if path == uri else _volume_at(key, spec.get("podTemplate") or {}, path)
     claim = storage.get("volumeClaim")
     if claim is None:
         return ""
     name = claim.get("claimName") or names.claim_name(key.name)
     return f"claim://{key.namespace}/{name}"
+
+
+def _volume_at(key: Key, template: Object, path: str) -> str:
+    """Return which volume has `path`, and what the path is in it; both lists may say anything."""
+    wanted = PurePosixPath(path)
+    places = {PurePosixPath(str(m.get("mountPath"))): m for m in template.get("volumeMounts") or []}
+    around = [place for place in places if wanted.is_relative_to(place)]
+    if not around:
+        return ""
+    place = max(around, key=lambda place: len(place.parts))
+    mount = places[place]
+    volumes = {volume.get("name"): volume for volume in template.get("volumes") or []}
+    volume = volumes.get(mount.get("name")) or {}
+    source = {kind: said for kind, said in volume.items() if kind != "name"}
+    if not source.keys() - PRIVATE_VOLUMES:
+        return ""
+    # A claim is its namespace's; what else is named may be reached from any.
+    which = key.namespace if "persistentVolumeClaim" in source else ""
+    inside = PurePosixPath(str(mount.get("subPath") or mount.get("subPathExpr") or ""))
+    return f"{which}{json.dumps(source, sort_keys=True)}/{inside / wanted.relative_to(place)}"
 
 
 def source_of(key: Key, spec: Object) -> Key | None:
@@ -197,6 +229,7 @@ class PodRecord:
     version: Version
     training_uid: str
     training: Key
+    created_at: str
     job_uid: str
     attempt: int | None
     pod: Pod
@@ -216,6 +249,7 @@ def pod_record(body: Object) -> PodRecord | None:
         version=version_of(body),
         training_uid=uid,
         training=Key(metadata["namespace"], training),
+        created_at=sys.intern(metadata.get("creationTimestamp", "")),
         job_uid=owner["uid"],
         attempt=parse_attempt(labels),
         pod=parse_pod(body),

@@ -77,3 +77,22 @@ def test_a_queued_job_waits_is_admitted_preempted_and_admitted_again(
         lambda: [job["metadata"]["name"] for job in queue.jobs()] == [second["metadata"]["name"]],
         "leaving only the second Job",
     )
+
+
+def test_a_place_that_is_taken_back_before_the_start_costs_nothing(
+    operator: RunningOperator, scene: Scene, queue: Queue
+) -> None:
+    admitted = wait_queued(operator, scene, queue, 1)
+    for _ in range(2):
+        queue.admit(admitted, FLAVOR)
+        waiting = scene.wait_attempt(1)
+        queue.preempt(admitted)
+        path = f"{scene.collection('pods')}/{waiting['metadata']['name']}"
+        scene.kube.wait(path, lambda found: found is None, what="the pod is gone")
+        again = wait_queued(operator, scene, queue, 1)
+        assert again["metadata"]["uid"] == admitted["metadata"]["uid"], "it keeps its place"
+    queue.admit(admitted, FLAVOR)
+    run(operator, scene, attempt=1, resumed=0, step=40)
+    status = scene.training()["status"]
+    assert (status["attemptCount"], status.get("interruptionCount", 0)) == (1, 0)
+    assert "retries" not in status or status["retries"]["count"] == 0

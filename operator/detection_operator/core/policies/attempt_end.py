@@ -89,11 +89,24 @@ def _end_of(case: Case, attempt: AttemptStatus) -> End | None:
     if alive:
         ends = (_unpullable(case, attempt, pod) for pod in alive)
         return next((end for end in ends if end is not None), None)
+    if job is not None and _lost_its_place(attempt, job, pods):
+        return None
     if pods and (job is None or _are_all(job, pods)):
         return _ended_pod(case, attempt, job, outcomes.blamed(pods, case.stamp))
     if job is not None:
         return _ended_job(case, attempt, job)
     return _without_job(case, attempt)
+
+
+def _lost_its_place(attempt: AttemptStatus, job: Job, pods: tuple[Pod, ...]) -> bool:
+    """Tell whether pods that never ran were deleted, and the Job may make others.
+
+    It does where a queue took the place back before the start, once that gives another. Where a
+    person deleted them, the Job says within seconds that it failed.
+    """
+    over = job.complete or job.failed or job.deleting
+    deleted = all(pod.gone or pod.deleting_since is not None for pod in pods)
+    return bool(pods) and deleted and not over and attempt.started_at is None
 
 
 def _are_all(job: Job, pods: tuple[Pod, ...]) -> bool:

@@ -2,13 +2,26 @@
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.core.case import Case, Standing, newest_step
+from detection_trainer.contract.exit_codes import ExitCode
+
+LAST_WORDS = frozenset({ExitCode.SAVED, ExitCode.COMPLETED})
+"""With these a trainer says that nothing it has done is unsaved, and its report says what."""
 
 
 def suspend(case: Case) -> Standing | None:
     """Say that the training is suspended, once no attempt is under way."""
     if not case.spec.suspend:
         return None
-    step = newest_step(case.status)
-    saved = "before its first checkpoint" if step is None else f"saved at step {step}"
-    message = f"Suspended, {saved}. Set spec.suspend: false to go on."
+    message = f"Suspended, {_saved(case)}. Set spec.suspend: false to go on."
     return Standing(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
+
+
+def _saved(case: Case) -> str:
+    step, attempt = newest_step(case.status), case.attempt
+    known = "before its first checkpoint" if step is None else f"saved at step {step}"
+    if attempt is None or attempt.outcome is None or attempt.resumed_from_step is None:
+        return known
+    if attempt.outcome.exit_code in LAST_WORDS:
+        return known
+    # Only the storage knows, which the next attempt asks anyway.
+    return f"{known} as far as its trainer has told: it goes on from the newest in the storage"

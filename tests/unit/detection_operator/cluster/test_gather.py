@@ -69,6 +69,20 @@ async def test_a_job_comes_with_its_pods(api: FakeCluster, cache: Cache) -> None
     assert api.calls == [], "the cache knew it all"
 
 
+async def test_of_pods_that_a_queue_had_deleted_before_they_started_only_the_newest_counts(
+    api: FakeCluster, cache: Cache
+) -> None:
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(JOBS, job())
+    for uid, created in (("uid-2", "10:00:05"), ("uid-3", "10:00:09"), ("uid-1", "10:00:01")):
+        old = pod(uid=uid, name=f"trees-{uid}", creationTimestamp=f"2026-11-24T{created}Z")
+        cache.apply(PODS, old)
+        cache.forget(PODS, uid)
+    assert [p.uid for p in (await gather(api, cache)).observed.jobs[0].pods] == ["uid-3"]
+    cache.apply(PODS, pod(uid="uid-4", creationTimestamp="2026-11-24T10:00:09Z"))
+    assert [p.uid for p in (await gather(api, cache)).observed.jobs[0].pods] == ["uid-4"]
+
+
 async def test_pods_that_outlive_their_job_are_orphans(api: FakeCluster, cache: Cache) -> None:
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
     cache.apply(PODS, pod())
@@ -233,3 +247,14 @@ async def test_a_folder_that_is_not_said_is_nobodys(api: FakeCluster, cache: Cac
     found = await gather(api, cache)
     assert found.observed.folder_owner is None
     assert found.observed.training.spec is None
+
+
+async def test_a_folder_whose_trainings_went_meanwhile_is_nobodys(
+    api: FakeCluster, cache: Cache
+) -> None:
+    body = api.put(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(TRAININGS, body)
+    # It goes while its Job is looked up.
+    api.while_getting = lambda: cache.delete(TRAININGS, newer(body, 900))
+    found = await gather(api, cache)
+    assert found.observed.folder_owner is None
