@@ -22,6 +22,7 @@ from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.errors import ClusterError, NotFoundError, RefusedError
 from detection_operator.logs import about
+from detection_operator.names import attempt_name
 from detection_operator.server.rate import BURST, EVERY_S, RateLimit
 from detection_operator.server.tokens import Bearer, TokenVerifier
 from detection_trainer.contract.report import MAX_REPORT_BYTES, Report
@@ -31,7 +32,7 @@ from detection_trainer.contract.training import explain
 logger = logging.getLogger(__name__)
 
 READ_TIMEOUT_S = 15.0
-RETRY_AFTER_S = "2"
+RETRY_AFTER_S = 2
 
 
 class ProgressEndpoint:
@@ -86,7 +87,11 @@ class ProgressEndpoint:
         if self._cache.training(key) is None:
             raise gone(key)
         record = await self._live_pod(bearer)
-        if record is None or not self._belongs(record, key):
+        if (
+            record is None
+            or not self._belongs(record, key)
+            or not await self._is_controlled(record)
+        ):
             msg = f"pod {bearer.pod_name} is none of the training {key}"
             raise RefusedError(HTTPStatus.FORBIDDEN, "other_training", msg)
         return record
@@ -113,10 +118,31 @@ class ProgressEndpoint:
         if body["metadata"]["uid"] != bearer.pod_uid:
             raise gone
         self._cache.apply(PODS, body)
-        found = pod_record(body)
-        if found is not None and self._cache.job(found.job_uid) is None:
-            await self._look_up_job(found)
-        return found
+        return pod_record(body)
+
+    def _belongs(self, pod: PodRecord, key: Key) -> bool:
+        """Whether the pod says that it is the training's: by its labels and its Job's name."""
+        training = self._cache.training(key)
+        if training is None or pod.training != key or pod.training_uid != training.version.uid:
+            return False
+        job_name = attempt_name(key.name, pod.training_uid, pod.attempt or 0)
+        return pod.pod.job_name == job_name
+
+    async def _is_controlled(self, pod: PodRecord) -> bool:
+        """Whether the pod's Job is the training's, which a pod alone could only claim.
+
+        Raises:
+            RefusedError: 503, there is no such Job. One that is deleted in the background goes a
+                moment before its pods are told to: they still save, and say so.
+        """
+        if self._cache.job(pod.job_uid) is None:
+            await self._look_up_job(pod)
+        job = self._cache.job(pod.job_uid)
+        if job is None and pod.pod.deleting_since is None:
+            msg = f"there is no Job {pod.pod.job_name} of pod {pod.pod.name}: it is about to end"
+            unavailable = HTTPStatus.SERVICE_UNAVAILABLE
+            raise RefusedError(unavailable, "job_gone", msg, retry_after_s=RETRY_AFTER_S)
+        return job is None or job.training_uid == pod.training_uid
 
     async def _look_up_job(self, pod: PodRecord) -> None:
         try:
@@ -124,16 +150,6 @@ class ProgressEndpoint:
         except NotFoundError:
             return
         self._cache.apply(JOBS, job)
-
-    def _belongs(self, pod: PodRecord, key: Key) -> bool:
-        """Whether the pod is one of the training's: its Job's owner says, or else its label.
-
-        A Job that is deleted in the background goes before its pod has saved and reported.
-        """
-        training, job = self._cache.training(key), self._cache.job(pod.job_uid)
-        if training is None or pod.training != key or pod.training_uid != training.version.uid:
-            return False
-        return job is None or job.training_uid == pod.training_uid
 
     def _parse(self, pod: PodRecord, body: bytes) -> Report:
         """Return the report of a pod that has not sent too many.
@@ -170,7 +186,7 @@ class ProgressEndpoint:
         self._telemetry.report_handled("unavailable")
         logger.warning("report not written: %s", error, extra=about(key))
         answer = _answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
-        answer.headers["Retry-After"] = RETRY_AFTER_S
+        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
         return answer
 
 

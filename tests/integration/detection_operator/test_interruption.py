@@ -1,8 +1,20 @@
 """What ends an attempt early, and what follows."""
 
-from sandbox.kube import condition
-from tests.support.operator_fixtures import Scene, ended, last_word, report, saved
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.kube import Object, condition
+from tests.support.operator_fixtures import Scene, ended, environment, last_word, report, saved
 from tests.support.running_operator import RunningOperator
+
+NODES = "/api/v1/nodes"
+UNREACHABLE = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
+GIVES_UP = [
+    {"operator": "Exists", "effect": "NoSchedule"},
+    {**UNREACHABLE, "operator": "Exists", "tolerationSeconds": 0},
+]
 
 
 def start(operator: RunningOperator, scene: Scene, step: int = 40) -> None:
@@ -94,7 +106,10 @@ def test_suspending_saves_and_resuming_goes_on(operator: RunningOperator, scene:
     scene.kube.patch(scene.path(), {"spec": {"suspend": True}})
     scene.wait(lambda s: s["phase"] == "Suspending", "suspending")
     told = report(45, 2, **saved(45, 40), **ended(40, "Saved", "saved at step 45"))
-    assert operator.report(scene.namespace, "trees", token, told)[0] == 200, "the Job is gone"
+    # The Job is gone a moment before its pod is told to go, and 503 until the operator knows.
+    operator.wait_until(
+        lambda: operator.report(scene.namespace, "trees", token, told)[0] == 200, "hearing it"
+    )
     scene.end_pod(pod, 40, last_word(40, "Saved", "saved at step 45"))
     scene.kube.patch(path, {"metadata": {"finalizers": None}})
     suspended = scene.wait(lambda s: s["phase"] == "Suspended", "suspended")
@@ -131,3 +146,57 @@ def test_raised_steps_go_on_where_it_was(operator: RunningOperator, scene: Scene
     status = scene.training()["status"]
     assert (status["currentAttempt"]["startStep"], status["targetSteps"]) == (100, 200)
     assert status.get("interruptionCount", 0) == 0
+
+
+def test_a_node_that_is_lost_is_given_up(
+    scene: Scene, kubeconfig: Path | None, silent_node: Object
+) -> None:
+    """Its pod is told to go, and nobody there hears it."""
+    name = silent_node["metadata"]["name"]
+    with RunningOperator(
+        environment(scene.namespace, kubeconfig, TERMINATION_GRACE_S="1")
+    ) as operator:
+        scene.apply(
+            podTemplate={
+                "nodeSelector": silent_node["metadata"]["labels"],
+                "tolerations": GIVES_UP,
+            },
+            retryPolicy={"nodeLostTimeoutSeconds": 1},
+        )
+        pod = scene.wait_attempt(1)
+        path = f"{scene.collection('pods')}/{pod['metadata']['name']}"
+        pod = scene.kube.wait(
+            path, lambda found: bool(found and found["spec"].get("nodeName")), what="bound"
+        )
+        assert pod["spec"]["nodeName"] == name
+        scene.run_pod(pod)
+        told = report(40, 1, **saved(40))
+        assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
+        scene.kube.patch(f"{NODES}/{name}", {"spec": {"taints": [UNREACHABLE]}})
+        scene.wait_event("NodeLost")
+        again = scene.wait_attempt(2)
+        assert again["metadata"]["uid"] != pod["metadata"]["uid"]
+        scene.kube.wait(path, lambda found: found is None, what="forced to end")
+    status = scene.training()["status"]
+    [interruption] = status["interruptions"]
+    assert (interruption["reason"], interruption["lastReportedStep"]) == ("NodeLost", 40)
+    assert status["currentAttempt"]["startStep"] == 40
+
+
+@pytest.fixture
+def silent_node(scene: Scene) -> Iterator[Object]:
+    """Give a node that has no kubelet, and looks well at first."""
+    room = {"cpu": "8", "memory": "16Gi", "pods": "10"}
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": scene.namespace, "labels": {"silent": scene.namespace}},
+        "status": {
+            "capacity": room,
+            "allocatable": room,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+        },
+    }
+    made = scene.kube.create(NODES, node)
+    yield {"metadata": {"name": made["metadata"]["name"], "labels": {"silent": scene.namespace}}}
+    scene.kube.delete(f"{NODES}/{scene.namespace}")

@@ -16,6 +16,7 @@ from detection_operator.cluster.resources import JOBS, PODS, TRAININGS
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Silence
 from detection_operator.errors import UnavailableError
+from detection_operator.names import attempt_name
 from detection_operator.server import progress
 from detection_operator.server.progress import ProgressEndpoint
 from detection_operator.server.rate import RateLimit
@@ -170,7 +171,11 @@ async def test_a_noisy_pod_takes_nothing_from_another(scene: Scene) -> None:
     other = attempt_status() | {"phase": "Running"}
     birds = stored_training("birds", uid="uid-birds", status=other)
     scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, birds))
-    quiet = pod(uid="uid-pod-2", name="birds-1", owner_uid="uid-birds", job_uid="uid-job-2")
+    name = attempt_name("birds", "uid-birds", 1)
+    scene.cache.apply(JOBS, job(uid="uid-job-2", name=name, owner_uid="uid-birds"))
+    quiet = pod(
+        uid="uid-pod-2", name="birds-1", owner_uid="uid-birds", job_uid="uid-job-2", job_name=name
+    )
     quiet["metadata"]["labels"]["detectiontraining.dev/training"] = "birds"
     scene.cache.apply(PODS, quiet)
     for sequence in range(1, 9):
@@ -250,14 +255,30 @@ async def test_a_pod_that_the_watch_has_not_told_of_is_looked_up_with_its_job(
     assert made["metadata"]["uid"] == "uid-pod-9"
 
 
+async def test_a_pod_that_claims_a_job_that_never_was_says_nothing_here(scene: Scene) -> None:
+    scene.cache.apply(PODS, pod(uid="uid-pod-2", name="forged", job_uid="uid-job-2"))
+    token = SIGNER.sign(pod_uid="uid-pod-2")
+    assert await refused(scene, token=token) == (503, "job_gone")
+
+
+async def test_a_pod_of_no_attempts_job_says_nothing_here(scene: Scene) -> None:
+    scene.cache.apply(PODS, pod(uid="uid-pod-2", name="forged", job_name="no-attempt"))
+    token = SIGNER.sign(pod_uid="uid-pod-2")
+    assert await refused(scene, token=token) == (403, "other_training")
+
+
 async def test_a_pod_that_outlives_its_job_may_say_its_last_word(scene: Scene) -> None:
     scene.cache.forget(JOBS, JOB_UID)
     del scene.api.objects["jobs", "vision", "trees-5f2c8a1b-1"]
+    assert await refused(scene) == (503, "job_gone"), "its deletion is about to be known"
+    scene.counted.results.clear()
+    goes: dict[str, Any] = {"deletionTimestamp": "2026-11-24T10:05:00Z"}
+    scene.cache.apply(PODS, newer(pod(**goes), 1000))
     outcome = {"exitCode": 40, "reason": "Saved", "message": "saved at step 5"}
     assert (await scene.post(REPORT | {"outcome": outcome}))[0] == 200
     assert scene.status["currentAttempt"]["outcome"]["reason"] == "Saved"
     scene.cache.forget(PODS, POD_UID)
-    made = pod(uid="uid-pod-9")
+    made = pod(uid="uid-pod-9", **goes)
     scene.api.put(PODS, made)
     status, _ = await scene.post(REPORT | {"sequence": 2}, token=SIGNER.sign(pod_uid="uid-pod-9"))
     assert status == 200, "also where the operator has just started and never saw the Job"
