@@ -110,14 +110,6 @@ class Operator:
             election = Election(Client(configuration, metrics), *place, settings.identity)
         writer, events = StatusWriter(client, cache), EventPoster(client)
         policy = policy_settings(settings)
-        resync = Resync(
-            client=client,
-            cache=cache,
-            queue=queue,
-            namespaces=settings.namespaces,
-            interval_s=settings.resync_s,
-            telemetry=metrics,
-        )
         complaints = Complaints(client, queue)
         gatherer = Gatherer(client, cache, complaints)
 
@@ -133,6 +125,15 @@ class Operator:
             interval_s=settings.status_interval_s,
             restate=restater.restate,
             leads=leads,
+        )
+        resync = Resync(
+            client=client,
+            cache=cache,
+            queue=queue,
+            namespaces=settings.namespaces,
+            interval_s=settings.resync_s,
+            telemetry=metrics,
+            tidy=reports.forget_gone,
         )
         reconciler = Reconciler(
             cache=cache,

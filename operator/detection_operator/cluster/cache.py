@@ -133,6 +133,17 @@ class Cache:
             self._drop_pod(record)
         return bool(ended)
 
+    def drop_past_orphans(self) -> None:
+        """Drop the pods that are gone with their Job, of attempts that another has followed.
+
+        A replica that does not lead decides nothing, so that nothing else ever drops them.
+        """
+        for record in [r for r in self._pods.values() if r.gone and r.job_uid not in self._jobs]:
+            training = self._trainings.get(record.training)
+            followed = training is not None and (record.attempt or 0) < (training.attempt or 0)
+            if followed:
+                self._drop_pod(record)
+
     def _apply_training(self, record: TrainingRecord) -> Keys:
         old = self._trainings.get(record.key)
         if old is not None and not old.version.is_before(record.version):

@@ -6,7 +6,6 @@ but for the watches, which are Kopf's.
 """
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +18,7 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from pydantic_core import from_json
 
 from detection_operator.cluster.resources import Object, Resource
 from detection_operator.cluster.telemetry import Telemetry
@@ -251,7 +251,8 @@ class Client:
 
 def _decode(what: str, status: int, text: bytes) -> Object:
     try:
-        body = json.loads(text) if text else {}
+        # Twice as fast as the standard library's, which is most of what a long list costs.
+        body = from_json(text) if text else {}
     except ValueError:
         body = None
     if not isinstance(body, dict):

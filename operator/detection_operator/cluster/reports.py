@@ -9,8 +9,10 @@ it: until then the pod itself keeps the report, as its termination message.
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -31,6 +33,7 @@ from detection_operator.errors import (
     ConflictError,
     NotFoundError,
     RefusedError,
+    UnavailableError,
 )
 from detection_operator.logs import about
 from detection_trainer.contract.exit_codes import ExitCode
@@ -42,7 +45,11 @@ MAX_CONFLICTS = 8
 MAX_WRITES_PER_S = 50.0
 """Of mere progress, over all trainings: where many run, each is written less often."""
 
-
+WRITES_AT_ONCE = 20
+PROGRESS_AT_ONCE = 4
+"""Of these, of mere progress: what matters does not wait behind it."""
+MAX_WAITING = 200
+CLOSE_S = 10.0
 END_WAIT_S = 3.0
 RETRY_S = 5.0
 STEPS = {"sequence", "time", "step", "progress"}
@@ -78,6 +85,7 @@ class ReportWriter:
         leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
         later: CallLater = call_later,
+        chance: Callable[[], float] = random.random,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Write mere progress at most every `interval_s` seconds for one training.
@@ -88,7 +96,9 @@ class ReportWriter:
         self._cache, self._queue = cache, queue
         self._writer, self._events = writer, events
         self._interval_s, self._restate, self._leads = interval_s, restate, leads
-        self._clock, self._later, self._now = clock, later, now
+        self._clock, self._later, self._chance, self._now = clock, later, chance, now
+        self._turns, self._waiting = asyncio.Semaphore(WRITES_AT_ONCE), 0
+        self._progress_turns = asyncio.Semaphore(PROGRESS_AT_ONCE)
         self._slots: dict[Key, Slot] = {}
         self._flushes: set[asyncio.Task[None]] = set()
 
@@ -106,7 +116,8 @@ class ReportWriter:
             await self._writer.refresh(key)
         if (refusal := self._refusal(key, uid, report)) is not None:
             raise refusal
-        if self._tells_only_steps(key, uid, report) and self._defer(key, uid, report):
+        if self._tells_only_steps(key, uid, report):
+            self._defer(key, uid, report)
             return False
         return await self._merge(key, uid, report, may_wait=True)
 
@@ -120,20 +131,52 @@ class ReportWriter:
             urgent = is_urgent(training.status, status)
             if may_wait and self._waits(key, uid, report, urgent=urgent):
                 return False
-            restated = self._restate(replace(training, status=status))
-            try:
-                await self._writer.write(training, restated.status)
-            except (ConflictError, NotFoundError):
-                await self._writer.refresh(key)
-                continue
-            self._written(key, uid, report, look=urgent or restated.decision is None)
-            if restated.decision is not None:
-                log_decision(key, *restated.decision)
-            for event in events_between(training.status, restated.status):
-                await self._events.tell(training.identity, event)
-            return True
+            async with self._turn(key):
+                if await self._write(key, uid, report):
+                    return True
         msg = f"the status changed under each of {MAX_CONFLICTS} attempts to write it"
         raise ConflictError(f"writing the report of {key}", HTTPStatus.CONFLICT, msg)
+
+    @asynccontextmanager
+    async def _turn(self, key: Key) -> AsyncIterator[None]:
+        """Wait until few others write: the API server would keep more waiting until they time out.
+
+        Raises:
+            UnavailableError: so many wait that the trainer is to come again.
+        """
+        if self._waiting >= MAX_WAITING:
+            msg = f"{MAX_WAITING} others wait to be written: send the newest again"
+            busy = HTTPStatus.SERVICE_UNAVAILABLE
+            raise UnavailableError(f"writing the report of {key}", busy, msg)
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def _write(self, key: Key, uid: str, report: Report) -> bool:
+        """Write a report into the status as it is by now; False: another wrote in between."""
+        training = self._training(key, uid, report)
+        status = apply_report(training.status, report, self._now())
+        if status == training.status:
+            return True
+        restated = self._restate(replace(training, status=status))
+        try:
+            await self._writer.write(training, restated.status)
+        except (ConflictError, NotFoundError):
+            await self._writer.refresh(key)
+            return False
+        urgent = is_urgent(training.status, status)
+        self._written(key, uid, report, look=urgent or restated.decision is None)
+        if restated.decision is not None:
+            log_decision(*restated.decision)
+        for event in events_between(training.status, restated.status):
+            await self._events.tell(training.identity, event)
+        return True
 
     def overlay(self, training: Training) -> Training:
         """Return `training` with the report that waits: decisions are to know all there is."""
@@ -146,6 +189,13 @@ class ReportWriter:
         status = apply_report(training.status, slot.pending, self._now())
         return replace(training, status=status)
 
+    def forget_gone(self) -> None:
+        """Drop what is kept for trainings that are gone; only a leader looks at each by itself."""
+        for key, slot in list(self._slots.items()):
+            record = self._cache.training(key)
+            if record is None or record.version.uid != slot.uid:
+                self.forget(key)
+
     def forget(self, key: Key) -> None:
         """Drop what is kept for a training that is gone."""
         slot = self._slots.pop(key, None)
@@ -153,9 +203,11 @@ class ReportWriter:
             slot.timer.cancel()
 
     async def close(self) -> None:
-        """Write all that waits; what the API does not take comes again with the next report."""
+        """Write what waits, for CLOSE_S at most; the rest comes again with the next report."""
         waiting = [key for key, slot in self._slots.items() if slot.pending]
-        await asyncio.gather(*(self._flush(key) for key in waiting))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.gather(*(self._flush(key) for key in waiting))
         for key in list(self._slots):
             self.forget(key)
 
@@ -200,7 +252,9 @@ class ReportWriter:
                 slot.timer.cancel()
             self._keep(key, slot, report, END_WAIT_S)
             return True
-        return not urgent and self._defer(key, uid, report)
+        if not urgent:
+            self._defer(key, uid, report)
+        return not urgent
 
     def _is_end_awaited(self, uid: str, report: Report) -> bool:
         """Tell whether the pod of a trainer that has done all steps is about to end by itself."""
@@ -209,18 +263,16 @@ class ReportWriter:
             return False
         return all(pod.pod.deleting_since is None for pod in self._cache.pods(uid))
 
-    def _defer(self, key: Key, uid: str, report: Report) -> bool:
-        """Keep the report for later, unless its time has come; return whether it waits."""
+    def _defer(self, key: Key, uid: str, report: Report) -> None:
+        """Keep a report of mere progress until its time has come."""
         slot = self._slots.get(key)
         if slot is None or slot.uid != uid:
-            return False
-        left_s = slot.written_at + self._interval() - self._clock()
-        if left_s <= 0:
-            return False
-        if slot.pending is not None and _order(slot.pending) > _order(report):
-            return True
-        self._keep(key, slot, report, None if slot.timer else left_s)
-        return True
+            # Another process wrote the last one. After a restart all come at once: not so here.
+            written_at = self._clock() - self._chance() * self._interval()
+            slot = self._slots[key] = _slot(uid, written_at, report)
+        if slot.pending is None or _order(slot.pending) <= _order(report):
+            left_s = max(slot.written_at + self._interval() - self._clock(), 0.0)
+            self._keep(key, slot, report, None if slot.timer else left_s)
 
     def _keep(self, key: Key, slot: Slot, report: Report, delay_s: float | None) -> None:
         slot.pending, slot.order, slot.told = report, _order(report), _told(report)
@@ -250,6 +302,16 @@ class ReportWriter:
         task.add_done_callback(self._flushes.discard)
 
     async def _flush(self, key: Key) -> None:
+        """Write what waits, once it is its turn: until then newer reports take its place.
+
+        A turn lasts twice as long as the write: progress leaves the API server half of its time.
+        """
+        async with self._progress_turns:
+            started = self._clock()
+            await self._flush_now(key)
+            await asyncio.sleep(self._clock() - started)
+
+    async def _flush_now(self, key: Key) -> None:
         slot = self._slots.get(key)
         if slot is None or slot.pending is None:
             return

@@ -54,12 +54,17 @@ class Resync:
         namespaces: list[str],
         interval_s: float,
         telemetry: Telemetry,
+        tidy: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """List in `namespaces` (none: in all) about every `interval_s` seconds."""
+        """List in `namespaces` (none: in all) about every `interval_s` seconds.
+
+        `tidy` drops what others keep of trainings that are gone.
+        """
         self._client, self._cache, self._queue = client, cache, queue
         self._places: list[str | None] = list(namespaces) or [None]
         self._interval_s, self._telemetry, self._clock = interval_s, telemetry, clock
+        self._tidy = tidy
         self._asked = asyncio.Event()
         self.tried_at: float | None = None
         self.done_at: float | None = None
@@ -74,10 +79,18 @@ class Resync:
         Raises:
             ClusterError: a list could not be had.
         """
-        for resource in WATCHED:
-            async for body in self._list(resource):
-                self._cache.apply(resource, body)
+        # At once: while one page is decoded here, the API server makes those of the others.
+        try:
+            async with asyncio.TaskGroup() as group:
+                for resource in WATCHED:
+                    group.create_task(self._fill_kind(resource))
+        except* ClusterError as errors:
+            raise errors.exceptions[0] from None
         self._finish()
+
+    async def _fill_kind(self, resource: Resource) -> None:
+        async for body in self._list(resource):
+            self._cache.apply(resource, body)
 
     async def run(self) -> None:
         """Compare from time to time until cancelled."""
@@ -103,6 +116,8 @@ class Resync:
         for resource in WATCHED:
             gone, new = await self._compare_kind(resource)
             pruned, missed = pruned + gone, missed + new
+        self._cache.drop_past_orphans()
+        self._tidy()
         self._telemetry.resynced(pruned, missed)
         if pruned or missed:
             logger.info("%d records were gone, %d objects had been missed", pruned, missed)

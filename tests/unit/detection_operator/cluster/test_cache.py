@@ -75,6 +75,18 @@ def test_a_deleted_pod_keeps_its_last_word_while_its_job_is_there() -> None:
     assert cache.pods(UID) == []
 
 
+def test_a_replica_that_does_not_lead_forgets_the_pods_of_past_attempts() -> None:
+    cache = filled()
+    cache.apply(TRAININGS, newer(stored_training(status=attempt_status(1)), 500))
+    cache.delete(PODS, newer(pod()))
+    cache.delete(JOBS, newer(job()))
+    cache.drop_past_orphans()
+    assert cache.pods(UID), "it may lead next, and has to know how the attempt ended"
+    cache.apply(TRAININGS, newer(stored_training(status=attempt_status(2)), 600))
+    cache.drop_past_orphans()
+    assert cache.pods(UID) == []
+
+
 def test_a_pod_that_completed_before_it_was_deleted_stays_succeeded() -> None:
     cache = filled()
     cache.delete(PODS, newer(pod(status={"phase": "Succeeded"})))

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from detection_operator.api.v1alpha1 import Status
+from detection_operator.cluster import reports as module
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.events import EventPoster
 from detection_operator.cluster.parse import parse_training
@@ -15,6 +17,7 @@ from detection_operator.cluster.records import TrainingRecord
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.resources import PODS, TRAININGS, Key, Object
 from detection_operator.cluster.status import StatusWriter
+from detection_operator.core.state import Training
 from detection_operator.errors import ConflictError, RefusedError, UnavailableError
 from detection_trainer.contract.report import Report
 from tests.support.cluster_objects import UID, attempt_status, newer, pod, stored_training
@@ -62,7 +65,7 @@ class Scene:
 
     def __init__(self, interval_s: float = 30.0, *, leads: bool = True) -> None:
         self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
-        self.now, self.timers = 1000.0, list[Handle]()
+        self.now, self.timers, self.delays = 1000.0, list[Handle](), list[float]()
         self.cache.apply(
             TRAININGS, self.api.put(TRAININGS, stored_training(status=attempt_status()))
         )
@@ -75,10 +78,12 @@ class Scene:
             leads=lambda: leads,
             clock=lambda: self.now,
             later=self._later,
+            chance=lambda: 0.25,
             now=lambda: NOW,
         )
 
-    def _later(self, _delay_s: float, call: Callable[[], None]) -> Handle:
+    def _later(self, delay_s: float, call: Callable[[], None]) -> Handle:
+        self.delays.append(delay_s)
         self.timers.append(Handle(call))
         return self.timers[-1]
 
@@ -124,6 +129,16 @@ async def test_mere_progress_waits_for_its_time_and_only_the_newest_is_written()
     assert scene.writes == 2
 
 
+async def test_what_is_kept_of_trainings_that_are_gone_is_dropped() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    scene.writer.forget_gone()
+    assert scene.writer.reporting() == 1
+    scene.cache.forget(TRAININGS, UID)
+    scene.writer.forget_gone()
+    assert scene.writer.reporting() == 0
+
+
 async def test_mere_progress_waits_without_its_status_being_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -139,12 +154,22 @@ def forbidden(_self: object) -> None:
     raise AssertionError("the status was read")
 
 
-async def test_progress_whose_time_has_come_is_written_at_once() -> None:
+async def test_progress_whose_time_has_come_is_written_at_its_turn_and_not_waited_for() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
     scene.now += 31
-    assert await scene.take(report(2, 2))
-    assert scene.writes == 2
+    assert not await scene.take(report(2, 2))
+    assert scene.delays == [0.0]
+    await scene.fire()
+    assert (scene.writes, scene.status["step"]) == (2, 2)
+
+
+async def test_after_a_restart_progress_is_spread_over_the_interval() -> None:
+    scene = Scene()
+    await scene.take(report(1, 1))
+    scene.writer.forget(TREES)
+    assert not await scene.take(report(2, 2))
+    assert scene.delays == [30.0 * 0.75]
 
 
 async def test_a_checkpoint_is_written_at_once_and_takes_what_waits_along() -> None:
@@ -322,4 +347,55 @@ async def test_where_many_run_each_is_written_less_often() -> None:
         await scene.writer.take(Key("vision", name), uid, report(1, 1))
     assert not await scene.writer.take(Key("vision", "t0"), "uid-0", report(2, 2))
     scene.now += 3
-    assert await scene.writer.take(Key("vision", "t0"), "uid-0", report(3, 3))
+    assert not await scene.writer.take(Key("vision", "t0"), "uid-0", report(3, 3))
+    await scene.fire()
+    written = scene.api.find(TRAININGS, "t0")
+    assert written is not None
+    assert written["status"]["step"] == 3
+
+
+async def test_few_are_written_at_once_and_who_comes_beyond_those_that_wait_comes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WRITES_AT_ONCE", 1)
+    monkeypatch.setattr(module, "MAX_WAITING", 1)
+    scene = Scene()
+    answers, began = asyncio.Event(), list[str]()
+
+    async def slow(training: Training, _: Status) -> bool:
+        began.append(training.identity.name)
+        await answers.wait()
+        return True
+
+    monkeypatch.setattr(scene.writer._writer, "write", slow)
+    for name in ("t1", "t2"):
+        body = stored_training(name, uid=name, status=attempt_status())
+        scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, body))
+    first = asyncio.create_task(scene.take(report(1, 1)))
+    second = asyncio.create_task(scene.writer.take(Key("vision", "t1"), "t1", report(1, 1)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    with pytest.raises(UnavailableError, match="send the newest again"):
+        await scene.writer.take(Key("vision", "t2"), "t2", report(1, 1))
+    assert began == ["trees"]
+    answers.set()
+    assert await first
+    assert await second
+    assert began == ["trees", "t1"]
+
+
+async def test_progress_that_waits_for_its_turn_is_taken_over_by_newer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PROGRESS_AT_ONCE", 1)
+    scene = Scene()
+    await scene.take(report(1, 1))
+    await scene.take(report(2, 2))
+    scene.now += 31
+    async with scene.writer._progress_turns:
+        [handle] = [h for h in scene.timers if not h.cancelled]
+        handle.call()
+        await asyncio.sleep(0)
+        assert not await scene.take(report(3, 3)), "its turn comes"
+    await asyncio.gather(*scene.writer._flushes)
+    assert (scene.writes, scene.status["step"]) == (2, 3)

@@ -30,7 +30,7 @@ class Counted(Silence):
 class Scene:
     def __init__(self, interval_s: float = 600.0, namespaces: tuple[str, ...] = ()) -> None:
         self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
-        self.counted = Counted()
+        self.counted, self.tidied = Counted(), 0
         self.resync = Resync(
             client=self.api,
             cache=self.cache,
@@ -38,8 +38,12 @@ class Scene:
             namespaces=list(namespaces),
             interval_s=interval_s,
             telemetry=self.counted,
+            tidy=self.tidy,
             clock=lambda: 7.0,
         )
+
+    def tidy(self) -> None:
+        self.tidied += 1
 
     def fill_cluster(self) -> None:
         self.api.put(TRAININGS, stored_training())
@@ -63,6 +67,19 @@ async def test_only_the_watched_namespaces_are_listed() -> None:
     assert scene.cache.training_keys() == []
 
 
+async def test_nothing_is_decided_until_every_kind_could_be_listed() -> None:
+    scene = Scene()
+    scene.fill_cluster()
+    scene.api.failures["list", "pods"] = UnavailableError("GET /api/v1/pods", 503, "no leader")
+    with pytest.raises(UnavailableError, match="no leader"):
+        await scene.resync.fill()
+    assert scene.queue.depth() == 0
+    assert scene.resync.done_at is None
+    del scene.api.failures["list", "pods"]
+    await scene.resync.fill()
+    assert await scene.queue.get() == TREES
+
+
 async def test_what_vanished_unseen_is_forgotten() -> None:
     scene = Scene()
     scene.fill_cluster()
@@ -70,6 +87,7 @@ async def test_what_vanished_unseen_is_forgotten() -> None:
     scene.api.objects.clear()
     await scene.resync.compare()
     assert scene.counted.counts == [(3, 0)]
+    assert scene.tidied == 1
     assert scene.cache.training_keys() == []
     assert scene.cache.job(JOB_UID) is None
     assert scene.cache.pod(POD_UID) is None
