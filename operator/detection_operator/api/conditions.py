@@ -18,6 +18,23 @@ class ConditionType(StrEnum):
     RESTORED = "Restored"
 
 
+CONDITION_HELP: dict[ConditionType, str] = {
+    ConditionType.READY: "True once the training is accepted, while it goes as it should and once "
+    "it is complete: GitOps tools wait for it (kstatus). Its reason and message say what happens "
+    "now.",
+    ConditionType.RECONCILING: "True while it is yet to be accepted: it is checked, or waits for "
+    "the training that it starts from (kstatus).",
+    ConditionType.STALLED: "True where nothing goes on until the spec or the cluster changes "
+    "(kstatus): its message says what.",
+    ConditionType.COMPLETE: "True once all steps are trained.",
+    ConditionType.FAILED: "True once it ended and is not tried again.",
+    ConditionType.SUSPENDED: "True once spec.suspend has stopped it; its message says what was "
+    "saved.",
+    ConditionType.RESTORED: "True once the trainer has told what the first weights came from.",
+}
+"""What each condition says; the reference is generated from it."""
+
+
 class Phase(StrEnum):
     """One word for people; machines read conditions."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from detection_operator.api.conditions import PHASE_HELP, REASON_HELP
+from detection_operator.api.conditions import CONDITION_HELP, PHASE_HELP, REASON_HELP
 from detection_operator.api.crd import build_crd
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.rules import CEL_KEY
@@ -101,10 +101,10 @@ def api_page() -> str:
 
 
 def conditions_page() -> str:
-    """Return the page on phases, reasons and exit codes."""
+    """Return the page on phases, conditions, reasons and exit codes."""
     lines = [
         MADE,
-        "# Phases, reasons and exit codes",
+        "# Phases, conditions, reasons and exit codes",
         "",
         "## Phases",
         "",
@@ -112,6 +112,8 @@ def conditions_page() -> str:
         "|---|---|",
     ]
     lines += [f"| `{phase}` | {text} |" for phase, text in PHASE_HELP.items()]
+    lines += ["", "## Conditions", "", "| type | |", "|---|---|"]
+    lines += [f"| `{about}` | {text} |" for about, text in CONDITION_HELP.items()]
     lines += ["", "## Reasons", "", "In conditions, interruptions and Events.", ""]
     lines += ["| reason | what it means, what to do |", "|---|---|"]
     lines += [f"| `{reason}` | {text} |" for reason, text in REASON_HELP.items()]

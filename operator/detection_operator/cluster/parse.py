@@ -148,14 +148,20 @@ def _is_read(uri: str, status: Status, generation: int) -> bool:
 def parse_status(status: Object) -> Status:
     """Return the status, without what this version does not know (a newer one wrote it).
 
+    Conditions with a reason that it does not know are left out, all of them: each decision says
+    them anew.
+
     Raises:
-        pydantic.ValidationError: a field that is known does not hold.
+        pydantic.ValidationError: another field that is known does not hold.
     """
     try:
         return Status.model_validate(status)
     except ValidationError as error:
-        unknown = [p["loc"] for p in error.errors() if p["type"] == "extra_forbidden"]
-        if not unknown or len(unknown) < error.error_count():
+        problems = error.errors()
+        unknown = [p["loc"] for p in problems if p["type"] == "extra_forbidden"]
+        if any(p["loc"][0] == "conditions" for p in problems):
+            unknown = [loc for loc in unknown if loc[0] != "conditions"] + [("conditions",)]
+        elif len(unknown) < len(problems):
             raise
         return Status.model_validate(_without(status, unknown[:MAX_REMOVALS]))
 

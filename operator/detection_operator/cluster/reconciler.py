@@ -132,7 +132,7 @@ class Reconciler:
                 await self._writer.refresh(key)
                 return None
             if wrote or plan.actions:
-                log_decision(key, known, plan)
+                log_decision(known, plan)
             attempt = plan.status.current_attempt
             if attempt is not None and is_settled(attempt):
                 # Its trainer has said its last: the word was in what was decided on.

@@ -4,26 +4,26 @@ It is logged for a decision that acts or says something new, and for no other.
 """
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from detection_operator.api.conditions import ConditionType
 from detection_operator.api.v1alpha1 import Status
-from detection_operator.cluster.resources import Key
 from detection_operator.core.actions import Action, Plan
-from detection_operator.core.case import has_ended
+from detection_operator.core.case import has_ended, newest_step
 from detection_operator.core.state import Job, Observed, Pod
 from detection_operator.logs import about
 
 logger = logging.getLogger(__name__)
 
 
-def log_decision(key: Key, observed: Observed, plan: Plan) -> None:
+def log_decision(observed: Observed, plan: Plan) -> None:
     """Log a decision that was written, unless it is not worth telling."""
     before, attempt = observed.training.status, plan.status.current_attempt
     if not is_worth_telling(before, plan):
         return
     phase, reason, message = said_by(plan.status)
-    extra = about(key, attempt=attempt.number if attempt else None)
+    extra = about(observed.training.identity, attempt=attempt.number if attempt else None)
     extra["decision"] = decision_of(observed, plan)
     logger.info("%s -> %s; %s: %s", before.phase, phase, reason, message, extra=extra)
 
@@ -42,10 +42,18 @@ def is_worth_telling(before: Status, plan: Plan) -> bool:
 def decision_of(observed: Observed, plan: Plan) -> dict[str, Any]:
     """Return the inputs of a decision in short, what it does, and when it looks again."""
     training, (phase, reason, _) = observed.training, said_by(plan.status)
-    spec = training.spec
+    spec, status = training.spec, training.status
+    attempt = status.current_attempt
     inputs = {
         "generation": training.generation,
-        "phase": training.status.phase,
+        "phase": status.phase,
+        "step": status.step,
+        "checkpoint": newest_step(status),
+        "retries": status.retries.count or None,
+        "notBefore": _stamp(status.retries.not_before),
+        "activeSeconds": status.active_seconds or None,
+        "startedAt": _stamp(attempt.started_at) if attempt else None,
+        "outcome": attempt.outcome.reason if attempt and attempt.outcome else None,
         "steps": spec.steps if spec else None,
         "suspend": spec.suspend if spec else None,
         "invalid": training.invalid or None,
@@ -62,6 +70,10 @@ def decision_of(observed: Observed, plan: Plan) -> dict[str, Any]:
         "actions": [_of_action(action) for action in plan.actions],
         "recheckAfterSeconds": plan.recheck_after_s,
     }
+
+
+def _stamp(time: datetime | None) -> str | None:
+    return time.isoformat() if time is not None else None
 
 
 def _of_job(job: Job) -> str:

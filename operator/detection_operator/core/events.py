@@ -20,6 +20,7 @@ def events_between(before: Status, after: Status) -> tuple[Event, ...]:
         *_checkpoints(before, after),
         *_interruptions(before, after),
         *_phases(before, after),
+        *_waits(before, after),
     )
 
 
@@ -84,6 +85,21 @@ def _phases(before: Status, after: Status) -> Iterator[Event]:
     if kind is None or ready is None or (before.phase == after.phase and told == ready):
         return
     yield Event(kind, reason_of(ready[0]), ready[1])
+
+
+_TOLD_WAITS = frozenset({
+    Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.START_FAILED, Reason.POD_REJECTED,
+    Reason.NODE_LOST,
+})  # fmt: skip
+
+
+def _waits(before: Status, after: Status) -> Iterator[Event]:
+    """Tell what holds a pod up: once, however often its words change."""
+    told, ready = _ready(before), _ready(after)
+    if ready is None or after.phase in _TOLD_PHASES or ready[0] not in _TOLD_WAITS:
+        return
+    if told is None or told[0] != ready[0]:
+        yield Event("Warning", reason_of(ready[0]), ready[1])
 
 
 def _ready(status: Status) -> tuple[str, str] | None:

@@ -175,7 +175,8 @@ def _explain(pod: Pod, termination: Termination) -> tuple[Reason, str]:
     code = termination.exit_code
     if termination.reason == "OOMKilled":
         return Reason.OUT_OF_MEMORY, (
-            "The container used more than spec.resources.limits.memory and was killed."
+            "The container used more than spec.resources.limits.memory and was killed: raise that, "
+            "or lower batchSize."
         )
     if code == ExitCode.COMPLETED:
         return Reason.REPORT_MISSING, _REPORT_MISSING

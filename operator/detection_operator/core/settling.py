@@ -21,10 +21,11 @@ UNEVENTFUL = frozenset({NO_POD_YET, NO_CONTAINER_YET})
 def patience_s(before: Status, plan: Plan) -> float:
     """Return how long the status of `plan` may go unwritten, in seconds; 0: not at all.
 
-    It may where `plan` does nothing, and says only how far a start is on its way.
+    It may where `plan` does nothing, and says only how far a start is on its way, or what holds it
+    up; an Event that tells of it comes with it.
     """
     after = plan.status
-    if plan.actions or plan.events or after == before:
+    if plan.actions or after == before:
         return 0.0
     on_the_way = before.phase in ON_THE_WAY and after.phase in ON_THE_WAY
     if not on_the_way or _settled(before) != _settled(after):

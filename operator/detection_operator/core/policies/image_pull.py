@@ -8,6 +8,7 @@ PULL_REASONS = frozenset({
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName",
     "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed",
 })  # fmt: skip
+ADVICE = "Correct spec.image or spec.podTemplate.imagePullSecrets."
 HOPELESS_REASONS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 
 
@@ -33,7 +34,7 @@ def give_up(pod: Pod, image: str, settings: PolicySettings, now: datetime) -> st
     waiting, left = pull_problem(pod), seconds_left(pod, settings, now)
     if waiting is None or left is None or left > 0:
         return None
-    advice = "Correct spec.image or spec.podTemplate.imagePullSecrets."
+    advice = ADVICE
     if "@" in image:
         advice += " If its registry no longer has this digest, name another tag in spec.image."
     return f"The image {image} could not be pulled: {waiting.reason}: {waiting.message} {advice}"

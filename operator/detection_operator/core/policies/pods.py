@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from detection_operator.api.conditions import Reason
 from detection_operator.core.case import Case, has_ended
+from detection_operator.core.outcomes import sentence
 from detection_operator.core.policies import image_pull
 from detection_operator.core.state import Job, Pod, Waiting
 
@@ -49,10 +50,11 @@ def _wait_of_pod(case: Case, pod: Pod) -> Wait | None:
     if pod.running_since is not None:
         return None
     if pod.unschedulable is not None:
-        return Wait(Reason.UNSCHEDULABLE, f"No node takes the pod: {pod.unschedulable.message}")
+        return Wait(Reason.UNSCHEDULABLE, _no_node(pod.unschedulable.message))
     if (problem := image_pull.pull_problem(pod)) is not None:
         left = image_pull.seconds_left(pod, case.settings, case.now)
-        message = f"The image cannot be pulled: {problem.reason}: {problem.message}"
+        said = sentence(f"{problem.reason}: {problem.message}")
+        message = f"The image cannot be pulled: {said} {image_pull.ADVICE}"
         return Wait(Reason.IMAGE_PULL_FAILED, message, left)
     if pod.waiting is not None and pod.waiting.reason not in STARTING_REASONS:
         return _wait_for_container(pod.waiting)
@@ -79,10 +81,24 @@ def _wait_for_pod(job: Job) -> Wait:
     if job.suspended:
         return Wait(Reason.QUEUED, "The Job waits in its queue: its spec.suspend is the queue's.")
     if job.rejected:
-        return Wait(Reason.POD_REJECTED, f"The cluster refuses the pod: {job.rejected}")
+        message = (
+            f"The cluster refuses the pod: {sentence(job.rejected)} Change what the namespace "
+            "allows, or spec.podTemplate; it is tried again by itself."
+        )
+        return Wait(Reason.POD_REJECTED, message)
     return Wait(Reason.QUEUED, NO_POD_YET)
 
 
+def _no_node(said: str) -> str:
+    return (
+        f"No node takes the pod: {sentence(said)} Wait for one to become free, or compare "
+        "spec.resources and spec.podTemplate with the nodes."
+    )
+
+
 def _wait_for_container(waiting: Waiting) -> Wait:
-    message = f"The container cannot start: {waiting.reason}: {waiting.message}"
+    message = (
+        f"The container cannot start: {sentence(f'{waiting.reason}: {waiting.message}')} Mend the "
+        "Secret, volume or command at fault; the node tries again by itself."
+    )
     return Wait(Reason.START_FAILED, message)

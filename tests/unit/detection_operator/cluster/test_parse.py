@@ -249,6 +249,16 @@ def test_a_status_whose_known_fields_do_not_hold_is_an_error() -> None:
         parse_status({"step": -5, "brandNew": 1})
 
 
+def test_conditions_with_a_reason_of_a_newer_version_are_left_out() -> None:
+    told: Object = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-24T10:00:00Z"}
+    told |= {"reason": "BrandNew", "message": "as a newer version says", "alsoNew": 1}
+    parsed = parse_status(attempt_status() | {"conditions": [told], "step": 7, "brandNew": 1})
+    assert (parsed.conditions, parsed.step) == ([], 7)
+    assert parsed.current_attempt is not None
+    with pytest.raises(ValidationError, match="step"):
+        parse_status({"step": -5, "conditions": [told]})
+
+
 def test_a_status_is_written_without_what_is_empty_and_read_back_the_same() -> None:
     status = parse_status(attempt_status())
     rendered = render_status(status)

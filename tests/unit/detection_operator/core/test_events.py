@@ -5,8 +5,22 @@ import pytest
 from detection_operator.api.v1alpha1 import Interruption, RestoredStatus, Status
 from detection_operator.core.events import events_between
 from detection_operator.core.plan import plan
+from detection_operator.core.state import Job
 from detection_trainer.contract.report import SkippedCheckpoint, VariableCounts
-from tests.support.observations import NOW, SETTINGS, ago, attempt, checkpoint, observed, spec
+from tests.support.observations import (
+    NOW,
+    SETTINGS,
+    ago,
+    attempt,
+    checkpoint,
+    job,
+    observed,
+    pending_pod,
+    pod,
+    spec,
+    under_way,
+    waiting,
+)
 from tests.support.situations_before import ZERO
 
 COUNTS = VariableCounts(restored=3, fresh=1)
@@ -83,6 +97,28 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
 def test_events(before: Status, after: Status, told: list[tuple[str, str, str]]) -> None:
     events = events_between(before, after)
     assert [(event.type, event.reason, event.message) for event in events] == told
+
+
+@pytest.mark.parametrize(
+    ("held_up", "reason", "advice"),
+    [
+        (job(pending_pod(unschedulable=waiting("Unschedulable"))), "Unschedulable", "nodes"),
+        (job(pending_pod(waiting=waiting("ErrImagePull"))), "ImagePullFailed", "Correct"),
+        (job(pending_pod(waiting=waiting("CreateContainerConfigError"))), "StartFailed", "Mend"),
+        (job(rejected="exceeded quota"), "PodRejected", "Change"),
+        (job(pod(deleting_since=ago(5))), "NodeLost", "nodeLostTimeoutSeconds"),
+    ],
+    ids=["unschedulable", "no image", "no Secret", "refused", "a lost node"],
+)
+def test_what_holds_a_pod_up_is_told_once_with_what_to_do(
+    held_up: Job, reason: str, advice: str
+) -> None:
+    before = under_way(attempt(), phase="Queued")
+    first = plan(observed(spec(), before, held_up), SETTINGS, NOW)
+    [event] = first.events
+    assert (event.type, event.reason) == ("Warning", reason)
+    assert advice in event.message
+    assert plan(observed(spec(), first.status, held_up), SETTINGS, NOW).events == ()
 
 
 def test_refusal_is_told_once_and_again_when_it_changes() -> None:

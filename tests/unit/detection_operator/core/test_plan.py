@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from detection_operator.api.conditions import PHASE_HELP, REASON_HELP, Phase, Reason
+from detection_operator.api.conditions import (
+    CONDITION_HELP,
+    PHASE_HELP,
+    REASON_HELP,
+    ConditionType,
+    Phase,
+    Reason,
+)
 from detection_operator.api.v1alpha1 import Condition, Status
 from detection_operator.core.actions import (
     DeleteJob,
@@ -81,6 +88,7 @@ def test_interruption_carries_its_cause(sentence: str) -> None:
 def test_every_phase_is_reached_and_explained() -> None:
     assert {situation.phase for situation in SITUATIONS.values()} == set(Phase)
     assert set(PHASE_HELP) == set(Phase)
+    assert set(CONDITION_HELP) == set(ConditionType)
 
 
 def test_every_reason_is_explained() -> None:

@@ -12,6 +12,14 @@ from detection_operator.core.settling import LONGEST_PATIENCE_S, PATIENCE_S, pat
 from tests.support.observations import NOW, attempt
 
 MADE = Status(phase="Queued", attempt_count=1, current_attempt=attempt())
+HELD_UP = Condition(
+    type="Ready",
+    status="True",
+    last_transition_time=NOW,
+    reason=Reason.UNSCHEDULABLE,
+    message="No node takes the pod: no room.",
+)
+TOLD = Event("Warning", Reason.UNSCHEDULABLE, HELD_UP.message)
 
 
 def changed(**changes: Any) -> Status:
@@ -28,7 +36,7 @@ def changed(**changes: Any) -> Status:
         (Plan(changed(step=1)), False),
         (Plan(changed(observed_generation=2)), False),
         (Plan(changed(current_attempt=attempt(number=2))), False),
-        (Plan(changed(phase="Starting"), events=(Event("Normal", Reason.RESUMED, "x"),)), False),
+        (Plan(changed(phase="Queued", conditions=[HELD_UP]), events=(TOLD,)), True),
         (Plan(changed(phase="Starting"), actions=(DeleteJob("a", "b", "c"),)), False),
     ],
     ids=[
@@ -39,7 +47,7 @@ def changed(**changes: Any) -> Status:
         "a step",
         "a change of the spec that is seen",
         "another attempt",
-        "what is worth an event",
+        "what holds it up, with its Event",
         "what is acted on",
     ],
 )
