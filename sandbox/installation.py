@@ -10,12 +10,13 @@ NAMESPACE = "detection-system"
 RELEASE = "detection-operator"
 
 
-def install(tools: Tools, *values: str) -> None:
+def install(tools: Tools, *values: str, chart: Path = CHART) -> None:
     """Install or upgrade the operator and wait until it is ready.
 
     Args:
         tools: The cluster and its images.
         values: More of the chart's values, each `key=value`.
+        chart: Which, the checkout's or a release's.
     """
     operator, _, tag = tools.images["operator"].rpartition(":")
     said = [
@@ -26,7 +27,7 @@ def install(tools: Tools, *values: str) -> None:
     ]
     settings = [part for value in said for part in ("--set-string", value)]
     run([
-        *tools.helm, "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE,
+        *tools.helm, "upgrade", "--install", RELEASE, str(chart), "--namespace", NAMESPACE,
         "--create-namespace", "--take-ownership", "--wait", "--timeout", "3m",
         *settings,
     ])  # fmt: skip

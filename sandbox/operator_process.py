@@ -135,6 +135,10 @@ class OperatorProcess:
         ]
         return sum(map(float, found))
 
+    def leads(self) -> bool:
+        """Return whether it is the replica that plans."""
+        return self.metric("detection_operator_leader") == 1
+
     def _proc(self, name: str) -> str:
         if self.process is None:
             msg = "the operator was not started"

@@ -4,9 +4,11 @@ Bodies go out as they are and come back undecoded unless asked for; watches can 
 alone, so that whoever measures takes little of the machine that is measured.
 """
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -25,6 +27,9 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 LIST_OF_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PAGE_SIZE = 1000
 READ_BUFFER = 2**21
+BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT})
+"""Too many requests, or a watch cache that lags behind: the answers say to come again."""
+BUSY_S, AGAIN_S = 120.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +80,21 @@ class Wire:
         return await self.send("PATCH", path, body, MERGE)
 
     async def get(self, path: str) -> Object:
-        """Read one object."""
-        found: Object = json.loads(await self.send("GET", path))
-        return found
+        """Read one object or list; an API server that says it has too much to do is asked again.
+
+        Raises:
+            ApiError: it refused, or says so for BUSY_S.
+        """
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                found: Object = json.loads(await self.send("GET", path))
+            except ApiError as error:
+                if error.status not in BUSY or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return found
 
     async def items(self, path: str) -> AsyncIterator[Object]:
         """List a collection page by page; `path` may hold a query."""
@@ -96,20 +113,34 @@ class Wire:
     ) -> AsyncIterator[Object]:
         """Yield the events of a collection from its present state on, that state first.
 
-        It never ends: where the API server ends it, as of a client that reads too slowly, the
-        present state comes again. Events without `containing` in their text are passed over.
+        It never ends: where the API server ends it, as of a client that reads too slowly, or has
+        too much to do to begin it, the present state comes again. Events without `containing` in
+        their text are passed over.
+
+        Raises:
+            ApiError: the API server refused.
+            aiohttp.ClientConnectionError: it is not there.
         """
-        headers = {"Accept": METADATA if metadata_only else JSON}
-        url = f"{self.url}{path}?watch=1&resourceVersion=0"
         while True:
-            async with self.session.get(
-                url, headers=headers, timeout=aiohttp.ClientTimeout(total=None)
-            ) as answer:
-                answer.raise_for_status()
-                async for line in answer.content:
+            with suppress(aiohttp.ClientPayloadError):
+                async for line in self._lines(path, metadata_only=metadata_only):
                     if containing not in line:
                         continue
                     event = json.loads(line)
                     if event["type"] == "ERROR":
                         break
                     yield event
+            await asyncio.sleep(AGAIN_S)
+
+    async def _lines(self, path: str, *, metadata_only: bool) -> AsyncIterator[bytes]:
+        """Yield what one watch says; nothing where the API server is too busy to begin it."""
+        headers = {"Accept": METADATA if metadata_only else JSON}
+        url = f"{self.url}{path}?watch=1&resourceVersion=0"
+        endless = aiohttp.ClientTimeout(total=None)
+        async with self.session.get(url, headers=headers, timeout=endless) as answer:
+            if answer.status in BUSY:
+                return
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                raise ApiError(answer.status, (await answer.text())[:1000])
+            async for line in answer.content:
+                yield line

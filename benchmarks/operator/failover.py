@@ -13,7 +13,6 @@ from benchmarks.operator.sightings import sightings
 from benchmarks.operator.surroundings import OPERATED, Surroundings
 from sandbox.operator_process import OperatorProcess
 
-LEADER = "detection_operator_leader"
 POLL_S = 0.05
 TIMEOUT_S = 60.0
 
@@ -22,10 +21,11 @@ TIMEOUT_S = 60.0
 def replicas(here: Surroundings, count: int = 2) -> Iterator[list[OperatorProcess]]:
     """Have so many replicas that agree on who plans, by a Lease."""
     with ExitStack() as stack:
-        yield [stack.enter_context(_replica(here, number)) for number in range(count)]
+        yield [stack.enter_context(replica(here, number)) for number in range(count)]
 
 
-def _replica(here: Surroundings, number: int) -> OperatorProcess:
+def replica(here: Surroundings, number: int) -> OperatorProcess:
+    """Return one of several, which has yet to be started."""
     own = {"LEASE_NAMESPACE": OPERATED, "IDENTITY": f"replica-{number}"}
     log = here.operator.log.with_name(f"replica-{number}.log")
     return OperatorProcess(here.operator.kubeconfig, log, here.operator.settings | own)
@@ -56,6 +56,6 @@ async def _leader(processes: list[OperatorProcess]) -> OperatorProcess:
     async with asyncio.timeout(TIMEOUT_S):
         while True:
             for process in processes:
-                if process.metric(LEADER) == 1:
+                if process.leads():
                     return process
             await asyncio.sleep(POLL_S)

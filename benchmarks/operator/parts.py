@@ -103,23 +103,33 @@ async def standing(stage: Stage, scale: Scale) -> list[Row]:
     async with stage.open() as here:
         with here.operator:
             burst = await bursts.operated(here, names)
-            rows = [
-                _burst_row("Bare client", bare),
-                _burst_row("Operator", burst),
-                Row(
-                    f"The operator's {burst.count:,} against the bare client's",
-                    f"{burst.seconds / bare.seconds:.2f} times",
-                    "1.5 times",
-                ),
-                *await _at_rest(here, scale),
-                *await _steadily(here, scale),
-            ]
-            logger.info("%d trainers report", scale.trainings)
-            rows += _report_rows(await reporting(here, names, 3 * scale.seconds))
+            rows = _told(
+                [
+                    _burst_row("Bare client", bare),
+                    _burst_row("Operator", burst),
+                    Row(
+                        f"The operator's {burst.count:,} against the bare client's",
+                        f"{burst.seconds / bare.seconds:.2f} times",
+                        "1.5 times",
+                    ),
+                ]
+            )
+            rows += _told(await _at_rest(here, scale))
+            rows += _told(await _steadily(here, scale))
             logger.info("cold start")
             cold = restarts.cold_start(here, scale.trainings)
-    what = f"Cold start → all {scale.trainings:,} looked at"
-    return [*rows, Row(what, f"{cold:.1f} s", "20 s")]
+            what = f"Cold start → all {scale.trainings:,} looked at"
+            rows += _told([Row(what, f"{cold:.1f} s", "20 s")])
+            logger.info("%d trainers report", scale.trainings)
+            rows += _told(_report_rows(await reporting(here, names, 3 * scale.seconds)))
+    return rows
+
+
+def _told(rows: list[Row]) -> list[Row]:
+    """Log figures once they are measured: what comes after them may fail."""
+    for row in rows:
+        logger.info("%s: %s", row.what, row.measured)
+    return rows
 
 
 async def _at_rest(here: Surroundings, scale: Scale) -> list[Row]:

@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
+
 from detection_operator.names import LABEL_TRAINING
+from sandbox.kube import ApiError
 from sandbox.wire import Wire
 
 Object = dict[str, Any]
@@ -20,24 +23,38 @@ class Sightings:
 
     at: dict[str, float] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    failure: Exception | None = None
+    """What ended the watch."""
 
     async def wait(self, names: list[str], timeout_s: float = WAIT_S) -> float:
         """Wait until all of `names` were seen; return when the last of them was.
 
         Raises:
             TimeoutError: some were not.
+            ApiError, aiohttp.ClientError: nothing is seen any more.
         """
         async with asyncio.timeout(timeout_s), self.changed:
-            await self.changed.wait_for(lambda: all(name in self.at for name in names))
+            await self.changed.wait_for(
+                lambda: self.failure is not None or all(name in self.at for name in names)
+            )
+        if self.failure is not None:
+            raise self.failure
         return max(self.at[name] for name in names)
 
     async def _follow(self, wire: Wire, path: str, name_of: Callable[[Object], str | None]) -> None:
-        async for event in wire.watch(path):
-            name = name_of(event["object"])
-            if name is not None and name not in self.at:
-                self.at[name] = time.monotonic()
-                async with self.changed:
-                    self.changed.notify_all()
+        try:
+            async for event in wire.watch(path):
+                name = name_of(event["object"])
+                if name is not None and name not in self.at:
+                    self.at[name] = time.monotonic()
+                    await self._notify()
+        except (ApiError, aiohttp.ClientError) as error:
+            self.failure = error
+            await self._notify()
+
+    async def _notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
 
 
 def training_of(body: Object) -> str | None:

@@ -7,18 +7,22 @@ import random
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
+from benchmarks.operator import failover
 from benchmarks.operator.bursts import in_parallel
 from benchmarks.operator.documents import API
 from benchmarks.operator.surroundings import OPERATED, Surroundings, fresh_cluster, surroundings
 from chaos.operator.checker import SEEN, Violation, check
-from chaos.operator.storm import Storm
+from chaos.operator.storm import Replica, Storm
 from chaos.operator.trainers import Trainers, training
 from local_cluster import lifecycle
+from local_cluster.topology import Cluster
 from sandbox.api_proxy import ApiProxy
 from sandbox.audit import read_audit
 from sandbox.clock import Clock
@@ -27,6 +31,7 @@ from sandbox.kube import ApiError
 ENDS = ("Complete",) * 7 + ("Failed", "Refused")
 SETTLED = frozenset({"Complete", "Failed", "Refused"})
 SETTINGS = {"BACKOFF_BASE_S": "1", "BACKOFF_CAP_S": "5", "RESYNC_S": "30", "STATUS_INTERVAL_S": "2"}
+REPLICAS = 2
 SETTLE_S = 600.0
 AGE_S = 1.5
 """Ages have whole seconds: who owns a folder must be older than who asks for it."""
@@ -38,28 +43,66 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-async def storm_over(
-    here: Surroundings, folder: Path, count: int, seconds: float, seed: int
-) -> None:
-    """Let faults pass over `count` trainings for a while, and wait until all have settled.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How large a storm is; a seed decides on its faults and on what each trainer does."""
+
+    trainings: int
+    seconds: float
+    seed: int
+    pace: float = 1.0
+    spared: frozenset[str] = frozenset()
+
+    def dice(self, what: str) -> random.Random:
+        """Return chance of its own for `what`: who draws more takes nothing from the others."""
+        return random.Random(f"{self.seed} {what}")  # noqa: S311 - to be repeated
+
+
+@contextmanager
+def replicas(here: Surroundings, folder: Path) -> Iterator[list[Replica]]:
+    """Prepare two operators, each with a proxy and a clock of its own; they are not started yet."""
+    with ExitStack() as stack:
+        made = []
+        for number in range(REPLICAS):
+            own = folder / f"replica-{number}"
+            own.mkdir()
+            clock = Clock.right(own)
+            proxy = stack.enter_context(ApiProxy(here.cluster.kubeconfig, own))
+            operator = failover.replica(here, number)
+            operator.kubeconfig, operator.environment = proxy.kubeconfig, clock.environment
+            stack.callback(operator.kill)
+            made.append(Replica(operator, proxy, clock))
+        yield made
+
+
+async def storm_over(here: Surroundings, folder: Path, plan: Plan) -> None:
+    """Let faults pass over many trainings for a while, and wait until all have settled.
 
     Raises:
         TimeoutError: they do not settle.
     """
-    chance = random.Random(seed)  # noqa: S311 - to be repeated
-    clock = Clock.right(folder)
-    with ApiProxy(here.cluster.kubeconfig, folder) as proxy:
-        here.operator.kubeconfig, here.operator.environment = proxy.kubeconfig, clock.environment
-        trainers = Trainers(here.wire, here.operator.url, here.signer, OPERATED, chance)
-        storm = Storm(here.cluster.name, OPERATED, here.wire, proxy, here.operator, clock, chance)
-        tasks = [asyncio.create_task(trainers.run()), asyncio.create_task(storm.keep_operator())]
+    with replicas(here, folder) as made:
+        urls = [replica.operator.url for replica in made]
+        trainers = Trainers(here.wire, urls, here.signer, OPERATED, plan.dice("trainers"))
+        storm = Storm(
+            cluster=here.cluster.name,
+            namespace=OPERATED,
+            wire=here.wire,
+            replicas=made,
+            chance=plan.dice("faults"),
+            pace=plan.pace,
+            spared=plan.spared,
+        )
+        tasks = [asyncio.create_task(trainers.run()), asyncio.create_task(storm.keep_operators())]
         try:
-            ends = await _apply(here, count, chance)
-            until = time.monotonic() + seconds
-            while time.monotonic() < until:
-                name = chance.choice(list(storm.kinds()))
-                say(f"{seconds - (until - time.monotonic()):5.0f} s {name}")
-                await storm.kinds()[name]()
+            ends = await _apply(here, plan)
+            began = time.monotonic()
+            for name, fault in storm.faults():
+                passed = time.monotonic() - began
+                if passed >= plan.seconds:
+                    break
+                say(f"{passed:5.0f} s {name}")
+                await fault()
             storm.calm()
             say("calm")
             await _settle(here, set(ends))
@@ -68,12 +111,11 @@ async def storm_over(
             for task in (*tasks, *trainers.playing.values()):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            here.operator.kill()
 
 
-async def _apply(here: Surroundings, count: int, chance: random.Random) -> dict[str, str]:
-    path = API.format(namespace=OPERATED)
-    ends = {f"t{number}": chance.choice(ENDS) for number in range(count)}
+async def _apply(here: Surroundings, plan: Plan) -> dict[str, str]:
+    path, chance = API.format(namespace=OPERATED), plan.dice("ends")
+    ends = {f"t{number}": chance.choice(ENDS) for number in range(plan.trainings)}
     await here.wire.create(path, json.dumps(training("taken", "Complete")).encode())
     await asyncio.sleep(AGE_S)
 
@@ -106,16 +148,20 @@ async def _show(here: Surroundings, names: list[str]) -> None:
     await in_parallel(mark, names)
 
 
-async def run(
-    cluster_name: str, folder: Path, count: int, seconds: float, seed: int
-) -> list[Violation]:
+async def run(cluster_name: str, folder: Path, plan: Plan) -> list[Violation]:
     """Return what the audit log proves of one storm."""
     cluster = fresh_cluster(cluster_name, audited=True)
-    async with surroundings(cluster, folder, count, SETTINGS) as here:
-        await storm_over(here, folder, count, seconds, seed)
-    found = check(entry for entry in read_audit(cluster.audit_log) if entry.namespace == OPERATED)
+    async with surroundings(cluster, folder, plan.trainings, SETTINGS) as here:
+        await storm_over(here, folder, plan)
+    found = violations(cluster)
     lifecycle.down(cluster_name)
     return found
+
+
+def violations(cluster: Cluster, since: str = "") -> list[Violation]:
+    """Return what the audit log of a cluster proves, from a time on (as the log writes times)."""
+    written = (entry for entry in read_audit(cluster.audit_log) if entry.namespace == OPERATED)
+    return check(entry for entry in written if entry.time >= since)
 
 
 def main() -> int:
@@ -127,12 +173,14 @@ def main() -> int:
     parser.add_argument("--cluster", default="bench", help="taken down and made anew")
     said = parser.parse_args()
     seed = random.randrange(10**6) if said.seed is None else said.seed  # noqa: S311
-    say(f"seed {seed}: {said.trainings} trainings, {said.seconds:.0f} s")
+    plan = Plan(said.trainings, said.seconds, seed)
+    say(f"seed {seed}: {plan.trainings} trainings, {plan.seconds:.0f} s")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = asyncio.run(run(said.cluster, Path(folder), said.trainings, said.seconds, seed))
+            found = asyncio.run(run(said.cluster, Path(folder), plan))
         except TimeoutError:
-            say(Path(folder, "operator.log").read_text(errors="replace")[-4000:])
+            for log in sorted(Path(folder).glob("replica-*.log")):
+                say(f"{log.name} ends so: {log.read_text(errors='replace')[-4000:]}")
             raise
     for violation in found:
         say(str(violation))

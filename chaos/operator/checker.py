@@ -144,7 +144,9 @@ class Judge:
         if checkpoint < story.checkpoint:
             what = f"{checkpoint} after {story.checkpoint}"
             self._broken("a checkpoint that goes backwards", key, entry, what)
-        if step > max([0, *story.told.values()]):
+        # Once a trainer of the attempt has said where it went on, only its own word counts.
+        heard = [story.told[number]] if resumed else story.told.values()
+        if step > max([0, *heard]):
             self._broken("a step that nobody told", key, entry, f"{step}")
         if checkpoint > story.saved:
             self._broken("a checkpoint that nobody told", key, entry, f"{checkpoint}")

@@ -2,10 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
+import urllib3
 
 from local_cluster import faults
 from sandbox.api_proxy import CUT, ApiProxy
@@ -14,13 +16,24 @@ from sandbox.kube import ApiError
 from sandbox.operator_process import OperatorProcess
 from sandbox.wire import Wire
 
-CODES = (409, 429, 500, 503)
+CODES = (409, 410, 429, 500, 503)
 GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
 BROKEN = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "as the storm says"}
 SHARE = 0.3
 BACKGROUND = {"propagationPolicy": "Background"}
 WATCH_S = 0.2
 JUMP_S = 3600
+
+Fault = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One of the operators that agree on who plans, with its own way to the API and clock."""
+
+    operator: OperatorProcess
+    proxy: ApiProxy
+    clock: Clock
 
 
 @dataclass(slots=True)
@@ -30,72 +43,101 @@ class Storm:
     cluster: str
     namespace: str
     wire: Wire
-    proxy: ApiProxy
-    operator: OperatorProcess
-    clock: Clock
-    """The operator's."""
+    replicas: list[Replica]
     chance: random.Random
+    pace: float = 1.0
+    """How long each fault lasts, as a share of what it usually does."""
+    spared: frozenset[str] = frozenset()
+    """Faults that do not come."""
 
-    def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
+    def kinds(self) -> dict[str, Fault]:
         """Return every fault by its name."""
         return {
-            "kill the operator": self.kill,
-            "cut the operator's traffic": self.cut,
+            "kill a replica": self.kill,
+            "cut the leader's traffic": self.cut,
             "answer with errors": self.refuse,
             "end the watches": self.end_watches,
             "answer slowly": self.slow,
-            "jump the operator's clock": self.jump,
+            "jump a replica's clock": self.jump,
             "restart the API server": lambda: self.restart("kube-apiserver"),
             "restart etcd": lambda: self.restart("etcd"),
             "delete Jobs": lambda: self.delete("/apis/batch/v1", "jobs"),
             "delete pods": lambda: self.delete("/api/v1", "pods"),
         }
 
-    async def keep_operator(self) -> None:
-        """Start the operator whenever it has ended, as Kubernetes does, until cancelled."""
+    def faults(self) -> Iterator[tuple[str, Fault]]:
+        """Return faults without end: every kind in an order drawn by chance, then again."""
+        kinds = self.kinds()
         while True:
-            if not self.operator.is_running():
-                self.operator.start()
+            names = [name for name in kinds if name not in self.spared]
+            self.chance.shuffle(names)
+            for name in names:
+                yield name, kinds[name]
+
+    async def keep_operators(self) -> None:
+        """Start each operator whenever it has ended, as Kubernetes does, until cancelled."""
+        while True:
+            for replica in self.replicas:
+                if not replica.operator.is_running():
+                    replica.operator.start()
             await asyncio.sleep(WATCH_S)
 
     async def kill(self) -> None:
-        """Kill the operator as a power failure does."""
-        await asyncio.to_thread(self.operator.kill)
+        """Kill an operator as a power failure does."""
+        await asyncio.to_thread(self.chance.choice(self.replicas).operator.kill)
         await self._pass(8)
 
     async def cut(self) -> None:
-        """Part the operator from the API server; what it had asked is not answered."""
-        self.proxy.refuse(lambda _plural, _watch: CUT)
-        self.proxy.interrupt_watches()
-        await self._pass(10)
+        """Part the leader from the API server; what it had asked is not answered.
+
+        For longer than its Lease holds, so that another leads beside it.
+        """
+        leader = await asyncio.to_thread(self._leader)
+        leader.proxy.refuse(lambda _plural, _watch: CUT)
+        leader.proxy.interrupt_watches()
+        await self._pass(30)
         self.calm()
+
+    def _leader(self) -> Replica:
+        """Return the replica that says it leads; where none does, any."""
+        for replica in self.replicas:
+            with suppress(urllib3.exceptions.HTTPError):
+                if replica.operator.leads():
+                    return replica
+        return self.chance.choice(self.replicas)
 
     async def refuse(self) -> None:
         """Answer a share of all requests with errors."""
-        code = self.chance.choice(CODES)
-        self.proxy.refuse(lambda _plural, _watch: code if self.chance.random() < SHARE else 0)
+        code, dice = self.chance.choice(CODES), random.Random(self.chance.random())  # noqa: S311
+        for replica in self.replicas:
+            replica.proxy.refuse(lambda _plural, _watch: code if dice.random() < SHARE else 0)
         await self._pass(10)
         self.calm()
 
     async def end_watches(self) -> None:
         """End the watches, too old or broken or without a word."""
-        self.proxy.interrupt_watches(self.chance.choice([GONE, BROKEN, None]))
+        error = self.chance.choice([GONE, BROKEN, None])
+        for replica in self.replicas:
+            replica.proxy.interrupt_watches(error)
         await self._pass(2)
 
     async def slow(self) -> None:
         """Answer everything later."""
-        self.proxy.delay_s = self.chance.uniform(0.1, 1.0)
+        delay_s = self.chance.uniform(0.1, 1.0)
+        for replica in self.replicas:
+            replica.proxy.delay_s = delay_s
         await self._pass(10)
         self.calm()
 
     async def jump(self) -> None:
-        """Let the operator's clock be wrong by up to an hour, and right again a while later.
+        """Let a clock be wrong by up to an hour, and right again a while later.
 
         While it is slow, the API server's certificate is not valid yet.
         """
-        self.clock.set(self.chance.randint(-JUMP_S, JUMP_S))
+        clock = self.chance.choice(self.replicas).clock
+        clock.set(self.chance.randint(-JUMP_S, JUMP_S))
         await self._pass(10)
-        self.clock.set(0)
+        clock.set(0)
 
     async def restart(self, program: str) -> None:
         """Kill a program of the control plane and let it come back a while later."""
@@ -110,18 +152,17 @@ class Storm:
         try:
             found = [item["metadata"]["name"] async for item in self.wire.items(path)]
             for name in self.chance.sample(found, min(len(found), 5)):
-                await self.wire.send(
-                    "DELETE", f"{path}/{name}", {"propagationPolicy": "Background"}
-                )
+                await self.wire.send("DELETE", f"{path}/{name}", BACKGROUND)
         except (aiohttp.ClientError, ApiError, TimeoutError):
             # The API server is on its way back, or another took the object first.
             return
         await self._pass(4)
 
     def calm(self) -> None:
-        """End what the proxy does."""
-        self.proxy.refuse(lambda _plural, _watch: 0)
-        self.proxy.delay_s = 0.0
+        """End what the proxies do."""
+        for replica in self.replicas:
+            replica.proxy.refuse(lambda _plural, _watch: 0)
+            replica.proxy.delay_s = 0.0
 
     async def _pass(self, seconds: float) -> None:
-        await asyncio.sleep(self.chance.uniform(0.3, 1.0) * seconds)
+        await asyncio.sleep(self.chance.uniform(0.3, 1.0) * seconds * self.pace)

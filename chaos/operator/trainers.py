@@ -57,7 +57,8 @@ class Trainers:
     """All of them, with the storage that outlives each."""
 
     wire: Wire
-    operator_url: str
+    urls: list[str]
+    """Of the replicas: a Service would bring each report to one of them."""
     signer: TokenSigner
     namespace: str
     chance: random.Random
@@ -155,9 +156,10 @@ class Trainers:
         }
         await self._patch(pod, {"metadata": {"annotations": {TOLD: json.dumps(told)}}})
         token = self.signer.sign(self.namespace, pod["name"], pod["uid"])
-        url = self.operator_url + REPORT_PATH.format(namespace=self.namespace, name=name)
+        path = REPORT_PATH.format(namespace=self.namespace, name=name)
         headers = {"Authorization": f"Bearer {token}"}
         while True:
+            url = self.chance.choice(self.urls) + path
             try:
                 async with session.post(url, json=said, headers=headers) as answer:
                     if answer.status == 200 or answer.status in GONE:  # noqa: PLR2004

@@ -97,10 +97,11 @@ def test_the_order_of_requests_decides_not_that_of_lines() -> None:
         ("a Job for a refused training", [applied(end="Refused"), job(1), status(2, "Refused", 0)]),
         ("an end that was not planned", [applied(end="Failed"), *GOOD[1:]]),
         ("an end that was not planned", GOOD[:-2]),
-        ("an attempt that goes backwards", [*GOOD, status(12, "Complete", 1, 100, 100)]),
+        ("an attempt that goes backwards", [*GOOD, status(12, "Complete", 1, 50, 100)]),
         ("a step that goes backwards", [*GOOD, status(12, "Complete", 2, 90, 100)]),
         ("a checkpoint that goes backwards", [*GOOD, status(12, "Complete", 2, 100, 40)]),
         ("a step that nobody told", [*GOOD, status(12, "Complete", 2, 101, 100)]),
+        ("a step that nobody told", [*GOOD[:9], status(9, "Running", 2, 50, 40), *GOOD[9:]]),
         ("a checkpoint that nobody told", [*GOOD, status(12, "Complete", 2, 100, 101)]),
         (
             "a completion that nobody told",
