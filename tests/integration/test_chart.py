@@ -12,13 +12,11 @@ import yaml
 
 from sandbox.kube import ApiError, Kube
 from tests.support.fixtures import NAMESPACES
+from tests.support.released import CHART as RELEASED
 
 pytestmark = pytest.mark.usefixtures("kubeconfig")
 
 CHART = Path(__file__).parents[2] / "charts" / "detection-operator"
-PREVIOUS = (
-    Path(__file__).parents[1] / "data" / "releases" / "0.1.0" / "detection-operator-0.1.0.tgz"
-)
 COLLECTIONS = {
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -156,7 +154,7 @@ def test_a_release_of_the_chart_before_is_upgraded_in_place(kube: Kube, namespac
         assert done.returncode == 0, done.stderr
         return kube.get(deployment)
 
-    before, after = upgrade(PREVIOUS), upgrade(CHART)
+    before, after = upgrade(RELEASED), upgrade(CHART)
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert (
         after["metadata"]["labels"]["helm.sh/chart"]

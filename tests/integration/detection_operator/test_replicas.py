@@ -71,6 +71,15 @@ def test_one_plans_and_the_other_answers_and_is_ready(
             assert len(scene.jobs()) == 2
 
 
+def test_who_ends_in_good_order_gives_the_lease_back(
+    scene: Scene, settings: dict[str, str]
+) -> None:
+    with RunningOperator(settings) as leader:
+        leader.wait_until(lambda: holder(scene) != "", "holding the lease")
+        leader.stop()
+        assert holder(scene) == "", "another may lead at once, and not only when it runs out"
+
+
 def test_with_two_that_both_lead_every_training_has_one_job_and_a_true_status(
     scene: Scene, kubeconfig: Path | None
 ) -> None:

@@ -17,19 +17,18 @@ from sandbox.kube import ApiError
 from tests.integration.detection_operator.test_replicas import LEADER, SLOWEST_S, process, replica
 from tests.support.fixtures import CRDS
 from tests.support.operator_fixtures import Scene, environment, last_word, report, saved
+from tests.support.released import CHART, WHEEL
 from tests.support.running_operator import RunningOperator
 from tests.support.trainings import training
 
 Object = dict[str, Any]
-RELEASE = Path(__file__).parents[2] / "data" / "releases" / "0.1.0"
-WHEEL = RELEASE / "detection_training-0.1.0-py3-none-any.whl"
 RAN = "sha256:" + "a" * 64
 OLD_IMAGE, NEW_IMAGE = "detection-trainer:0.1.0", "detection-trainer:new"
 
 
 def released_crd() -> Object:
     """Return the CustomResourceDefinition in the release's chart."""
-    with tarfile.open(RELEASE / "detection-operator-0.1.0.tgz") as chart:
+    with tarfile.open(CHART) as chart:
         member = chart.extractfile("detection-operator/files/detectiontrainings.yaml")
         assert member is not None
         found: Object = yaml.safe_load(member.read())
