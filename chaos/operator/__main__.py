@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -154,6 +155,10 @@ async def run(cluster_name: str, folder: Path, plan: Plan) -> list[Violation]:
     async with surroundings(cluster, folder, plan.trainings, SETTINGS) as here:
         await storm_over(here, folder, plan)
     found = violations(cluster)
+    if found:
+        kept = Path(tempfile.mkdtemp(prefix="chaos-operator-")) / "audit.log"
+        shutil.copy(cluster.audit_log, kept)
+        say(f"the audit log is kept: {kept}")
     lifecycle.down(cluster_name)
     return found
 
