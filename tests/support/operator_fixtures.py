@@ -57,6 +57,15 @@ class Scene:
         fields = {"podTemplate": NOWHERE, **spec}
         return self.kube.create(self.path("").rstrip("/"), training(name, **fields))
 
+    def start(self, operator: RunningOperator, step: int = 40, **spec: Any) -> Object:
+        """Bring a training to `step`, with a checkpoint there; return its pod."""
+        self.apply(**spec)
+        pod = self.wait_attempt(1)
+        self.run_pod(pod)
+        told = report(step, 1, **saved(step))
+        assert operator.report(self.namespace, "trees", self.token(pod), told)[0] == 200
+        return pod
+
     def training(self, name: str = "trees") -> Object:
         return self.kube.get(self.path(name))
 

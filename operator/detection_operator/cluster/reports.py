@@ -119,21 +119,21 @@ class ReportWriter:
         if self._tells_only_steps(key, uid, report):
             self._defer(key, uid, report)
             return False
-        return await self._merge(key, uid, report, may_wait=True)
+        training = self._training(key, uid, report)
+        status = apply_report(training.status, report, self._now())
+        if status == training.status:
+            # It comes late: what it says is written already.
+            return True
+        if self._waits(key, uid, report, urgent=is_urgent(training.status, status)):
+            return False
+        await self._merge(key, uid, report)
+        return True
 
-    async def _merge(self, key: Key, uid: str, report: Report, *, may_wait: bool) -> bool:
+    async def _merge(self, key: Key, uid: str, report: Report) -> None:
         for _ in range(MAX_CONFLICTS):
-            training = self._training(key, uid, report)
-            status = apply_report(training.status, report, self._now())
-            if status == training.status:
-                # It comes late: what it says is written already.
-                return True
-            urgent = is_urgent(training.status, status)
-            if may_wait and self._waits(key, uid, report, urgent=urgent):
-                return False
             async with self._turn(key):
                 if await self._write(key, uid, report):
-                    return True
+                    return
         msg = f"the status changed under each of {MAX_CONFLICTS} attempts to write it"
         raise ConflictError(f"writing the report of {key}", HTTPStatus.CONFLICT, msg)
 
@@ -317,7 +317,7 @@ class ReportWriter:
             return
         report, slot.pending, slot.timer = slot.pending, None, None
         try:
-            await self._merge(key, slot.uid, report, may_wait=False)
+            await self._merge(key, slot.uid, report)
         except RefusedError:
             self.forget(key)
         except ClusterError as error:

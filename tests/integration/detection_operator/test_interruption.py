@@ -19,12 +19,7 @@ GIVES_UP = [
 
 def start(operator: RunningOperator, scene: Scene, step: int = 40) -> None:
     """Bring a training to `step`, with a checkpoint there."""
-    scene.apply()
-    pod = scene.wait_attempt(1)
-    scene.run_pod(pod)
-    token = scene.token(pod)
-    told = report(step, 1, **saved(step))
-    assert operator.report(scene.namespace, "trees", token, told)[0] == 200
+    scene.start(operator, step)
     scene.wait(lambda s: s["phase"] == "Running", "running")
 
 

@@ -1,7 +1,6 @@
 """Limits and edits, from what people apply to what becomes of Jobs and status on a real server."""
 
 import json
-from typing import Any
 
 import pytest
 
@@ -12,16 +11,6 @@ from tests.support.running_operator import RunningOperator
 ELSEWHERE = {"nodeSelector": {"detectiontraining.dev/no-such-node": "there"}}
 LARGER = {"requests": {"cpu": "2", "memory": "3Gi"}}
 EDITED = {"image": "trainer:next", "podTemplate": ELSEWHERE, "resources": LARGER}
-
-
-def start(operator: RunningOperator, scene: Scene, step: int = 40, **spec: Any) -> Object:
-    """Bring a training to `step`, with a checkpoint there; return its pod."""
-    scene.apply(**spec)
-    pod = scene.wait_attempt(1)
-    scene.run_pod(pod)
-    told = report(step, 1, **saved(step))
-    assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
-    return pod
 
 
 def job_of(scene: Scene, attempt: int) -> Object:
@@ -46,7 +35,7 @@ def test_a_deadline_ends_the_attempt_and_a_raised_one_lets_it_go_on(
     operator: RunningOperator, scene: Scene
 ) -> None:
     # Its container has run since the day that `run_pod` says.
-    start(operator, scene, activeDeadlineSeconds=60)
+    scene.start(operator, activeDeadlineSeconds=60)
     failed = scene.wait(lambda s: s["phase"] == "Failed", "past its deadline")
     stalled = condition(failed, "Stalled")
     assert stalled["reason"] == "DeadlineExceeded"
@@ -62,7 +51,7 @@ def test_a_deadline_ends_the_attempt_and_a_raised_one_lets_it_go_on(
 def test_a_time_to_live_takes_the_job_and_leaves_the_record(
     operator: RunningOperator, scene: Scene
 ) -> None:
-    pod = start(operator, scene, ttlSecondsAfterFinished=1)
+    pod = scene.start(operator, ttlSecondsAfterFinished=1)
     told = report(100, 2, **saved(100), **ended(0, "Completed"))
     assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
     job_name = job_of(scene, 1)["metadata"]["name"]
@@ -78,7 +67,7 @@ def test_a_time_to_live_takes_the_job_and_leaves_the_record(
 def test_steps_that_are_lowered_below_the_newest_end_it_there(
     operator: RunningOperator, scene: Scene
 ) -> None:
-    start(operator, scene, step=40)
+    scene.start(operator)
     scene.kube.patch(scene.path(), {"spec": {"steps": 30}})
     complete = scene.wait(lambda s: s["phase"] == "Complete", "complete")
     assert condition(complete, "Complete")["reason"] == "TargetReached"
@@ -92,7 +81,7 @@ def test_steps_that_are_lowered_below_the_newest_end_it_there(
 def test_a_suspended_training_is_edited_and_goes_on_so(
     operator: RunningOperator, scene: Scene
 ) -> None:
-    start(operator, scene)
+    scene.start(operator)
     scene.kube.patch(scene.path(), {"spec": {"suspend": True}})
     scene.wait(lambda s: s["phase"] == "Suspended", "suspended")
     scene.kube.patch(scene.path(), {"spec": EDITED})
@@ -106,7 +95,7 @@ def test_a_suspended_training_is_edited_and_goes_on_so(
 def test_a_failed_training_is_mended_and_goes_on_so(
     operator: RunningOperator, scene: Scene
 ) -> None:
-    pod = start(operator, scene)
+    pod = scene.start(operator)
     scene.end_pod(pod, 52, last_word(52, "DataInvalid", "train-0.tfrecord is cut short"))
     scene.wait(lambda s: s["phase"] == "Failed", "failed")
     scene.kube.patch(scene.path(), {"spec": EDITED})
@@ -118,7 +107,7 @@ def test_a_failed_training_is_mended_and_goes_on_so(
 def test_an_edit_under_a_running_attempt_waits_and_says_so(
     operator: RunningOperator, scene: Scene, field: str
 ) -> None:
-    start(operator, scene)
+    scene.start(operator)
     [job] = scene.jobs()
     scene.kube.patch(scene.path(), {"spec": {field: EDITED[field]}})
     seen = scene.wait(lambda s: bool(s.get("pendingChanges")), "told that the edit waits")
