@@ -183,8 +183,11 @@ def ended_pod(code: int, said: str = "", reason: str = "Error", **fields: Any) -
 
 
 def job(*pods: Pod, **fields: Any) -> Job:
-    """Return the Job of attempt 1 with its pods."""
+    """Return the Job of attempt 1 with its pods; it has ended where it has had all of them."""
     made: dict[str, Any] = {"name": JOB, "uid": "job-uid", "created_at": ago(600), "attempt": 1}
+    codes = [pod.termination.exit_code for pod in pods if pod.termination]
+    if len(codes) == fields.get("workers", 1) and not fields.get("suspended"):
+        made |= {"complete": not any(codes), "failed": any(codes)}
     return Job(pods=pods, **{**made, **fields})
 
 
@@ -281,7 +284,7 @@ class Story:
             termination=Termination(code, "Error", said, self.now),
             **fields,
         )
-        self.jobs = (*before, replace(last, pods=(made,)))
+        self.jobs = (*before, replace(last, pods=(made,), complete=code == 0, failed=code != 0))
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""

@@ -1,5 +1,7 @@
 """Situations of an attempt: under way, ended, its steps changed, stopped."""
 
+from dataclasses import replace
+
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import RetryStatus, Status
 from detection_operator.core.reports import apply_report
@@ -7,6 +9,7 @@ from detection_operator.core.state import Obstacle
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
 from tests.support.observations import (
+    JOB,
     NOW,
     ago,
     attempt,
@@ -33,6 +36,8 @@ from tests.support.situation import (
     settled,
     stuck,
 )
+
+GIVEN_UP = settled(None, "NodeLost")
 
 UNDER_WAY: Situations = {
     "a new training gets its first attempt": Situation(
@@ -179,6 +184,27 @@ ENDED: Situations = {
     ),
     "a Job that its queue took back is made again": Situation(
         running(job(suspended=True)), Phase.QUEUED, Reason.ATTEMPT_CREATED, "Attempt 2"
+    ),
+    "a pod of an attempt that another replica gave up is waited for": Situation(
+        replace(GIVEN_UP, jobs=(job(pod(deleting_since=ago(-20))),)),
+        Phase.RETRYING,
+        Reason.SAVING,
+        f"Pod {JOB}",
+    ),
+    "a pod whose Job is gone is waited for before the next attempt": Situation(
+        replace(GIVEN_UP, orphans=(pod(),)), Phase.RETRYING, Reason.SAVING, "yet to end"
+    ),
+    "a pod that a lost node keeps is forced to end before the next attempt": Situation(
+        replace(GIVEN_UP, jobs=(job(pod(deleting_since=ago(301))),)),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+        "2",
+    ),
+    "a pod that outlived a status that was lost is waited for": Situation(
+        observed(spec(), Status(), job(pod())), Phase.PREFLIGHT, Reason.SAVING, "yet to end"
+    ),
+    "a Job whose pod has ended is waited for before the next attempt": Situation(
+        running(job(ended_pod(1), failed=False)), Phase.RETRYING, Reason.SAVING, f"Job {JOB}"
     ),
     "too many attempts without a checkpoint fail it": Situation(
         observed(

@@ -164,7 +164,8 @@ REASON_HELP: dict[Reason, str] = {
     "the same cause repeats, look at status.interruptions and at the Job's pod log.",
     Reason.NODE_LOST: "The node does not answer: after retryPolicy.nodeLostTimeoutSeconds the "
     "attempt is given up, and another goes on from the newest checkpoint.",
-    Reason.SAVING: "Wait: the trainer saves and stops.",
+    Reason.SAVING: "Wait: the trainer saves and stops; another attempt starts once its Job has "
+    "ended.",
     Reason.RESUMED: "A new attempt went on from the newest checkpoint; the message says what was "
     "lost.",
     Reason.CHECKPOINT_SKIPPED: "A checkpoint is damaged and the one before it was used: check the "

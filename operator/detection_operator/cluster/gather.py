@@ -1,7 +1,8 @@
 """Gathers what one decision rests on: from the cache, and where absence decides, from the API.
 
-A watch may lag behind. An attempt's Job or pods that are merely not known yet must not be taken for
-deleted, so that a missing Job and a Job that ended without a pod's word are looked up once more.
+A watch may lag behind, and each at its own pace. An attempt's Job or pods that are merely not known
+yet must not be taken for deleted: else the next attempt would run beside them. So before absence
+says that an attempt has ended, the API server is asked.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from detection_operator import names
+from detection_operator.api.v1alpha1 import AttemptStatus
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.client import Client
 from detection_operator.cluster.complaints import Complaints, Overdue
@@ -18,7 +20,6 @@ from detection_operator.cluster.resources import (
     JOBS,
     PODS,
     Key,
-    Resource,
 )
 from detection_operator.core.case import is_settled
 from detection_operator.core.state import (
@@ -107,7 +108,7 @@ class Gatherer:
         Asks the API nothing: why a pod is held up is not in it.
         """
         record = self._cache.training(Key(training.identity.namespace, training.identity.name))
-        if record is None or self._absent(training) is not None:
+        if record is None or not self._is_certain(training):
             return None
         return self._observed(record, training, self._orphans(training))
 
@@ -125,26 +126,35 @@ class Gatherer:
             folder_owner=self._folder_owner(record),
         )
 
-    def _absent(self, training: Training) -> Resource | None:
-        """Return of which kind an object of the attempt under way is missing."""
+    def _job_of(self, training: Training, attempt: AttemptStatus) -> JobRecord | None:
+        jobs = self._cache.jobs(training.identity.uid)
+        return next((record for record in jobs if record.job.name == attempt.job_name), None)
+
+    def _is_certain(self, training: Training) -> bool:
+        """Tell whether nothing is missing whose absence would say that the attempt has ended."""
         attempt = training.status.current_attempt
         if attempt is None or is_settled(attempt):
-            return None
-        jobs = self._cache.jobs(training.identity.uid)
-        record = next((r for r in jobs if r.job.name == attempt.job_name), None)
-        if record is None:
-            return JOBS
-        ended = record.job.failed or record.job.complete
-        return PODS if ended and len(self._pods_of(record)) < record.job.workers else None
+            return True
+        record = self._job_of(training, attempt)
+        return record is not None and not self._may_lack_pods(record, attempt)
+
+    def _may_lack_pods(self, record: JobRecord, attempt: AttemptStatus) -> bool:
+        """Tell whether a Job that makes no more pods has had some that are not known."""
+        job = record.job
+        taken_back = job.suspended and attempt.started_at is not None
+        over = job.failed or job.complete or taken_back
+        return over and len(self._pods_of(record)) < job.workers
 
     async def _confirm_absences(self, training: Training) -> None:
-        attempt, absent = training.status.current_attempt, self._absent(training)
-        if attempt is None or absent is None:
+        attempt = training.status.current_attempt
+        if attempt is None or self._is_certain(training):
             return
         namespace, uid = training.identity.namespace, training.identity.uid
-        if absent is JOBS:
+        if self._job_of(training, attempt) is None:
             await self._look_up_job(namespace, attempt.job_name)
+        if self._is_certain(training):
             return
+        # Those of a Job that is gone too: they outlive it, and may be news like its end.
         labels = f"{names.LABEL_TRAINING_UID}={uid},{names.LABEL_ATTEMPT}={attempt.number}"
         async for pod in self._client.items(PODS, namespace, labels=labels):
             self._cache.apply(PODS, pod)

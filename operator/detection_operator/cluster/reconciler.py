@@ -18,7 +18,7 @@ from detection_operator.cluster.restate import MakePlan
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.cluster.trace import log_decision
-from detection_operator.core.actions import Plan
+from detection_operator.core.actions import Plan, makes_objects
 from detection_operator.core.case import is_settled
 from detection_operator.core.settling import LONGEST_PATIENCE_S, patience_s
 from detection_operator.core.state import Obstacle, PolicySettings, Training
@@ -125,6 +125,9 @@ class Reconciler:
                 return self._recheck(key, gathered, left_s, plan.recheck_after_s)
             try:
                 wrote = await self._writer.write(training, plan.status)
+                if not wrote and makes_objects(plan.actions):
+                    # What is made again must not be by an older state: two would train at once.
+                    await self._writer.confirm(training)
             except ConflictError:
                 await self._writer.refresh(key)
                 continue

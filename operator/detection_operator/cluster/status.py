@@ -35,6 +35,16 @@ class StatusWriter:
         self._cache.apply(TRAININGS, body)
         return True
 
+    async def confirm(self, training: Training) -> None:
+        """Return if the training is still in the state that was read.
+
+        Raises:
+            ConflictError: it is not.
+            NotFoundError: it is gone.
+        """
+        who = training.identity
+        await self._client.confirm(TRAININGS, who.namespace, who.name, training.resource_version)
+
     async def refresh(self, key: Key) -> None:
         """Read a training again, since another wrote to it."""
         try:

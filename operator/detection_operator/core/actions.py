@@ -4,6 +4,7 @@
 actions out in order; each is idempotent, so that a plan cut short is simply made again.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,6 +66,13 @@ class ForceDeletePod:
 
 
 Action = EnsureClaim | StartAttempt | StartPreflight | DeleteJob | ForceDeletePod
+
+
+def makes_objects(actions: Iterable[Action]) -> bool:
+    """Tell whether one of `actions` makes objects, which the API server may refuse."""
+    return any(
+        isinstance(action, EnsureClaim | StartAttempt | StartPreflight) for action in actions
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import PipelineConfigStatus
-from detection_operator.core.actions import EnsureClaim, Plan, StartAttempt, StartPreflight
+from detection_operator.core.actions import Plan, makes_objects
 from detection_operator.core.case import Case, Standing
 from detection_operator.core.events import events_between
 from detection_operator.core.outcomes import sentence
@@ -30,8 +30,6 @@ from detection_operator.core.state import Observed, PolicySettings, Training
 
 Policy = Callable[[Case], Standing | None]
 
-MAKING = (EnsureClaim, StartAttempt, StartPreflight)
-"""Actions that make objects, which the API server may refuse."""
 GATES: tuple[Policy, ...] = (
     complete,
     suspend,
@@ -70,7 +68,12 @@ def choose_standing(case: Case) -> Standing:
     source = restore.resolve(case)
     if isinstance(source, Standing):
         return source
-    return preflight.check(case, source) or retry.back_off(case) or attempt.start(case, source)
+    return (
+        preflight.check(case, source)
+        or retry.back_off(case)
+        or attempt.wait_for_earlier(case)
+        or attempt.start(case, source)
+    )
 
 
 def hindered(case: Case, standing: Standing) -> Standing:
@@ -79,8 +82,7 @@ def hindered(case: Case, standing: Standing) -> Standing:
     It is tried again all the same, with back-off, so that it goes on once a person has mended it.
     """
     obstacle = case.observed.obstacle
-    makes = any(isinstance(action, MAKING) for action in standing.actions)
-    if obstacle is None or not makes:
+    if obstacle is None or not makes_objects(standing.actions):
         return standing
     message = (
         f"What the training needs cannot be made: {sentence(obstacle.message)} It is tried again "

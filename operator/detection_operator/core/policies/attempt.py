@@ -15,7 +15,8 @@ from detection_operator.core.actions import (
     StartAttempt,
 )
 from detection_operator.core.case import Case, Standing, newest_step
-from detection_operator.core.policies import deadline, pods, restore
+from detection_operator.core.policies import cleanup, deadline, pods, restore
+from detection_operator.core.policies.attempt_end import is_lost
 from detection_operator.core.policies.edited import is_edited, spec_digest
 from detection_operator.core.policies.image import pinned_digest, pinned_image
 from detection_operator.core.state import Job, Pod
@@ -31,6 +32,23 @@ def pending_changes(case: Case) -> list[str]:
     if is_edited(case, attempt):
         pending.append("spec")
     return pending
+
+
+def wait_for_earlier(case: Case) -> Standing | None:
+    """Wait for the end of what earlier attempts have left: two trainers never run at once.
+
+    An attempt's end is on record once its pod has ended. Its Job says so a moment later, and may
+    make another pod until then, where somebody took the pod away behind its back. What is deleted
+    or forced to end goes before anything is made.
+    """
+    ending = [job for job in case.observed.jobs if job.attempt is not None and cleanup.ends(job)]
+    every = [*(pod for job in case.observed.jobs for pod in job.pods), *case.observed.orphans]
+    pod = pods.first_alive(tuple(pod for pod in every if not is_lost(case, pod)))
+    if not ending and pod is None:
+        return None
+    left = f"Job {ending[0].name}" if pod is None else f"Pod {pod.name}"
+    phase = Phase.PREFLIGHT if case.attempt is None else Phase.RETRYING
+    return Standing(phase, Reason.SAVING, f"{left} has yet to end; the next attempt starts then.")
 
 
 def start(case: Case, source: RestoreFrom | None) -> Standing:

@@ -87,12 +87,17 @@ def _catching_up_s(case: Case) -> float:
     return max(CATCH_UP_S - (case.now - since) / timedelta(seconds=1), 0.0)
 
 
+def ends(job: Job) -> bool:
+    """Tell whether all pods of `job` have ended, so that its own end is about to be seen."""
+    # A suspended one is still in its queue, which would let a second trainer run.
+    if job.complete or job.failed or job.deleting or job.suspended:
+        return False
+    return bool(job.pods) and all(has_ended(pod) for pod in job.pods)
+
+
 def _is_stray(case: Case, job: Job) -> bool:
     """Tell whether `job` may still run pods that nothing waits for."""
-    if job.complete or job.failed:
-        return False
-    # A suspended one is still in its queue, which would let a second trainer run.
-    if not job.suspended and job.pods and all(has_ended(pod) for pod in job.pods):
+    if job.complete or job.failed or ends(job):
         return False
     attempt, preflight = case.attempt, case.status.preflight
     if job.attempt is not None:

@@ -133,6 +133,39 @@ async def test_the_pods_of_a_failed_job_are_looked_up_where_none_is_known(
     assert made.pods[0].termination.exit_code == 70
 
 
+async def test_the_pod_of_a_deleted_job_is_looked_up_before_its_absence_ends_the_attempt(
+    api: FakeCluster, cache: Cache
+) -> None:
+    running = container_status(running={"startedAt": "2026-11-24T10:00:00Z"})
+    api.put(PODS, pod(status=running))
+    began = attempt_status(startedAt="2026-11-24T10:00:00Z")
+    cache.apply(TRAININGS, stored_training(status=began))
+    cache.apply(JOBS, job())
+    cache.forget(JOBS, JOB_UID)
+    [orphan] = (await gather(api, cache)).observed.orphans
+    assert (orphan.uid, orphan.termination) == (POD_UID, None), "its trainer may still write"
+
+
+async def test_the_pods_of_a_job_that_its_queue_took_back_are_looked_up(
+    api: FakeCluster, cache: Cache
+) -> None:
+    api.put(PODS, pod(deletionTimestamp="2026-11-24T10:01:00Z"))
+    began = attempt_status(startedAt="2026-11-24T10:00:00Z")
+    cache.apply(TRAININGS, stored_training(status=began))
+    cache.apply(JOBS, {**job(), "spec": {"suspend": True}})
+    [made] = (await gather(api, cache)).observed.jobs
+    assert [p.uid for p in made.pods] == [POD_UID], "it saves"
+
+
+async def test_a_job_that_has_never_had_its_queues_place_has_no_pods_to_look_up(
+    api: FakeCluster, cache: Cache
+) -> None:
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(JOBS, {**job(), "spec": {"suspend": True}})
+    await gather(api, cache)
+    assert api.calls == []
+
+
 @pytest.fixture
 def queue() -> KeyQueue:
     return KeyQueue()

@@ -17,7 +17,7 @@ from detection_operator.cluster.gather import Gatherer
 from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.reconciler import MANY, MAX_CONFLICTS, Reconciler
 from detection_operator.cluster.reports import ReportWriter
-from detection_operator.cluster.resources import PODS, TRAININGS, Key
+from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, Key
 from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.telemetry import Silence
 from detection_operator.core.actions import Plan, StartAttempt
@@ -128,6 +128,31 @@ async def test_the_status_is_on_record_before_anything_is_made() -> None:
     verbs = [(verb, plural) for verb, plural, _ in scene.api.calls]
     written = verbs.index(("patch", "detectiontrainings"))
     assert written < verbs.index(("create", "jobs"))
+
+
+async def test_what_is_made_again_is_not_made_on_an_older_state() -> None:
+    def make_again(observed: Observed) -> Plan:
+        current = observed.training.status.current_attempt
+        again = current is not None and current.number == 1
+        made = (StartAttempt(1, JOB, "trainer:1"),) if again else ()
+        return Plan(observed.training.status, made)
+
+    scene = Scene(make_again, status=attempt_status())
+    scene.api.put(TRAININGS, stored_training(status=attempt_status(2)))
+    await scene.reconciler.reconcile(TREES)
+    numbers = [seen.training.status.current_attempt for seen in scene.seen]
+    assert [attempt.number for attempt in numbers if attempt] == [1, 2], "decided anew"
+    assert scene.api.called("create", JOBS) == []
+    assert scene.api.called("confirm", TRAININGS) == ["trees"]
+
+
+async def test_what_is_made_again_is_made_where_nothing_has_changed() -> None:
+    made = (StartAttempt(1, JOB, "trainer:1"),)
+    scene = Scene(lambda seen: Plan(seen.training.status, made), status=attempt_status())
+    await scene.reconciler.reconcile(TREES)
+    verbs = [verb for verb, _, _ in scene.api.calls]
+    assert "patch" not in verbs
+    assert verbs.index("confirm") < verbs.index("create")
 
 
 async def test_a_status_that_says_the_same_is_not_written() -> None:
