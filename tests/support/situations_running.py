@@ -221,6 +221,16 @@ ENDED: Situations = {
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
     ),
+    "a back-off that a wrong clock wrote is not waited for": Situation(
+        settled(1, "Unexpected", retries=RetryStatus(count=1, not_before=ago(-3600))),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+    ),
+    "the longest back-off is waited for": Situation(
+        settled(1, "Unexpected", retries=RetryStatus(count=6, not_before=ago(-300))),
+        Phase.RETRYING,
+        Reason.BACKING_OFF,
+    ),
     "a back-off that is over starts the next attempt": Situation(
         settled(1, "Unexpected", retries=RetryStatus(count=1, not_before=ago(1))),
         Phase.QUEUED,

@@ -53,17 +53,23 @@ def give_up(case: Case) -> Standing | None:
 
 
 def back_off(case: Case) -> Standing | None:
-    """Wait until the next attempt may start."""
+    """Wait until the next attempt may start.
+
+    A time that lies farther ahead than the longest back-off was written by a clock that was wrong:
+    it is not waited for.
+    """
     retries = case.status.retries
-    if retries.not_before is None or case.now >= retries.not_before:
+    if retries.not_before is None:
+        return None
+    wait_s = (retries.not_before - case.now).total_seconds()
+    if not 0 < wait_s <= case.settings.backoff_cap_s:
         return None
     message = (
         f"{last_failure(case)} Retry {retries.count} of {case.spec.retry_policy.max_retries} "
         f"starts at {retries.not_before:%Y-%m-%dT%H:%M:%SZ}."
     )
-    wait = (retries.not_before - case.now).total_seconds()
     phase = Phase.PREFLIGHT if case.attempt is None else Phase.RETRYING
-    return Standing(phase, Reason.BACKING_OFF, message, recheck_after_s=wait)
+    return Standing(phase, Reason.BACKING_OFF, message, recheck_after_s=wait_s)
 
 
 def last_failure(case: Case) -> str:
