@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from detection_operator.api.v1alpha1 import GROUP, PLURAL, VERSION
 from detection_operator.cluster.cache import Cache
@@ -53,6 +54,14 @@ class NoDiffBase(kopf.DiffBaseStorage):
         """Write nothing into the user's resource."""
 
 
+class NoMemories(ResourceMemories):
+    """Keeps nothing of objects either: 1,000 bytes of each, which no handler of ours asks for."""
+
+    async def recall(self, raw_body: Any, **how: Any) -> ResourceMemory:
+        """Return an empty memory, and forget it."""
+        return await super().recall(raw_body, **{**how, "ephemeral": True})
+
+
 def build_settings() -> kopf.OperatorSettings:
     """Return Kopf's settings, most of them measured (see docs/architecture.md)."""
     settings = kopf.OperatorSettings()
@@ -89,6 +98,7 @@ class Watching:
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             standalone=True,
+            memories=NoMemories(),
             stop_flag=self._stop,
         )
 

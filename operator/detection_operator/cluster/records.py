@@ -1,7 +1,7 @@
 """Slim records of watched objects: what the cache keeps of each.
 
-A training is kept as JSON text, a fifth of what its decoded form takes; Jobs and pods as the
-frozen values that `plan` is given.
+A training is kept as packed text (cluster/texts.py), a small part of what its decoded form takes;
+Jobs and pods as the frozen values that `plan` is given.
 """
 
 import json
@@ -22,6 +22,7 @@ from detection_operator.cluster.parse import (
     training_uid_of_job,
 )
 from detection_operator.cluster.resources import Key, Object, controller_of
+from detection_operator.cluster.texts import pack, unpack
 from detection_operator.core.state import Job, Pod, Training
 
 KEPT_METADATA = (
@@ -98,14 +99,14 @@ class TrainingRecord:
     attempt: int | None
     """The number of the current attempt."""
     measures: Measures
-    text: bytes
-
+    packed: bytes
+    """Its JSON."""
     config_map: ConfigMapKey | None
     """The ConfigMap that has its pipeline.config, as long as that may still change."""
 
     def parse(self, found: str | None = None) -> Training:
         """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap."""
-        return parse_training(json.loads(self.text), found)
+        return parse_training(json.loads(unpack(self.packed)), found)
 
 
 def training_record(body: Object) -> TrainingRecord:
@@ -125,7 +126,7 @@ def training_record(body: Object) -> TrainingRecord:
         source=source_of(key, kept["spec"]),
         attempt=(kept["status"].get("currentAttempt") or {}).get("number"),
         measures=measures_of(kept["spec"], kept["status"]),
-        text=json.dumps(kept, separators=(",", ":")).encode(),
+        packed=pack(json.dumps(kept, separators=(",", ":")).encode()),
         config_map=config_map_of(kept["spec"], kept["status"]),
     )
 

@@ -14,6 +14,7 @@ from detection_operator.cluster.queue import KeyQueue
 from detection_operator.cluster.resources import JOBS, TRAININGS, Key
 from detection_operator.handlers import (
     EndlessBackoffs,
+    NoMemories,
     Watching,
     build_registry,
     build_settings,
@@ -54,6 +55,13 @@ def test_no_essence_of_an_object_is_kept() -> None:
     patch = kopf.Patch()
     storage.store(body=body, patch=patch, essence=kopf.BodyEssence())
     assert not patch
+
+
+async def test_no_memory_of_an_object_is_kept() -> None:
+    memories = NoMemories()
+    memory = await memories.recall(stored_training(), noticed_by_listing=True)
+    assert memory.noticed_by_listing
+    assert list(memories.iter_all_memories()) == []
 
 
 @pytest.mark.parametrize("kind", [None, "ADDED", "MODIFIED"], ids=["listed", "added", "modified"])

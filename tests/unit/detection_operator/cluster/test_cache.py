@@ -3,6 +3,7 @@
 from detection_operator.cluster.cache import REMEMBERED_DELETIONS, Cache
 from detection_operator.cluster.records import Version
 from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, Key
+from detection_operator.cluster.texts import unpack
 from detection_operator.core.state import PodPhase
 from tests.support.cluster_objects import (
     JOB_UID,
@@ -208,7 +209,7 @@ def test_a_record_tells_what_metrics_ask_for() -> None:
     assert measures.checkpoint_at is not None
     assert record.attempt == 3
     assert cache.training_keys() == [TREES]
-    assert b"managedFields" not in record.text
+    assert b"managedFields" not in unpack(record.packed)
 
 
 def test_who_waits_is_looked_at_first_and_who_has_ended_last() -> None:
