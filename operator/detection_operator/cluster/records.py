@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from pydantic_core import from_json, to_json
+
 from detection_operator import names
 from detection_operator.cluster.parse import (
     key_of,
@@ -106,7 +108,7 @@ class TrainingRecord:
 
     def parse(self, found: str | None = None) -> Training:
         """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap."""
-        return parse_training(json.loads(unpack(self.packed)), found)
+        return parse_training(from_json(unpack(self.packed)), found)
 
 
 def training_record(body: Object) -> TrainingRecord:
@@ -126,7 +128,7 @@ def training_record(body: Object) -> TrainingRecord:
         source=source_of(key, kept["spec"]),
         attempt=(kept["status"].get("currentAttempt") or {}).get("number"),
         measures=measures_of(kept["spec"], kept["status"]),
-        packed=pack(json.dumps(kept, separators=(",", ":")).encode()),
+        packed=pack(to_json(kept)),
         config_map=config_map_of(kept["spec"], kept["status"]),
     )
 
