@@ -108,14 +108,20 @@ class Wire:
             if not going_on:
                 return
 
+    async def version(self, path: str) -> str:
+        """Return the resourceVersion of a collection's present state."""
+        page = await self.get(f"{path}?limit=1")
+        version: str = page["metadata"]["resourceVersion"]
+        return version
+
     async def watch(
-        self, path: str, *, metadata_only: bool = True, containing: bytes = b""
+        self, path: str, *, metadata_only: bool = True, containing: bytes = b"", since: str = "0"
     ) -> AsyncIterator[Object]:
         """Yield the events of a collection from its present state on, that state first.
 
-        It never ends: where the API server ends it, as of a client that reads too slowly, or has
-        too much to do to begin it, the present state comes again. Events without `containing` in
-        their text are passed over.
+        From the state `since`, where one is given, and without it. It never ends: where the API
+        server ends it, as of a client that reads too slowly, or has too much to do to begin it, the
+        present state comes (again). Events without `containing` in their text are passed over.
 
         Raises:
             ApiError: the API server refused.
@@ -123,19 +129,20 @@ class Wire:
         """
         while True:
             with suppress(aiohttp.ClientPayloadError):
-                async for line in self._lines(path, metadata_only=metadata_only):
+                async for line in self._lines(path, since, metadata_only=metadata_only):
                     if containing not in line:
                         continue
                     event = json.loads(line)
                     if event["type"] == "ERROR":
                         break
                     yield event
+            since = "0"
             await asyncio.sleep(AGAIN_S)
 
-    async def _lines(self, path: str, *, metadata_only: bool) -> AsyncIterator[bytes]:
+    async def _lines(self, path: str, since: str, *, metadata_only: bool) -> AsyncIterator[bytes]:
         """Yield what one watch says; nothing where the API server is too busy to begin it."""
         headers = {"Accept": METADATA if metadata_only else JSON}
-        url = f"{self.url}{path}?watch=1&resourceVersion=0"
+        url = f"{self.url}{path}?watch=1&resourceVersion={since}"
         endless = aiohttp.ClientTimeout(total=None)
         async with self.session.get(url, headers=headers, timeout=endless) as answer:
             if answer.status in BUSY:

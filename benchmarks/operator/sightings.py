@@ -41,9 +41,11 @@ class Sightings:
             raise self.failure
         return max(self.at[name] for name in names)
 
-    async def _follow(self, wire: Wire, path: str, name_of: Callable[[Object], str | None]) -> None:
+    async def _follow(
+        self, wire: Wire, path: str, since: str, name_of: Callable[[Object], str | None]
+    ) -> None:
         try:
-            async for event in wire.watch(path):
+            async for event in wire.watch(path, since=since):
                 name = name_of(event["object"])
                 if name is not None and name not in self.at:
                     self.at[name] = time.monotonic()
@@ -67,9 +69,12 @@ def training_of(body: Object) -> str | None:
 async def sightings(
     wire: Wire, path: str, name_of: Callable[[Object], str | None] = training_of
 ) -> AsyncIterator[Sightings]:
-    """Follow the collection at `path` meanwhile."""
-    seen = Sightings()
-    task = asyncio.create_task(seen._follow(wire, path, name_of))  # noqa: SLF001 - its own task
+    """Follow what happens from now on in the collection at `path`.
+
+    What is there already is not told: of ten thousand that would take longer than what is measured.
+    """
+    seen, since = Sightings(), await wire.version(path)
+    task = asyncio.create_task(seen._follow(wire, path, since, name_of))  # noqa: SLF001 - its own task
     try:
         yield seen
     finally:

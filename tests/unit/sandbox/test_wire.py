@@ -1,7 +1,7 @@
 """A watch of the measuring client: whatever the API server does, it does not end by itself."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain, repeat
 
@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from benchmarks.operator.sightings import sightings
+from detection_operator.names import LABEL_TRAINING
 from sandbox import wire as module
 from sandbox.kube import ApiError
 from sandbox.wire import Object, Wire
@@ -43,10 +44,14 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def connected(answers: Answers) -> AsyncIterator[Wire]:
+async def connected(
+    answers: Answers, asked: list[Mapping[str, str]] | None = None
+) -> AsyncIterator[Wire]:
     """Connect to a server that gives these answers; bytes are the start of one that is cut."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        if asked is not None:
+            asked.append(dict(request.query))
         told = next(answers)
         if isinstance(told, web.Response):
             return told
@@ -93,6 +98,28 @@ async def test_a_watch_that_is_cut_off_begins_anew() -> None:
         assert await names(wire, 4) == ["a", "a", "b", "c"]
 
 
+LIST = {"metadata": {"resourceVersion": "77"}, "items": [{}]}
+
+
+async def test_what_is_there_already_is_no_sighting() -> None:
+    asked: list[Mapping[str, str]] = []
+    told = {"metadata": {"labels": {LABEL_TRAINING: "trees"}}}
+    later = line({"type": "ADDED", "object": told})
+    answers: Answers = iter([web.json_response(LIST), later, web.Response(body=later)])
+    async with connected(answers, asked) as wire, sightings(wire, PODS) as seen:
+        await seen.wait(["trees"], 5)
+    assert asked[:2] == [{"limit": "1"}, {"watch": "1", "resourceVersion": "77"}]
+
+
+async def test_a_watch_that_is_cut_off_tells_the_present_state_anew() -> None:
+    asked: list[Mapping[str, str]] = []
+    async with connected(iter([ANSWERS[0], web.Response(body=ANSWERS[2])]), asked) as wire:
+        async for _ in wire.watch(PODS, since="77"):
+            if len(asked) > 1:
+                break
+    assert [query["resourceVersion"] for query in asked] == ["77", "0"]
+
+
 @pytest.mark.parametrize("status", [429, 504])
 async def test_a_server_that_is_too_busy_is_asked_again(status: int) -> None:
     busy = web.Response(status=status, text="{}")
@@ -114,7 +141,7 @@ async def test_a_server_that_refuses_is_told_of() -> None:
 
 
 async def test_who_waits_for_sightings_hears_that_nothing_is_seen_any_more() -> None:
-    refusal = iter([web.Response(status=403, text="no")])
+    refusal = iter([web.json_response(LIST), web.Response(status=403, text="no")])
     async with connected(refusal) as wire, sightings(wire, PODS) as seen:
         with pytest.raises(ApiError, match="403"):
             await seen.wait(["trees"], 5)
