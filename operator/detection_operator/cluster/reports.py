@@ -27,6 +27,7 @@ from detection_operator.cluster.status import StatusWriter
 from detection_operator.cluster.trace import log_decision
 from detection_operator.core.events import events_between
 from detection_operator.core.reports import apply_report
+from detection_operator.core.settling import END_PATIENCE_S
 from detection_operator.core.state import Training
 from detection_operator.errors import (
     ClusterError,
@@ -50,7 +51,6 @@ PROGRESS_AT_ONCE = 4
 """Of these, of mere progress: what matters does not wait behind it."""
 MAX_WAITING = 200
 CLOSE_S = 10.0
-END_WAIT_S = 3.0
 RETRY_S = 5.0
 STEPS = {"sequence", "time", "step", "progress"}
 """What changes from one report to the next while nothing happens but steps."""
@@ -250,7 +250,7 @@ class ReportWriter:
             slot = self._slots.setdefault(key, _slot(uid, self._clock(), report))
             if slot.timer:
                 slot.timer.cancel()
-            self._keep(key, slot, report, END_WAIT_S)
+            self._keep(key, slot, report, END_PATIENCE_S)
             return True
         if not urgent:
             self._defer(key, uid, report)

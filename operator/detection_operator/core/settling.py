@@ -1,5 +1,7 @@
 """Which changes of a status may wait, since another is likely to follow soon.
 
+That all steps are done waits for the pod's end, which follows at once.
+
 A start goes through several states within a second where a node and the image are at hand. Each by
 itself tells nobody anything: the first report or what holds the start up does. Where nodes or the
 control plane are slow, that there is no pod yet, or no node for it, tells little more.
@@ -9,29 +11,43 @@ from detection_operator.api.conditions import ConditionType, Phase, Reason
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import Plan
 from detection_operator.core.policies.pods import NO_CONTAINER_YET, NO_POD_YET
+from detection_trainer.contract.exit_codes import ExitCode
 
 ON_THE_WAY = frozenset({Phase.QUEUED, Phase.STARTING})
 PATIENCE_S = 2.0
 """How long a start may go by without a word: one that is quick needs none of its own."""
 LONGEST_PATIENCE_S = 60.0
 """How long it may be unsaid what a pod waits for, where nobody complains; in a rush, all of it."""
+END_PATIENCE_S = 3.0
+"""How long a trainer that has done all steps takes to exit."""
 UNEVENTFUL = frozenset({NO_POD_YET, NO_CONTAINER_YET})
 
 
 def patience_s(before: Status, plan: Plan) -> float:
     """Return how long the status of `plan` may go unwritten, in seconds; 0: not at all.
 
-    It may where `plan` does nothing, and says only how far a start is on its way, or what holds it
-    up; an Event that tells of it comes with it.
+    It may where `plan` does nothing, and says only how far a start is on its way, what holds it up,
+    or that all steps are done; an Event that tells of it comes with it.
     """
     after = plan.status
     if plan.actions or after == before:
         return 0.0
+    if _is_done(after) and before.observed_generation == after.observed_generation:
+        return END_PATIENCE_S
     on_the_way = before.phase in ON_THE_WAY and after.phase in ON_THE_WAY
     if not on_the_way or _settled(before) != _settled(after):
         return 0.0
     uneventful = _is_uneventful(before) and _is_uneventful(after)
     return LONGEST_PATIENCE_S if uneventful else PATIENCE_S
+
+
+def _is_done(status: Status) -> bool:
+    """Tell whether the trainer has said that all steps are done, and its pod has yet to end."""
+    attempt = status.current_attempt
+    outcome = attempt.outcome if attempt is not None else None
+    if outcome is None or outcome.finished_at is not None:
+        return False
+    return outcome.exit_code == ExitCode.COMPLETED
 
 
 def _is_uneventful(status: Status) -> bool:

@@ -8,8 +8,13 @@ from detection_operator.api.conditions import ConditionType, Reason
 from detection_operator.api.v1alpha1 import Condition, Status
 from detection_operator.core.actions import DeleteJob, Event, Plan
 from detection_operator.core.policies.pods import NO_CONTAINER_YET, NO_POD_YET
-from detection_operator.core.settling import LONGEST_PATIENCE_S, PATIENCE_S, patience_s
-from tests.support.observations import NOW, attempt
+from detection_operator.core.settling import (
+    END_PATIENCE_S,
+    LONGEST_PATIENCE_S,
+    PATIENCE_S,
+    patience_s,
+)
+from tests.support.observations import NOW, attempt, outcome
 
 MADE = Status(phase="Queued", attempt_count=1, current_attempt=attempt())
 HELD_UP = Condition(
@@ -105,3 +110,24 @@ def test_what_a_pod_waits_for_is_told_late_where_nobody_complains(
     before: Status, after: Status, patience: float
 ) -> None:
     assert patience_s(before, Plan(after)) == patience
+
+
+DONE = outcome(0, "Completed", finished_at=None)
+
+
+@pytest.mark.parametrize(
+    ("told", "patience"),
+    [
+        (attempt(outcome=DONE), END_PATIENCE_S),
+        (attempt(outcome=outcome(0, "Completed")), 0),
+        (attempt(outcome=outcome(40, "Saved", finished_at=None)), 0),
+        (attempt(), 0),
+    ],
+    ids=["all steps are done", "its pod has ended", "it has saved", "it trains"],
+)
+def test_that_all_steps_are_done_waits_for_the_pods_end(told: Any, patience: float) -> None:
+    before = changed(phase="Running")
+    after = before.model_copy(update={"current_attempt": told, "step": 100})
+    assert patience_s(before, Plan(after)) == patience
+    edited = before.model_copy(update={"observed_generation": 7})
+    assert patience_s(edited, Plan(after)) == 0
