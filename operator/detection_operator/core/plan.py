@@ -11,7 +11,7 @@ from datetime import datetime
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import PipelineConfigStatus
 from detection_operator.core.actions import Plan, makes_objects
-from detection_operator.core.case import Case, Standing
+from detection_operator.core.case import Case, Standing, is_settled
 from detection_operator.core.events import events_between
 from detection_operator.core.outcomes import sentence
 from detection_operator.core.phases import conditions_of
@@ -40,6 +40,7 @@ GATES: tuple[Policy, ...] = (
     refuse_shared_folder,
 )
 """Asked in this order before anything is started."""
+_AT_REST = frozenset({Phase.COMPLETE, Phase.FAILED, Phase.SUSPENDED})
 
 
 def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
@@ -52,7 +53,7 @@ def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
         # Owner references take Jobs along.
         return Plan(training.status)
     if training.spec is None:
-        return _refuse_invalid(training, now)
+        return Plan(training.status) if _was_accepted(observed) else _refuse_invalid(training, now)
     case = Case(observed, training.spec, training.status, settings, now)
     case = retry.forgive_edited(preflight.record_preflight(record_attempt(case)))
     return _finish(case, hindered(case, choose_standing(case)))
@@ -129,8 +130,26 @@ def _pipeline_config(case: Case) -> PipelineConfigStatus | None:
     return case.observed.training.pipeline_config
 
 
+def _was_accepted(observed: Observed) -> bool:
+    """Tell whether another version has accepted this very spec, and nothing is to be decided.
+
+    So it is while operator and CRD are being upgraded: a newer CRD's defaults are in what is read
+    of every training. What runs or has ended is for the version to tell that can read it.
+    """
+    status = observed.training.status
+    if status.observed_generation != observed.training.generation:
+        return False
+    if status.phase in _AT_REST:
+        return True
+    attempt = status.current_attempt
+    if attempt is None or is_settled(attempt):
+        return False
+    job = next((job for job in observed.jobs if job.name == attempt.job_name), None)
+    return job is not None and not (job.complete or job.failed)
+
+
 def _refuse_invalid(training: Training, now: datetime) -> Plan:
-    """Refuse a stored spec that this version cannot read; what runs is left alone."""
+    """Refuse a stored spec that does not hold; what runs is left alone."""
     message = f"The spec does not hold: {training.invalid} Correct the fields named."
     standing = Standing(Phase.REFUSED, Reason.INVALID_SPEC, message)
     stamp = now.replace(microsecond=0)

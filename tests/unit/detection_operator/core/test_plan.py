@@ -17,6 +17,7 @@ from detection_operator.core.actions import (
     DeleteJob,
     EnsureClaim,
     ForceDeletePod,
+    Plan,
     RestoreFrom,
     StartAttempt,
     StartPreflight,
@@ -94,6 +95,42 @@ def test_every_phase_is_reached_and_explained() -> None:
 def test_every_reason_is_explained() -> None:
     assert set(REASON_HELP) == set(Reason)
     assert all(text.endswith(".") for text in REASON_HELP.values())
+
+
+UNKNOWN = "model.headType: unknown field"
+RUNS = under_way(phase="Running", observed_generation=1)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Observed(training(None, RUNS, invalid=UNKNOWN), (job(pod()),)),
+        Observed(training(None, RUNS, invalid=UNKNOWN), (job(),)),
+        Observed(training(None, RUNS.model_copy(update={"phase": "Complete"}), invalid=UNKNOWN)),
+        Observed(training(None, RUNS.model_copy(update={"phase": "Failed"}), invalid=UNKNOWN)),
+        Observed(training(None, RUNS.model_copy(update={"phase": "Suspended"}), invalid=UNKNOWN)),
+    ],
+    ids=["it runs", "its pod is yet to come", "complete", "failed", "suspended"],
+)
+def test_a_spec_that_a_newer_version_has_accepted_is_left_to_it(given: Observed) -> None:
+    assert plan(given, SETTINGS, NOW) == Plan(given.training.status)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Observed(training(None, RUNS, 2, invalid=UNKNOWN), (job(pod()),)),
+        Observed(training(None, RUNS, invalid=UNKNOWN), (job(ended_pod(1)),)),
+        Observed(training(None, RUNS, invalid=UNKNOWN)),
+        Observed(training(None, Status(phase="Pending", observed_generation=1), invalid=UNKNOWN)),
+    ],
+    ids=["an edited one", "one whose Job has ended", "one without its Job", "one that waits"],
+)
+def test_any_other_spec_that_does_not_hold_is_refused(given: Observed) -> None:
+    decided = plan(given, SETTINGS, NOW)
+    assert decided.status.phase == Phase.REFUSED
+    assert UNKNOWN in ready(decided.status).message
+    assert decided.actions == ()
 
 
 def actions(given: Observed) -> tuple[object, ...]:
