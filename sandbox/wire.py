@@ -130,13 +130,13 @@ class Wire:
         while True:
             with suppress(aiohttp.ClientPayloadError):
                 async for line in self._lines(path, since, metadata_only=metadata_only):
+                    since = "0"
                     if containing not in line:
                         continue
                     event = json.loads(line)
                     if event["type"] == "ERROR":
                         break
                     yield event
-            since = "0"
             await asyncio.sleep(AGAIN_S)
 
     async def _lines(self, path: str, since: str, *, metadata_only: bool) -> AsyncIterator[bytes]:

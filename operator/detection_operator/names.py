@@ -1,5 +1,7 @@
 """Every name, label, annotation key and mount path that the operator gives to its own objects."""
 
+import re
+
 from detection_operator.api.v1alpha1 import GROUP
 
 LABEL_TRAINING = f"{GROUP}/training"
@@ -20,6 +22,8 @@ CHECKPOINTS_MOUNT = "/checkpoints"
 SOURCES_MOUNT = "/sources"
 """Claims of other trainings, read-only, one folder each."""
 
+_PREFLIGHT = re.compile(r"-check-\d+$")
+
 
 def short_uid(uid: str) -> str:
     """Return the first eight characters of a resource's uid: enough to tell two apart."""
@@ -39,6 +43,11 @@ def service_name(training: str, uid: str) -> str:
 def preflight_name(training: str, uid: str, generation: int) -> str:
     """Return the name of the Job that checks the spec of one generation."""
     return f"{training}-{short_uid(uid)}-check-{generation}"
+
+
+def is_preflight(job_name: str) -> bool:
+    """Tell whether a Job of a training has a name that `preflight_name` gives."""
+    return _PREFLIGHT.search(job_name) is not None
 
 
 def claim_name(training: str) -> str:

@@ -9,10 +9,12 @@ from detection_operator.core.state import Obstacle
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
 from tests.support.observations import (
+    CHECK,
     JOB,
     NOW,
     ago,
     attempt,
+    check_job,
     checkpoint,
     deleted_pod,
     ended_pod,
@@ -201,7 +203,20 @@ ENDED: Situations = {
         "2",
     ),
     "a pod that outlived a status that was lost is waited for": Situation(
-        observed(spec(), Status(), job(pod())), Phase.PREFLIGHT, Reason.SAVING, "yet to end"
+        observed(spec(), Status(), job(pod())), Phase.RETRYING, Reason.SAVING, "yet to end"
+    ),
+    "a preflight's pod is not waited for where no check is wanted any more": Situation(
+        replace(
+            observed(spec(), Status(), check_job(pending_pod(CHECK))),
+            orphans=(pending_pod(CHECK),),
+        ),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+    ),
+    "a back-off that a clock wrote which is a little fast is waited for": Situation(
+        settled(1, "Unexpected", retries=RetryStatus(count=6, not_before=ago(-330))),
+        Phase.RETRYING,
+        Reason.BACKING_OFF,
     ),
     "a Job whose pod has ended is waited for before the next attempt": Situation(
         running(job(ended_pod(1), failed=False)), Phase.RETRYING, Reason.SAVING, f"Job {JOB}"

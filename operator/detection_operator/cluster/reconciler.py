@@ -122,7 +122,7 @@ class Reconciler:
             )
             plan = self._plan(known, self._settings, self._now())
             if (left_s := self._patience_s(key, training, plan)) > 0:
-                return self._recheck(key, gathered, left_s, plan.recheck_after_s)
+                return _soonest(gathered, left_s, plan.recheck_after_s)
             try:
                 wrote = await self._writer.write(training, plan.status)
                 if not wrote and makes_objects(plan.actions):
@@ -141,7 +141,9 @@ class Reconciler:
                 # Its trainer has said its last: the word was in what was decided on.
                 self._reports.forget(key)
             await self._apply(key, replace(known.training, status=plan.status), plan)
-            return self._recheck(key, gathered, plan.recheck_after_s)
+            if self._cache.drop_ended_orphans(gathered.ended_orphans):
+                self._queue.add(key)
+            return _soonest(gathered, plan.recheck_after_s)
         msg = f"the status changed under each of {MAX_CONFLICTS} decisions"
         raise ConflictError(f"reconciling {key}", HTTPStatus.CONFLICT, msg)
 
@@ -175,8 +177,7 @@ class Reconciler:
         self._obstacles.pop(key, None)
         self._unsaid_since.pop(key, None)
 
-    def _recheck(self, key: Key, gathered: Gathered, *delays_s: float | None) -> float | None:
-        if self._cache.drop_ended_orphans(gathered.ended_orphans):
-            self._queue.add(key)
-        wanted = (*delays_s, gathered.recheck_after_s)
-        return min((delay for delay in wanted if delay is not None), default=None)
+
+def _soonest(gathered: Gathered, *delays_s: float | None) -> float | None:
+    wanted = (*delays_s, gathered.recheck_after_s)
+    return min((delay for delay in wanted if delay is not None), default=None)

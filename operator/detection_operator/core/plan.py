@@ -134,7 +134,7 @@ def _was_accepted(observed: Observed) -> bool:
     """Tell whether another version has accepted this very spec, and nothing is to be decided.
 
     So it is while operator and CRD are being upgraded: a newer CRD's defaults are in what is read
-    of every training. What runs or has ended is for the version to tell that can read it.
+    of every training. What runs, or is at rest, is for the version to tell that can read it.
     """
     status = observed.training.status
     if status.observed_generation != observed.training.generation:

@@ -4,6 +4,9 @@
 between makes the same Job again.
 """
 
+import math
+from collections.abc import Iterator
+
 from detection_operator import names
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import AttemptStatus
@@ -20,6 +23,10 @@ from detection_operator.core.policies.attempt_end import is_lost
 from detection_operator.core.policies.edited import is_edited, spec_digest
 from detection_operator.core.policies.image import pinned_digest, pinned_image
 from detection_operator.core.state import Job, Pod
+
+_END_S = 60.0
+"""How long a Job may take to say that it has ended once its pods have."""
+_LOOK_AGAIN_S = 5.0
 
 
 def pending_changes(case: Case) -> list[str]:
@@ -38,17 +45,38 @@ def wait_for_earlier(case: Case) -> Standing | None:
     """Wait for the end of what earlier attempts have left: two trainers never run at once.
 
     An attempt's end is on record once its pod has ended. Its Job says so a moment later, and may
-    make another pod until then, where somebody took the pod away behind its back. What is deleted
-    or forced to end goes before anything is made.
+    make another pod until then, where somebody took the pod away behind its back. One that does not
+    say so, as of a pod whose sidecar goes on, is deleted. What else is deleted or forced to end
+    goes before anything is made.
     """
     ending = [job for job in case.observed.jobs if job.attempt is not None and cleanup.ends(job)]
-    every = [*(pod for job in case.observed.jobs for pod in job.pods), *case.observed.orphans]
-    pod = pods.first_alive(tuple(pod for pod in every if not is_lost(case, pod)))
+    pod = pods.first_alive(tuple(_of_attempts(case)))
     if not ending and pod is None:
         return None
+    left_s = _END_S - _ended_for_s(case)
+    actions: tuple[Action, ...] = ()
+    if left_s <= 0:
+        why = f"Its pods have ended, and {_END_S:.0f} s later it has not."
+        actions = tuple(DeleteJob(job.name, job.uid, why) for job in ending)
     left = f"Job {ending[0].name}" if pod is None else f"Pod {pod.name}"
-    phase = Phase.PREFLIGHT if case.attempt is None else Phase.RETRYING
-    return Standing(phase, Reason.SAVING, f"{left} has yet to end; the next attempt starts then.")
+    message = f"{left} has yet to end; the next attempt starts then."
+    again_s = max(left_s, _LOOK_AGAIN_S)
+    return Standing(Phase.RETRYING, Reason.SAVING, message, actions, again_s)
+
+
+def _of_attempts(case: Case) -> Iterator[Pod]:
+    """Return the pods of attempts, but for those that a lost node keeps: they are forced to end."""
+    own = [pod for job in case.observed.jobs if job.attempt is not None for pod in job.pods]
+    orphans = [pod for pod in case.observed.orphans if not names.is_preflight(pod.job_name)]
+    return (pod for pod in (*own, *orphans) if not is_lost(case, pod))
+
+
+def _ended_for_s(case: Case) -> float:
+    """Return for how long the newest attempt's end is on record; without one, for ever."""
+    outcome = case.attempt.outcome if case.attempt is not None else None
+    if outcome is None or outcome.finished_at is None:
+        return math.inf
+    return (case.now - outcome.finished_at).total_seconds()
 
 
 def start(case: Case, source: RestoreFrom | None) -> Standing:

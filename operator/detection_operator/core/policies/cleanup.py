@@ -16,6 +16,9 @@ CATCH_UP_S = 5.0
 """For so long after a training's end its Job's own may not have been seen yet: another replica may
 have written the status, and to delete the Job would take the pod's log away."""
 
+FORCE_AGAIN_S = 5.0
+"""Until a pod that was forced to end is looked at again: somebody's finalizer may keep it."""
+
 _FINISHED: dict[str, ConditionType] = {
     Phase.COMPLETE: ConditionType.COMPLETE,
     Phase.FAILED: ConditionType.FAILED,
@@ -47,8 +50,8 @@ def recheck_after_s(case: Case) -> float | None:
     timeout = case.spec.retry_policy.node_lost_timeout_seconds
     for pod in _pods(case):
         if pod.deleting_since is not None and not has_ended(pod):
-            overdue = (case.now - pod.deleting_since).total_seconds()
-            waits.append(max(timeout - overdue, 0.0))
+            left_s = timeout - (case.now - pod.deleting_since).total_seconds()
+            waits.append(left_s if left_s > 0 else FORCE_AGAIN_S)
     return min(waits, default=None)
 
 

@@ -11,6 +11,8 @@ from detection_operator.api.v1alpha1 import RetryStatus
 from detection_operator.core.case import Case, Standing
 
 NONE = RetryStatus()
+CLOCKS_APART_S = 60.0
+"""By so much may the clocks of two replicas differ."""
 MAX_DOUBLINGS = 30
 """Beyond it every cap is reached; keeps the power finite."""
 
@@ -62,7 +64,7 @@ def back_off(case: Case) -> Standing | None:
     if retries.not_before is None:
         return None
     wait_s = (retries.not_before - case.now).total_seconds()
-    if not 0 < wait_s <= case.settings.backoff_cap_s:
+    if not 0 < wait_s <= case.settings.backoff_cap_s + CLOCKS_APART_S:
         return None
     message = (
         f"{last_failure(case)} Retry {retries.count} of {case.spec.retry_policy.max_retries} "

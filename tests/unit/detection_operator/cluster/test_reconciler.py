@@ -211,6 +211,20 @@ async def test_the_next_look_is_the_earliest_that_anyone_asks_for() -> None:
     assert await scene.reconciler.reconcile(TREES) == 10.0, "its ConfigMap is not there"
 
 
+async def test_an_orphans_last_word_is_kept_until_the_status_that_tells_it_is_written() -> None:
+    def start(observed: Observed) -> Plan:
+        return Plan(observed.training.status.model_copy(update={"phase": "Starting"}))
+
+    scene = Scene(start, status=attempt_status() | {"phase": "Queued"})
+    scene.cache.apply(PODS, pod())
+    scene.cache.delete(PODS, newer(pod(status=container_status(terminated={"exitCode": 40}))))
+    assert await scene.reconciler.reconcile(TREES) == PATIENCE_S
+    assert [record.pod.uid for record in scene.cache.pods(UID)] == [POD_UID]
+    scene.clock_s = PATIENCE_S
+    await scene.reconciler.reconcile(TREES)
+    assert scene.cache.pods(UID) == []
+
+
 async def test_an_orphans_end_is_seen_once_then_dropped_and_looked_at_again() -> None:
     scene = Scene(leave, status=attempt_status())
     scene.cache.apply(PODS, pod())

@@ -211,6 +211,33 @@ def test_a_job_that_its_queue_took_back_goes_lest_it_be_let_run_again() -> None:
     assert start.number == 2
 
 
+def test_a_job_that_does_not_end_though_its_pods_have_is_deleted_after_a_while() -> None:
+    sidecar_goes_on = job(ended_pod(40), failed=False)
+    ended = training_attempt(outcome=outcome(40, "Saved", finished_at=ago(20)))
+    waits = plan(observed(spec(), under_way(ended), sidecar_goes_on), SETTINGS, NOW)
+    assert (waits.actions, waits.recheck_after_s) == ((), 40.0)
+    ended = training_attempt(outcome=outcome(40, "Saved", finished_at=ago(60)))
+    decided = plan(observed(spec(), under_way(ended), sidecar_goes_on), SETTINGS, NOW)
+    (deletion,) = decided.actions
+    assert isinstance(deletion, DeleteJob)
+    assert (deletion.name, decided.recheck_after_s) == (JOB, 5.0)
+    gone = replace(sidecar_goes_on, deleting=True)
+    (start,) = plan(observed(spec(), under_way(ended), gone), SETTINGS, NOW).actions
+    assert isinstance(start, StartAttempt)
+
+
+def test_a_job_whose_sidecar_goes_on_is_kept_where_no_attempt_follows() -> None:
+    done = training_attempt(outcome=outcome(0, "Completed", finished_at=ago(3600)), last_step=100)
+    sidecar_goes_on = job(ended_pod(0), complete=False)
+    given = observed(spec(), under_way(done, step=100), sidecar_goes_on)
+    assert plan(given, SETTINGS, NOW).actions == ()
+
+
+def test_a_pod_that_is_forced_to_end_in_vain_is_not_looked_at_without_a_pause() -> None:
+    given = observed(spec(), under_way(), job(pod(deleting_since=ago(400))))
+    assert plan(given, SETTINGS, NOW).recheck_after_s == 5.0
+
+
 def test_pod_that_is_deleted_is_looked_at_again_when_its_node_may_be_lost() -> None:
     given = observed(spec(), under_way(), job(pod(deleting_since=ago(100))))
     assert plan(given, SETTINGS, NOW).recheck_after_s == 200.0
