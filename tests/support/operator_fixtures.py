@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ class Scene:
             "reason": "Completed" if exit_code == 0 else "Error",
             "message": message,
             "startedAt": NOW,
-            "finishedAt": NOW,
+            "finishedAt": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         }
         phase = "Succeeded" if exit_code == 0 else "Failed"
         self._say(pod, phase, {"state": {"terminated": terminated}, "ready": False}, [])
