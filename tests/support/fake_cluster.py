@@ -107,14 +107,6 @@ class FakeCluster(Client):
                 return
             await asyncio.sleep(0.1)
 
-    async def confirm(
-        self, resource: Resource, namespace: str, name: str, resource_version: str
-    ) -> None:
-        self._ask("confirm", resource, name)
-        found = await self.get(resource, namespace, name)
-        if found["metadata"]["resourceVersion"] != resource_version:
-            raise ConflictError(f"PATCH {name}", 409, "the object has been modified")
-
     async def replace_status(
         self, resource: Resource, namespace: str, name: str, resource_version: str, status: Object
     ) -> Object:

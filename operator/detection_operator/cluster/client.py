@@ -177,20 +177,6 @@ class Client:
         }
         await self.request("watch", resource.path(namespace), query=query, first_line=True)
 
-    async def confirm(
-        self, resource: Resource, namespace: str, name: str, resource_version: str
-    ) -> None:
-        """Return if one object is still at `resource_version`: a write that changes nothing asks.
-
-        A read would not do: it may come from a cache of the API server's.
-
-        Raises:
-            ConflictError: another wrote in between.
-        """
-        patch = [{"op": "add", "path": "/metadata/resourceVersion", "value": resource_version}]
-        path = resource.path(namespace, name, "status")
-        await self.request("patch", path, body=patch, content_type=JSON_PATCH)
-
     async def replace_status(
         self, resource: Resource, namespace: str, name: str, resource_version: str, status: Object
     ) -> Object:

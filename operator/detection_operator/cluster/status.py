@@ -1,12 +1,14 @@
 """Writes a training's status: only where it differs, and only onto the state it was made from."""
 
+from http import HTTPStatus
+
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster.cache import Cache
 from detection_operator.cluster.client import Client
 from detection_operator.cluster.parse import render_status
 from detection_operator.cluster.resources import TRAININGS, Key
 from detection_operator.core.state import Training
-from detection_operator.errors import NotFoundError
+from detection_operator.errors import ConflictError, NotFoundError
 
 
 class StatusWriter:
@@ -36,14 +38,18 @@ class StatusWriter:
         return True
 
     async def confirm(self, training: Training) -> None:
-        """Return if the training is still in the state that was read.
+        """Return if the training is still in the state that was read; asks the API, not a watch.
 
         Raises:
             ConflictError: it is not.
             NotFoundError: it is gone.
         """
         who = training.identity
-        await self._client.confirm(TRAININGS, who.namespace, who.name, training.resource_version)
+        found = await self._client.get(TRAININGS, who.namespace, who.name)
+        version = found["metadata"]["resourceVersion"]
+        if version != training.resource_version:
+            msg = f"it is at {version}, and was read at {training.resource_version}"
+            raise ConflictError(f"confirming {who.namespace}/{who.name}", HTTPStatus.CONFLICT, msg)
 
     async def refresh(self, key: Key) -> None:
         """Read a training again, since another wrote to it."""

@@ -68,6 +68,12 @@ class Case:
         """Return the Job of this name, if the cluster has it."""
         return next((job for job in self.observed.jobs if job.name == name), None)
 
+    @property
+    def all_pods(self) -> tuple[Pod, ...]:
+        """The pods of all its Jobs, those that outlive theirs included."""
+        own = [pod for job in self.observed.jobs for pod in job.pods]
+        return (*own, *self.observed.orphans)
+
     def pods(self, name: str) -> tuple[Pod, ...]:
         """Return the pods of the Job of this name, those that outlive it included."""
         job = self.job(name)

@@ -5,7 +5,6 @@ between makes the same Job again.
 """
 
 import math
-from collections.abc import Iterator
 
 from detection_operator import names
 from detection_operator.api.conditions import Phase, Reason
@@ -50,7 +49,7 @@ def wait_for_earlier(case: Case) -> Standing | None:
     goes before anything is made.
     """
     ending = [job for job in case.observed.jobs if job.attempt is not None and cleanup.ends(job)]
-    pod = pods.first_alive(tuple(_of_attempts(case)))
+    pod = pods.first_alive(tuple(pod for pod in case.all_pods if _is_awaited(case, pod)))
     if not ending and pod is None:
         return None
     left_s = _END_S - _ended_for_s(case)
@@ -64,15 +63,13 @@ def wait_for_earlier(case: Case) -> Standing | None:
     return Standing(Phase.RETRYING, Reason.SAVING, message, actions, again_s)
 
 
-def _of_attempts(case: Case) -> Iterator[Pod]:
-    """Return the pods of attempts, but for those that a lost node keeps: they are forced to end."""
-    own = [pod for job in case.observed.jobs if job.attempt is not None for pod in job.pods]
-    orphans = [pod for pod in case.observed.orphans if not names.is_preflight(pod.job_name)]
-    return (pod for pod in (*own, *orphans) if not is_lost(case, pod))
+def _is_awaited(case: Case, pod: Pod) -> bool:
+    """Tell whether the next attempt waits for `pod`; what a lost node keeps is forced to end."""
+    return not names.is_preflight(pod.job_name) and not is_lost(case, pod)
 
 
 def _ended_for_s(case: Case) -> float:
-    """Return for how long the newest attempt's end is on record; without one, for ever."""
+    """Return how long ago the newest attempt has ended; for ever, where none is on record."""
     outcome = case.attempt.outcome if case.attempt is not None else None
     if outcome is None or outcome.finished_at is None:
         return math.inf

@@ -7,7 +7,7 @@ from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import Action, DeleteJob, ForceDeletePod
 from detection_operator.core.case import Case, has_ended
 from detection_operator.core.policies.attempt_end import is_lost
-from detection_operator.core.state import Job, Pod
+from detection_operator.core.state import Job
 
 KEPT_JOBS = 3
 """Ended attempts whose pods can still be read (`kubectl logs`); older ones go."""
@@ -36,7 +36,7 @@ def clean_up(case: Case) -> tuple[Action, ...]:
         for job in jobs
         if (why := _why_delete(case, job, expired=expired, old=job.name in old))
     ]
-    forced = [ForceDeletePod(pod.name, pod.uid) for pod in _pods(case) if is_lost(case, pod)]
+    forced = [ForceDeletePod(pod.name, pod.uid) for pod in case.all_pods if is_lost(case, pod)]
     return (*forced, *deletions)
 
 
@@ -48,7 +48,7 @@ def recheck_after_s(case: Case) -> float | None:
     if catching_up_s > 0 and any(_is_stray(case, job) for job in case.observed.jobs):
         waits.append(catching_up_s)
     timeout = case.spec.retry_policy.node_lost_timeout_seconds
-    for pod in _pods(case):
+    for pod in case.all_pods:
         if pod.deleting_since is not None and not has_ended(pod):
             left_s = timeout - (case.now - pod.deleting_since).total_seconds()
             waits.append(left_s if left_s > 0 else FORCE_AGAIN_S)
@@ -62,10 +62,6 @@ def seconds_to_live(case: Case) -> float | None:
         return None
     # Compared as seconds: a time to live may lie beyond the calendar.
     return max(ttl - (case.now - since) / timedelta(seconds=1), 0.0)
-
-
-def _pods(case: Case) -> list[Pod]:
-    return [pod for job in case.observed.jobs for pod in job.pods] + list(case.observed.orphans)
 
 
 def _finished_since(status: Status) -> datetime | None:

@@ -143,7 +143,7 @@ async def test_what_is_made_again_is_not_made_on_an_older_state() -> None:
     numbers = [seen.training.status.current_attempt for seen in scene.seen]
     assert [attempt.number for attempt in numbers if attempt] == [1, 2], "decided anew"
     assert scene.api.called("create", JOBS) == []
-    assert scene.api.called("confirm", TRAININGS) == ["trees"]
+    assert scene.api.called("get", TRAININGS) == ["trees", "trees"], "to confirm, then to decide"
 
 
 async def test_what_is_made_again_is_made_where_nothing_has_changed() -> None:
@@ -152,7 +152,7 @@ async def test_what_is_made_again_is_made_where_nothing_has_changed() -> None:
     await scene.reconciler.reconcile(TREES)
     verbs = [verb for verb, _, _ in scene.api.calls]
     assert "patch" not in verbs
-    assert verbs.index("confirm") < verbs.index("create")
+    assert verbs.index("get") < verbs.index("create")
 
 
 async def test_a_status_that_says_the_same_is_not_written() -> None:
