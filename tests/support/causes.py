@@ -38,6 +38,10 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
         _cause(ended_pod(137, disruption=waiting("DeletionByPodGC"))),
         Reason.NODE_LOST,
     ),
+    "by a deletion by force that a finalizer holds up": (
+        running(job(pod(deleting_since=ago(301), forced=True))),
+        Reason.POD_DELETED,
+    ),
     "on a node that is lost": (running(job(pod(deleting_since=ago(301)))), Reason.NODE_LOST),
     "deleted by a person, and saved": (
         _cause(ended_pod(40, deleting_since=NOW)),

@@ -248,6 +248,7 @@ def parse_pod(body: Object) -> Pod:
         phase=PodPhase(status.get("phase") or "Pending"),
         node=(body.get("spec") or {}).get("nodeName", ""),
         deleting_since=parse_time(metadata.get("deletionTimestamp")),
+        forced=metadata.get("deletionGracePeriodSeconds") == 0,
         unschedulable=_condition(conditions.get("PodScheduled"), "False"),
         waiting=_waiting(status, state, _condition(conditions.get("PodScheduled"), "True")),
         disruption=_condition(conditions.get("DisruptionTarget"), "True"),

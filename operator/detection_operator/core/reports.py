@@ -49,7 +49,7 @@ def apply_report(status: Status, report: Report, now: datetime) -> Status:
         "current_attempt": merged,
         # Before the trainer knows where it goes on, its step is none.
         "step": status.step if merged.resumed_from_step is None else merged.last_step,
-        "progress": _progress(report, merged, now.replace(microsecond=0)),
+        "progress": _progress(report, merged, status.progress, now.replace(microsecond=0)),
         "classes": report.classes or status.classes,
         "metrics": decimals(report.metrics) or status.metrics,
         **_start(report),
@@ -144,19 +144,31 @@ def _checkpoint(record: CheckpointRecord) -> CheckpointStatus:
     )
 
 
-def _progress(report: Report, attempt: AttemptStatus, now: datetime) -> ProgressStatus:
-    told = report.progress
+def _progress(
+    report: Report, attempt: AttemptStatus, known: ProgressStatus | None, now: datetime
+) -> ProgressStatus:
+    """Return the progress that `report` states.
+
+    Loss, rate and speed belong to a step. A trainer that has made none yet, or that had none left
+    to make, reports none of the three: the last known ones stay.
+    """
+    told, known = report.progress, known or ProgressStatus()
     memory = told.memory_bytes
     return ProgressStatus(
-        loss=decimal(told.loss),
-        learning_rate=decimal(told.learning_rate),
-        steps_per_second=decimal(told.steps_per_second),
+        loss=_newest(told.loss, known.loss),
+        learning_rate=_newest(told.learning_rate, known.learning_rate),
+        steps_per_second=_newest(told.steps_per_second, known.steps_per_second),
         data_wait_fraction=decimal(told.data_wait_fraction),
         checkpoint_seconds=decimal(told.checkpoint_seconds),
         memory_bytes=memory if memory is not None and memory >= 0 else None,
         estimated_completion_time=_estimate(told, report.target_steps - attempt.last_step, now),
         reported_at=now,
     )
+
+
+def _newest(reported: float | None, known: str | None) -> str | None:
+    """Return a reported number as a decimal; `known` where none was reported."""
+    return known if reported is None else decimal(reported)
 
 
 def _estimate(told: Progress, steps_left: int, now: datetime) -> datetime | None:

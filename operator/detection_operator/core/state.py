@@ -106,6 +106,8 @@ class Pod:
     node: str = ""
     deleting_since: datetime | None = None
     """metadata.deletionTimestamp: when its grace period ends."""
+    forced: bool = False
+    """Deleted without a grace period: `kubectl delete --force`, or the operator itself."""
     unschedulable: Waiting | None = None
     waiting: Waiting | None = None
     """The container's `waiting` state, also an init or pull error."""

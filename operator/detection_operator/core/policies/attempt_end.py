@@ -115,7 +115,7 @@ def _are_all(job: Job, pods: tuple[Pod, ...]) -> bool:
 
 
 def is_lost(case: Case, pod: Pod) -> bool:
-    """Tell whether a pod outlived its deletion by so much that its node must be gone."""
+    """Return whether a pod has outlived its deletion by nodeLostTimeoutSeconds."""
     if pod.deleting_since is None or has_ended(pod):
         return False
     timeout = timedelta(seconds=case.spec.retry_policy.node_lost_timeout_seconds)
@@ -124,9 +124,13 @@ def is_lost(case: Case, pod: Pod) -> bool:
 
 def _lost(case: Case, pod: Pod) -> End:
     timeout = case.spec.retry_policy.node_lost_timeout_seconds
+    if pod.forced:
+        # Nobody asked the node to end it, so nothing is known of the node.
+        message = f"The pod was deleted by force and still exists {timeout} s later."
+        return End(_own(case, Reason.POD_DELETED, message), Reason.POD_DELETED)
     message = (
         f"Node {pod.node or 'unknown'} did not end the pod within nodeLostTimeoutSeconds "
-        f"({timeout} s); it is forced to end."
+        f"({timeout} s). The operator deletes the pod by force."
     )
     return End(_own(case, Reason.NODE_LOST, message), Reason.NODE_LOST)
 

@@ -10,6 +10,8 @@ from detection_operator.core.state import Job, Pod, Waiting
 
 STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
 NO_POD_YET = "The Job has no pod yet."
+NODE_SLACK_S = 30.0
+"""A busy node ends a pod some seconds after its grace period; one that is lost never does."""
 NO_CONTAINER_YET = "The pod waits for a node, a volume or its image."
 
 
@@ -68,13 +70,18 @@ def stopping(case: Case, pod: Pod) -> Wait | None:
     timeout = case.spec.retry_policy.node_lost_timeout_seconds
     overdue = (case.now - pod.deleting_since).total_seconds()
     left = max(timeout - overdue, 0.0)
-    if overdue > 0:
-        message = (
-            f"Node {pod.node or 'unknown'} has not ended the pod within its grace period; it is "
-            f"forced to end {timeout} s after it (retryPolicy.nodeLostTimeoutSeconds)."
-        )
-        return Wait(Reason.NODE_LOST, message, left)
-    return Wait(Reason.SAVING, "The pod is being stopped: the trainer saves.", left)
+    if pod.forced:
+        message = "The pod was deleted by force: it ends without a grace period to save in."
+        return Wait(Reason.POD_DELETED, message, left)
+    slack = min(NODE_SLACK_S, timeout / 2)
+    if overdue <= slack:
+        message = "The pod is being stopped: the trainer saves."
+        return Wait(Reason.SAVING, message, min(left, max(slack - overdue, 0.0) + 1.0))
+    message = (
+        f"Node {pod.node or 'unknown'} has not ended the pod within its grace period. The operator "
+        f"deletes the pod by force {timeout} s after it (retryPolicy.nodeLostTimeoutSeconds)."
+    )
+    return Wait(Reason.NODE_LOST, message, left)
 
 
 def _wait_for_pod(job: Job) -> Wait:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from detection_operator.api.conditions import ConditionType
 from detection_operator.api.v1alpha1 import Interruption, RestoredStatus, Status
 from detection_operator.core.events import events_between
 from detection_operator.core.plan import plan
-from detection_operator.core.state import Job
+from detection_operator.core.state import Job, Pod
 from detection_trainer.contract.report import SkippedCheckpoint, VariableCounts
 from tests.support.observations import (
     NOW,
@@ -106,7 +107,7 @@ def test_events(before: Status, after: Status, told: list[tuple[str, str, str]])
         (job(pending_pod(waiting=waiting("ErrImagePull"))), "ImagePullFailed", "Correct"),
         (job(pending_pod(waiting=waiting("CreateContainerConfigError"))), "StartFailed", "Mend"),
         (job(rejected="exceeded quota"), "PodRejected", "Change"),
-        (job(pod(deleting_since=ago(5))), "NodeLost", "nodeLostTimeoutSeconds"),
+        (job(pod(deleting_since=ago(31))), "NodeLost", "nodeLostTimeoutSeconds"),
     ],
     ids=["unschedulable", "no image", "no Secret", "refused", "a lost node"],
 )
@@ -119,6 +120,19 @@ def test_what_holds_a_pod_up_is_told_once_with_what_to_do(
     assert (event.type, event.reason) == ("Warning", reason)
     assert advice in event.message
     assert plan(observed(spec(), first.status, held_up), SETTINGS, NOW).events == ()
+
+
+@pytest.mark.parametrize(
+    "deleted",
+    [pod(deleting_since=ago(5)), pod(deleting_since=ago(200), forced=True)],
+    ids=["a node that takes a moment longer", "a deletion by force"],
+)
+def test_a_pod_that_a_person_deletes_is_no_lost_node(deleted: Pod) -> None:
+    running = plan(observed(spec(), under_way(attempt()), job(deleted)), SETTINGS, NOW)
+    assert [event.reason for event in running.events if event.reason == "NodeLost"] == []
+    ready = running.status.condition(ConditionType.READY)
+    assert ready is not None
+    assert ready.reason in {"Saving", "PodDeleted"}
 
 
 def test_refusal_is_told_once_and_again_when_it_changes() -> None:

@@ -74,6 +74,26 @@ def test_step_goes_back_to_where_the_next_attempt_resumes_once_that_is_known() -
     assert (unknown.step, known.step) == (50, 40)
 
 
+LAST_KNOWN = Progress(loss=0.4, learning_rate=0.01, steps_per_second=3.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (Progress(), ("0.4", "0.01", "3")),
+        (Progress(learning_rate=0.005), ("0.4", "0.005", "3")),
+    ],
+    ids=["a trainer that made no step", "one that knows its rate alone"],
+)
+def test_the_last_known_progress_stays_until_another_is_reported(
+    told: Progress, kept: tuple[str | None, ...]
+) -> None:
+    known = apply_report(under_way(), report(60, progress=LAST_KNOWN), NOW)
+    progress = apply_report(known, report(60, sequence=9, progress=told), NOW).progress
+    assert progress is not None
+    assert (progress.loss, progress.learning_rate, progress.steps_per_second) == kept
+
+
 def test_progress_is_kept_as_short_decimals() -> None:
     told = Progress(
         loss=0.4123456,
