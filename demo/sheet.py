@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from demo.photographs import TREES, trees_plan
-from detection_trainer.checkpoint import Checkpoint, open_checkpoint
+from detection_trainer.checkpoints.format import Checkpoint, open_checkpoint
 from detection_trainer.data.convert.tiles import Tile
 from detection_trainer.data.convert.voc import read_voc
 from detection_trainer.data.convert.writer import plan_sets
-from detection_trainer.inference import find_objects, load_detector
+from detection_trainer.evaluation.inference import find_objects, load_detector
 from sandbox.object_store import ObjectStore
 
 SHOWN = 4

@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-from detection_trainer.process import prepare_process
+from detection_trainer.run.process import prepare_process
 
 # Here, before any test imports TensorFlow, which reads it once: else what a test trains in this
 # process takes other kernels, thus other bits, than what it starts as a program.

@@ -11,8 +11,8 @@ import safetensors.numpy
 
 from benchmarks.rounds import Figure, table
 from benchmarks.trainer.bench import Bench
-from detection_trainer.checkpoint import Arrays, Checkpoint, Snapshot, write_checkpoint
-from detection_trainer.manifest import MODEL_FILE, OPTIMIZER_FILE
+from detection_trainer.checkpoints.format import Arrays, Checkpoint, Snapshot, write_checkpoint
+from detection_trainer.checkpoints.manifest import MODEL_FILE, OPTIMIZER_FILE
 from detection_trainer.storage import Folder, open_folder
 from detection_trainer.storage.objects import ObjectStorage
 from sandbox.object_store import keys_for

@@ -23,7 +23,7 @@ from chaos.trainer.kills import (
     kill_often,
     steps_for,
 )
-from detection_trainer.process import prepare_process
+from detection_trainer.run.process import prepare_process
 from sandbox.object_store import keys_for
 from tests.support.s3_server import s3_server
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from chaos.trainer.processes import Process, start_cold, start_warm
-from detection_trainer.checkpoint import Checkpoint, find_checkpoint
-from detection_trainer.cluster import VARIABLE
+from detection_trainer.checkpoints.format import Checkpoint, find_checkpoint
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.distributed.tf_config import VARIABLE
 from detection_trainer.storage import open_folder
 from tests.support.datasets import Drawn, write_dataset
 from tests.support.trainings import training

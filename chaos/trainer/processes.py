@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 _MODULES = (
-    "detection_trainer.session",
-    "detection_trainer.follower",
+    "detection_trainer.run.session",
+    "detection_trainer.run.worker",
     "chaos.trainer.dying_trainer",
 )
 

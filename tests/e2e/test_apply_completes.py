@@ -2,9 +2,9 @@
 
 import pytest
 
+from detection_trainer.checkpoints.export_manifest import read_export
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.runtime import DEFAULT_METRICS_PORT
-from detection_trainer.exports import read_export
 from sandbox.kube import Object, condition
 from sandbox.tools import run
 from tests.support.site import DATASET, LiveTraining, Workspace, dataset

@@ -2,8 +2,8 @@
 
 import json
 
-from detection_trainer.checkpoint import MANIFEST_FILE
-from detection_trainer.manifest import FORMAT_VERSION
+from detection_trainer.checkpoints.format import MANIFEST_FILE
+from detection_trainer.checkpoints.manifest import FORMAT_VERSION
 from sandbox.kube import condition
 from tests.support.site import LiveTraining, Workspace
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from detection_trainer.checkpoint import Arrays
+from detection_trainer.checkpoints.format import Arrays
 from sandbox.kube import Object, condition
 from tests.support.site import CONTROL_STEPS, LiveTraining, Result, Workspace, dataset
 

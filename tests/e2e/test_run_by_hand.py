@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from detection_trainer.checkpoint import committed_steps, open_checkpoint
+from detection_trainer.checkpoints.format import committed_steps, open_checkpoint
 from detection_trainer.contract.exit_codes import ExitCode
 from tests.support.site import CONTROL_STEPS, ONE_THREAD, Result, Workspace
 

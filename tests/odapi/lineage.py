@@ -22,9 +22,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from detection_trainer.odapi.checkpoint import ODAPIWeights
+from detection_trainer.commands.pipeline_run import PipelineRun, make_training
 from detection_trainer.options import Options
-from detection_trainer.pipeline_run import PipelineRun, make_training
+from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
 from tests.odapi.restoring import read_weights
 from tests.odapi.runs import CLASSES, in_our_order, picture_of_shapes, pipeline, write_records
 from tests.odapi.twins import Twin, run_reference

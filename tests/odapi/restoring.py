@@ -15,9 +15,9 @@ from detection_trainer.contract.model import Model
 from detection_trainer.contract.spec import RestoreMode
 from detection_trainer.errors import RestoreRefusedError
 from detection_trainer.models import Detector
-from detection_trainer.odapi.checkpoint import ODAPIWeights, find_bundle
-from detection_trainer.restore import restore
-from detection_trainer.sources import Weights
+from detection_trainer.weights.odapi.checkpoint import ODAPIWeights, find_bundle
+from detection_trainer.weights.restore import restore
+from detection_trainer.weights.sources import Weights
 from tests.odapi.twins import read_json, run_reference
 
 SENTINEL = 7.25

@@ -11,9 +11,9 @@ import pytest
 
 from detection_trainer.__main__ import main
 from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.exports.odapi_config import PLACE
 from detection_trainer.models import build_detector
-from detection_trainer.odapi.config import PLACE
-from detection_trainer.sources import open_weights
+from detection_trainer.weights.sources import open_weights
 from tests.odapi.restoring import (
     TABLE,
     read_weights,

@@ -16,11 +16,11 @@ import keras
 import numpy as np
 import pytest
 
+from detection_trainer.checkpoints.manifest import AVERAGE
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
 from detection_trainer.errors import RestoreRefusedError
-from detection_trainer.manifest import AVERAGE
-from detection_trainer.odapi.checkpoint import ODAPIWeights
+from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
 from tests.odapi.restoring import part_of, read_weights, require_equal, restored_by_od_api
 from tests.odapi.runs import picture_of_shapes, pipeline, write_label_map, write_records
 from tests.odapi.twins import MOBILENET_V2, configured, fpn_lite, run_reference

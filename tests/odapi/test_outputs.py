@@ -19,7 +19,7 @@ from detection_trainer.models.detections import detect
 from detection_trainer.models.losses import detection_loss
 from detection_trainer.models.resizing import Resizer
 from detection_trainer.models.targets import Targets, assign_targets
-from detection_trainer.optimizer import is_regularised
+from detection_trainer.training.optimizer import is_regularised
 from tests.odapi.restoring import read_weights
 from tests.odapi.twins import TWINS, Twin, run_reference
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from detection_trainer.attempt import Attempt, run_attempt
-from detection_trainer.checkpoint import Checkpoint, committed_steps, find_checkpoint
-from detection_trainer.console import JsonLines
+from detection_trainer.checkpoints.format import Checkpoint, committed_steps, find_checkpoint
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Report
 from detection_trainer.contract.training import Training
 from detection_trainer.options import Options
-from detection_trainer.progress import Reporter
+from detection_trainer.reporting.console import JsonLines
+from detection_trainer.reporting.reporter import Reporter
+from detection_trainer.run.attempt import Attempt, run_attempt
 from detection_trainer.stop import StopSignal
 from detection_trainer.storage import open_folder
 from tests.support.datasets import Drawn, write_dataset
@@ -104,7 +104,7 @@ def export_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
             (path / name).write_text(name)
 
     module = SimpleNamespace(write_saved_model=write)
-    monkeypatch.setitem(sys.modules, "detection_trainer.saved_model", module)
+    monkeypatch.setitem(sys.modules, "detection_trainer.exports.saved_model", module)
 
 
 def make_place(root: Path) -> RunPlace:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from detection_trainer.checkpoint import Arrays, Checkpoint, Snapshot, write_checkpoint
+from detection_trainer.checkpoints.format import Arrays, Checkpoint, Snapshot, write_checkpoint
+from detection_trainer.checkpoints.manifest import Environment, FileRecord, Manifest, VariableRecord
+from detection_trainer.checkpoints.manifest_builder import RunDescription
 from detection_trainer.contract.schedule import first_cycles
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.contract.training import Training, parse_training
-from detection_trainer.describe import RunDescription
-from detection_trainer.manifest import Environment, FileRecord, Manifest, VariableRecord
 from detection_trainer.storage import Entry, Folder, Source, Store
 from tests.support.trainings import training
 

@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from detection_trainer.checkpoint import Arrays, Checkpoint, checkpoint_name, open_checkpoint
+from detection_trainer.checkpoints.format import (
+    Arrays,
+    Checkpoint,
+    checkpoint_name,
+    open_checkpoint,
+)
 from detection_trainer.storage import Folder
 from sandbox import object_store
 from sandbox.kube import TRAININGS, Kube, Object, WaitTimeoutError, condition, phase

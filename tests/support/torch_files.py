@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 import numpy.typing as npt
 
-from detection_trainer.efficientnet_lite_names import variable_paths
+from detection_trainer.weights.torch.efficientnet_lite_names import variable_paths
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001

@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from detection_trainer.checkpoint import Snapshot
-from detection_trainer.distribution import Distribution
-from detection_trainer.session import build_update
-from detection_trainer.training_step import TrainingStep
+from detection_trainer.checkpoints.format import Snapshot
+from detection_trainer.distributed.distribution import Distribution
+from detection_trainer.run.session import build_update
+from detection_trainer.training.step import TrainingStep
 from tests.support.runs import parsed
 
 STEPS, ROWS, RATE = 20, 4, 0.01

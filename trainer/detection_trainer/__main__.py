@@ -13,7 +13,7 @@ from typing import Any
 
 from detection_trainer.contract.training import InvalidTrainingError
 from detection_trainer.errors import TrainerError
-from detection_trainer.outcome import error_line, exit_code_of
+from detection_trainer.run.outcome import error_line, exit_code_of
 
 
 @dataclass(frozen=True, slots=True)

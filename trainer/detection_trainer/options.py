@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detection_trainer.cluster import Cluster
 from detection_trainer.contract import runtime
 from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.distributed.tf_config import Cluster
 from detection_trainer.errors import ConfigChangedError, InvalidConfigError
 
 

@@ -12,27 +12,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from detection_trainer.checkpoint import list_checkpoints
-from detection_trainer.continuation import continued, require_continuable
+from detection_trainer.checkpoints.candidate import Candidate
+from detection_trainer.checkpoints.format import list_checkpoints
+from detection_trainer.checkpoints.manifest import Manifest
+from detection_trainer.checkpoints.ownership import Owner, read_owner, require_claimable
 from detection_trainer.contract.base import Contract, Digest
 from detection_trainer.contract.report import DatasetPin, VariableCounts
 from detection_trainer.contract.restore_check import compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import Place, RestoreMode, TrainingSpec, config_digest
 from detection_trainer.contract.training import Training
-from detection_trainer.cycles import choose_cycles
 from detection_trainer.data.dataset import VERIFIED_BYTES, DatasetSummary, open_dataset
 from detection_trainer.data.label_map import load_classes
 from detection_trainer.data.source import find_files, pin_files
 from detection_trainer.errors import DataInvalidError, RestoreRefusedError
-from detection_trainer.manifest import Manifest
-from detection_trainer.odapi import continuation as odapi
-from detection_trainer.odapi.checkpoint import ODAPIWeights
 from detection_trainer.options import Options
-from detection_trainer.ownership import Owner, read_owner, require_claimable
-from detection_trainer.sources import find_run, open_weights
-from detection_trainer.start import Candidate, Continue, Restore, Resume, Scratch, choose_start
 from detection_trainer.storage import Folder, open_folder
+from detection_trainer.training.cycles import choose_cycles
+from detection_trainer.training.start import (
+    Continue,
+    Restore,
+    Resume,
+    Scratch,
+    choose_start,
+)
+from detection_trainer.weights.continuation import continued, require_continuable
+from detection_trainer.weights.odapi import continuation as odapi
+from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
+from detection_trainer.weights.sources import find_run, open_weights
 
 _PROBE = ".preflight-"
 

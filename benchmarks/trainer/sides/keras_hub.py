@@ -20,8 +20,8 @@ from detection_trainer.contract.model import Backbone, Model
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.contract.training import read_training
 from detection_trainer.data.pipeline import PADDING_ID, validation_batches
-from detection_trainer.evaluate import ImageDetections, coco_metrics
-from detection_trainer.evaluation import ground_truth
+from detection_trainer.evaluation.coco_metrics import ImageDetections, coco_metrics
+from detection_trainer.evaluation.evaluator import ground_truth
 
 FORMAT = "yxyx"
 """Of boxes, in pixels: its anchors know no fractions."""

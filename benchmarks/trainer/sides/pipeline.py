@@ -13,7 +13,7 @@ import tensorflow as tf
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.data.augmentation import augment_geometry, draw_uniform
 from detection_trainer.data.dataset import Dataset, open_dataset
-from detection_trainer.evaluation import Evaluator
+from detection_trainer.evaluation.evaluator import Evaluator
 from detection_trainer.models.detector import Detector
 
 PADDED_BOXES = 8

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from detection_trainer.process import prepare_process
+from detection_trainer.run.process import prepare_process
 
 _STARTED = time.time()
 
@@ -51,10 +51,10 @@ def main(file: str, killed_at: str) -> int:
     stages = Stages(float(killed_at))
     prepare_process()  # As `run` does, before what imports TensorFlow.
     importing = stages.timed("import", __import__)
-    importing("detection_trainer.session")
-    session: Any = sys.modules["detection_trainer.session"]
+    importing("detection_trainer.run.session")
+    session: Any = sys.modules["detection_trainer.run.session"]
     from detection_trainer import __main__  # noqa: PLC0415 - the import above is measured
-    from detection_trainer.training_step import TrainingStep  # noqa: PLC0415 - likewise
+    from detection_trainer.training.step import TrainingStep  # noqa: PLC0415 - likewise
 
     for stage, name in (
         ("data", "open_data"),

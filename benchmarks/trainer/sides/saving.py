@@ -18,15 +18,15 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.trainer.sides.fit import FitModel, keras_optimizer
-from detection_trainer.checkpoint import Snapshot, write_checkpoint
+from detection_trainer.checkpoints.format import Snapshot, write_checkpoint
+from detection_trainer.checkpoints.manifest_builder import RunDescription
+from detection_trainer.checkpoints.saver import Saver
 from detection_trainer.contract.schedule import first_cycles
 from detection_trainer.contract.training import Training, read_training
-from detection_trainer.describe import RunDescription
-from detection_trainer.environment import read_environment
-from detection_trainer.saver import Saver
-from detection_trainer.session import build_update
+from detection_trainer.run.session import build_update
+from detection_trainer.run.tensorflow_setup import read_environment
 from detection_trainer.storage import open_folder
-from detection_trainer.training_step import TrainingStep
+from detection_trainer.training.step import TrainingStep
 
 USUAL_STEPS = 4
 

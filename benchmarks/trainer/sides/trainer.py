@@ -7,7 +7,7 @@ from typing import Any
 
 from detection_trainer import __main__
 from detection_trainer.contract.training import read_training
-from detection_trainer.process import prepare_process
+from detection_trainer.run.process import prepare_process
 
 
 def main(arguments: list[str]) -> int:
@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     from benchmarks.trainer.sides.gate import Gate  # noqa: PLC0415
     from benchmarks.trainer.sides.pipeline import validation_score  # noqa: PLC0415
 
-    session: Any = importlib.import_module("detection_trainer.session")
+    session: Any = importlib.import_module("detection_trainer.run.session")
     gate, spec = Gate(), read_training(Path(arguments[0])).spec
     build, batches = session.build_update, session.training_batches
 

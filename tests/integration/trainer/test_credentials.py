@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from detection_trainer.commands.pipeline_file import read_config_text
 from detection_trainer.errors import AccessDeniedError, NotFoundError
 from detection_trainer.options import Options
-from detection_trainer.pipeline_file import read_config_text
 from detection_trainer.preflight import run_preflight
 from detection_trainer.storage import open_folder
 from local_cluster.binaries import S3_SERVER, ensure_binary

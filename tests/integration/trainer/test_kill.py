@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection_trainer.manifest import AVERAGE
-from detection_trainer.optimizer import GOOD_STEPS
+from detection_trainer.checkpoints.manifest import AVERAGE
+from detection_trainer.training.optimizer import GOOD_STEPS
 from tests.support.attempts import RunPlace, make_place
 from tests.support.trainings import TINY_MODEL, training
 

@@ -12,10 +12,10 @@ import yaml
 
 from demo import photographs
 from detection_trainer.contract.spec import RestoreMode
-from detection_trainer.restore import restore
-from detection_trainer.sources import open_weights
 from detection_trainer.storage import open_folder, open_parent
-from detection_trainer.torch_tensors import read_arrays
+from detection_trainer.weights.restore import restore
+from detection_trainer.weights.sources import open_weights
+from detection_trainer.weights.torch.tensors import read_arrays
 from tests.support.attempts import RunPlace
 from tests.support.detectors import small_detector
 from tests.support.pretrained import lite0_weights, photograph

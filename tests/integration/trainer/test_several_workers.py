@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection_trainer.checkpoint import Arrays
+from detection_trainer.checkpoints.format import Arrays
+from detection_trainer.checkpoints.manifest import AVERAGE
 from detection_trainer.contract.exit_codes import EARLY_STOPPED
-from detection_trainer.manifest import AVERAGE
 from tests.support.attempts import RunPlace, make_place
 from tests.support.trainings import TINY_MODEL
 from tests.support.workers import two_workers

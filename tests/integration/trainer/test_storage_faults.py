@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detection_trainer.checkpoint import (
+from detection_trainer.checkpoints.format import (
     Checkpoint,
     Snapshot,
     committed_steps,

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from detection_trainer.checkpoints.manifest import FileRecord
 from detection_trainer.contract.exit_codes import ExitCode
-from detection_trainer.manifest import FileRecord
 from sandbox.object_store import keys_for
 from tests.support.attempts import RunPlace, make_place
 from tests.support.s3_server import Choose, Fault, FaultyStorage, s3_server

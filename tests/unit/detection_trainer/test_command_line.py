@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from detection_trainer.__main__ import COMMANDS, build_parser, main
-from detection_trainer.checkpoint import Arrays, Snapshot, write_metrics
-from detection_trainer.commands.places import place_uri
+from detection_trainer.checkpoints.format import Arrays, Snapshot, write_metrics
+from detection_trainer.checkpoints.ownership import claim_folder, raise_fence
+from detection_trainer.commands.locations import place_uri
 from detection_trainer.commands.run import parse_options
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.errors import ConfigChangedError, InvalidConfigError
 from detection_trainer.options import parse_credentials, require_unchanged
-from detection_trainer.ownership import claim_folder, raise_fence
 from detection_trainer.storage import open_folder
 from tests.support import runs
 from tests.support.runs import NOW, commit, flip_byte, parsed

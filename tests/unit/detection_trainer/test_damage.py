@@ -9,21 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detection_trainer.checkpoint import (
+from detection_trainer.checkpoints.format import (
     Arrays,
     find_checkpoint,
     list_checkpoints,
     read_metrics,
     write_metrics,
 )
+from detection_trainer.checkpoints.manifest import Manifest
+from detection_trainer.checkpoints.ownership import claim_folder, raise_fence, read_owner
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import Place
 from detection_trainer.data.dataset import open_dataset, read_dataset
 from detection_trainer.data.records import write_record
 from detection_trainer.data.wire import encode_example
 from detection_trainer.errors import TrainerError
-from detection_trainer.manifest import Manifest
-from detection_trainer.ownership import claim_folder, raise_fence, read_owner
 from detection_trainer.storage import open_folder
 from tests.support.datasets import CLASSES, Drawn, write_dataset
 from tests.support.runs import NOW, commit, parsed

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from detection_trainer import preflight
-from detection_trainer.checkpoint import Snapshot, write_checkpoint
+from detection_trainer.checkpoints.format import Snapshot, write_checkpoint
+from detection_trainer.checkpoints.manifest import Manifest
+from detection_trainer.checkpoints.ownership import claim_folder
 from detection_trainer.contract.backbone_shapes import backbone_shapes
 from detection_trainer.contract.model import Backbone
 from detection_trainer.contract.shapes import variable_shapes
@@ -29,9 +31,7 @@ from detection_trainer.errors import (
     StorageInUseError,
     TrainerError,
 )
-from detection_trainer.manifest import Manifest
 from detection_trainer.options import Options
-from detection_trainer.ownership import claim_folder
 from detection_trainer.preflight import PreflightResult, run_preflight
 from detection_trainer.storage import Folder, open_folder
 from tests.support.datasets import CLASSES, Drawn, write_dataset

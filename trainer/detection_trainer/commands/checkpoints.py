@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from detection_trainer.checkpoint import (
+from detection_trainer.checkpoints.format import (
     MANIFEST_FILE,
     Checkpoint,
     find_checkpoint,
     list_checkpoints,
 )
-from detection_trainer.commands.places import add_credentials, open_place
+from detection_trainer.checkpoints.manifest import Manifest
+from detection_trainer.commands.locations import add_credentials, open_place
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.errors import DamagedCheckpointError, NotFoundError
-from detection_trainer.manifest import Manifest
 from detection_trainer.storage import Folder
 
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from detection_trainer.commands import convert_pipeline
-from detection_trainer.commands.places import add_credentials, open_place
-from detection_trainer.commands.records import add_records, read_records
+from detection_trainer.commands.dataset_arguments import add_records, read_records
+from detection_trainer.commands.locations import add_credentials, open_place
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.data.convert.coco import read_coco

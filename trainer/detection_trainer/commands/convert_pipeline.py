@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from detection_trainer.commands.places import add_credentials, place_uri
+from detection_trainer.commands.locations import add_credentials, place_uri
+from detection_trainer.commands.pipeline_file import load_pipeline_config
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.pipeline_config.mapping import PipelineConfig
 from detection_trainer.contract.training import API_VERSION, KIND, parse_training
 from detection_trainer.options import parse_credentials
-from detection_trainer.pipeline_file import load_pipeline_config
 
 ORDER = ("model", "dataset", "restore", "steps", "batchSize", "optimizer", "augmentation")
 

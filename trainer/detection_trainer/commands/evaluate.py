@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from detection_trainer.checkpoint import Checkpoint
-from detection_trainer.commands.places import add_credentials, choose_checkpoint, place_uri
+from detection_trainer.checkpoints.format import Checkpoint
+from detection_trainer.commands.locations import add_credentials, choose_checkpoint, place_uri
+from detection_trainer.commands.pipeline_file import load_training
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import Place, TrainingSpec
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.options import Options, environment_value, parse_credentials
-from detection_trainer.pipeline_file import load_training
-from detection_trainer.process import prepare_process
+from detection_trainer.run.process import prepare_process
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +73,8 @@ def _evaluate(
 ) -> dict[str, float]:
     # TensorFlow takes seconds to import; `--help` and refusals need none of it.
     from detection_trainer.data.dataset import open_dataset  # noqa: PLC0415
-    from detection_trainer.evaluation import Evaluator  # noqa: PLC0415
-    from detection_trainer.inference import load_detector  # noqa: PLC0415
+    from detection_trainer.evaluation.evaluator import Evaluator  # noqa: PLC0415
+    from detection_trainer.evaluation.inference import load_detector  # noqa: PLC0415
 
     dataset = open_dataset(
         place,

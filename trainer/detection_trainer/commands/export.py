@@ -5,14 +5,14 @@ import json
 import re
 import sys
 
-from detection_trainer.checkpoint import MANIFEST_FILE
-from detection_trainer.commands.places import add_credentials, choose_checkpoint, open_place
+from detection_trainer.checkpoints.format import MANIFEST_FILE
+from detection_trainer.commands.locations import add_credentials, choose_checkpoint, open_place
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import ExportFormat
 from detection_trainer.errors import InvalidConfigError
-from detection_trainer.exports import export_checkpoint
-from detection_trainer.process import prepare_process
+from detection_trainer.exports.export import export_checkpoint
+from detection_trainer.run.process import prepare_process
 from detection_trainer.storage import Folder
 
 FORMATS: dict[str, ExportFormat] = {"saved-model": "SavedModel", "odapi": "ODAPI"}

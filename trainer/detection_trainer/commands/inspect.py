@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from detection_trainer.checkpoint import MANIFEST_FILE, find_checkpoint
-from detection_trainer.commands.places import open_place
-from detection_trainer.commands.records import add_records, read_records
+from detection_trainer.checkpoints.format import MANIFEST_FILE, find_checkpoint
+from detection_trainer.checkpoints.manifest import Manifest
+from detection_trainer.checkpoints.ownership import marker_numbers, read_owner
+from detection_trainer.commands.dataset_arguments import add_records, read_records
+from detection_trainer.commands.locations import open_place
+from detection_trainer.commands.pipeline_file import load_training
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import config_digest
 from detection_trainer.contract.training import Training
 from detection_trainer.data.dataset import DatasetSummary
-from detection_trainer.manifest import Manifest
 from detection_trainer.options import parse_credentials
-from detection_trainer.ownership import marker_numbers, read_owner
-from detection_trainer.pipeline_file import load_training
 from detection_trainer.storage import Folder
 
 

@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image, UnidentifiedImageError
 
-from detection_trainer.commands.places import add_credentials, choose_checkpoint
+from detection_trainer.commands.locations import add_credentials, choose_checkpoint
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.errors import DataInvalidError, NotFoundError
+from detection_trainer.evaluation.drawing import Finding, draw_findings
 from detection_trainer.options import parse_credentials
-from detection_trainer.pictures import Finding, draw_findings
-from detection_trainer.process import prepare_process
+from detection_trainer.run.process import prepare_process
 from detection_trainer.storage import Folder, open_folder, open_parent
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp")
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     checkpoint = choose_checkpoint(arguments.place, arguments.credentials, arguments.step)
     classes = checkpoint.manifest.classes
     # TensorFlow takes seconds to import; `--help` and refusals need none of it.
-    from detection_trainer.inference import find_objects, load_detector  # noqa: PLC0415
+    from detection_trainer.evaluation.inference import find_objects, load_detector  # noqa: PLC0415
 
     detector = load_detector(checkpoint)
     drawn: set[str] = set()

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from detection_trainer.commands.places import add_credentials, add_variables, place_uri
+from detection_trainer.commands.locations import add_credentials, add_variables, place_uri
+from detection_trainer.commands.pipeline_file import load_training
 from detection_trainer.contract import runtime
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
@@ -22,14 +23,13 @@ from detection_trainer.options import (
     parse_credentials,
     require_unchanged,
 )
-from detection_trainer.outcome import (
+from detection_trainer.preflight import PreflightResult, run_preflight
+from detection_trainer.run.outcome import (
     error_line,
     outcome_of,
     outcome_of_error,
     termination_message,
 )
-from detection_trainer.pipeline_file import load_training
-from detection_trainer.preflight import PreflightResult, run_preflight
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

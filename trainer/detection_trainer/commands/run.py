@@ -10,33 +10,33 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from detection_trainer.attempt import Attempt, run_attempt
-from detection_trainer.cluster import VARIABLE, parse_cluster
-from detection_trainer.commands.places import add_credentials, add_variables, place_uri
-from detection_trainer.console import Console, open_console
+from detection_trainer.commands.locations import add_credentials, add_variables, place_uri
+from detection_trainer.commands.pipeline_file import load_training
+from detection_trainer.commands.pipeline_run import BESIDE, PipelineRun, make_training
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome, Report
 from detection_trainer.contract.training import Training
+from detection_trainer.distributed.tf_config import VARIABLE, parse_cluster
 from detection_trainer.errors import InvalidConfigError
-from detection_trainer.metrics_port import MetricsPort
 from detection_trainer.options import (
     Options,
     environment_value,
     parse_credentials,
     require_unchanged,
 )
-from detection_trainer.outcome import (
+from detection_trainer.reporting.console import Console, open_console
+from detection_trainer.reporting.metrics_port import MetricsPort
+from detection_trainer.reporting.report_client import ReportClient
+from detection_trainer.reporting.reporter import Reporter
+from detection_trainer.run.attempt import Attempt, run_attempt
+from detection_trainer.run.outcome import (
     error_line,
     last_report,
     outcome_of,
     outcome_of_error,
 )
-from detection_trainer.pipeline_file import load_training
-from detection_trainer.pipeline_run import BESIDE, PipelineRun, make_training
-from detection_trainer.process import prepare_process
-from detection_trainer.progress import Reporter
-from detection_trainer.report_client import ReportClient
+from detection_trainer.run.process import prepare_process
 from detection_trainer.stop import StopRequested, StopSignal
 
 INTERRUPTED = 130

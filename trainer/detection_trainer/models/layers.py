@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from detection_trainer import replicas
 from detection_trainer.contract.model import BatchNorm as BatchNormSpec
+from detection_trainer.models import replicas
 
 Initial = Callable[..., keras.initializers.Initializer]
 """Makes an initializer, given its seed and, where it has one, its deviation."""

@@ -14,12 +14,12 @@ from detection_operator.manifests.claim import build_claim
 from detection_operator.manifests.document import document_text
 from detection_operator.manifests.job import build_attempt_job, build_preflight_job
 from detection_operator.manifests.service import INDEX_VARIABLE, build_service
-from detection_trainer.cluster import parse_cluster
 from detection_trainer.contract import runtime
 from detection_trainer.contract.base import text_digest
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import DatasetPin
 from detection_trainer.contract.training import parse_training
+from detection_trainer.distributed.tf_config import parse_cluster
 from tests.support.observations import (
     CHECK,
     DIGEST,

@@ -65,7 +65,7 @@ def test_widths_of_the_levels(backbone: Backbone, widths: list[int]) -> None:
 def test_a_source_is_compared_without_importing_tensorflow() -> None:
     code = (
         "import sys\n"
-        "from detection_trainer import keras_weights\n"
+        "from detection_trainer.weights.keras import imagenet\n"
         "from detection_trainer.contract import restore_check, shapes\n"
         "loaded = {'tensorflow', 'keras'} & sys.modules.keys()\n"
         "sys.exit(f'imported {loaded}' if loaded else 0)"

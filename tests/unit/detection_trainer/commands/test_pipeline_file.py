@@ -1,0 +1,62 @@
+"""A training by hand whose pipeline.config lies elsewhere: at a URI, or in a ConfigMap."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detection_trainer.__main__ import main
+from detection_trainer.commands.pipeline_file import load_training, read_config_text
+from detection_trainer.contract.training import InvalidTrainingError, parse_training
+from detection_trainer.errors import NotFoundError
+from tests.support.pipeline_configs import config_text
+from tests.support.trainings import training
+
+
+def document(**source: Any) -> dict[str, Any]:
+    left: dict[str, Any] = dict.fromkeys(("model", "dataset", "steps", "batchSize"))
+    return training(**left, pipelineConfig=source)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    config, path = tmp_path / "pipeline.config", tmp_path / "training.json"
+    config.write_text(config_text())
+    path.write_text(json.dumps(document(uri=config.as_uri())))
+    return path
+
+
+def test_what_lies_at_a_uri_makes_the_training_whole(file: Path) -> None:
+    found = load_training(file, {})
+    inline = parse_training(document(inline=config_text()))
+    assert found.spec == inline.spec
+    assert found.notes == inline.notes != ()
+    assert found.config_text == config_text()
+    assert inline.config_text is None
+
+
+def test_every_command_that_takes_a_training_reads_it(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(file)]) == 0
+    assert json.loads(capsys.readouterr().out)["spec"]["steps"] == 25000
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ({"configMapKeyRef": {"name": "trees"}}, "by hand give inline or uri"),
+        ({"uri": "s3://models/pipeline.config"}, "s3://models/pipeline.config is not read here"),
+    ],
+)
+def test_a_document_alone_is_not_enough_for_one_elsewhere(
+    source: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidTrainingError, match=says):
+        parse_training(document(**source))
+
+
+def test_a_path_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"expected a pipeline\.config; reading it failed"):
+        read_config_text(str(tmp_path / "none.config"), {})

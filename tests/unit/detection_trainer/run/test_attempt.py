@@ -1,0 +1,253 @@
+"""Attempts from start to end, in this process, on a dataset of noise."""
+
+import json
+import shutil
+import sys
+from typing import Any
+
+import pytest
+
+from detection_trainer.contract.report import Report
+from detection_trainer.errors import (
+    CheckpointMissingError,
+    DatasetChangedError,
+    InvalidConfigError,
+    RestoreRefusedError,
+    StorageInUseError,
+)
+from detection_trainer.options import Options
+from detection_trainer.storage import open_folder
+from tests.support.attempts import RunPlace, export_quickly, make_place
+from tests.support.datasets import Drawn, write_dataset
+from tests.support.events import points, steps
+from tests.support.runs import flip_byte
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> RunPlace:
+    return make_place(tmp_path_factory.mktemp("attempts"))
+
+
+@pytest.fixture(scope="module")
+def control(place: RunPlace) -> Report:
+    """A run of 4 steps that nothing interrupted."""
+    return place.run("control")
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make importing what computes an error."""
+    monkeypatch.setitem(sys.modules, "detection_trainer.run.session", None)
+
+
+def test_a_run_from_scratch_reports_what_storage_holds(place: RunPlace, control: Report) -> None:
+    assert place.steps("control") == [0, 2, 4]
+    assert control.step == 4
+    assert control.resumed_from_step == 0
+    assert control.classes == ["tree", "shrub"]
+    assert [c.step for c in control.checkpoints] == [4, 2, 0]
+    assert control.checkpoints[0].digest == place.newest("control").manifest.digest
+    assert control.outcome is not None
+    assert control.outcome.message == "reached step 4 of 4"
+
+
+@pytest.mark.usefixtures("control", "no_tensorflow")
+def test_a_reached_target_ends_at_once(place: RunPlace) -> None:
+    report = place.run("control")
+    assert report.outcome is not None
+    assert report.outcome.message == "step 4 was reached already; nothing is left to do"
+    assert [c.step for c in report.checkpoints] == [4, 2, 0]
+    assert report.classes == ["tree", "shrub"]
+    assert report.cycles is not None
+
+
+@pytest.mark.usefixtures("control", "no_tensorflow")
+def test_a_lowered_target_completes_where_the_run_is(place: RunPlace) -> None:
+    report = place.run("control", steps=3)
+    assert report.outcome is not None
+    assert "step 4 lies beyond steps 3" in report.outcome.message
+
+
+@pytest.mark.usefixtures("control")
+def test_a_damaged_checkpoint_is_skipped_said_and_made_up_for(place: RunPlace) -> None:
+    place.copy("control", "damaged")
+    flip_byte(place.root / "damaged/step-00000004/model.safetensors")
+    report = place.run("damaged", name="control")
+    assert [s.step for s in report.skipped] == [4]
+    assert report.resumed_from_step == 2
+    assert "step 4 is damaged" in place.said("checkpointSkipped")[0]
+    assert place.newest("damaged").manifest.digest == place.newest("control").manifest.digest
+
+
+@pytest.mark.usefixtures("control", "no_tensorflow")
+def test_only_damaged_ones_are_no_licence_to_begin_again(place: RunPlace) -> None:
+    place.copy("control", "ruined")
+    for step in (0, 2, 4):
+        flip_byte(place.root / f"ruined/step-{step:08d}/optimizer.safetensors")
+    with pytest.raises(CheckpointMissingError, match="none of the 3"):
+        place.run("ruined", name="control")
+
+
+@pytest.mark.usefixtures("no_tensorflow")
+def test_a_recorded_checkpoint_that_is_gone_is_an_error(place: RunPlace) -> None:
+    with pytest.raises(CheckpointMissingError, match="step 700 was recorded"):
+        place.run("emptied", options=Options(recorded_step=700))
+
+
+@pytest.mark.usefixtures("control")
+def test_steps_raised_in_the_middle_equal_a_run_that_was_planned_so(place: RunPlace) -> None:
+    place.copy("control", "raised", until=2)
+    raised = place.run("raised", name="control", steps=6, options=Options(report_period_s=0.0))
+    assert raised.resumed_from_step == 2
+    assert "holds the final rate from step 4" in place.said("extended")[0]
+    place.run("planned", name="control", steps=6)
+    assert place.newest("raised").manifest.digest == place.newest("planned").manifest.digest
+    # The copy still had the points of the steps that were trained again.
+    told = steps(open_folder(place.uri("raised")))
+    assert [step for step in told if step > 2] == [3, 4, 5, 6]
+
+
+@pytest.mark.usefixtures("control")
+def test_continued_in_a_new_record_it_equals_the_uninterrupted_run(place: RunPlace) -> None:
+    source = place.uri("control") + "/step-00000002"
+    report = place.run("continued", continueFrom={"uri": source})
+    assert report.resumed_from_step == 2
+    assert place.steps("continued") == [2, 4]
+    assert place.newest("continued").manifest.digest == place.newest("control").manifest.digest
+    assert report.restored is not None
+    assert report.restored.mode is None
+    assert report.restored.variables.fresh == 0
+
+
+@pytest.mark.usefixtures("control")
+def test_once_step_0_is_committed_the_source_of_a_restore_may_vanish(place: RunPlace) -> None:
+    place.copy("control", "source")
+    restore = {"mode": "detection", "from": {"uri": place.uri("source") + "/step-00000004"}}
+    changes: dict[str, Any] = {
+        "restore": restore,
+        "dataset": place.dataset("dead", "alive"),
+        "steps": 1,
+    }
+    first = place.run("restored", **changes)
+    assert place.steps("restored") == [0, 1]
+    assert first.restored is not None
+    assert first.restored.groups["class_head"].restored == 0
+    assert first.restored.groups["backbone"].fresh == 0
+    (listed,) = (line for line in place.lines() if line["event"] == "restored")
+    assert len(listed["restored"]) == first.restored.variables.restored
+    assert listed["fresh"]["class_head/predictor/bias"] == "mode detection takes no class_head"
+    shutil.rmtree(place.root / "source")
+    shutil.rmtree(place.root / "restored/step-00000001")
+    second = place.run("restored", **changes)
+    assert second.resumed_from_step == 0
+    assert second.restored == first.restored
+    assert second.checkpoints[0].digest == first.checkpoints[0].digest
+
+
+@pytest.mark.usefixtures("control")
+def test_a_refused_restore_commits_nothing(place: RunPlace) -> None:
+    restore = {"mode": "full", "from": {"uri": place.uri("control")}}
+    with pytest.raises(RestoreRefusedError) as refused:
+        place.run("refused", restore=restore, dataset=place.dataset("a", "b", "c"))
+    assert any("class_head" in difference for difference in refused.value.differences)
+    assert place.steps("refused") == []
+
+
+@pytest.mark.usefixtures("control")
+def test_a_dataset_that_changed_under_the_run_is_refused(place: RunPlace) -> None:
+    place.copy("control", "drifted", until=2)
+    other = place.root / "other.tfrecord"
+    write_dataset(other, [Drawn(seed=i, labels=(1 + i % 2,)) for i in range(7)])
+    kept = (place.root / "train.tfrecord").read_bytes()
+    shutil.copy(other, place.root / "train.tfrecord")
+    try:
+        with pytest.raises(DatasetChangedError, match="has changed since step 2"):
+            place.run("drifted", name="control")
+    finally:
+        (place.root / "train.tfrecord").write_bytes(kept)
+
+
+def test_other_files_than_those_that_were_checked_are_not_trained_on(place: RunPlace) -> None:
+    checked = Options(dataset_digest="sha256:" + "0" * 64)
+    with pytest.raises(DatasetChangedError, match="has changed since the preflight checked it"):
+        place.run("unchecked", options=checked)
+    assert place.steps("unchecked") == []
+
+
+@pytest.mark.usefixtures("control", "no_tensorflow")
+def test_a_folder_of_another_run_is_refused(place: RunPlace) -> None:
+    with pytest.raises(StorageInUseError, match="default/control"):
+        place.run("control", name="rival")
+    with pytest.raises(StorageInUseError, match="with another model"):
+        place.run("control", seed=5)
+
+
+@pytest.mark.usefixtures("no_tensorflow")
+def test_what_is_not_there_yet_is_refused_before_anything_is_claimed(place: RunPlace) -> None:
+    with pytest.raises(InvalidConfigError, match="workers 2"):
+        place.run("parallel", workers=2)
+    with pytest.raises(InvalidConfigError, match="--checkpoint-uri"):
+        place.run("claimed", checkpoints={"storage": {"volumeClaim": {"size": "1Gi"}}})
+    assert not (place.root / "parallel").exists()
+
+
+@pytest.mark.usefixtures("control")
+def test_a_run_exports_the_best_else_the_newest_and_nothing_twice(
+    place: RunPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.copy("control", "exporting")
+    asked: dict[str, Any] = {"name": "control", "exports": ["SavedModel"]}
+    with monkeypatch.context() as patched:
+        export_quickly(patched)
+        first = place.run("exporting", **asked)
+        (export,) = first.exports
+        assert export.uri == place.uri("exporting") + "/export/saved_model-00000004"
+        assert export.digest == first.checkpoints[0].digest
+        assert "lies at" in place.said("exported")[0]
+        metrics = place.root / "exporting/step-00000002/metrics.json"
+        metrics.write_text(json.dumps({"step": 2, "metrics": {"mAP": 0.5}}))
+        assert [made.step for made in place.run("exporting", **asked).exports] == [4, 2]
+    monkeypatch.setitem(sys.modules, "detection_trainer.exports.saved_model", None)
+    assert [made.step for made in place.run("exporting", **asked).exports] == [4, 2]
+
+
+def test_an_end_that_was_not_evaluated_is_evaluated_without_training(place: RunPlace) -> None:
+    changes: dict[str, Any] = {
+        "dataset": place.dataset("tree", "shrub", validation=True),
+        "steps": 1,
+    }
+    first = place.run("evaluated", **changes)
+    assert first.metrics.keys() >= {"mAP", "AR100", "mAP/tree"}
+    told = {tag for tag, step, _ in points(open_folder(place.uri("evaluated"))) if step == 1}
+    assert told >= {"training/loss", "evaluation/mAP", "evaluation/mAP/tree", "evaluation/image_3"}
+    metrics = place.root / "evaluated/step-00000001/metrics.json"
+    before = metrics.read_text()
+    metrics.unlink()
+    second = place.run("evaluated", **changes)
+    assert second.metrics == first.metrics
+    assert metrics.read_text() == before
+    assert place.said("progress") == []
+    assert second.best is not None
+    assert second.best.step == 1
+
+
+def test_a_run_that_stopped_early_says_so_and_goes_on_when_steps_are_raised(
+    place: RunPlace,
+) -> None:
+    # Random weights and noise: mAP stays 0, so that the second evaluation is no better.
+    changes: dict[str, Any] = {
+        "dataset": place.dataset("tree", "shrub", validation=True),
+        "evaluation": {"everySteps": 1},
+        "earlyStopping": {"patience": 2, "minDelta": 1.0},
+    }
+    first = place.run("early", steps=6, **changes)
+    assert first.outcome is not None
+    assert (first.outcome.reason, first.step) == ("EarlyStopped", 3)
+    assert "step 3 of 6: mAP did not rise in 2 evaluations" in first.outcome.message
+    again = place.run("early", steps=6, **changes)
+    assert again.outcome is not None
+    assert (again.outcome.reason, again.step) == ("EarlyStopped", 3)
+    assert place.said("progress") == []
+    raised = place.run("early", steps=7, **changes)
+    assert raised.outcome is not None
+    assert (raised.outcome.reason, raised.step) == ("EarlyStopped", 5)

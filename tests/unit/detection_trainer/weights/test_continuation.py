@@ -1,0 +1,63 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detection_trainer.checkpoints.manifest import Manifest
+from detection_trainer.errors import InvalidConfigError, RestoreRefusedError
+from detection_trainer.storage import open_folder
+from detection_trainer.weights.continuation import (
+    compare_for_continue,
+    continued,
+    require_continuable,
+)
+from tests.support.runs import commit, parsed
+from tests.support.trainings import TINY_MODEL
+
+URI = "s3://runs/other/step-00000040"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Manifest:
+    return commit(open_folder(tmp_path.as_uri()), 40).manifest
+
+
+def test_the_same_model_classes_and_optimizer_go_on(source: Manifest) -> None:
+    require_continuable(source, URI, parsed(batchSize=8, seed=3).spec, ["tree"])
+    restored = continued(source, URI)
+    assert restored.mode is None
+    assert restored.step == 40
+    assert restored.variables.restored == 3
+    assert restored.groups["backbone"].restored == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "classes", "difference"),
+    [
+        ({}, ["tree", "car"], "classes: there ['tree'], here ['tree', 'car']"),
+        (
+            {"model": {**TINY_MODEL, "imageSize": 128}},
+            ["tree"],
+            "model.imageSize: there 64, here 128",
+        ),
+        (
+            {"model": {**TINY_MODEL, "fpn": {"maxLevel": 6, "additionalLayerDepth": 16}}},
+            ["tree"],
+            "model.fpn.maxLevel: there 5, here 6",
+        ),
+        ({"optimizer": {"name": "adam"}}, ["tree"], "optimizer.name: there momentum, here adam"),
+    ],
+)
+def test_a_difference_is_refused_and_named(
+    source: Manifest, changes: dict[str, Any], classes: list[str], difference: str
+) -> None:
+    spec = parsed(**changes).spec
+    assert compare_for_continue(source, spec, classes) == [difference]
+    with pytest.raises(RestoreRefusedError, match="use restore instead") as refused:
+        require_continuable(source, URI, spec, classes)
+    assert refused.value.differences == (difference,)
+
+
+def test_a_target_that_the_source_has_passed_is_refused(source: Manifest) -> None:
+    with pytest.raises(InvalidConfigError, match="give more than 40"):
+        require_continuable(source, URI, parsed(steps=40).spec, ["tree"])

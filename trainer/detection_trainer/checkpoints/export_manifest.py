@@ -1,0 +1,45 @@
+"""The manifest that commits an export, beside that of a checkpoint.
+
+`exports` writes it. `weights` reads it, because a user may name an export where a checkpoint is
+expected. Imports no TensorFlow.
+"""
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from detection_trainer.checkpoints.format import MANIFEST_FILE
+from detection_trainer.checkpoints.manifest import FileRecord, Stored
+from detection_trainer.contract.base import ClassName, Digest
+from detection_trainer.contract.report import ExportRecord, Step
+from detection_trainer.contract.spec import ExportFormat
+from detection_trainer.errors import NotFoundError
+from detection_trainer.storage import Folder
+
+
+class ExportManifest(Stored):
+    """The content of an export's `manifest.json`."""
+
+    format: ExportFormat
+    step: Step
+    digest: Digest
+    """Of the weights: that of the checkpoint."""
+    classes: list[ClassName]
+    exported_at: datetime
+    files: dict[str, FileRecord]
+
+
+def read_export(place: Folder) -> ExportRecord | None:
+    """Return the export committed at `place`; None where there is none that is whole."""
+    try:
+        manifest = ExportManifest.model_validate_json(place.read(MANIFEST_FILE))
+    except (NotFoundError, ValidationError):
+        return None
+    return export_record(place, manifest)
+
+
+def export_record(place: Folder, manifest: ExportManifest) -> ExportRecord:
+    """Return the export at `place` as reports name it."""
+    return ExportRecord(
+        format=manifest.format, step=manifest.step, uri=place.uri, digest=manifest.digest
+    )

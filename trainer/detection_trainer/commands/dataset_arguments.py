@@ -1,0 +1,63 @@
+"""A dataset of TFRecords as people name it: a place, and a label map or the classes' names."""
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from detection_trainer.commands.locations import add_credentials, place_uri
+from detection_trainer.contract.spec import Place
+from detection_trainer.data.dataset import Dataset, read_dataset
+from detection_trainer.data.label_map import parse_label_map
+from detection_trainer.errors import InvalidConfigError
+from detection_trainer.options import parse_credentials
+from detection_trainer.storage import open_parent
+
+LABEL_MAP_FILE = "label_map.pbtxt"
+MOST_BAD_RECORDS = 10**9
+
+
+def add_records(parser: argparse.ArgumentParser) -> None:
+    """Add what says which classes the records name, and how to reach them."""
+    classes = parser.add_mutually_exclusive_group()
+    text = f"label map, a path or URI; default: {LABEL_MAP_FILE} beside the records"
+    classes.add_argument("--label-map", metavar="URI", help=text)
+    classes.add_argument("--classes", metavar="A,B", help="names from id 1, without a label map")
+    parser.add_argument("--cache-dir", type=Path, help="where remote files are copied to")
+    add_credentials(parser)
+
+
+def read_records(place: str, arguments: argparse.Namespace) -> Dataset:
+    """Read every record at `place`, all of each; bad ones are in the summary.
+
+    Raises:
+        NotFoundError: no file matches, or there is no label map.
+        DataInvalidError: a file's records cannot be told apart.
+    """
+    credentials = parse_credentials(arguments.credentials)
+    uri = pattern_uri(place)
+    return read_dataset(
+        Place(uri=uri),
+        _classes(uri, arguments, credentials),
+        arguments.cache_dir or Path(tempfile.gettempdir()) / "detection-trainer",
+        credentials=credentials,
+        max_bad_records=MOST_BAD_RECORDS,
+        thorough=True,
+    )
+
+
+def pattern_uri(place: str) -> str:
+    """Return the URI of `place`, a path or URI whose last segment may hold `*`."""
+    return place if "://" in place else place_uri(place).replace("%2A", "*")
+
+
+def _classes(uri: str, arguments: argparse.Namespace, credentials: Mapping[str, Path]) -> list[str]:
+    if arguments.classes is not None:
+        names = [name.strip() for name in arguments.classes.split(",") if name.strip()]
+        if not names or len(set(names)) != len(names):
+            raise InvalidConfigError(f"--classes takes names that differ; received {names}")
+        return names
+    beside = f"{uri.rpartition('/')[0]}/{LABEL_MAP_FILE}"
+    label_map = beside if arguments.label_map is None else place_uri(arguments.label_map)
+    folder, name = open_parent(label_map, credentials)
+    return parse_label_map(folder.read(name), label_map)

@@ -1,0 +1,1 @@
+"""Several workers: who takes part, how they meet, and how TensorFlow connects them."""

@@ -1,0 +1,1 @@
+"""COCO metrics of a model, and its detections on single images."""

@@ -1,1 +1,0 @@
-"""The TensorFlow Object Detection API's files: its checkpoints, read and named as our own."""

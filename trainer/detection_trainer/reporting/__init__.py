@@ -1,0 +1,1 @@
+"""How a run reports: to the operator, to a terminal, to Prometheus and to TensorBoard."""

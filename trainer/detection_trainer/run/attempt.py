@@ -1,0 +1,161 @@
+"""One attempt of a training: who may write, where to begin, and whether anything is left to do.
+
+Decides all that without TensorFlow; what has to be computed is `session`'s.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from detection_trainer.checkpoints.ownership import Fence, claim_folder, raise_fence
+from detection_trainer.checkpoints.store import CheckpointStore
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.contract.report import Outcome
+from detection_trainer.contract.spec import TrainingSpec, config_digest
+from detection_trainer.contract.training import Training
+from detection_trainer.distributed.rendezvous import Decision, gather_all
+from detection_trainer.distributed.tf_config import require_cluster
+from detection_trainer.exports.export import export_checkpoint, export_folder, list_exports
+from detection_trainer.options import Options
+from detection_trainer.reporting.reporter import Reporter
+from detection_trainer.run.outcome import outcome_of
+from detection_trainer.stop import StopSignal
+from detection_trainer.storage import open_folder
+from detection_trainer.training.cycles import choose_cycles
+from detection_trainer.training.start import Resume, Start, choose_start
+
+
+class Clock(Protocol):
+    """Tells the time, with a zone."""
+
+    def __call__(self) -> datetime:
+        """Return now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one trainer start works with."""
+
+    training: Training
+    options: Options
+    reporter: Reporter
+    stop: StopSignal
+    clock: Clock
+
+    @property
+    def spec(self) -> TrainingSpec:
+        """What is to be trained."""
+        return self.training.spec
+
+    @property
+    def subject(self) -> str:
+        """What all workers must agree to train."""
+        identity, digest = self.training.identity, config_digest(self.spec)
+        return f"{identity.namespace}/{identity.name} to step {self.spec.steps}, {digest[:19]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The run's folder, this trainer's right to write there, and where it begins."""
+
+    store: CheckpointStore
+    fence: Fence
+    start: Start
+
+
+def run_attempt(attempt: Attempt) -> Outcome:
+    """Train until the target is reached; returns the outcome of that.
+
+    Raises:
+        TrainerError: the attempt fails; its class says how.
+        StopRequested: asked to stop; what was trained is committed.
+    """
+    cluster = attempt.options.cluster
+    require_cluster(attempt.spec, cluster)
+    if not cluster.is_chief:
+        from detection_trainer.run.worker import follow  # noqa: PLC0415 - TensorFlow, as below
+
+        return follow(attempt)
+    beginning = begin(attempt)
+    reached = step_reached(attempt.spec, beginning)
+    if reached is not None:
+        outcome = _report_reached(attempt, beginning, reached)
+        gather_all(cluster, attempt.subject, Decision(done=outcome.message))
+    else:
+        # TensorFlow takes seconds to import; nothing above needs it.
+        from detection_trainer.run.session import run_session  # noqa: PLC0415
+
+        outcome = run_session(attempt, beginning)
+    if attempt.spec.exports:
+        _export(attempt, beginning)
+    return outcome
+
+
+def begin(attempt: Attempt) -> Beginning:
+    """Claim the run's folder, look at its checkpoints and choose where to begin.
+
+    Raises:
+        StorageInUseError: the folder belongs to another run.
+        SupersededError: a later attempt has started.
+        CheckpointMissingError: there is nothing valid where something was.
+    """
+    spec, options = attempt.spec, attempt.options
+    folder = open_folder(options.checkpoint_folder(spec), options.credentials)
+    store = CheckpointStore(folder, spec.checkpoints)
+    claim_folder(
+        folder,
+        attempt.training.identity,
+        config_digest(spec),
+        has_checkpoint=lambda: bool(store.checkpoints),
+    )
+    fence = raise_fence(folder, options.attempt, attempt.clock(), attempt.training.uid)
+    store.sweep()
+    attempt.reporter.update(attempt=fence.attempt)
+    start = choose_start(store.candidates(), spec, options.recorded_step)
+    if isinstance(start, Resume):
+        attempt.reporter.skipped(start.skipped)
+    return Beginning(store=store, fence=fence, start=start)
+
+
+def step_reached(spec: TrainingSpec, beginning: Beginning) -> int | None:
+    """Return the step of the own checkpoint if nothing is left to compute, else None.
+
+    A last step that was to be evaluated and was not still has that to do.
+    """
+    if not isinstance(beginning.start, Resume) or beginning.start.step < spec.steps:
+        return None
+    checkpoint = beginning.store.at(beginning.start.step)
+    if checkpoint is None or (spec.dataset.validation is not None and not checkpoint.is_evaluated):
+        return None
+    return checkpoint.step
+
+
+def _export(attempt: Attempt, beginning: Beginning) -> None:
+    """Export the best checkpoint, else the newest, unless that is done, and tell what there is."""
+    store, fence = beginning.store, beginning.fence
+    chosen = store.best or store.checkpoints[0]
+    for form in dict.fromkeys(attempt.spec.exports):
+        place = export_folder(store.folder, chosen.step, form)
+        export = export_checkpoint(chosen, place, fence.check, form)
+        attempt.reporter.exported(export, list_exports(store.folder))
+
+
+def _report_reached(attempt: Attempt, beginning: Beginning, step: int) -> Outcome:
+    checkpoint = beginning.store.at(step)
+    if checkpoint is not None:
+        manifest = checkpoint.manifest
+        attempt.reporter.update(
+            step=step,
+            resumed_from_step=step,
+            classes=manifest.classes,
+            cycles=choose_cycles(attempt.spec, manifest.cycles),
+            restored=manifest.restored,
+            metrics=checkpoint.record.metrics,
+        )
+    attempt.reporter.checkpoints(beginning.store)
+    target = attempt.spec.steps
+    if step == target:
+        message = f"step {target} was reached already; nothing is left to do"
+    else:
+        message = f"step {step} lies beyond steps {target}; the run completes where it is"
+    return outcome_of(ExitCode.COMPLETED, message)

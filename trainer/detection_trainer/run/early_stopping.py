@@ -1,0 +1,86 @@
+"""When evaluations stop rising: pure; what is counted lies in every checkpoint.
+
+So a resumed run counts on from where it was, and an evaluation counts once however often the
+trainer was killed around it.
+"""
+
+import math
+from collections.abc import Mapping
+
+from detection_trainer.checkpoints.format import Checkpoint
+from detection_trainer.checkpoints.manifest import Patience
+from detection_trainer.contract.report import Step
+from detection_trainer.contract.spec import EarlyStopping, TrainingSpec
+
+
+def go_on_counting(spec: EarlyStopping | None, target: Step, resumed: Checkpoint) -> "EarlyStop":
+    """Return the judge of a run that goes on from its own checkpoint `resumed`."""
+    carried = resumed.manifest.patience or Patience(target_steps=target)
+    before = EarlyStop(spec, carried.target_steps, carried)
+    if resumed.is_evaluated:
+        # A manifest is written before its step is evaluated.
+        before.judge(resumed.step, resumed.metrics)
+    return EarlyStop(spec, target, before.patience)
+
+
+def is_judged(spec: TrainingSpec, step: Step, start: Step) -> bool:
+    """Tell whether the run may end at `step`, so that all its workers must agree there.
+
+    An attempt that begins at `start` may find that its run had ended.
+    """
+    if spec.early_stopping is None:
+        return False
+    period = spec.evaluation.every_steps
+    return step == start or (period is not None and step % period == 0)
+
+
+class EarlyStop:
+    """Judges evaluations in the order of their steps."""
+
+    def __init__(self, spec: EarlyStopping | None, target: Step, carried: Patience | None) -> None:
+        """Go on counting from `carried`; anew where `steps` was raised after the run had stopped.
+
+        Args:
+            spec: None where the run never stops early.
+            target: `spec.steps`.
+            carried: of the checkpoint that the attempt goes on from.
+        """
+        self._spec = spec
+        before = carried or Patience(target_steps=target)
+        raised = target > before.target_steps
+        misses = 0 if raised and self._exhausts(before) else before.misses
+        self.patience = before.model_copy(update={"target_steps": target, "misses": misses})
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there were enough evaluations without a better one."""
+        return self._exhausts(self.patience)
+
+    def judge(self, step: Step, metrics: Mapping[str, float]) -> None:
+        """Count the evaluation of `step`, unless it was counted before."""
+        if self._spec is None or step <= self.patience.evaluated_step:
+            return
+        score, best = metrics.get(self._spec.metric, math.nan), self.patience.best
+        # Not a number is never better.
+        better = score > (-math.inf if best is None else best + self._spec.min_delta)
+        changes = {"best": score, "best_step": step, "misses": 0} if better else {}
+        misses = {"misses": self.patience.misses + 1}
+        update = {"evaluated_step": step, **(changes or misses)}
+        self.patience = self.patience.model_copy(update=update)
+
+    def message(self, step: Step) -> str:
+        """Return why the run stopped at `step`."""
+        spec, patience = self._spec, self.patience
+        name = "" if spec is None else spec.metric
+        best = (
+            "none was a number"
+            if patience.best is None
+            else (f"the best was {patience.best:.4f} at step {patience.best_step}")
+        )
+        return (
+            f"stopped early at step {step} of {patience.target_steps}: {name} did not rise in "
+            f"{patience.misses} evaluations ({best})"
+        )
+
+    def _exhausts(self, patience: Patience) -> bool:
+        return self._spec is not None and patience.misses >= self._spec.patience

@@ -1,0 +1,114 @@
+"""Puts an attempt's first state in place: resumed, continued, restored or fresh."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from detection_trainer.checkpoints.format import Checkpoint
+from detection_trainer.checkpoints.store import CheckpointStore
+from detection_trainer.contract.report import Restored
+from detection_trainer.contract.restore_check import RestorePlan, restored_groups
+from detection_trainer.contract.schedule import Cycle
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.reporting.console import Console
+from detection_trainer.run.attempt import Attempt
+from detection_trainer.training.cycles import choose_cycles
+from detection_trainer.training.start import Continue, Restore, Resume, Scratch, Start
+from detection_trainer.training.step import TrainingStep
+from detection_trainer.weights.continuation import continued, require_continuable
+from detection_trainer.weights.odapi import continuation as odapi
+from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
+from detection_trainer.weights.restore import restore, weights_digest
+from detection_trainer.weights.sources import find_run, open_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the attempt stands before its first step."""
+
+    step: int
+    cycles: list[Cycle]
+    restored: Restored | None
+    resumed: Checkpoint | None
+    """The own checkpoint; None where the run has none yet."""
+    came_from: Checkpoint | None
+    """The checkpoint whose schedule goes on."""
+
+
+def take_origin(
+    start: Start,
+    store: CheckpointStore,
+    attempt: Attempt,
+    classes: list[str],
+    update: TrainingStep,
+) -> Origin:
+    """Put the state that `start` names in place of `update`'s.
+
+    Raises:
+        RestoreRefusedError: the source does not fit; nothing was assigned.
+        CheckpointMissingError: a source is damaged, or of another format.
+        NotFoundError: there is no source.
+    """
+    spec, credentials = attempt.spec, attempt.options.credentials
+    match start:
+        case Resume(step=step):
+            checkpoint = _own(store, step)
+            return _go_on(checkpoint, spec, update, checkpoint.manifest.restored, checkpoint)
+        case Continue(uri=uri):
+            found = find_run(uri, credentials, spec.model)
+            if isinstance(found, ODAPIWeights):
+                return _go_on_from_odapi(found, spec, update, len(classes))
+            require_continuable(found.manifest, uri, spec, classes)
+            provenance = continued(found.manifest, found.folder.uri)
+            return _go_on(found, spec, update, provenance, None)
+        case Restore(mode=mode, uri=uri):
+            cycles = choose_cycles(spec, None)
+            source = open_weights(uri, credentials, spec.model)
+            tell = partial(_tell_variables, attempt.reporter.console)
+            restored = restore(update.detector, mode, source, classes, tell)
+            update.optimizer.start_averages()
+            return Origin(0, cycles, restored, None, None)
+        case Scratch():
+            update.optimizer.start_averages()
+            return Origin(0, choose_cycles(spec, None), None, None, None)
+
+
+def _go_on(
+    checkpoint: Checkpoint,
+    spec: TrainingSpec,
+    update: TrainingStep,
+    restored: Restored | None,
+    resumed: Checkpoint | None,
+) -> Origin:
+    cycles = choose_cycles(spec, checkpoint.manifest.cycles)
+    update.load(*checkpoint.load())
+    return Origin(checkpoint.step, cycles, restored, resumed, checkpoint)
+
+
+def _go_on_from_odapi(
+    source: ODAPIWeights, spec: TrainingSpec, update: TrainingStep, num_classes: int
+) -> Origin:
+    """The schedule is the new run's: the checkpoint knows the step, and nothing of the rate."""
+    step = odapi.require_continuable(source, spec, num_classes)
+    cycles = choose_cycles(spec, None)
+    trainable = list(update.detector.trainable_by_path)
+    weights, slots = odapi.load_state(source, step, trainable, update.optimizer.variables)
+    update.load(weights, slots)
+    provenance = odapi.provenance(source, f"sha256:{weights_digest(weights)}")
+    return Origin(step, cycles, provenance, None, None)
+
+
+def _tell_variables(console: Console, plan: RestorePlan) -> None:
+    """List them all, for whoever reads lines of JSON; a terminal shows the sentence alone."""
+    groups = ", ".join(restored_groups(plan.mode))
+    message = (
+        f"takes over {len(plan.assign)} variables ({groups}); {len(plan.fresh)} begin fresh: "
+        "`detection-trainer preflight` lists them"
+    )
+    console.say("restored", message, restored=plan.assign, fresh=plan.reasons)
+
+
+def _own(store: CheckpointStore, step: int) -> Checkpoint:
+    checkpoint = store.at(step)
+    if checkpoint is None:
+        raise LookupError(f"the start chose step {step}, which the store does not hold")
+    return checkpoint

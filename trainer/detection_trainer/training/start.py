@@ -1,0 +1,102 @@
+"""Where an attempt begins: pure, decided before anything is read but manifests.
+
+Called by `attempt` with what the run's own folder holds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detection_trainer.checkpoints.candidate import Candidate
+from detection_trainer.contract.report import SkippedCheckpoint
+from detection_trainer.contract.spec import ContinueSource, RestoreMode, RestoreSource, TrainingSpec
+from detection_trainer.errors import CheckpointMissingError, InvalidConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on from the own checkpoint of `step`; damaged newer ones were skipped."""
+
+    step: int
+    skipped: tuple[SkippedCheckpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Go on where another run stood: its step, optimizer, schedule and data position."""
+
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Begin at step 0 with weights from elsewhere."""
+
+    mode: RestoreMode
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Begin at step 0 with fresh weights."""
+
+
+Start = Resume | Continue | Restore | Scratch
+
+
+def choose_start(
+    own: Sequence[Candidate], spec: TrainingSpec, recorded_step: int | None = None
+) -> Start:
+    """Choose where the attempt begins.
+
+    1. Always from the newest valid own checkpoint: resume is not restore.
+    2. Never silently from zero where a checkpoint was.
+    3. `continueFrom`, else `restore`, for a run that has no checkpoint yet.
+    4. From scratch.
+
+    Args:
+        own: the folder's committed checkpoints, newest first; the list may end at a valid one.
+        spec: the training.
+        recorded_step: a checkpoint that someone has seen in this folder before, if any.
+
+    Raises:
+        CheckpointMissingError: checkpoints exist or were recorded, and none is valid.
+        InvalidConfigError: the source is a reference that nobody resolved.
+    """
+    newest_first = sorted(own, key=lambda candidate: candidate.step, reverse=True)
+    skipped: list[SkippedCheckpoint] = []
+    for candidate in newest_first:
+        if candidate.problem is None:
+            return Resume(step=candidate.step, skipped=tuple(skipped))
+        skipped.append(SkippedCheckpoint(step=candidate.step, problem=candidate.problem[:1024]))
+    if skipped:
+        raise CheckpointMissingError(_none_is_valid(skipped))
+    if recorded_step is not None:
+        msg = (
+            f"the checkpoint folder holds no checkpoint, but one of step {recorded_step} was "
+            "recorded: bring the folder back, or make a new training to begin at step 0"
+        )
+        raise CheckpointMissingError(msg)
+    if spec.continue_from is not None:
+        return Continue(uri=_resolved(spec.continue_from, "continueFrom"))
+    if spec.restore is not None:
+        return Restore(mode=spec.restore.mode, uri=_resolved(spec.restore.from_, "restore.from"))
+    return Scratch()
+
+
+def _none_is_valid(skipped: Sequence[SkippedCheckpoint]) -> str:
+    problems = "; ".join(f"step {s.step}: {s.problem}" for s in skipped[:5])
+    return (
+        f"none of the {len(skipped)} checkpoints in the folder is valid ({problems}): "
+        "bring one back, or make a new training to begin at step 0"
+    )
+
+
+def _resolved(source: RestoreSource | ContinueSource, field: str) -> str:
+    if source.uri is not None:
+        return source.uri
+    name = source.training_ref.name if source.training_ref else ""
+    msg = (
+        f"{field}.trainingRef {name!r} can be resolved only in a cluster: give {field}.uri, the "
+        f"address of a checkpoint, as `detection-trainer checkpoints ls` shows it"
+    )
+    raise InvalidConfigError(msg)

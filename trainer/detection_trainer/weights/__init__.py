@@ -1,0 +1,1 @@
+"""Sources of weights and how a model takes them: restore from any source, continue from a run."""

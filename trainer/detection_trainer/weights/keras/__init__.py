@@ -1,0 +1,1 @@
+"""Reads weights of Keras: files that Keras wrote, and its ImageNet downloads."""

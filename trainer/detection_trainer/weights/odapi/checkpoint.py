@@ -1,0 +1,143 @@
+"""A checkpoint of the OD API as a source of weights, and as a run to go on from.
+
+    ckpt-26 · ckpt-26.index       one checkpoint, of the model zoo or of a model_dir
+    model_dir                     the newest one, as its file `checkpoint` says
+
+A detection checkpoint keeps the model below `model/`; a classification checkpoint the backbone
+below `feature_extractor/`. A training checkpoint also has the step, and the optimizer's slots.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from detection_trainer.contract.model import Model
+from detection_trainer.contract.odapi import BACKBONES
+from detection_trainer.errors import DamagedCheckpointError, RestoreRefusedError
+from detection_trainer.storage import Folder, open_folder, open_parent
+from detection_trainer.weights.odapi.bundle import Bundle, open_bundle
+from detection_trainer.weights.odapi.names import (
+    CLASSIFICATION_BACKBONE,
+    EXTRACTOR,
+    PREDICTOR,
+    object_paths,
+)
+
+STATE_FILE = "checkpoint"
+"""What `tf.train.CheckpointManager` keeps in a model_dir: which checkpoint is the newest."""
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_SLOT = "/.OPTIMIZER_SLOT/"
+_AVERAGE = f"{_SLOT}optimizer/average{_VALUE}"
+_STEP = f"step{_VALUE}"
+_MODEL = "model/"
+_CLASSIFICATION = "feature_extractor/"
+_NEWEST = re.compile(r'^model_checkpoint_path:\s*"([^"]+)"', re.MULTILINE)
+
+
+def find_bundle(uri: str, credentials: Mapping[str, Path]) -> Bundle | None:
+    """Return the OD API's checkpoint at `uri`, or None if none lies there.
+
+    Raises:
+        DamagedCheckpointError: what lies there does not hold.
+    """
+    parent, name = open_parent(uri.rstrip("/"), credentials)
+    prefix = name.removesuffix(".index")
+    if parent.exists(f"{prefix}.index"):
+        return open_bundle(parent, prefix)
+    folder = open_folder(uri, credentials)
+    return open_bundle(folder, _newest(folder)) if folder.exists(STATE_FILE) else None
+
+
+def _newest(folder: Folder) -> str:
+    """A path of another machine may stand there: the files lie beside it all the same."""
+    state = folder.read(STATE_FILE).decode(errors="replace")
+    found = _NEWEST.search(state)
+    if found is None:
+        raise DamagedCheckpointError(
+            f'{folder.uri_of(STATE_FILE)}: expected a line model_checkpoint_path: "ckpt-N"; '
+            f"received {state[:80]!r}: name the checkpoint itself, as {folder.uri_of('ckpt-1')}"
+        )
+    return found[1].rpartition("/")[2]
+
+
+class ODAPIWeights:
+    """The variables of an OD API checkpoint, under the paths of a model of ours."""
+
+    classes: list[str] | None = None
+    """Not in the checkpoint: only the label map knows them."""
+    model: Model | None = None
+    digest: str | None = None
+
+    def __init__(self, bundle: Bundle, model: Model) -> None:
+        """Name the checkpoint's variables as `model` does; reads no tensor but the step.
+
+        Raises:
+            RestoreRefusedError: it holds no weights, or the model has no twin in the OD API.
+        """
+        self.bundle = bundle
+        self.uri = bundle.uri
+        self._names = _names_by_path(bundle, model)
+        self.shapes: Mapping[str, tuple[int, ...]] = {
+            path: bundle.tensors[name].shape for path, name in self._names.items()
+        }
+        self.step = int(bundle.read(_STEP)) if _STEP in bundle.tensors else None
+        self.averaged = any(name.endswith(_AVERAGE) for name in bundle.tensors)
+        """Whether its training kept moving averages of the weights beside them."""
+
+    def read(self, paths: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+        """Return the weights at `paths`; each is verified."""
+        return {path: self.bundle.read(self._names[path]) for path in paths}
+
+    def read_slots(self, slot: str, paths: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+        """Return the optimizer's `slot` of the variables at `paths`, where there is one."""
+        names = {
+            path: f"{self._names[path].removesuffix(_VALUE)}{_SLOT}optimizer/{slot}{_VALUE}"
+            for path in paths
+        }
+        return {p: self.bundle.read(n) for p, n in names.items() if n in self.bundle.tensors}
+
+
+def _names_by_path(bundle: Bundle, model: Model) -> dict[str, str]:
+    try:
+        table = object_paths(model, num_classes=1)
+    except KeyError:
+        twins = ", ".join(f"{ours} ({theirs})" for ours, theirs in BACKBONES.items())
+        raise RestoreRefusedError(
+            f"{bundle.uri} is a checkpoint of the TensorFlow Object Detection API, which has no "
+            f"RetinaNet over {model.backbone}: set model.backbone to the one it was trained with, "
+            f"one of {twins}"
+        ) from None
+    known = {twin: path for path, twin in table.items()}
+    return {known.get(twin) or f"{_group(twin)}/{twin}": name for name, twin in _variables(bundle)}
+
+
+def _variables(bundle: Bundle) -> list[tuple[str, str]]:
+    """Return name and object path of each variable of the model."""
+    names = [n for n in bundle.tensors if n.endswith(_VALUE) and _SLOT not in n]
+    roots = {
+        f"{_MODEL}{EXTRACTOR}/": f"{EXTRACTOR}/",
+        f"{_MODEL}{PREDICTOR}/": f"{PREDICTOR}/",
+        f"{_CLASSIFICATION}layer_with_weights": f"{CLASSIFICATION_BACKBONE}/layer_with_weights",
+    }
+    found = [
+        (name, twin + name.removeprefix(root).removesuffix(_VALUE))
+        for name in names
+        for root, twin in roots.items()
+        if name.startswith(root)
+    ]
+    if not found:
+        raise RestoreRefusedError(
+            f"{bundle.uri} holds no weights of a detector (its {len(bundle.tensors)} entries: "
+            f"{', '.join(sorted(bundle.tensors)[:5])}): the OD API writes ckpt-1 of a run without "
+            "fine_tune_checkpoint before it builds the model; take a later checkpoint"
+        )
+    return found
+
+
+def _group(twin: str) -> str:
+    if twin.startswith(CLASSIFICATION_BACKBONE):
+        return "backbone"
+    return "feature_extractor" if twin.startswith(EXTRACTOR) else "class_head"

@@ -1,0 +1,112 @@
+"""Going on from a model_dir of the OD API: with its step, weights, momentum and averages.
+
+Only a training checkpoint has them; the OD API itself goes on exactly in the same way, from its
+model_dir. The schedule is the new run's own: `decaySteps` is the configuration's `total_steps`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detection_trainer.checkpoints.manifest import AVERAGE
+from detection_trainer.contract.report import Restored
+from detection_trainer.contract.shapes import variable_shapes
+from detection_trainer.contract.spec import TrainingSpec
+from detection_trainer.errors import InvalidConfigError, RestoreRefusedError
+from detection_trainer.weights.continuation import all_taken_over
+from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
+
+ITERATION = "optimizer/iteration"
+SLOT = "momentum"
+AVERAGE_SLOT = "average"
+WITHIN_AVERAGES = "ema_base_optimizer/"
+"""`use_moving_average` wraps the optimizer in another, which has the averages and knows it so."""
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def require_continuable(source: ODAPIWeights, spec: TrainingSpec, num_classes: int) -> int:
+    """Compare the checkpoint with the new run; return the step it stands at.
+
+    Raises:
+        RestoreRefusedError: it is of another model, has no step, or no momentum.
+        InvalidConfigError: the target does not lie beyond its step.
+    """
+    uri = source.uri
+    if source.step is None:
+        raise RestoreRefusedError(
+            f"continueFrom {uri}: it holds a model and no step, as those of the model zoo: there "
+            "is nothing to go on with; use restore, with mode full for the same classes"
+        )
+    differences = list(_differences(source, spec, num_classes))
+    if differences:
+        raise RestoreRefusedError(
+            f"continueFrom {uri} takes a run with the same classes, model and optimizer; "
+            f"{differences[0]}: use restore instead (mode detection keeps backbone and feature "
+            "extractor, and the heads begin fresh)",
+            differences,
+        )
+    if spec.steps <= source.step:
+        raise InvalidConfigError(
+            f"steps {spec.steps} is reached already by continueFrom {uri}, which stands at step "
+            f"{source.step}: steps is the absolute total, so give more than {source.step}"
+        )
+    return source.step
+
+
+def _differences(source: ODAPIWeights, spec: TrainingSpec, num_classes: int) -> list[str]:
+    if spec.optimizer.name != "momentum":
+        return [f"optimizer.name: there momentum, here {spec.optimizer.name}"]
+    averaged = spec.optimizer.moving_average_decay is not None
+    if source.averaged != averaged:
+        there, here = ("kept" if kept else "none" for kept in (source.averaged, averaged))
+        field = "optimizer.movingAverageDecay (use_moving_average of a pipeline.config)"
+        return [f"{field}: averages there {there}, here {here}"]
+    expected = variable_shapes(spec.model, num_classes)
+    return [
+        f"{path}: there {source.shapes.get(path, 'nothing')}, here {expected.get(path, 'nothing')}"
+        for path in dict.fromkeys((*expected, *source.shapes))
+        if source.shapes.get(path) != expected.get(path)
+    ]
+
+
+def load_state(
+    source: ODAPIWeights, step: int, trainable: list[str], slots: Mapping[str, Any]
+) -> tuple[Arrays, Arrays]:
+    """Return weights and optimizer state as a checkpoint of ours would hold them.
+
+    Args:
+        source: was found continuable.
+        step: where it stands.
+        trainable: the paths that training moves.
+        slots: the optimizer's variables by path; what the OD API has none of keeps its value.
+
+    Raises:
+        RestoreRefusedError: a variable that is to be trained has no momentum, or no average.
+    """
+    momentum = f"{WITHIN_AVERAGES}{SLOT}" if source.averaged else SLOT
+    state = {path: np.array(variable.numpy()) for path, variable in slots.items()}
+    state |= _read_slots(source, momentum, f"optimizer/{SLOT}/", trainable)
+    if source.averaged:
+        state |= _read_slots(source, AVERAGE_SLOT, AVERAGE, trainable)
+    state[ITERATION] = np.array(step, np.int64)
+    return source.read(source.shapes), state
+
+
+def _read_slots(source: ODAPIWeights, slot: str, prefix: str, trainable: list[str]) -> Arrays:
+    """Return the optimizer's `slot` of all that is trained, below `prefix` as ours are."""
+    found = source.read_slots(slot, trainable)
+    missing = [path for path in trainable if path not in found]
+    if missing:
+        raise RestoreRefusedError(
+            f"continueFrom {source.uri}: {len(missing)} of {len(trainable)} variables have no "
+            f"{slot} there, such as {missing[0]}: freeze what was frozen there, or use restore"
+        )
+    return {f"{prefix}{path}": value for path, value in found.items()}
+
+
+def provenance(source: ODAPIWeights, digest: str | None) -> Restored:
+    """Return what is kept of where the run comes from: every variable was taken over."""
+    groups = [path.partition("/")[0] for path in source.shapes]
+    return all_taken_over(source.uri, source.step, digest, groups)

@@ -1,0 +1,121 @@
+"""Takes weights from a source into a detector: everything is compared first, then assigned.
+
+The three modes of the OD API; never a mismatch skipped, never part of a group. Called once in a
+run's life, before its step 0 is committed.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detection_trainer.contract.report import Restored, VariableCounts
+from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
+from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.errors import RestoreRefusedError, TrainerError
+from detection_trainer.models.detector import Detector
+from detection_trainer.weights.sources import Weights
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def restore(
+    detector: Detector,
+    mode: RestoreMode,
+    source: Weights,
+    classes: Sequence[str] | None = None,
+    tell: Callable[[RestorePlan], None] = lambda _: None,
+) -> Restored:
+    """Assign what `mode` takes from `source`, and verify it.
+
+    Args:
+        detector: its variables are assigned.
+        mode: which groups are taken.
+        source: compared by names and shapes before any of it is read.
+        classes: the detector's, in order; `full` compares them with the source's.
+        tell: is told of every variable, once all are assigned.
+
+    Returns:
+        What was restored, to be kept in the run's checkpoints.
+
+    Raises:
+        RestoreRefusedError: the source does not fit; no variable was changed.
+    """
+    shapes = {path: tuple(variable.shape) for path, variable in detector.variables.items()}
+    plan = compare_for_restore(
+        mode,
+        source.shapes,
+        shapes,
+        source.classes,
+        None if classes is None else list(classes),
+        source_model=source.model,
+        target_model=detector.spec,
+    )
+    if plan.differences:
+        raise RestoreRefusedError(plan.refusal(source.uri), plan.differences)
+    arrays = source.read(plan.assign)
+    _require_as_promised(detector, plan, arrays, source.uri)
+    for path in plan.assign:
+        detector.variables[path].assign(arrays[path])
+    _verify(detector, plan, arrays, source.uri)
+    tell(plan)
+    return Restored(
+        mode=mode,
+        uri=source.uri,
+        step=source.step,
+        digest=source.digest or f"sha256:{weights_digest(arrays)}",
+        variables=VariableCounts(restored=len(plan.assign), fresh=len(plan.fresh)),
+        groups=_counts_by_group(plan),
+    )
+
+
+def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return the SHA-256 over paths and raw bytes, by sorted path."""
+    digest = hashlib.sha256()
+    for path in sorted(arrays):
+        digest.update(path.encode() + b"\0")
+        digest.update(np.ascontiguousarray(arrays[path]).tobytes())
+    return digest.hexdigest()
+
+
+def _require_as_promised(detector: Detector, plan: RestorePlan, arrays: Arrays, uri: str) -> None:
+    """A source may hold other bytes than its header says; find out while nothing has changed."""
+    differences = []
+    for path in plan.assign:
+        variable, array = detector.variables[path], arrays.get(path)
+        if array is None or array.shape != tuple(variable.shape):
+            found = "nothing" if array is None else f"shape {array.shape}"
+            differences.append(f"{path}: the source gave {found}, not {tuple(variable.shape)}")
+        elif array.dtype != variable.dtype:
+            differences.append(f"{path}: the source has {array.dtype}, the model {variable.dtype}")
+        elif not np.isfinite(array).all():
+            differences.append(f"{path}: the source holds values that are not finite")
+    if differences:
+        msg = (
+            f"{uri} does not hold what its header promises, and nothing was assigned: "
+            f"{'; '.join(differences[:3])}: choose another checkpoint"
+        )
+        raise RestoreRefusedError(msg, differences)
+
+
+def _verify(detector: Detector, plan: RestorePlan, arrays: Arrays, uri: str) -> None:
+    assigned = {path: detector.variables[path].numpy() for path in plan.assign}
+    found, expected = weights_digest(assigned), weights_digest(arrays)
+    if found != expected:
+        msg = (
+            f"after restoring from {uri} the variables' digest is {found}, expected {expected}: "
+            "the device does not keep what it is given; run on another node"
+        )
+        raise TrainerError(msg)
+
+
+def _counts_by_group(plan: RestorePlan) -> dict[str, VariableCounts]:
+    restored = Counter(map(Detector.group_of, plan.assign))
+    fresh = Counter(map(Detector.group_of, plan.fresh))
+    return {
+        group: VariableCounts(restored=restored[group], fresh=fresh[group])
+        for group in dict.fromkeys((*restored, *fresh))
+    }

@@ -1,0 +1,1 @@
+"""Reads weights that torch saved; needs no torch."""
