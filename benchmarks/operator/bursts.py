@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from benchmarks.operator.documents import API, JOBS, training
 from benchmarks.operator.sightings import sightings
 from benchmarks.operator.surroundings import BARE, OPERATED, Surroundings
-from detection_operator.cluster.parse import parse_training, render_status
+from detection_operator.cluster.observe.parse import parse_training, render_status
 from detection_operator.core.actions import StartAttempt
 from detection_operator.core.plan import plan
 from detection_operator.core.state import Observed, PolicySettings

@@ -15,9 +15,9 @@ import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from detection_operator.api.v1alpha1 import GROUP, PLURAL, VERSION
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.queue import KeyQueue
-from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, Resource
+from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Resource
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.names import LABEL_TRAINING_UID
 
 LIST_CHUNK = 500

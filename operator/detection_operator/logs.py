@@ -77,5 +77,5 @@ def configure(log_format: str, level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # A line for each event of each watch.
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    # A line for each try of an endless retry: cluster/watches.py says once what fails.
+    # A line for each try of an endless retry: cluster/observe/watches.py says once what fails.
     logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)

@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from detection_operator import handlers
-from detection_operator.cluster.apply import Applier
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.client import Client, load_configuration
-from detection_operator.cluster.complaints import Complaints
-from detection_operator.cluster.events import EventPoster
-from detection_operator.cluster.gather import Gatherer
-from detection_operator.cluster.lease import Election
-from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.act.apply import Applier
+from detection_operator.cluster.act.status import StatusWriter
+from detection_operator.cluster.api.client import Client, load_configuration
+from detection_operator.cluster.api.events import EventPoster
+from detection_operator.cluster.api.lease import Election
+from detection_operator.cluster.api.resources import TRAININGS, WATCHED
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.gather import Gatherer
+from detection_operator.cluster.observe.queue import KeyQueue
+from detection_operator.cluster.observe.resync import Resync
+from detection_operator.cluster.observe.warnings import WarningEvents
+from detection_operator.cluster.observe.watches import WatchMonitor, open_watch_session
 from detection_operator.cluster.reconciler import Reconciler, utc_now
 from detection_operator.cluster.reports import ReportWriter
-from detection_operator.cluster.resources import TRAININGS, WATCHED
 from detection_operator.cluster.restate import Restater
-from detection_operator.cluster.resync import Resync
-from detection_operator.cluster.status import StatusWriter
-from detection_operator.cluster.watches import WatchMonitor, open_watch_session
 from detection_operator.core.plan import plan
 from detection_operator.core.state import PolicySettings
 from detection_operator.errors import (
@@ -79,7 +79,7 @@ class Operator:
     cache: Cache
     queue: KeyQueue
     resync: Resync
-    complaints: Complaints
+    warnings: WarningEvents
     reports: ReportWriter
     reconciler: Reconciler
     watches: WatchMonitor
@@ -110,8 +110,8 @@ class Operator:
             election = Election(Client(configuration, metrics), *place, settings.identity)
         writer, events = StatusWriter(client, cache), EventPoster(client)
         policy = policy_settings(settings)
-        complaints = Complaints(client, queue)
-        gatherer = Gatherer(client, cache, complaints)
+        warnings = WarningEvents(client, queue)
+        gatherer = Gatherer(client, cache, warnings)
 
         def leads() -> bool:
             return election is None or election.leading
@@ -158,7 +158,7 @@ class Operator:
             cache=cache,
             queue=queue,
             resync=resync,
-            complaints=complaints,
+            warnings=warnings,
             reports=reports,
             reconciler=reconciler,
             watches=watches,
@@ -279,7 +279,7 @@ class Operator:
         """Plan until cancelled; all is looked at anew, whatever another leader left."""
         self.queue.restart(self.cache.training_keys())
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.complaints.run(), name="complaints")
+            group.create_task(self.warnings.run(), name="warnings")
             for number in range(self.settings.workers):
                 group.create_task(self.reconciler.work(), name=f"worker {number}")
 

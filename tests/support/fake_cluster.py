@@ -5,8 +5,8 @@ import copy
 import itertools
 from collections.abc import AsyncIterator, Callable
 
-from detection_operator.cluster.client import PAGE_SIZE, Client
-from detection_operator.cluster.resources import Object, Resource
+from detection_operator.cluster.api.client import PAGE_SIZE, Client
+from detection_operator.cluster.api.resources import Object, Resource
 from detection_operator.errors import AlreadyExistsError, ConflictError, NotFoundError
 
 Place = tuple[str, str, str]

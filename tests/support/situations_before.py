@@ -4,7 +4,7 @@ from typing import Any
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import RetryStatus, ScheduleStatus, Spec, Status
-from detection_operator.core.policies.edited import spec_digest
+from detection_operator.core.policies.spec_changed import spec_digest
 from detection_operator.core.state import Job, Observed, Source
 from detection_trainer.contract.packing import pack
 from detection_trainer.contract.schedule import Cycle

@@ -8,16 +8,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from detection_operator.cluster.apply import REFUSALS, Applier, obstacle_of
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.gather import Gathered, Gatherer
-from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.act.apply import REFUSALS, Applier, obstacle_of
+from detection_operator.cluster.act.status import StatusWriter
+from detection_operator.cluster.api.resources import Key
+from detection_operator.cluster.api.telemetry import Telemetry
+from detection_operator.cluster.decision_log import log_decision
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.gather import Gathered, Gatherer
+from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.reports import ReportWriter
-from detection_operator.cluster.resources import Key
 from detection_operator.cluster.restate import MakePlan
-from detection_operator.cluster.status import StatusWriter
-from detection_operator.cluster.telemetry import Telemetry
-from detection_operator.cluster.trace import log_decision
 from detection_operator.core.actions import Plan, makes_objects
 from detection_operator.core.case import is_settled
 from detection_operator.core.settling import LONGEST_PATIENCE_S, patience_s

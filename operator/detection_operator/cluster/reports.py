@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from detection_operator.api.v1alpha1 import Status
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.events import EventPoster
-from detection_operator.cluster.queue import CallLater, KeyQueue, Timer, call_later
-from detection_operator.cluster.resources import Key
+from detection_operator.cluster.act.status import StatusWriter
+from detection_operator.cluster.api.events import EventPoster
+from detection_operator.cluster.api.resources import Key
+from detection_operator.cluster.decision_log import log_decision
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.queue import CallLater, KeyQueue, Timer, call_later
 from detection_operator.cluster.restate import Restate, leave
-from detection_operator.cluster.status import StatusWriter
-from detection_operator.cluster.trace import log_decision
 from detection_operator.core.events import events_between
 from detection_operator.core.reports import apply_report
 from detection_operator.core.settling import END_PATIENCE_S

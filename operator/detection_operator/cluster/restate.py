@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from detection_operator.api.v1alpha1 import Status
-from detection_operator.cluster.gather import Gatherer
+from detection_operator.cluster.observe.gather import Gatherer
 from detection_operator.core.actions import Plan
 from detection_operator.core.state import Observed, PolicySettings, Training
 

@@ -1,7 +1,7 @@
 """What `plan` answers: the next status, and what to do to the cluster, as plain values.
 
-`cluster/apply.py` writes the status first (with a resourceVersion precondition), then carries the
-actions out in order; each is idempotent, so that a plan cut short is simply made again.
+The reconciler writes the status first (with a resourceVersion precondition), then `cluster/act`
+carries the actions out in order. Each is idempotent: a plan that was cut short is made again.
 """
 
 from collections.abc import Iterable

@@ -19,13 +19,11 @@ from detection_operator.core.policies import attempt, cleanup, preflight, restor
 from detection_operator.core.policies.attempt_end import record_attempt
 from detection_operator.core.policies.completion import complete
 from detection_operator.core.policies.deadline import fail_over_deadline
-from detection_operator.core.policies.refusal import (
-    refuse_shared_folder,
-    refuse_zero_rate,
-)
+from detection_operator.core.policies.folder_in_use import refuse_shared_folder
+from detection_operator.core.policies.learning_rate_zero import refuse_zero_rate
+from detection_operator.core.policies.permanent_failure import fail_permanently
 from detection_operator.core.policies.stop import stop
 from detection_operator.core.policies.suspend import suspend
-from detection_operator.core.policies.verdict import fail_for_good
 from detection_operator.core.state import Observed, PolicySettings, Training
 
 Policy = Callable[[Case], Standing | None]
@@ -33,7 +31,7 @@ Policy = Callable[[Case], Standing | None]
 GATES: tuple[Policy, ...] = (
     complete,
     suspend,
-    fail_for_good,
+    fail_permanently,
     fail_over_deadline,
     retry.give_up,
     refuse_zero_rate,
@@ -56,7 +54,7 @@ def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
         return Plan(training.status) if _was_accepted(observed) else _refuse_invalid(training, now)
     case = Case(observed, training.spec, training.status, settings, now)
     case = retry.forgive_edited(preflight.record_preflight(record_attempt(case)))
-    return _finish(case, hindered(case, choose_standing(case)))
+    return _finish(case, explain_obstacle(case, choose_standing(case)))
 
 
 def choose_standing(case: Case) -> Standing:
@@ -77,7 +75,7 @@ def choose_standing(case: Case) -> Standing:
     )
 
 
-def hindered(case: Case, standing: Standing) -> Standing:
+def explain_obstacle(case: Case, standing: Standing) -> Standing:
     """Say why what is to be made cannot be: a quota, an admission plugin, a name that is taken.
 
     It is tried again all the same, with back-off, so that it goes on once a person has mended it.

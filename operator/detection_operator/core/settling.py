@@ -10,7 +10,7 @@ control plane are slow, that there is no pod yet, or no node for it, tells littl
 from detection_operator.api.conditions import ConditionType, Phase, Reason
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import Plan
-from detection_operator.core.policies.pods import NO_CONTAINER_YET, NO_POD_YET
+from detection_operator.core.policies.pod_waits import NO_CONTAINER_YET, NO_POD_YET
 from detection_trainer.contract.exit_codes import ExitCode
 
 ON_THE_WAY = frozenset({Phase.QUEUED, Phase.STARTING})

@@ -1,6 +1,6 @@
 """What `plan` is given: the training and everything observed of it, as frozen values.
 
-`cluster/gather.py` makes these from Kubernetes objects; the tests make them by hand.
+`cluster/observe/gather.py` makes these from Kubernetes objects; the tests make them by hand.
 """
 
 from dataclasses import dataclass, field

@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from detection_operator.cluster.records import TrainingRecord
+from detection_operator.cluster.observe.records import TrainingRecord
 from detection_operator.server.training_gauges import training_gauges
 
 PREFIX = "detection_operator_"

@@ -13,13 +13,13 @@ from http import HTTPStatus
 from aiohttp import web
 from pydantic import ValidationError
 
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.client import Client
-from detection_operator.cluster.records import PodRecord, pod_record
+from detection_operator.cluster.act.status import StatusWriter
+from detection_operator.cluster.api.client import Client
+from detection_operator.cluster.api.resources import JOBS, PODS, Key
+from detection_operator.cluster.api.telemetry import Telemetry
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.records import PodRecord, pod_record
 from detection_operator.cluster.reports import ReportWriter, gone
-from detection_operator.cluster.resources import JOBS, PODS, Key
-from detection_operator.cluster.status import StatusWriter
-from detection_operator.cluster.telemetry import Telemetry
 from detection_operator.errors import ClusterError, NotFoundError, RefusedError
 from detection_operator.logs import about
 from detection_operator.names import attempt_name

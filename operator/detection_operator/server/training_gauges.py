@@ -8,7 +8,7 @@ They are read from the cache at each scrape, so that they vanish with their trai
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 
-from detection_operator.cluster.records import Measures, TrainingRecord
+from detection_operator.cluster.observe.records import Measures, TrainingRecord
 
 PREFIX = "detection_training_"
 PIECE = 500

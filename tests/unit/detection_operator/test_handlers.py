@@ -9,9 +9,9 @@ import kopf
 import pytest
 
 from detection_operator import handlers
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.queue import KeyQueue
-from detection_operator.cluster.resources import JOBS, TRAININGS, Key
+from detection_operator.cluster.api.resources import JOBS, TRAININGS, Key
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.handlers import (
     EndlessBackoffs,
     NoMemories,

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from detection_operator.cluster.resources import Key
+from detection_operator.cluster.api.resources import Key
 from detection_operator.core.state import Identity
 from detection_operator.logs import JsonFormatter, TextFormatter, about, configure
 

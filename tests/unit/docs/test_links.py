@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from detection_operator.api.v1alpha1 import Status
-from detection_operator.cluster.parse import parse_any_spec
+from detection_operator.cluster.observe.parse import parse_any_spec
 from detection_trainer.contract.training import API_VERSION, KIND, load_yaml, parse_training
 
 ROOT = Path(__file__).parents[3]

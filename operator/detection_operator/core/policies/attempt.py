@@ -17,10 +17,10 @@ from detection_operator.core.actions import (
     StartAttempt,
 )
 from detection_operator.core.case import Case, Standing, newest_step
-from detection_operator.core.policies import cleanup, deadline, pods, restore
+from detection_operator.core.policies import cleanup, deadline, pod_waits, restore
 from detection_operator.core.policies.attempt_end import is_lost
-from detection_operator.core.policies.edited import is_edited, spec_digest
 from detection_operator.core.policies.image import pinned_digest, pinned_image
+from detection_operator.core.policies.spec_changed import spec_changed_since, spec_digest
 from detection_operator.core.state import Job, Pod
 
 _END_S = 60.0
@@ -35,7 +35,7 @@ def pending_changes(case: Case) -> list[str]:
         return []
     raised = not case.is_unread and attempt.target_steps != case.spec.steps
     pending = ["steps"] if raised else []
-    if is_edited(case, attempt):
+    if spec_changed_since(case, attempt):
         pending.append("spec")
     return pending
 
@@ -49,7 +49,7 @@ def wait_for_earlier(case: Case) -> Standing | None:
     goes before anything is made.
     """
     ending = [job for job in case.observed.jobs if job.attempt is not None and cleanup.ends(job)]
-    pod = pods.first_alive(tuple(pod for pod in case.all_pods if _is_awaited(case, pod)))
+    pod = pod_waits.first_alive(tuple(pod for pod in case.all_pods if _is_awaited(case, pod)))
     if not ending and pod is None:
         return None
     left_s = _END_S - _ended_for_s(case)
@@ -102,7 +102,7 @@ def start(case: Case, source: RestoreFrom | None) -> Standing:
 
 def describe(case: Case, attempt: AttemptStatus) -> Standing:
     """Say how the attempt under way does; make its Job where it is not there."""
-    job, pod = case.job(attempt.job_name), pods.first_alive(case.pods(attempt.job_name))
+    job, pod = case.job(attempt.job_name), pod_waits.first_alive(case.pods(attempt.job_name))
     if job is None and pod is None:
         return _make_again(case, attempt)
     standing: Standing | None = _stop_hung(case, attempt, job) or _describe_stopping(case, job, pod)
@@ -112,7 +112,7 @@ def describe(case: Case, attempt: AttemptStatus) -> Standing:
         message = "The trainer's pod is gone; its Job is about to end."
         return Standing(Phase.RETRYING, Reason.POD_DELETED, message)
     # Who says its step has started, with all of its peers, whatever a watch that lags behind shows.
-    wait = pods.wait_of(case, job, pod) if attempt.resumed_from_step is None else None
+    wait = pod_waits.wait_of(case, job, pod) if attempt.resumed_from_step is None else None
     if wait is not None:
         return Standing(Phase.QUEUED, wait.reason, wait.message, (), wait.recheck_after_s)
     return _describe_running(case, attempt)
@@ -128,7 +128,7 @@ def _describe_running(case: Case, attempt: AttemptStatus) -> Standing:
 
 
 def _describe_stopping(case: Case, job: Job | None, pod: Pod | None) -> Standing | None:
-    wait = pods.stopping(case, pod) if pod is not None else None
+    wait = pod_waits.stopping(case, pod) if pod is not None else None
     if wait is not None:
         return Standing(Phase.RUNNING, wait.reason, wait.message, (), wait.recheck_after_s)
     if job is None or job.deleting:

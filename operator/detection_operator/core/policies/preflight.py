@@ -13,7 +13,7 @@ from detection_operator.api.v1alpha1 import (
 from detection_operator.core import outcomes
 from detection_operator.core.actions import Action, DeleteJob, RestoreFrom, StartPreflight
 from detection_operator.core.case import Case, Standing, newest_step
-from detection_operator.core.policies import image_pull, pods, retry
+from detection_operator.core.policies import image_pull, pod_waits, retry
 from detection_operator.core.policies.attempt_end import is_lost
 from detection_operator.core.policies.image import pinned_image
 from detection_operator.core.state import Pod
@@ -107,7 +107,7 @@ def refuse(outcome: OutcomeStatus) -> Standing:
 
 def _outcome_of(case: Case, preflight: PreflightStatus) -> OutcomeStatus | None:
     job, its_pods = case.job(preflight.job_name), case.pods(preflight.job_name)
-    alive = pods.first_alive(its_pods)
+    alive = pod_waits.first_alive(its_pods)
     if alive is not None:
         return _given_up(case, alive)
     if its_pods:
@@ -147,7 +147,7 @@ def _describe(case: Case, preflight: PreflightStatus, source: RestoreFrom | None
     job, its_pods = case.job(preflight.job_name), case.pods(preflight.job_name)
     if job is None:
         return _made(case, preflight, source)
-    wait = pods.wait_of(case, job, pods.first_alive(its_pods))
+    wait = pod_waits.wait_of(case, job, pod_waits.first_alive(its_pods))
     if wait is None:
         return Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _running(case))
     return Standing(Phase.PREFLIGHT, wait.reason, wait.message, (), wait.recheck_after_s)

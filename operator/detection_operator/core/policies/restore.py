@@ -10,7 +10,7 @@ from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import CheckpointStatus, Spec, Status
 from detection_operator.core.actions import RestoreFrom
 from detection_operator.core.case import Case, Standing, checkpoint_claim, newest_step
-from detection_operator.core.policies import fit
+from detection_operator.core.policies import source_fits
 from detection_trainer.contract.spec import TrainingRef
 
 SOURCE_GRACE_S = 30.0
@@ -42,11 +42,11 @@ def resolve(case: Case) -> Standing | RestoreFrom | None:
     if source.spec is None or source.status is None:
         message = f"Training {reference.name!r} has a spec that does not hold: mend that one first."
         return Standing(Phase.REFUSED, Reason.SOURCE_HAS_NO_CHECKPOINT, message)
-    misfit = fit.refuse_misfit(case.spec, source.name, source.spec, source.status)
+    misfit = source_fits.refuse_unfit_source(case.spec, source.name, source.spec, source.status)
     chosen = misfit or _checkpoint(reference, source.spec, source.status)
     if isinstance(chosen, Standing):
         return chosen
-    return fit.refuse_reached_steps(case.spec, source.name, chosen.step) or chosen
+    return source_fits.refuse_reached_steps(case.spec, source.name, chosen.step) or chosen
 
 
 def _missing(case: Case, reference: TrainingRef) -> Standing:

@@ -10,7 +10,7 @@ from detection_operator.api.v1alpha1 import AttemptStatus
 from detection_operator.core.actions import Action, DeleteJob
 from detection_operator.core.case import Case, Standing
 from detection_operator.core.policies import deadline
-from detection_operator.core.policies.edited import is_edited
+from detection_operator.core.policies.spec_changed import spec_changed_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def _is_to_be_replaced(case: Case, attempt: AttemptStatus) -> bool:
     So a corrected image, node selector or Secret helps at once. It may start while its Job is
     being deleted, and is still ours to replace until its trainer speaks.
     """
-    if not is_edited(case, attempt) or attempt.resumed_from_step is not None:
+    if not spec_changed_since(case, attempt) or attempt.resumed_from_step is not None:
         return False
     job = case.job(attempt.job_name)
     if attempt.started_at is None:

@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from detection_operator.cluster.apply import Applier
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.complaints import Complaints
-from detection_operator.cluster.events import EventPoster
-from detection_operator.cluster.gather import Gatherer
-from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.act.apply import Applier
+from detection_operator.cluster.act.status import StatusWriter
+from detection_operator.cluster.api.events import EventPoster
+from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.gather import Gatherer
+from detection_operator.cluster.observe.queue import KeyQueue
+from detection_operator.cluster.observe.warnings import WarningEvents
 from detection_operator.cluster.reconciler import MANY, MAX_CONFLICTS, Reconciler
 from detection_operator.cluster.reports import ReportWriter
-from detection_operator.cluster.resources import JOBS, PODS, TRAININGS, Key
-from detection_operator.cluster.status import StatusWriter
-from detection_operator.cluster.telemetry import Silence
 from detection_operator.core.actions import Plan, StartAttempt
 from detection_operator.core.plan import plan
 from detection_operator.core.settling import LONGEST_PATIENCE_S, PATIENCE_S
@@ -39,6 +38,7 @@ from tests.support.cluster_objects import (
     stored_training,
 )
 from tests.support.fake_cluster import FakeCluster
+from tests.support.telemetry import Silence
 
 TREES = Key("vision", "trees")
 SETTINGS = PolicySettings(default_image="trainer:1", report_url="http://operator:8080")
@@ -92,7 +92,7 @@ class Scene:
         self.reconciler = Reconciler(
             cache=self.cache,
             queue=self.queue,
-            gatherer=Gatherer(self.api, self.cache, Complaints(self.api, self.queue)),
+            gatherer=Gatherer(self.api, self.cache, WarningEvents(self.api, self.queue)),
             writer=writer,
             applier=Applier(self.api, self.cache, events, Manifests(SETTINGS)),
             reports=self.reports,

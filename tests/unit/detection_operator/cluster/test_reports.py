@@ -9,14 +9,14 @@ import pytest
 
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster import reports as module
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.events import EventPoster
-from detection_operator.cluster.parse import parse_training
-from detection_operator.cluster.queue import KeyQueue
-from detection_operator.cluster.records import TrainingRecord
+from detection_operator.cluster.act.status import StatusWriter
+from detection_operator.cluster.api.events import EventPoster
+from detection_operator.cluster.api.resources import PODS, TRAININGS, Key, Object
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.parse import parse_training
+from detection_operator.cluster.observe.queue import KeyQueue
+from detection_operator.cluster.observe.records import TrainingRecord
 from detection_operator.cluster.reports import ReportWriter
-from detection_operator.cluster.resources import PODS, TRAININGS, Key, Object
-from detection_operator.cluster.status import StatusWriter
 from detection_operator.core.state import Training
 from detection_operator.errors import ConflictError, RefusedError, UnavailableError
 from detection_trainer.contract.report import Report

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.complaints import Complaints
-from detection_operator.cluster.gather import Gatherer
-from detection_operator.cluster.parse import parse_training
-from detection_operator.cluster.queue import KeyQueue
-from detection_operator.cluster.resources import JOBS, PODS, TRAININGS
+from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.gather import Gatherer
+from detection_operator.cluster.observe.parse import parse_training
+from detection_operator.cluster.observe.queue import KeyQueue
+from detection_operator.cluster.observe.warnings import WarningEvents
 from detection_operator.cluster.restate import Restated, Restater
 from detection_operator.core.plan import plan
 from detection_operator.core.reports import apply_report
@@ -53,7 +53,7 @@ class Scene:
         merged = apply_report(training.status, FIRST, NOW)
         self.training: Training = replace(training, status=merged)
         self.restater = Restater(
-            Gatherer(self.api, self.cache, Complaints(self.api, KeyQueue())),
+            Gatherer(self.api, self.cache, WarningEvents(self.api, KeyQueue())),
             plan,
             SETTINGS,
             lambda: leads,

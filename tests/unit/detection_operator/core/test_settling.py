@@ -7,7 +7,7 @@ import pytest
 from detection_operator.api.conditions import ConditionType, Reason
 from detection_operator.api.v1alpha1 import Condition, Status
 from detection_operator.core.actions import DeleteJob, Event, Plan
-from detection_operator.core.policies.pods import NO_CONTAINER_YET, NO_POD_YET
+from detection_operator.core.policies.pod_waits import NO_CONTAINER_YET, NO_POD_YET
 from detection_operator.core.settling import (
     END_PATIENCE_S,
     LONGEST_PATIENCE_S,

@@ -11,12 +11,13 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.resources import TRAININGS
-from detection_operator.cluster.telemetry import Silence, Telemetry
+from detection_operator.cluster.api.resources import TRAININGS
+from detection_operator.cluster.api.telemetry import Telemetry
+from detection_operator.cluster.observe.cache import Cache
 from detection_operator.server.metrics import Metrics
 from detection_operator.server.training_gauges import GAUGES, PIECE
 from tests.support.cluster_objects import attempt_status, stored_training
+from tests.support.telemetry import Silence
 
 SAVED_AT = "2026-11-24T10:00:00Z"
 SCRAPED_AT = datetime(2026, 11, 24, 10, 1, tzinfo=UTC).timestamp()

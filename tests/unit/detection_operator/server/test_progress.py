@@ -8,13 +8,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from detection_operator.cluster.cache import Cache
-from detection_operator.cluster.events import EventPoster
-from detection_operator.cluster.queue import KeyQueue
+from detection_operator.cluster.act.status import StatusWriter
+from detection_operator.cluster.api.events import EventPoster
+from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.reports import ReportWriter
-from detection_operator.cluster.resources import JOBS, PODS, TRAININGS
-from detection_operator.cluster.status import StatusWriter
-from detection_operator.cluster.telemetry import Silence
 from detection_operator.errors import UnavailableError
 from detection_operator.names import attempt_name
 from detection_operator.server import progress
@@ -35,6 +34,7 @@ from tests.support.cluster_objects import (
     stored_training,
 )
 from tests.support.fake_cluster import FakeCluster
+from tests.support.telemetry import Silence
 from tests.support.tokens import Signer
 
 SIGNER = Signer()

@@ -1,0 +1,186 @@
+"""Carries a plan's actions out, in order, each of which may have been carried out before.
+
+The status is written first (`status.py`), so that an attempt is on record before its Job exists. A
+name that an object of the training has is success; a name that another object has is an error,
+which the training's conditions report.
+"""
+
+import logging
+from typing import Protocol, assert_never
+
+from detection_operator import names
+from detection_operator.api.conditions import Reason
+from detection_operator.cluster.api.client import Client
+from detection_operator.cluster.api.events import EventPoster
+from detection_operator.cluster.api.resources import (
+    CLAIMS,
+    JOBS,
+    PODS,
+    SERVICES,
+    Object,
+    Resource,
+    controller_of,
+)
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.core.actions import (
+    Action,
+    DeleteJob,
+    EnsureClaim,
+    Event,
+    ForceDeletePod,
+    Plan,
+    StartAttempt,
+    StartPreflight,
+)
+from detection_operator.core.state import Obstacle, Training
+from detection_operator.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ForbiddenError,
+    ForeignObjectError,
+    InvalidError,
+    NotFoundError,
+    OperatorError,
+    UnavailableError,
+)
+from detection_operator.logs import about
+
+logger = logging.getLogger(__name__)
+
+REFUSALS = (ForbiddenError, InvalidError, ForeignObjectError)
+"""A quota, an admission plugin, a missing right or a taken name: only a person can mend them."""
+
+
+class Manifests(Protocol):
+    """Builds the objects that an action creates; pure."""
+
+    def claim(self, training: Training, action: EnsureClaim) -> Object:
+        """Return the PersistentVolumeClaim for checkpoints."""
+
+    def service(self, training: Training, action: StartAttempt | StartPreflight) -> Object | None:
+        """Return the Service of several workers; None where there is one."""
+
+    def job(self, training: Training, action: StartAttempt | StartPreflight) -> Object:
+        """Return the Job."""
+
+
+class Applier:
+    """Writes to the cluster what a plan asks for."""
+
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        events: EventPoster,
+        manifests: Manifests,
+    ) -> None:
+        """Build objects with `manifests`; let `cache` have what the API answers."""
+        self._client, self._cache = client, cache
+        self._events, self._manifests = events, manifests
+
+    async def apply(self, training: Training, plan: Plan) -> None:
+        """Carry out the actions, then tell the events.
+
+        Raises:
+            ClusterError: the API did not let us; the plan may be carried out again.
+            ForeignObjectError: a name of ours is taken by another's object.
+        """
+        try:
+            for action in plan.actions:
+                await self._act(training, action)
+        except REFUSALS as error:
+            obstacle = obstacle_of(error)
+            told = Event("Warning", obstacle.reason, obstacle.message)
+            await self._events.tell(training.identity, told, once=True)
+            raise
+        finally:
+            for event in plan.events:
+                await self._events.tell(training.identity, event)
+
+    async def _act(self, training: Training, action: Action) -> None:
+        match action:
+            case EnsureClaim():
+                await self._ensure_claim(training, action)
+            case StartAttempt() | StartPreflight():
+                await self._start(training, action)
+            case DeleteJob():
+                await self._delete_job(training, action)
+            case ForceDeletePod():
+                await self._delete(training, PODS, action.name, action.uid, grace_s=0)
+                logger.warning("forced pod %s to end", action.name, extra=_about(training))
+            case _:
+                assert_never(action)
+
+    async def _ensure_claim(self, training: Training, action: EnsureClaim) -> None:
+        namespace = training.identity.namespace
+        try:
+            await self._client.create(CLAIMS, namespace, self._manifests.claim(training, action))
+        except AlreadyExistsError:
+            found = await self._client.get(CLAIMS, namespace, action.name)
+            labels = found["metadata"].get("labels") or {}
+            # Its name lacks the uid: a training made anew finds the old one's checkpoints.
+            if labels.get(names.LABEL_TRAINING) != training.identity.name:
+                raise _foreign(CLAIMS, training, found) from None
+        else:
+            logger.info("created claim %s", action.name, extra=_about(training))
+
+    async def _start(self, training: Training, action: StartAttempt | StartPreflight) -> None:
+        if (service := self._manifests.service(training, action)) is not None:
+            await self._ensure(SERVICES, training, service)
+        job = self._manifests.job(training, action)
+        found = await self._ensure(JOBS, training, job)
+        if "deletionTimestamp" in found["metadata"]:
+            msg = "the one of before is still being deleted"
+            raise UnavailableError(f"creating Job {action.job_name}", 0, msg)
+        self._cache.apply(JOBS, found)
+
+    async def _delete_job(self, training: Training, action: DeleteJob) -> None:
+        await self._delete(training, JOBS, action.name, action.uid)
+        logger.info("deleted Job %s: %s", action.name, action.why, extra=_about(training))
+
+    async def _ensure(self, resource: Resource, training: Training, wanted: Object) -> Object:
+        """Create an object of the training's; return it, or the one of ours that is there."""
+        namespace, name = training.identity.namespace, wanted["metadata"]["name"]
+        try:
+            made = await self._client.create(resource, namespace, wanted)
+        except AlreadyExistsError:
+            found = await self._client.get(resource, namespace, name)
+            if controller_of(found).get("uid") != training.identity.uid:
+                raise _foreign(resource, training, found) from None
+            return found
+        logger.info("created %s %s", resource.kind, name, extra=_about(training))
+        return made
+
+    async def _delete(
+        self,
+        training: Training,
+        resource: Resource,
+        name: str,
+        uid: str,
+        *,
+        grace_s: int | None = None,
+    ) -> None:
+        namespace = training.identity.namespace
+        try:
+            await self._client.delete(resource, namespace, name, uid=uid, grace_s=grace_s)
+        except (NotFoundError, ConflictError):
+            # Gone already, or another one by now: the watch will tell.
+            logger.debug("%s %s is gone", resource.kind, name, extra=_about(training))
+
+
+def obstacle_of(refusal: OperatorError) -> Obstacle:
+    """Return what one of `REFUSALS` is to the training."""
+    taken = isinstance(refusal, ForeignObjectError)
+    return Obstacle(Reason.NAME_TAKEN if taken else Reason.JOB_REJECTED, str(refusal))
+
+
+def _foreign(resource: Resource, training: Training, found: Object) -> ForeignObjectError:
+    owner = controller_of(found)
+    whose = f"{owner['kind']} {owner['name']}" if owner else ""
+    name = found["metadata"]["name"]
+    return ForeignObjectError(resource.kind, training.identity.namespace, name, whose)
+
+
+def _about(training: Training) -> dict[str, object]:
+    attempt = training.status.current_attempt
+    return about(training.identity, attempt=attempt.number if attempt else None)

@@ -1,0 +1,1 @@
+"""The Kubernetes API: the client, the kinds of objects, Events, and the Lease."""

@@ -1,0 +1,269 @@
+"""Which replica plans: the one that holds a Lease and renews it.
+
+It saves work and nothing rests on it: names, 409s and preconditions hold with two leaders too. No
+clocks of two machines are compared: a lease has run out when its text has not changed for as long
+as it says, by this process's monotonic clock.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from detection_operator.cluster.api.client import Client
+from detection_operator.cluster.api.resources import LEASES, Object
+from detection_operator.errors import (
+    AlreadyExistsError,
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+)
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 15.0
+RENEW_DEADLINE_S = 10.0
+"""Who could not renew for so long stops, well before another may begin."""
+RETRY_S = 2.0
+CALL_S = 3.0
+PAUSE_S = 0.05
+"""Between a change of the lease that a standby hears of and its look at it."""
+
+
+class Move(Enum):
+    """What a replica is to do about the lease."""
+
+    CREATE = "create"
+    TAKE = "take"
+    RENEW = "renew"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The lease as last read, and since when (monotonic) its spec reads so."""
+
+    body: Object
+    since: float
+
+    @property
+    def spec(self) -> Object:
+        """What it says."""
+        return self.body.get("spec") or {}
+
+    @property
+    def holder(self) -> str:
+        """Who holds it; empty: it was given up."""
+        return self.spec.get("holderIdentity") or ""
+
+    @property
+    def runs_out_at(self) -> float:
+        """When (monotonic) it may be taken, unless its holder renews it."""
+        return self.since + float(self.spec.get("leaseDurationSeconds") or LEASE_S)
+
+
+def observe(before: Seen | None, body: Object | None, now: float) -> Seen | None:
+    """Return what is seen at `now`: a lease whose spec is unchanged was not renewed."""
+    if body is None:
+        return None
+    same = before is not None and before.spec == (body.get("spec") or {})
+    return Seen(body, before.since if before is not None and same else now)
+
+
+def decide(seen: Seen | None, identity: str, now: float) -> Move:
+    """Return what the replica `identity` is to do about the lease at `now`."""
+    if seen is None:
+        return Move.CREATE
+    if seen.holder == identity:
+        return Move.RENEW
+    return Move.TAKE if not seen.holder or now >= seen.runs_out_at else Move.WAIT
+
+
+def next_spec(seen: Seen | None, identity: str, now: datetime) -> Object:
+    """Return the spec by which `identity` holds the lease from `now` on; empty: nobody does."""
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = seen.spec if seen is not None else {}
+    kept = seen is not None and seen.holder == identity
+    changes = int(spec.get("leaseTransitions") or 0)
+    return {
+        "holderIdentity": identity,
+        "leaseDurationSeconds": int(LEASE_S),
+        "acquireTime": spec.get("acquireTime", stamp) if kept else stamp,
+        "renewTime": stamp,
+        "leaseTransitions": changes + (seen is not None and bool(identity) and not kept),
+    }
+
+
+class Election:
+    """One replica's part: waits for the lease, works while it holds it, gives it up at the end."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        identity: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Compete as `identity`; `client` is to be its own, that no other call holds it up."""
+        self._client, self._namespace, self._name = client, namespace, name
+        self._identity, self._clock = identity, clock
+        self._seen: Seen | None = None
+        self._is_current = False
+        """Whether the lease is as seen, for all that is known: then it need not be read again."""
+        self._renewed_at = 0.0
+        self.leading = False
+        self.obstacle = ""
+        """What only a person can mend, where something is."""
+
+    @property
+    def transitions(self) -> int:
+        """How often the lease has changed hands, as last read."""
+        return int(self._seen.spec.get("leaseTransitions") or 0) if self._seen else 0
+
+    async def close(self) -> None:
+        """Close the client."""
+        await self._client.close()
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Compete until cancelled; `work` runs while the lease is held, and is cancelled with it.
+
+        Raises:
+            Exception: what `work` failed with.
+        """
+        try:
+            while True:
+                await self._acquire()
+                await self._lead(work)
+        finally:
+            await self._release()
+
+    async def _lead(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        logger.info("%s leads", self._identity)
+        self.leading = True
+        tasks = [asyncio.create_task(work(), name="work"), asyncio.create_task(self._keep())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.leading = False
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in ended:
+            if isinstance(result, Exception):
+                raise result
+        logger.warning("%s leads no more: %s", self._identity, self._why_lost())
+
+    def _why_lost(self) -> str:
+        if self._seen is not None and self._seen.holder not in {"", self._identity}:
+            return f"{self._seen.holder} has taken the lease"
+        return f"the lease could not be renewed for {RENEW_DEADLINE_S:.0f} s"
+
+    async def _acquire(self) -> None:
+        """Wait until the lease is held, watching who holds it."""
+        while not await self._step(CALL_S):
+            seen = self._seen
+            if seen is None or decide(seen, self._identity, self._clock()) is not Move.WAIT:
+                await asyncio.sleep(RETRY_S)
+            else:
+                await self._await_change(seen)
+
+    async def _await_change(self, seen: Seen) -> None:
+        """Wait until the lease is another than seen, or has run out."""
+        version = seen.body["metadata"]["resourceVersion"]
+        try:
+            async with asyncio.timeout(seen.runs_out_at - self._clock()):
+                await self._client.wait_change(LEASES, self._namespace, self._name, version)
+                await asyncio.sleep(PAUSE_S)
+        except TimeoutError:
+            return
+        except ClusterError as error:
+            self._note(error)
+            await asyncio.sleep(RETRY_S)
+
+    async def _keep(self) -> None:
+        """Renew the lease until it is lost: another has it, or the deadline passes."""
+        while (left_s := self._renewed_at + RENEW_DEADLINE_S - self._clock()) > 0:
+            await asyncio.sleep(min(RETRY_S, left_s))
+            left_s = self._renewed_at + RENEW_DEADLINE_S - self._clock()
+            held = left_s > 0 and await self._step(min(CALL_S, left_s))
+            if not held and self._seen is not None and self._seen.holder != self._identity:
+                return
+
+    async def _step(self, within_s: float) -> bool:
+        """Write the lease where that is ours to do; return whether it was written."""
+        started, was_current, self._is_current = self._clock(), self._is_current, False
+        try:
+            async with asyncio.timeout(within_s):
+                if not was_current:
+                    await self._look()
+                if decide(self._seen, self._identity, self._clock()) is Move.WAIT:
+                    self.obstacle = ""
+                    return False
+                written = await self._write(self._identity)
+        except TimeoutError:
+            logger.info("the lease could neither be read nor written within %.1f s", within_s)
+            return False
+        except ClusterError as error:
+            self._note(error)
+            return False
+        self._seen, self._renewed_at = observe(self._seen, written, self._clock()), started
+        self._is_current, self.obstacle = True, ""
+        return True
+
+    async def _look(self) -> None:
+        body: Object | None = None
+        with contextlib.suppress(NotFoundError):
+            body = await self._client.get(LEASES, self._namespace, self._name)
+        self._seen = observe(self._seen, body, self._clock())
+
+    async def _write(self, holder: str) -> Object:
+        """Create or replace the lease, if it is still the one that was seen."""
+        spec = next_spec(self._seen, holder, datetime.now(UTC))
+        if self._seen is None:
+            body: Object = {
+                "apiVersion": LEASES.api_version,
+                "kind": LEASES.kind,
+                "metadata": {"name": self._name},
+                "spec": spec,
+            }
+            return await self._client.create(LEASES, self._namespace, body)
+        return await self._client.replace(
+            LEASES, self._namespace, self._name, {**self._seen.body, "spec": spec}
+        )
+
+    async def _release(self) -> None:
+        """Give the lease up, where it is held, so that another need not wait for its end."""
+        try:
+            async with asyncio.timeout(CALL_S):
+                # A write may have been under way: read what came of it.
+                await self._look()
+                if self._seen is not None and self._seen.holder == self._identity:
+                    await self._write("")
+                    logger.info("%s has given the lease up", self._identity)
+        except (TimeoutError, ClusterError) as error:
+            logger.warning("the lease was not given up, and runs out by itself: %s", error)
+
+    def _note(self, error: ClusterError) -> None:
+        vanished = isinstance(error, NotFoundError) and self._seen is not None
+        if vanished or isinstance(error, (ConflictError, AlreadyExistsError)):
+            return  # Another was faster: read it again.
+        said = str(error)
+        if isinstance(error, ForbiddenError):
+            said = (
+                f"the service account may not get, watch, create and update the Lease "
+                f"{self._namespace}/{self._name}, by which replicas agree on who plans; install "
+                f"the chart's Role for it ({error})"
+            )
+        lasting = "" if isinstance(error, UnavailableError) else said
+        if said != self.obstacle:
+            logger.warning("the lease cannot be had: %s", said)
+        self.obstacle = lasting

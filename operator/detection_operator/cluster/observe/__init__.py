@@ -1,0 +1,1 @@
+"""What the cluster has: watched, listed, parsed, cached, and gathered for one decision."""

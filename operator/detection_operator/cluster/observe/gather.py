@@ -1,0 +1,236 @@
+"""Gathers what one decision rests on: from the cache, and where absence decides, from the API.
+
+A watch may lag behind, and each at its own pace. An attempt's Job or pods that are merely not known
+yet must not be taken for deleted: else the next attempt would run beside them. So before absence
+says that an attempt has ended, the API server is asked.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from detection_operator import names
+from detection_operator.api.v1alpha1 import AttemptStatus
+from detection_operator.cluster.api.client import Client
+from detection_operator.cluster.api.resources import (
+    CONFIG_MAPS,
+    JOBS,
+    PODS,
+    Key,
+)
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.records import JobRecord, PodRecord, TrainingRecord
+from detection_operator.cluster.observe.warnings import Overdue, WarningEvents
+from detection_operator.core.case import is_settled
+from detection_operator.core.state import (
+    Job,
+    Observed,
+    Pod,
+    PodPhase,
+    Source,
+    Training,
+    Waiting,
+)
+from detection_operator.errors import ForbiddenError, NotFoundError
+
+POD_EXPECTED_AFTER = timedelta(seconds=3)
+"""The Job controller makes a pod within a second; where none comes, its Events say why."""
+START_EXPECTED_AFTER = timedelta(seconds=10)
+"""A node starts a container within seconds; where it cannot, the pod's Events say why."""
+CONFIG_MAP_RECHECK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was observed, and what to do once the decision has been written."""
+
+    observed: Observed
+    ended_orphans: tuple[str, ...] = ()
+    """Pods that were gone when they were observed: those that go later have a word to say yet."""
+    recheck_after_s: float | None = None
+    """A ConfigMap cannot be used, and none are watched."""
+
+
+class Gatherer:
+    """Reads for the reconciler."""
+
+    def __init__(self, client: Client, cache: Cache, warnings: WarningEvents) -> None:
+        """Read from `cache` first; have `warnings` look out for why a pod does not start."""
+        self._client, self._cache, self._warnings = client, cache, warnings
+
+    async def gather(self, key: Key) -> Gathered | None:
+        """Return what is known of a training; None where it is gone.
+
+        Raises:
+            ClusterError: the API could not be asked where it had to be.
+        """
+        record = self._cache.training(key)
+        if record is None:
+            self._warnings.follow(key, ())
+            return None
+        training = await self._parsed(record)
+        await self._confirm_absences(training)
+        orphans = self._orphans(training)
+        observed = self._observed(record, training, orphans)
+        self._warnings.follow(key, _overdue(observed.jobs))
+        return Gathered(
+            observed=replace(observed, jobs=tuple(map(self._explained, observed.jobs))),
+            ended_orphans=tuple(orphan.version.uid for orphan in orphans if orphan.gone),
+            recheck_after_s=_recheck_after_s(record, training),
+        )
+
+    async def _parsed(self, record: TrainingRecord) -> Training:
+        """Return the training, with the pipeline.config of its ConfigMap where that may change.
+
+        What is wrong with the ConfigMap is wrong with the spec: it says so, and is looked at again.
+        """
+        wanted = record.config_map
+        if wanted is None:
+            return record.parse()
+        try:
+            found = await self._client.get(CONFIG_MAPS, record.key.namespace, wanted.name)
+        except NotFoundError:
+            problem = f"there is no ConfigMap {wanted.name!r} in namespace {record.key.namespace!r}"
+        except ForbiddenError as error:
+            problem = f"the operator may not read ConfigMap {wanted.name!r} ({error})"
+        else:
+            data = found.get("data") or {}
+            if text := data.get(wanted.key):
+                return record.parse(str(text))
+            keys = ", ".join(sorted(data)) or "none"
+            problem = f"ConfigMap {wanted.name!r} has no key {wanted.key!r}; it has {keys}"
+        invalid = f"pipelineConfig.configMapKeyRef: {problem}: make it, or correct the reference."
+        return replace(record.parse(), spec=None, invalid=invalid, pipeline_config=None)
+
+    def known(self, training: Training) -> Observed | None:
+        """Return what the cache knows of a training as it is to be; None where absence decides.
+
+        Asks the API nothing: why a pod is held up is not in it.
+        """
+        record = self._cache.training(Key(training.identity.namespace, training.identity.name))
+        if record is None or not self._is_certain(training):
+            return None
+        return self._observed(record, training, self._orphans(training))
+
+    def _observed(
+        self, record: TrainingRecord, training: Training, orphans: list[PodRecord]
+    ) -> Observed:
+        jobs = self._cache.jobs(training.identity.uid)
+        return Observed(
+            training=training,
+            jobs=tuple(
+                replace(job.job, pods=tuple(pod.pod for pod in self._pods_of(job))) for job in jobs
+            ),
+            orphans=tuple(orphan.pod for orphan in orphans),
+            source=self._source(record),
+            folder_owner=self._folder_owner(record),
+        )
+
+    def _job_of(self, training: Training, attempt: AttemptStatus) -> JobRecord | None:
+        jobs = self._cache.jobs(training.identity.uid)
+        return next((record for record in jobs if record.job.name == attempt.job_name), None)
+
+    def _is_certain(self, training: Training) -> bool:
+        """Tell whether nothing is missing whose absence would say that the attempt has ended."""
+        attempt = training.status.current_attempt
+        if attempt is None or is_settled(attempt):
+            return True
+        record = self._job_of(training, attempt)
+        return record is not None and not self._may_lack_pods(record, attempt)
+
+    def _may_lack_pods(self, record: JobRecord, attempt: AttemptStatus) -> bool:
+        """Tell whether a Job that makes no more pods has had some that are not known."""
+        job = record.job
+        taken_back = job.suspended and attempt.started_at is not None
+        over = job.failed or job.complete or taken_back
+        return over and len(self._pods_of(record)) < job.workers
+
+    async def _confirm_absences(self, training: Training) -> None:
+        attempt = training.status.current_attempt
+        if attempt is None or self._is_certain(training):
+            return
+        namespace, uid = training.identity.namespace, training.identity.uid
+        if self._job_of(training, attempt) is None:
+            await self._look_up_job(namespace, attempt.job_name)
+        if self._is_certain(training):
+            return
+        # Those of a Job that is gone too: they outlive it, and may be news like its end.
+        labels = f"{names.LABEL_TRAINING_UID}={uid},{names.LABEL_ATTEMPT}={attempt.number}"
+        async for pod in self._client.items(PODS, namespace, labels=labels):
+            self._cache.apply(PODS, pod)
+
+    async def _look_up_job(self, namespace: str, name: str) -> None:
+        try:
+            body = await self._client.get(JOBS, namespace, name)
+        except NotFoundError:
+            return
+        self._cache.apply(JOBS, body)
+
+    def _explained(self, job: Job) -> Job:
+        """Return the Job with what Events say of it and its pods."""
+        job = replace(job, pods=tuple(self._pod(job, pod) for pod in job.pods))
+        warning = self._warnings.of(job.uid) if _lacks_pod(job) else None
+        return job if warning is None else replace(job, rejected=warning.message)
+
+    def _pod(self, job: Job, pod: Pod) -> Pod:
+        """Return `pod` with what holds its container up: a Secret or a volume that is not there."""
+        warning = self._warnings.of(pod.uid) if _is_held_up(pod) else None
+        if warning is None:
+            return pod
+        waiting = Waiting(warning.reason, warning.message, since=job.created_at)
+        return replace(pod, waiting=waiting)
+
+    def _pods_of(self, record: JobRecord) -> list[PodRecord]:
+        """Return the newest pod of each worker.
+
+        A Job has others only where its queue took its place back before they had started.
+        """
+        pods = [p for p in self._cache.pods(record.training_uid) if p.job_uid == record.version.uid]
+        oldest_first = sorted(pods, key=lambda pod: (not pod.gone, pod.created_at))
+        return list({pod.pod.index: pod for pod in oldest_first}.values())
+
+    def _orphans(self, training: Training) -> list[PodRecord]:
+        pods = self._cache.pods(training.identity.uid)
+        return [pod for pod in pods if self._cache.job(pod.job_uid) is None]
+
+    def _source(self, record: TrainingRecord) -> Source | None:
+        if record.source is None:
+            return None
+        source = self._cache.training(record.source)
+        if source is None:
+            return Source(record.source.name, found=False)
+        parsed = source.parse()
+        return Source(record.source.name, found=True, spec=parsed.spec, status=parsed.status)
+
+    def _folder_owner(self, record: TrainingRecord) -> str | None:
+        """Return the oldest other training with the same folder, if it is older than this one."""
+        if not record.folder:
+            return None
+        oldest = next(iter(self._cache.sharing(record.folder)), record)
+        return None if oldest.key == record.key else str(oldest.key)
+
+
+def _recheck_after_s(record: TrainingRecord, training: Training) -> float | None:
+    unread = record.config_map is not None and training.spec is None
+    return CONFIG_MAP_RECHECK_S if unread else None
+
+
+def _overdue(jobs: Iterable[Job]) -> Iterator[Overdue]:
+    """Yield what should have its pod, or its container, a moment after the Job was made."""
+    for job in jobs:
+        if _lacks_pod(job):
+            yield Overdue(JOBS, job.uid, job.created_at + POD_EXPECTED_AFTER)
+        for pod in filter(_is_held_up, job.pods):
+            yield Overdue(PODS, pod.uid, job.created_at + START_EXPECTED_AFTER)
+
+
+def _lacks_pod(job: Job) -> bool:
+    ended = job.complete or job.failed
+    lacks = len(job.pods) < job.workers
+    return lacks and not (ended or job.suspended or job.deleting)
+
+
+def _is_held_up(pod: Pod) -> bool:
+    """Tell whether a node has the pod, and nothing in its status says why it does not start."""
+    explained = pod.waiting or pod.unschedulable or pod.running_since or pod.termination
+    return pod.phase is PodPhase.PENDING and bool(pod.node) and not explained

@@ -1,0 +1,303 @@
+"""Pure functions from Kubernetes objects to what `plan` is given (core/state.py)."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from detection_operator import names
+from detection_operator.api.v1alpha1 import GROUP, KIND, PipelineConfigStatus, Spec, Status
+from detection_operator.cluster.api.resources import Key, Object, controller_of
+from detection_operator.core.case import is_settled
+from detection_operator.core.state import (
+    Identity,
+    Job,
+    Pod,
+    PodPhase,
+    Termination,
+    Training,
+    UnreadSpec,
+    Waiting,
+)
+from detection_trainer.contract.base import dump, text_digest
+from detection_trainer.contract.pipeline_config.expansion import expand, source_of
+from detection_trainer.contract.pipeline_config.mapping import PipelineConfig, read_pipeline_config
+from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
+from detection_trainer.contract.spec import PipelineConfigSource
+from detection_trainer.contract.training import explain
+
+MAX_REMOVALS = 100
+MAX_NOTES, MAX_NOTE = 200, 1024
+CACHED_CONFIGS = 512
+"""Each takes some 15 KB with its text, and 3 ms to map."""
+BORN = datetime.min.replace(tzinfo=UTC)
+"""Of what has no time."""
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return metav1.Time or MicroTime as an aware datetime."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def key_of(body: Object) -> Key:
+    """Return the key of a DetectionTraining."""
+    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def parse_training(body: Object, found: str | None = None) -> Training:
+    """Return a DetectionTraining; a spec that does not hold becomes `invalid`, never an error.
+
+    Args:
+        body: the resource.
+        found: the pipeline.config in the ConfigMap that it names, where that was read.
+    """
+    metadata, status = body["metadata"], parse_status(body.get("status") or {})
+    stored, generation = body.get("spec") or {}, metadata.get("generation", 0)
+    spec, invalid, config = parse_any_spec(stored, status, generation, found)
+    return Training(
+        identity=Identity(metadata["namespace"], metadata["name"], metadata["uid"]),
+        generation=generation,
+        resource_version=metadata["resourceVersion"],
+        created_at=parse_time(metadata.get("creationTimestamp")) or BORN,
+        deleting="deletionTimestamp" in metadata,
+        spec=spec,
+        status=status,
+        invalid=invalid,
+        pipeline_config=config,
+        labels=dict(metadata.get("labels") or {}),
+    )
+
+
+@lru_cache(maxsize=CACHED_CONFIGS)
+def read_config(text: str) -> PipelineConfig:
+    """Return what a pipeline.config says; a training is parsed for each event, its text stays.
+
+    Raises:
+        PipelineConfigError: it does not hold.
+    """
+    return read_pipeline_config(text)
+
+
+def parse_spec(spec: Object) -> tuple[Spec | None, str]:
+    """Return the spec, or None and what is wrong with it."""
+    try:
+        return Spec.model_validate(spec), ""
+    except ValidationError as error:
+        return None, explain(error)
+
+
+def parse_any_spec(
+    spec: Object, status: Status, generation: int, found: str | None
+) -> tuple[Spec | None, str, PipelineConfigStatus | None]:
+    """Return the spec, made whole by its pipelineConfig if it has one, or what is wrong with it.
+
+    One at a URI that no pod has read yet is an UnreadSpec.
+    """
+    try:
+        place = source_of(spec)
+        if place is None:
+            return *parse_spec(spec), None
+        text = _config_text(place, status, generation, found)
+        if text is None and place.uri is not None:
+            return UnreadSpec.model_validate(spec), "", None
+        if text is None:
+            return None, "pipelineConfig: its ConfigMap has not been read yet.", None
+        config = read_config(text)
+        whole = Spec.model_validate(expand(spec, config, Spec))
+    except ValidationError as error:
+        return None, explain(error), None
+    except PipelineConfigError as error:
+        return None, f"pipelineConfig: {error}.", None
+    notes = [note[:MAX_NOTE] for note in config.notes[:MAX_NOTES]]
+    config_status = PipelineConfigStatus(
+        digest=text_digest(text), text=text, uri=place.uri, passed_over=notes
+    )
+    return whole, "", config_status
+
+
+def _config_text(
+    place: PipelineConfigSource, status: Status, generation: int, found: str | None
+) -> str | None:
+    """Return the pipeline.config that holds; a training with a checkpoint keeps what it began with.
+
+    None: nobody has read it yet.
+    """
+    pinned = status.pipeline_config.text if status.pipeline_config else None
+    if status.latest_checkpoint is not None and pinned is not None:
+        return pinned
+    if place.uri is not None:
+        return pinned if _is_read(place.uri, status, generation) else None
+    return place.inline or found or pinned
+
+
+def _is_read(uri: str, status: Status, generation: int) -> bool:
+    """Tell whether the text in the status is that of `uri`, as the attempt or the check has it."""
+    pinned, attempt, check = status.pipeline_config, status.current_attempt, status.preflight
+    if pinned is None or pinned.uri != uri:
+        return False
+    if attempt is not None and not is_settled(attempt):
+        return True
+    if check is None or check.outcome is None:
+        return False
+    return check.outcome.exit_code == 0 and check.generation == generation
+
+
+def parse_status(status: Object) -> Status:
+    """Return the status, without what this version does not know (a newer one wrote it).
+
+    Conditions with a reason that it does not know are left out, all of them: each decision says
+    them anew.
+
+    Raises:
+        pydantic.ValidationError: another field that is known does not hold.
+    """
+    try:
+        return Status.model_validate(status)
+    except ValidationError as error:
+        problems = error.errors()
+        unknown = [p["loc"] for p in problems if p["type"] == "extra_forbidden"]
+        if any(p["loc"][0] == "conditions" for p in problems):
+            unknown = [loc for loc in unknown if loc[0] != "conditions"] + [("conditions",)]
+        elif len(unknown) < len(problems):
+            raise
+        return Status.model_validate(_without(status, unknown[:MAX_REMOVALS]))
+
+
+def _without(document: Object, paths: list[tuple[int | str, ...]]) -> Object:
+    result: Object = json.loads(json.dumps(document))
+    for *parents, last in paths:
+        place: Any = result
+        for parent in parents:
+            place = place[parent]
+        place.pop(last, None)
+    return result
+
+
+def render_status(status: Status) -> Object:
+    """Return the status as it is written: without what is empty or not known."""
+    rendered: Object = _prune(dump(status))
+    return rendered
+
+
+def _prune(value: Any) -> Any:
+    if isinstance(value, dict):
+        pruned = {key: _prune(item) for key, item in value.items()}
+        return {key: item for key, item in pruned.items() if item not in ({}, [], None)}
+    if isinstance(value, list):
+        return [_prune(item) for item in value]
+    return value
+
+
+def training_uid_of_job(body: Object) -> str:
+    """Return the uid of the DetectionTraining that controls a Job; empty where none does."""
+    owner = controller_of(body)
+    ours = owner.get("kind") == KIND and owner.get("apiVersion", "").startswith(f"{GROUP}/")
+    return str(owner["uid"]) if ours else ""
+
+
+def parse_job(body: Object) -> Job:
+    """Return a Job, without its pods."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or [] if c["status"] == "True"}
+    failure = conditions.get("Failed") or {}
+    ended = failure or conditions.get("Complete") or {}
+    return Job(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created_at=parse_time(metadata.get("creationTimestamp")) or BORN,
+        workers=int(body.get("spec", {}).get("parallelism") or 1),
+        attempt=parse_attempt(metadata.get("labels") or {}),
+        complete="Complete" in conditions,
+        failed="Failed" in conditions,
+        failure_reason=failure.get("reason", ""),
+        failure_message=failure.get("message", ""),
+        suspended=bool(body.get("spec", {}).get("suspend")),
+        deleting="deletionTimestamp" in metadata,
+        finished_at=parse_time(ended.get("lastTransitionTime")),
+    )
+
+
+def parse_attempt(labels: Object) -> int | None:
+    """Return the attempt's number from an object's labels; None on a preflight's."""
+    text = str(labels.get(names.LABEL_ATTEMPT, ""))
+    return int(text) if text.isdigit() else None
+
+
+def parse_index(labels: Object) -> int:
+    """Return which worker a pod is; 0 where there is one."""
+    text = str(labels.get(names.LABEL_INDEX, ""))
+    return int(text) if text.isdigit() else 0
+
+
+def parse_pod(body: Object) -> Pod:
+    """Return a pod as its status tells of it."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or []}
+    container = _container(status)
+    state = container.get("state") or {}
+    ended = state.get("terminated") or {}
+    started = (state.get("running") or ended).get("startedAt")
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        job_name=controller_of(body).get("name", ""),
+        index=parse_index(metadata.get("labels") or {}),
+        phase=PodPhase(status.get("phase") or "Pending"),
+        node=(body.get("spec") or {}).get("nodeName", ""),
+        deleting_since=parse_time(metadata.get("deletionTimestamp")),
+        forced=metadata.get("deletionGracePeriodSeconds") == 0,
+        unschedulable=_condition(conditions.get("PodScheduled"), "False"),
+        waiting=_waiting(status, state, _condition(conditions.get("PodScheduled"), "True")),
+        disruption=_condition(conditions.get("DisruptionTarget"), "True"),
+        pod_reason=status.get("reason", ""),
+        pod_message=status.get("message", ""),
+        # One text for thousands of pods of one image.
+        image_id=sys.intern(str(container.get("imageID") or "")),
+        running_since=parse_time(started),
+        termination=_termination(ended),
+    )
+
+
+def _container(status: Object) -> Object:
+    """Return the status of the trainer's container."""
+    found: list[Object] = status.get("containerStatuses") or []
+    return next((c for c in found if c.get("name") == names.CONTAINER), {})
+
+
+def _waiting(status: Object, state: Object, scheduled: Waiting | None) -> Waiting | None:
+    """Return why a container waits: an init container's reason stands for the trainer's.
+
+    A waiting state has no time: the pod waits since it was `scheduled`.
+    """
+    since = scheduled.since if scheduled else None
+    waits = [
+        (container.get("state") or {}).get("waiting")
+        for container in status.get("initContainerStatuses") or []
+    ]
+    waits.append(state.get("waiting"))
+    for waiting in waits:
+        # These two say only that another step is not done yet.
+        if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
+            return Waiting(waiting.get("reason", ""), waiting.get("message", ""), since)
+    return None
+
+
+def _condition(condition: Object | None, status: str) -> Waiting | None:
+    if condition is None or condition.get("status") != status:
+        return None
+    since = parse_time(condition.get("lastTransitionTime"))
+    return Waiting(condition.get("reason", ""), condition.get("message", ""), since)
+
+
+def _termination(terminated: Object) -> Termination | None:
+    if not terminated:
+        return None
+    return Termination(
+        exit_code=int(terminated.get("exitCode", 0)),
+        reason=terminated.get("reason", ""),
+        message=terminated.get("message", ""),
+        finished_at=parse_time(terminated.get("finishedAt")),
+    )

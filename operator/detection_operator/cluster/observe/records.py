@@ -1,0 +1,259 @@
+"""Slim records of watched objects: what the cache keeps of each.
+
+A training is kept as packed text (`packing.py`), which takes a small part of the memory of its
+decoded form; Jobs and pods are kept as the frozen values that `plan` reads.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from pydantic_core import from_json, to_json
+
+from detection_operator import names
+from detection_operator.cluster.api.resources import Key, Object, controller_of
+from detection_operator.cluster.observe.packing import pack, unpack
+from detection_operator.cluster.observe.parse import (
+    key_of,
+    parse_attempt,
+    parse_job,
+    parse_pod,
+    parse_time,
+    parse_training,
+    training_uid_of_job,
+)
+from detection_operator.core.state import Job, Pod, Training
+
+KEPT_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "generation",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "labels",
+)
+
+
+FILE_SCHEME = "file://"
+PRIVATE_VOLUMES = frozenset({"emptyDir", "ephemeral"})
+"""Kinds of volumes that each pod has for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which state of which object.
+
+    Later states have higher resource versions, also after an object of this name was made again.
+    """
+
+    uid: str
+    resource_version: str
+
+    def is_before(self, other: "Version") -> bool:
+        """Whether `other` is a later state."""
+        mine, its = self.resource_version, other.resource_version
+        if mine.isdigit() and its.isdigit():
+            return int(mine) < int(its)
+        return mine != its
+
+
+def version_of(body: Object) -> Version:
+    """Return the version of an object, or of its metadata alone."""
+    return Version(body["metadata"]["uid"], body["metadata"].get("resourceVersion", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What `/metrics` tells of one training."""
+
+    step: int
+    target_steps: int
+    attempts: int
+    steps_lost: int
+    phase: str
+    loss: float | None = None
+    checkpoint_at: datetime | None = None
+
+
+class ConfigMapKey(NamedTuple):
+    """A key of a ConfigMap in the training's namespace."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """One DetectionTraining."""
+
+    key: Key
+    version: Version
+    created_at: str
+    folder: str
+    """The checkpoint folder, comparable between trainings of the cluster; empty: unknown."""
+    source: Key | None
+    """The training that this one's `restore` or `continueFrom` refers to."""
+    attempt: int | None
+    """The number of the current attempt."""
+    measures: Measures
+    packed: bytes
+    """Its JSON."""
+    config_map: ConfigMapKey | None
+    """The ConfigMap that has its pipeline.config, as long as that may still change."""
+
+    def parse(self, found: str | None = None) -> Training:
+        """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap."""
+        return parse_training(from_json(unpack(self.packed)), found)
+
+
+def training_record(body: Object) -> TrainingRecord:
+    """Return the record of a DetectionTraining, whose spec and status may be anything."""
+    metadata = body["metadata"]
+    kept = {
+        "metadata": {name: metadata[name] for name in KEPT_METADATA if name in metadata},
+        "spec": body.get("spec") or {},
+        "status": body.get("status") or {},
+    }
+    key = key_of(body)
+    return TrainingRecord(
+        key=key,
+        version=version_of(body),
+        created_at=metadata.get("creationTimestamp", ""),
+        folder=folder_of(key, kept["spec"]),
+        source=source_of(key, kept["spec"]),
+        attempt=(kept["status"].get("currentAttempt") or {}).get("number"),
+        measures=measures_of(kept["spec"], kept["status"]),
+        packed=pack(to_json(kept)),
+        config_map=config_map_of(kept["spec"], kept["status"]),
+    )
+
+
+def folder_of(key: Key, spec: Object) -> str:
+    """Return where the checkpoints go: the URI, or the claim with its namespace.
+
+    Empty: nobody else can reach it. A `file://` path is one of the pod's, and so means the volume
+    that is mounted there.
+    """
+    storage = (spec.get("checkpoints") or {}).get("storage") or {}
+    if uri := str(storage.get("uri") or "").rstrip("/"):
+        path = uri.removeprefix(FILE_SCHEME)
+        return uri if path == uri else _volume_at(key, spec.get("podTemplate") or {}, path)
+    claim = storage.get("volumeClaim")
+    if claim is None:
+        return ""
+    name = claim.get("claimName") or names.claim_name(key.name)
+    return f"claim://{key.namespace}/{name}"
+
+
+def _volume_at(key: Key, template: Object, path: str) -> str:
+    """Return which volume has `path`, and what the path is in it; both lists may say anything."""
+    wanted = PurePosixPath(path)
+    places = {PurePosixPath(str(m.get("mountPath"))): m for m in template.get("volumeMounts") or []}
+    around = [place for place in places if wanted.is_relative_to(place)]
+    if not around:
+        return ""
+    place = max(around, key=lambda place: len(place.parts))
+    mount = places[place]
+    volumes = {volume.get("name"): volume for volume in template.get("volumes") or []}
+    volume = volumes.get(mount.get("name")) or {}
+    source = {kind: said for kind, said in volume.items() if kind != "name"}
+    if not source.keys() - PRIVATE_VOLUMES:
+        return ""
+    # A claim is its namespace's; what else is named may be reached from any.
+    which = key.namespace if "persistentVolumeClaim" in source else ""
+    inside = PurePosixPath(str(mount.get("subPath") or mount.get("subPathExpr") or ""))
+    return f"{which}{json.dumps(source, sort_keys=True)}/{inside / wanted.relative_to(place)}"
+
+
+def source_of(key: Key, spec: Object) -> Key | None:
+    """Return the training that the spec refers to."""
+    place = spec.get("continueFrom") or (spec.get("restore") or {}).get("from") or {}
+    name = (place.get("trainingRef") or {}).get("name")
+    return Key(key.namespace, name) if name else None
+
+
+def config_map_of(spec: Object, status: Object) -> ConfigMapKey | None:
+    """Return where its pipeline.config is to be read; None once that is pinned, or not there."""
+    reference = (spec.get("pipelineConfig") or {}).get("configMapKeyRef")
+    attempt = status.get("currentAttempt") or {}
+    running = bool(attempt) and not (attempt.get("outcome") or {}).get("finishedAt")
+    if not reference or status.get("latestCheckpoint") or (running and "pipelineConfig" in status):
+        return None
+    return ConfigMapKey(reference["name"], reference.get("key") or "pipeline.config")
+
+
+def measures_of(spec: Object, status: Object) -> Measures:
+    """Return what `/metrics` tells, from what the status says."""
+    progress = status.get("progress") or {}
+    checkpoint = status.get("latestCheckpoint") or {}
+    loss = progress.get("loss")
+    return Measures(
+        step=status.get("step", 0),
+        target_steps=spec.get("steps") or status.get("targetSteps") or 0,
+        attempts=status.get("attemptCount", 0),
+        steps_lost=status.get("stepsLost", 0),
+        phase=status.get("phase", "Pending"),
+        loss=None if loss is None else float(loss),
+        checkpoint_at=parse_time(checkpoint.get("savedAt")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One Job of ours."""
+
+    namespace: str
+    version: Version
+    training_uid: str
+    training: Key
+    job: Job
+
+
+def job_record(body: Object) -> JobRecord | None:
+    """Return the record of a Job; None where no DetectionTraining controls it."""
+    uid = training_uid_of_job(body)
+    if not uid:
+        return None
+    namespace = body["metadata"]["namespace"]
+    owner = Key(namespace, controller_of(body)["name"])
+    return JobRecord(namespace, version_of(body), uid, owner, parse_job(body))
+
+
+@dataclass(frozen=True, slots=True)
+class PodRecord:
+    """One pod that a Job of ours made."""
+
+    namespace: str
+    version: Version
+    training_uid: str
+    training: Key
+    created_at: str
+    job_uid: str
+    attempt: int | None
+    pod: Pod
+    gone: bool = False
+    """It is deleted; kept for its last word, which a Job does not tell."""
+
+
+def pod_record(body: Object) -> PodRecord | None:
+    """Return the record of a pod; None where no Job controls it, or it names no training."""
+    metadata, owner = body["metadata"], controller_of(body)
+    labels = metadata.get("labels") or {}
+    training, uid = labels.get(names.LABEL_TRAINING), labels.get(names.LABEL_TRAINING_UID)
+    if owner.get("kind") != "Job" or not training or not uid:
+        return None
+    return PodRecord(
+        namespace=metadata["namespace"],
+        version=version_of(body),
+        training_uid=uid,
+        training=Key(metadata["namespace"], training),
+        created_at=sys.intern(metadata.get("creationTimestamp", "")),
+        job_uid=owner["uid"],
+        attempt=parse_attempt(labels),
+        pod=parse_pod(body),
+    )

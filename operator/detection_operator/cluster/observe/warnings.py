@@ -1,0 +1,152 @@
+"""What Events say of Jobs that get no pod, and of pods that get no container.
+
+Events are not watched: not one in a thousand is wanted. Nor are they asked for object by object:
+for each question the API server reads every Event of the namespace. So while something is overdue,
+what the cluster complains of is listed now and then, once for all that wait.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from detection_operator.cluster.api.client import Client
+from detection_operator.cluster.api.resources import EVENTS, JOBS, PODS, Key, Object, Resource
+from detection_operator.cluster.observe.parse import BORN, parse_time
+from detection_operator.cluster.observe.queue import KeyQueue
+from detection_operator.errors import ClusterError
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 5.0
+LARGEST_SHARE = 0.1
+"""Of the time, in which lists may be made: the more Events there are, the less often."""
+SELECTORS = {
+    JOBS: "involvedObject.kind=Job,reason=FailedCreate",
+    # What a scheduler says is in the pod's own status.
+    PODS: "involvedObject.kind=Pod,type=Warning,reason!=FailedScheduling",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A Job whose pod, or a pod whose container, should have come by `since`."""
+
+    resource: Resource
+    uid: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WarningEvent:
+    """What the newest Event says."""
+
+    reason: str
+    message: str
+
+
+class WarningEvents:
+    """Knows what is said of what is overdue, and has a training looked at when that changes."""
+
+    def __init__(
+        self,
+        client: Client,
+        queue: KeyQueue,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Know nothing yet."""
+        self._client, self._queue, self._now, self._clock = client, queue, now, clock
+        self._awaited: dict[Key, dict[str, Overdue]] = {}
+        self._known: dict[str, WarningEvent] = {}
+        self._some = asyncio.Event()
+
+    def follow(self, key: Key, awaited: Iterable[Overdue]) -> None:
+        """Look out, from now on, for what is said of these objects of a training, and no others."""
+        before = self._awaited.pop(key, {})
+        after = {overdue.uid: overdue for overdue in awaited}
+        for uid in before.keys() - after.keys():
+            self._known.pop(uid, None)
+        if after:
+            self._awaited[key] = after
+            self._some.set()
+
+    def of(self, uid: str) -> WarningEvent | None:
+        """Return what was last heard of an object that is followed."""
+        return self._known.get(uid)
+
+    async def run(self) -> None:
+        """List while something is overdue, until cancelled; begins with nothing followed."""
+        self._awaited.clear()
+        self._known.clear()
+        said = ""
+        while True:
+            await self._some.wait()
+            started = self._clock()
+            try:
+                await self.read()
+            except ClusterError as error:
+                if said != str(error):
+                    said = str(error)
+                    logger.warning("why pods do not start could not be read: %s", error)
+            else:
+                said = ""
+            if not self._awaited:
+                self._some.clear()
+            took_s = self._clock() - started
+            await asyncio.sleep(max(EVERY_S, took_s / LARGEST_SHARE))
+
+    async def read(self) -> None:
+        """List what concerns all that is overdue, and queue the trainings of which news came.
+
+        Raises:
+            ClusterError: a list could not be had; what the others say is known all the same.
+        """
+        now = self._now()
+        wanted = {
+            uid: (key, overdue.resource)
+            for key, awaited in self._awaited.items()
+            for uid, overdue in awaited.items()
+            if overdue.since <= now
+        }
+        problem: ClusterError | None = None
+        for resource, namespace in {(resource, key.namespace) for key, resource in wanted.values()}:
+            try:
+                newest = await self._newest(resource, namespace, wanted.keys())
+            except ClusterError as error:
+                problem = error
+                continue
+            for uid, event in newest.items():
+                self._take(wanted[uid][0], uid, event)
+        if problem is not None:
+            raise problem
+
+    async def _newest(
+        self, resource: Resource, namespace: str, uids: Collection[str]
+    ) -> dict[str, Object]:
+        """Return the newest Event of each of these objects that one is told of."""
+        newest: dict[str, Object] = {}
+        async for event in self._client.items(EVENTS, namespace, fields=SELECTORS[resource]):
+            uid = (event.get("involvedObject") or {}).get("uid", "")
+            if uid in uids and _is_newer(event, newest.get(uid)):
+                newest[uid] = event
+        return newest
+
+    def _take(self, key: Key, uid: str, event: Object) -> None:
+        warning = WarningEvent(str(event.get("reason", "")), str(event.get("message", "")))
+        still_followed = uid in self._awaited.get(key, {})
+        if still_followed and self._known.get(uid) != warning:
+            self._known[uid] = warning
+            self._queue.add(key)
+
+
+def _is_newer(event: Object, than: Object | None) -> bool:
+    return than is None or _time(event) > _time(than)
+
+
+def _time(event: Object) -> datetime:
+    text = event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp")
+    return parse_time(text) or BORN

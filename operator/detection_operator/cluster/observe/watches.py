@@ -1,0 +1,159 @@
+"""Kopf's watches, as we have them: their HTTP session is ours, so that we see each request.
+
+Kopf retries silently, and after a relist no DELETED comes for what vanished meanwhile. Here a
+lasting failure becomes a reason not to be ready, and a relist asks for a resync. All lists are the
+resync's: those of Kopf, which makes a task of each object, only say where a watch begins.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import aiohttp
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+
+from detection_operator.cluster.api.client import trusts_environment
+from detection_operator.cluster.api.resources import WATCHED
+from detection_operator.cluster.api.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+PLURALS = frozenset(resource.plural for resource in WATCHED)
+READ_BUFFER = 2**21
+NOTHING = "metadata.name=_"
+"""Selects no object: a name cannot be so."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """The watch of one kind of object in one namespace (or all)."""
+
+    listed: int = 0
+    opened: int = 0
+    failing_since: float | None = None
+    problem: str = ""
+
+
+class WatchMonitor:
+    """Follows the requests by which Kopf lists and watches."""
+
+    def __init__(
+        self,
+        *,
+        stream_count: int,
+        on_relist: Callable[[], None],
+        telemetry: Telemetry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Expect `stream_count` streams; call `on_relist` where one begins anew."""
+        self._streams: dict[tuple[str, str], Stream] = {}
+        self._stream_count, self._on_relist = stream_count, on_relist
+        self._telemetry, self._clock = telemetry, clock
+        self.placed = asyncio.Event()
+        """Every watch has where it begins: what is listed from now on, it goes on from."""
+
+    def answered(self, path: str, *, watch: bool, code: int, problem: str = "") -> None:
+        """Take in the answer to one request of Kopf's; code 0: there was none."""
+        place, _, plural = path.rpartition("/")
+        if plural not in PLURALS:
+            return
+        stream = self._streams.setdefault((plural, place), Stream())
+        if watch:
+            self._telemetry.watch_answered(plural, code)
+        if code != HTTPStatus.OK:
+            self._failed(stream, path, problem or f"{code} {_phrase(code)}")
+            return
+        if stream.failing_since is not None:
+            logger.info("%s is watched again", path)
+        stream.failing_since = None
+        if watch:
+            stream.opened += 1
+        else:
+            stream.listed += 1
+            if stream.opened:
+                self._on_relist()
+            if sum(stream.listed > 0 for stream in self._streams.values()) == self._stream_count:
+                self.placed.set()
+
+    def problems(self, tolerated_s: float) -> list[str]:
+        """Return what is wrong for longer than `tolerated_s` seconds, or has yet to begin."""
+        now = self._clock()
+        found = [
+            f"{plural} at {place} cannot be watched: {stream.problem}"
+            for (plural, place), stream in self._streams.items()
+            if stream.failing_since is not None and now - stream.failing_since >= tolerated_s
+        ]
+        opened = sum(stream.opened > 0 for stream in self._streams.values())
+        if opened < self._stream_count:
+            found.append(f"{opened} of {self._stream_count} watches have begun")
+        return found
+
+    def trace(self) -> aiohttp.TraceConfig:
+        """Return what makes an aiohttp session tell this monitor of each request."""
+        config = aiohttp.TraceConfig()
+        config.on_request_end.append(self._on_end)
+        config.on_request_exception.append(self._on_exception)
+        return config
+
+    async def _on_end(
+        self, _session: object, _context: object, params: aiohttp.TraceRequestEndParams
+    ) -> None:
+        watch = "watch" in params.url.query
+        self.answered(params.url.path, watch=watch, code=params.response.status)
+
+    async def _on_exception(
+        self, _session: object, _context: object, params: aiohttp.TraceRequestExceptionParams
+    ) -> None:
+        problem = str(params.exception) or type(params.exception).__name__
+        watch = "watch" in params.url.query
+        self.answered(params.url.path, watch=watch, code=0, problem=problem)
+
+    def _failed(self, stream: Stream, path: str, problem: str) -> None:
+        if stream.failing_since is None:
+            stream.failing_since = self._clock()
+            logger.warning("%s cannot be watched, trying on: %s", path, problem)
+        stream.problem = problem
+
+
+def _phrase(code: int) -> str:
+    try:
+        return HTTPStatus(code).phrase
+    except ValueError:
+        return "unknown"
+
+
+def open_watch_session(
+    configuration: Configuration, monitor: WatchMonitor
+) -> aiohttp.ClientSession:
+    """Return the session for Kopf's requests: our credentials, seen by `monitor`."""
+    context = RESTClientObject(configuration).ssl_context
+
+    async def authorize(
+        request: aiohttp.ClientRequest,
+        send: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
+    ) -> aiohttp.ClientResponse:
+        # Read for each request: the service account's token rotates.
+        if token := await configuration.get_api_key_with_prefix("BearerToken", "authorization"):
+            request.headers["Authorization"] = token
+        return await send(request)
+
+    async def list_nothing(
+        request: aiohttp.ClientRequest,
+        send: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
+    ) -> aiohttp.ClientResponse:
+        if request.url.name in PLURALS and "watch" not in request.url.query:
+            request.url = request.url.update_query(fieldSelector=NOTHING)
+        return await send(request)
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=context),
+        headers={"User-Agent": "detection-operator/watch"},
+        middlewares=(authorize, list_nothing),
+        trace_configs=[monitor.trace()],
+        read_bufsize=READ_BUFFER,
+        trust_env=trusts_environment(),
+    )

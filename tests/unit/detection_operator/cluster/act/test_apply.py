@@ -1,0 +1,179 @@
+"""Carrying out actions: each may have been carried out before, in part or by another."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from detection_operator.api.conditions import Reason
+from detection_operator.cluster.act.apply import Applier
+from detection_operator.cluster.api.events import EventPoster
+from detection_operator.cluster.api.resources import CLAIMS, EVENTS, JOBS, PODS
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.parse import parse_training
+from detection_operator.core.actions import (
+    Action,
+    DeleteJob,
+    EnsureClaim,
+    Event,
+    ForceDeletePod,
+    Plan,
+    StartAttempt,
+    StartPreflight,
+)
+from detection_operator.core.state import PolicySettings
+from detection_operator.errors import (
+    ForbiddenError,
+    ForeignObjectError,
+    UnavailableError,
+)
+from detection_operator.manifests import Manifests
+from tests.support.cluster_objects import JOB, UID, attempt_status, job, pod, stored_training
+from tests.support.fake_cluster import FakeCluster
+
+Object = dict[str, Any]
+SETTINGS = PolicySettings(default_image="trainer:1", report_url="http://operator:8080")
+START = StartAttempt(1, JOB, "trainer:1")
+CLAIMED = stored_training(
+    status=attempt_status(), checkpoints={"storage": {"volumeClaim": {"size": "1Gi"}}}
+)
+
+
+class Scene:
+    """An applier in a small cluster."""
+
+    def __init__(self, body: Object | None = None) -> None:
+        self.api, self.cache = FakeCluster(), Cache()
+        self.training = parse_training(body or stored_training(status=attempt_status()))
+        events = EventPoster(self.api)
+        self.applier = Applier(self.api, self.cache, events, Manifests(SETTINGS))
+
+    async def do(self, *actions: Action, events: tuple[Event, ...] = ()) -> None:
+        await self.applier.apply(self.training, Plan(self.training.status, actions, events))
+
+    def posted(self) -> list[tuple[str, str]]:
+        found = [self.api.find(EVENTS, name) for name in self.api.names(EVENTS)]
+        return [(e["type"], e["reason"]) for e in found if e]
+
+
+async def test_an_attempt_is_one_job_of_ours() -> None:
+    scene = Scene()
+    await scene.do(START)
+    made = scene.api.find(JOBS, JOB)
+    assert made is not None
+    assert made["metadata"]["ownerReferences"][0]["uid"] == UID
+    assert [verb for verb, _, _ in scene.api.calls] == ["create"]
+    assert [record.job.name for record in scene.cache.jobs(UID)] == [JOB], "known at once"
+
+
+async def test_an_attempt_that_was_made_before_is_a_success() -> None:
+    scene = Scene()
+    await scene.do(START)
+    await scene.do(START)
+    assert scene.api.names(JOBS) == [JOB]
+
+
+async def test_a_preflight_is_made_likewise() -> None:
+    scene = Scene()
+    await scene.do(StartPreflight("trees-5f2c8a1b-check-1", "trainer:1"))
+    assert scene.api.names(JOBS) == ["trees-5f2c8a1b-check-1"]
+
+
+async def test_a_strangers_object_under_our_name_is_told() -> None:
+    scene = Scene()
+    stranger = {"kind": "Backup", "name": "nightly", "uid": "x", "controller": True}
+    scene.api.put(JOBS, {"metadata": {"name": JOB, "ownerReferences": [stranger]}})
+    for _ in range(2):
+        with pytest.raises(ForeignObjectError, match=f"{JOB} exists and belongs to Backup nightly"):
+            await scene.do(START)
+    assert scene.posted() == [("Warning", "NameTaken")], "told once"
+
+
+async def test_a_job_of_ours_that_is_still_going_is_waited_for() -> None:
+    scene = Scene()
+    scene.api.put(JOBS, job(deletionTimestamp="2026-11-24T10:00:00Z"))
+    with pytest.raises(UnavailableError, match="still being deleted"):
+        await scene.do(START)
+
+
+async def test_a_quota_is_told_to_the_person_who_can_raise_it() -> None:
+    scene = Scene()
+    scene.api.failures["create", "jobs"] = ForbiddenError("POST /jobs", 403, "exceeded quota: gpus")
+    with pytest.raises(ForbiddenError):
+        await scene.do(START)
+    assert scene.posted() == [("Warning", "JobRejected")]
+    [name] = scene.api.names(EVENTS)
+    told = scene.api.find(EVENTS, name)
+    assert told is not None
+    assert "exceeded quota: gpus" in told["message"]
+    assert told["involvedObject"]["uid"] == UID
+
+
+async def test_events_are_told_though_an_action_fails() -> None:
+    scene = Scene()
+    scene.api.failures["create", "jobs"] = UnavailableError("POST", 503, "later")
+    with pytest.raises(UnavailableError):
+        await scene.do(START, events=(Event("Normal", Reason.ATTEMPT_CREATED, "made"),))
+    assert scene.posted() == [("Normal", "AttemptCreated")]
+
+
+async def test_that_an_event_is_not_posted_holds_nothing_up() -> None:
+    scene = Scene()
+    scene.api.failures["create", "events"] = ForbiddenError("POST", 403, "no")
+    await scene.do(events=(Event("Normal", Reason.TRAINING, "goes on"),))
+
+
+async def test_the_same_words_at_another_time_are_another_event() -> None:
+    scene = Scene()
+    told = Event("Normal", Reason.RESUMED, "Went on from step 5")
+    await scene.do(events=(told,))
+    await scene.do(events=(told,))
+    assert len(scene.posted()) == 2
+
+
+async def test_a_job_that_is_gone_is_no_mistake() -> None:
+    scene = Scene()
+    await scene.do(START)
+    made = scene.api.find(JOBS, JOB)
+    assert made is not None
+    await scene.do(DeleteJob(JOB, made["metadata"]["uid"], "suspended"))
+    assert scene.api.names(JOBS) == []
+    await scene.do(DeleteJob(JOB, made["metadata"]["uid"], "again"))
+
+
+async def test_another_job_of_that_name_is_left_alone() -> None:
+    scene = Scene()
+    scene.api.put(JOBS, job(uid="uid-other"))
+    await scene.do(DeleteJob(JOB, "uid-old", "suspended"))
+    assert scene.api.names(JOBS) == [JOB]
+
+
+async def test_a_pod_of_a_lost_node_is_forced_to_end() -> None:
+    scene = Scene()
+    made = scene.api.put(PODS, pod())
+    name, uid = made["metadata"]["name"], made["metadata"]["uid"]
+    await scene.do(ForceDeletePod(name, uid))
+    assert scene.api.called("delete-0", PODS) == [name]
+
+
+async def test_a_claim_is_made_once() -> None:
+    scene = Scene(CLAIMED)
+    for _ in range(2):
+        await scene.do(EnsureClaim("trees-checkpoints"))
+    assert scene.api.names(CLAIMS) == ["trees-checkpoints"]
+
+
+async def test_a_claim_of_an_earlier_training_of_this_name_is_taken_over() -> None:
+    scene = Scene(CLAIMED)
+    await scene.do(EnsureClaim("trees-checkpoints"))
+    scene.training = replace(
+        scene.training, identity=replace(scene.training.identity, uid="uid-anew")
+    )
+    await scene.do(EnsureClaim("trees-checkpoints"))
+
+
+async def test_a_claim_of_a_stranger_is_told() -> None:
+    scene = Scene(CLAIMED)
+    scene.api.put(CLAIMS, {"metadata": {"name": "trees-checkpoints"}})
+    with pytest.raises(ForeignObjectError, match="belongs to nobody"):
+        await scene.do(EnsureClaim("trees-checkpoints"))

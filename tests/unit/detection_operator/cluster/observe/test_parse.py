@@ -1,0 +1,267 @@
+"""From Kubernetes objects to what `plan` is given: realistic documents, field by field."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from detection_operator.api.v1alpha1 import Status
+from detection_operator.cluster.observe.parse import (
+    parse_job,
+    parse_pod,
+    parse_status,
+    parse_training,
+    render_status,
+    training_uid_of_job,
+)
+from detection_operator.core.state import PodPhase, Termination, Waiting
+from tests.support.cluster_objects import (
+    UID,
+    attempt_status,
+    container_status,
+    job,
+    pod,
+    stored_training,
+)
+
+Object = dict[str, Any]
+AT = "2026-11-24T10:05:00Z"
+WHEN = datetime(2026, 11, 24, 10, 5, tzinfo=UTC)
+
+PODS: dict[str, tuple[Object, Object]] = {
+    "a pod that no node takes says why, and since when": (
+        {
+            "phase": "Pending",
+            "conditions": [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "Unschedulable",
+                    "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+                    "lastTransitionTime": AT,
+                }
+            ],
+        },
+        {
+            "unschedulable": Waiting(
+                "Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", WHEN
+            )
+        },
+    ),
+    "an image that cannot be pulled": (
+        container_status(waiting={"reason": "ImagePullBackOff", "message": "Back-off pulling"}),
+        {"waiting": Waiting("ImagePullBackOff", "Back-off pulling")},
+    ),
+    "a container that is merely being made does not wait for anything": (
+        container_status(waiting={"reason": "ContainerCreating"}),
+        {"waiting": None},
+    ),
+    "an init container's trouble stands for the trainer's": (
+        {
+            **container_status(waiting={"reason": "PodInitializing"}),
+            "initContainerStatuses": [
+                {"name": "fetch", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}
+            ],
+        },
+        {"waiting": Waiting("ErrImagePull", "no")},
+    ),
+    "a trainer that runs": (
+        container_status(running={"startedAt": AT}),
+        {"phase": PodPhase.RUNNING, "running_since": WHEN, "termination": None},
+    ),
+    "a trainer that was killed for its memory": (
+        container_status(
+            terminated={
+                "exitCode": 137,
+                "reason": "OOMKilled",
+                "startedAt": AT,
+                "finishedAt": "2026-11-24T10:06:00Z",
+            }
+        ),
+        {
+            "running_since": WHEN,
+            "termination": Termination(137, "OOMKilled", "", WHEN.replace(minute=6)),
+        },
+    ),
+    "a trainer that left a termination message": (
+        container_status(terminated={"exitCode": 40, "reason": "Error", "message": '{"a": 1}'}),
+        {"termination": Termination(40, "Error", '{"a": 1}', None)},
+    ),
+    "a trainer that runs an image, beside a sidecar that runs another": (
+        {
+            "phase": "Running",
+            "containerStatuses": [
+                {"name": "istio", "imageID": "proxy@sha256:00", "state": {}},
+                {"name": "trainer", "imageID": "trainer@sha256:11", "state": {}},
+            ],
+        },
+        {"image_id": "trainer@sha256:11"},
+    ),
+    "a sidecar's state is not the trainer's": (
+        {
+            "phase": "Running",
+            "containerStatuses": [{"name": "istio", "state": {"terminated": {"exitCode": 1}}}],
+        },
+        {"termination": None},
+    ),
+    "an eviction for disk space": (
+        {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource"},
+        {
+            "phase": PodPhase.FAILED,
+            "pod_reason": "Evicted",
+            "pod_message": "The node was low on resource",
+        },
+    ),
+    "a pod that a drain disrupts": (
+        {
+            "phase": "Running",
+            "conditions": [
+                {
+                    "type": "DisruptionTarget",
+                    "status": "True",
+                    "reason": "EvictionByEvictionAPI",
+                    "message": "Eviction API: evicting",
+                    "lastTransitionTime": AT,
+                }
+            ],
+        },
+        {"disruption": Waiting("EvictionByEvictionAPI", "Eviction API: evicting", WHEN)},
+    ),
+    "a pod of which nothing is known yet": (
+        {},
+        {"phase": PodPhase.PENDING, "waiting": None, "node": "node-1"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("status", "expected"), PODS.values(), ids=PODS.keys())
+def test_a_pod_is_read(status: Object, expected: Object) -> None:
+    parsed = parse_pod(pod(status=status))
+    assert {name: getattr(parsed, name) for name in expected} == expected
+    assert parsed.job_name == "trees-5f2c8a1b-1"
+
+
+def test_a_pod_that_is_being_deleted_says_when_its_grace_ends() -> None:
+    assert parse_pod(pod(deletionTimestamp=AT)).deleting_since == WHEN
+
+
+def condition(kind: str, **more: str) -> Object:
+    return {
+        "conditions": [
+            # FailureTarget leads Failed by milliseconds; False conditions say nothing.
+            {"type": "Suspended", "status": "False"},
+            {"type": kind, "status": "True", "lastTransitionTime": AT, **more},
+        ]
+    }
+
+
+JOBS: dict[str, tuple[Object, Object]] = {
+    "a Job whose pods run": ({"active": 1}, {"complete": False, "failed": False}),
+    "a Job that is complete": (
+        condition("Complete"),
+        {"complete": True, "failed": False, "finished_at": WHEN},
+    ),
+    "a Job that failed by an exit code": (
+        condition("Failed", reason="PodFailurePolicy", message="exit code 52"),
+        {
+            "failed": True,
+            "failure_reason": "PodFailurePolicy",
+            "failure_message": "exit code 52",
+            "finished_at": WHEN,
+        },
+    ),
+    "a Job that is about to fail has not": (
+        condition("FailureTarget", reason="BackoffLimitExceeded"),
+        {"failed": False, "finished_at": None},
+    ),
+}
+
+
+@pytest.mark.parametrize(("status", "expected"), JOBS.values(), ids=JOBS.keys())
+def test_a_job_is_read(status: Object, expected: Object) -> None:
+    parsed = parse_job(job(status=status))
+    assert {name: getattr(parsed, name) for name in expected} == expected
+    assert parsed.attempt == 1
+
+
+def test_a_preflight_job_is_of_no_attempt() -> None:
+    assert parse_job(job(attempt=None)).attempt is None
+
+
+def test_a_queue_holds_a_job_back() -> None:
+    body = job()
+    body["spec"]["suspend"] = True
+    assert parse_job(body).suspended
+    assert parse_job(job(deletionTimestamp=AT)).deleting
+
+
+def test_only_a_controller_of_our_kind_owns_a_job() -> None:
+    assert training_uid_of_job(job()) == UID
+    owners = {
+        "a CronJob": [
+            {"kind": "CronJob", "apiVersion": "batch/v1", "uid": "x", "controller": True}
+        ],
+        "a reference that does not control": [
+            {
+                "kind": "DetectionTraining",
+                "apiVersion": "detectiontraining.dev/v1alpha1",
+                "uid": "x",
+            }
+        ],
+        "nobody": [],
+    }
+    for who, references in owners.items():
+        assert not training_uid_of_job(job(ownerReferences=references)), who
+
+
+def test_a_training_is_read_with_its_labels() -> None:
+    body = stored_training()
+    body["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "gpus"}
+    parsed = parse_training(body)
+    assert parsed.identity.uid == UID
+    assert parsed.spec is not None
+    assert parsed.spec.steps == 100
+    assert parsed.status.observed_generation == -1
+    assert parsed.labels == {"kueue.x-k8s.io/queue-name": "gpus"}
+    assert not parsed.deleting
+
+
+def test_a_spec_that_does_not_hold_is_no_error_but_says_what_is_wrong() -> None:
+    parsed = parse_training(stored_training(steps=-1, colour="green"))
+    assert parsed.spec is None
+    assert "steps: Input should be greater than or equal to 1 (received -1)" in parsed.invalid
+    assert "colour" in parsed.invalid
+
+
+def test_a_status_of_a_newer_version_is_read_without_what_is_new() -> None:
+    status = attempt_status()
+    status["brandNew"] = {"a": 1}
+    status["currentAttempt"]["mood"] = "good"
+    parsed = parse_status(status)
+    assert parsed.current_attempt is not None
+    assert parsed.current_attempt.number == 1
+    assert "brandNew" in status, "the document itself is left alone"
+
+
+def test_a_status_whose_known_fields_do_not_hold_is_an_error() -> None:
+    with pytest.raises(ValidationError, match="step"):
+        parse_status({"step": -5, "brandNew": 1})
+
+
+def test_conditions_with_a_reason_of_a_newer_version_are_left_out() -> None:
+    told: Object = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-24T10:00:00Z"}
+    told |= {"reason": "BrandNew", "message": "as a newer version says", "alsoNew": 1}
+    parsed = parse_status(attempt_status() | {"conditions": [told], "step": 7, "brandNew": 1})
+    assert (parsed.conditions, parsed.step) == ([], 7)
+    assert parsed.current_attempt is not None
+    with pytest.raises(ValidationError, match="step"):
+        parse_status({"step": -5, "conditions": [told]})
+
+
+def test_a_status_is_written_without_what_is_empty_and_read_back_the_same() -> None:
+    status = parse_status(attempt_status())
+    rendered = render_status(status)
+    assert not {"conditions", "metrics", "progress", "checkpoints"} & rendered.keys()
+    assert parse_status(rendered) == status
+    assert render_status(Status(step=0))["step"] == 0

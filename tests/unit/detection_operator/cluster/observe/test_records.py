@@ -1,0 +1,91 @@
+"""What is kept of an object: where its checkpoints go, as others may name the same place."""
+
+from typing import Any
+
+import pytest
+
+from detection_operator.cluster.api.resources import Key
+from detection_operator.cluster.observe.records import folder_of
+
+TREES, OAKS, ELSEWHERE = Key("vision", "trees"), Key("vision", "oaks"), Key("audio", "trees")
+CLAIM = {"persistentVolumeClaim": {"claimName": "runs"}}
+NFS = {"nfs": {"server": "nas", "path": "/runs"}}
+
+
+def at(uri: str, source: Any = None, mount: str = "/runs", **more: Any) -> dict[str, Any]:
+    """Return a spec whose checkpoints go to `uri`, with a volume."""
+    spec: dict[str, Any] = {"checkpoints": {"storage": {"uri": uri}}}
+    if source is not None:
+        spec["podTemplate"] = {
+            "volumes": [{"name": "disk", **source}],
+            "volumeMounts": [{"name": "disk", "mountPath": mount, **more}],
+        }
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ((TREES, at("s3://runs/trees")), (ELSEWHERE, at("s3://runs/trees/"))),
+        ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///runs/a/", CLAIM))),
+        ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///b/a", CLAIM, "/b"))),
+        (
+            (TREES, at("file:///runs/a/b", CLAIM)),
+            (OAKS, at("file:///x/b", CLAIM, "/x", subPath="a")),
+        ),
+        ((TREES, at("file:///runs/a", NFS)), (ELSEWHERE, at("file:///runs/a", NFS))),
+        (
+            (TREES, {"checkpoints": {"storage": {"volumeClaim": {"claimName": "runs"}}}}),
+            (OAKS, {"checkpoints": {"storage": {"volumeClaim": {"claimName": "runs"}}}}),
+        ),
+    ],
+    ids=[
+        "one URI",
+        "one claim",
+        "mounted elsewhere",
+        "by subPath",
+        "one server",
+        "one volumeClaim",
+    ],
+)
+def test_two_that_mean_one_folder(one: tuple[Key, Any], two: tuple[Key, Any]) -> None:
+    assert folder_of(*one) == folder_of(*two) != ""
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ((TREES, at("file:///runs/a", CLAIM)), (ELSEWHERE, at("file:///runs/a", CLAIM))),
+        ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///runs/a", NFS))),
+        ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///runs/b", CLAIM))),
+        ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///runs/a", CLAIM, subPath="oaks"))),
+    ],
+    ids=["claims of two namespaces", "two volumes", "two folders", "two parts of one volume"],
+)
+def test_two_that_say_the_same_and_mean_two_folders(
+    one: tuple[Key, Any], two: tuple[Key, Any]
+) -> None:
+    assert folder_of(*one) != folder_of(*two)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        at("file:///runs/a"),
+        at("file:///runs/a", {"emptyDir": {}}),
+        at("file:///runs/a", CLAIM, "/elsewhere"),
+        at("file:///runs/a", {}),
+        {"checkpoints": {"storage": {"uri": "file:///a"}}, "podTemplate": {"volumeMounts": [{}]}},
+    ],
+    ids=[
+        "none is said",
+        "no volume",
+        "the pod's own",
+        "mounted elsewhere",
+        "of no kind",
+        "nonsense",
+    ],
+)
+def test_a_folder_that_only_its_pod_reaches_is_nobody_elses(spec: Any) -> None:
+    assert folder_of(TREES, spec) == ""
