@@ -108,7 +108,7 @@ class Operator:
         if settings.lease_namespace:
             place = settings.lease_namespace, settings.lease_name
             election = Election(Client(configuration, metrics), *place, settings.identity)
-        writer, events = StatusWriter(client, cache), EventPoster(client)
+        writer, events = StatusWriter(client, cache, queue), EventPoster(client)
         policy = policy_settings(settings)
         warnings = WarningEvents(client, queue)
         gatherer = Gatherer(client, cache, warnings)

@@ -7,6 +7,7 @@ from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.resources import TRAININGS, Key
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.parse import render_status
+from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.core.state import Training
 from detection_operator.errors import ConflictError, NotFoundError
 
@@ -14,9 +15,12 @@ from detection_operator.errors import ConflictError, NotFoundError
 class StatusWriter:
     """The one place where statuses are written."""
 
-    def __init__(self, client: Client, cache: Cache) -> None:
-        """Let `cache` have what the API answers, so that the next look sees it at once."""
-        self._client, self._cache = client, cache
+    def __init__(self, client: Client, cache: Cache, queue: KeyQueue) -> None:
+        """Put what the API answers into `cache`, and the trainings that wait for it into `queue`.
+
+        The watch brings the same version again, in which the cache then sees no news.
+        """
+        self._client, self._cache, self._queue = client, cache, queue
 
     async def write(self, training: Training, status: Status) -> bool:
         """Write `status` if it says other than `training.status`; return whether it did.
@@ -34,7 +38,9 @@ class StatusWriter:
         body = await self._client.replace_status(
             TRAININGS, who.namespace, who.name, training.resource_version, rendered
         )
-        self._cache.apply(TRAININGS, body)
+        own = Key(who.namespace, who.name)
+        for key in self._cache.apply(TRAININGS, body) - {own}:
+            self._queue.add(key)
         return True
 
     async def confirm(self, training: Training) -> None:
@@ -56,7 +62,9 @@ class StatusWriter:
         try:
             body = await self._client.get(TRAININGS, key.namespace, key.name)
         except NotFoundError:
-            if record := self._cache.training(key):
-                self._cache.forget(TRAININGS, record.version.uid)
+            record = self._cache.training(key)
+            concerned = self._cache.forget(TRAININGS, record.version.uid) if record else frozenset()
         else:
-            self._cache.apply(TRAININGS, body)
+            concerned = self._cache.apply(TRAININGS, body)
+        for other in concerned - {key}:
+            self._queue.add(other)

@@ -78,7 +78,7 @@ class Scene:
         self.clock_s = 0.0
         body = self.api.put(TRAININGS, stored_training(**training))
         self.cache.apply(TRAININGS, body)
-        writer, events = StatusWriter(self.api, self.cache), EventPoster(self.api)
+        writer, events = StatusWriter(self.api, self.cache, self.queue), EventPoster(self.api)
         self.reports = ReportWriter(
             cache=self.cache, queue=self.queue, writer=writer, events=events, interval_s=30
         )

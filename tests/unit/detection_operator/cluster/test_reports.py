@@ -72,7 +72,7 @@ class Scene:
         self.writer = ReportWriter(
             cache=self.cache,
             queue=self.queue,
-            writer=StatusWriter(self.api, self.cache),
+            writer=StatusWriter(self.api, self.cache, self.queue),
             events=EventPoster(self.api),
             interval_s=interval_s,
             leads=lambda: leads,

@@ -64,7 +64,7 @@ class Scene:
         self.api, self.cache, self.counted = FakeCluster(), Cache(), Counted()
         self.now = 1000.0
         queue = KeyQueue()
-        writer = StatusWriter(self.api, self.cache)
+        writer = StatusWriter(self.api, self.cache, queue)
         reports = ReportWriter(
             cache=self.cache,
             queue=queue,

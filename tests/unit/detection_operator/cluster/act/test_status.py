@@ -1,0 +1,59 @@
+"""A status is written once, and what waits for the training is looked at at once."""
+
+from typing import Any
+
+import pytest
+
+from detection_operator.cluster.act.status import StatusWriter
+from detection_operator.cluster.api.resources import TRAININGS, Key
+from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.queue import KeyQueue
+from tests.support.cluster_objects import stored_training
+from tests.support.fake_cluster import FakeCluster
+
+SOURCE, WAITING, OTHER = (Key("vision", name) for name in ("trees", "waiting", "other"))
+
+
+class Scene:
+    """A source, a training that waits for it or shares its folder, and one that does neither."""
+
+    def __init__(self, waiting: dict[str, Any]) -> None:
+        self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
+        for key, spec in ((SOURCE, {}), (WAITING, waiting), (OTHER, {})):
+            body = stored_training(key.name, f"uid-{key.name}", **spec)
+            self.cache.apply(TRAININGS, self.api.put(TRAININGS, body))
+        self.writer = StatusWriter(self.api, self.cache, self.queue)
+
+    async def queued(self) -> list[Key]:
+        return [await self.queue.get() for _ in range(self.queue.depth())]
+
+    async def complete_source(self) -> None:
+        record = self.cache.training(SOURCE)
+        assert record is not None
+        training = record.parse()
+        status = training.status.model_copy(update={"phase": "Complete"})
+        assert await self.writer.write(training, status)
+
+
+FROM_SOURCE = {"restore": {"mode": "full", "from": {"trainingRef": {"name": "trees"}}}}
+SAME_FOLDER = {"checkpoints": {"storage": {"uri": "s3://runs/trees"}}}
+
+
+@pytest.mark.parametrize("waiting", [FROM_SOURCE, SAME_FOLDER], ids=["source", "folder"])
+async def test_a_write_wakes_those_that_wait_for_the_training(waiting: dict[str, Any]) -> None:
+    scene = Scene(waiting)
+    await scene.complete_source()
+    assert await scene.queued() == [WAITING]
+
+
+@pytest.mark.parametrize("change", ["rewritten", "deleted"])
+async def test_a_state_that_was_read_again_wakes_those_that_wait(change: str) -> None:
+    scene = Scene(FROM_SOURCE)
+    stored = scene.api.find(TRAININGS, "trees")
+    assert stored is not None
+    if change == "rewritten":
+        scene.api.put(TRAININGS, stored)
+    else:
+        del scene.api.objects["detectiontrainings", "vision", "trees"]
+    await scene.writer.refresh(SOURCE)
+    assert await scene.queued() == [WAITING]
