@@ -1,4 +1,4 @@
-"""A small API server in memory, with the methods of `cluster.client.Client`."""
+"""A small API server in memory, with the methods of `cluster.api.client.Client`."""
 
 import asyncio
 import copy

@@ -25,7 +25,7 @@ DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
 
 
 class Metrics:
-    """The operator's own registry; implements cluster.telemetry.Telemetry."""
+    """The operator's own registry; implements cluster.api.telemetry.Telemetry."""
 
     def __init__(
         self,

@@ -12,12 +12,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from detection_operator.cluster.api.resources import TRAININGS
-from detection_operator.cluster.api.telemetry import Telemetry
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.server.metrics import Metrics
 from detection_operator.server.training_gauges import GAUGES, PIECE
 from tests.support.cluster_objects import attempt_status, stored_training
-from tests.support.telemetry import Silence
 
 SAVED_AT = "2026-11-24T10:00:00Z"
 SCRAPED_AT = datetime(2026, 11, 24, 10, 1, tzinfo=UTC).timestamp()
@@ -150,12 +148,3 @@ async def test_others_are_served_while_many_trainings_are_written() -> None:
     await scrape(metrics)
     beside.cancel()
     assert turns > 5 * len(GAUGES)
-
-
-def test_silence_is_a_telemetry_too() -> None:
-    silence: Telemetry = Silence()
-    silence.request_ended("get", 200, 0.1)
-    silence.reconciled(0.1, "")
-    silence.resynced(0, 0)
-    silence.watch_answered("jobs", 200)
-    silence.report_handled("written")
