@@ -12,6 +12,7 @@ OperatorError
 │   ├── InvalidError            the object does not hold
 │   └── UnavailableError        no answer, or an answer that says "later"
 ├── ForeignObjectError          an object with a name of ours belongs to another
+├── OutdatedObjectError         an object of ours was created from an older spec and cannot change
 └── RefusedError                a report is not taken; carries the HTTP status
 """
 
@@ -97,6 +98,20 @@ class ForeignObjectError(OperatorError):
         super().__init__(
             f"{kind} {namespace}/{name} exists and belongs to {owner or 'nobody'}, not to this "
             f"training: delete or rename it, then the training goes on by itself"
+        )
+
+
+class OutdatedObjectError(OperatorError):
+    """An object of ours waits as an older spec wanted it, and its fields cannot be changed."""
+
+    reason = "OutdatedObject"
+
+    def __init__(self, kind: str, namespace: str, name: str, differences: str) -> None:
+        """State how it differs from the spec, and how a person ends that."""
+        super().__init__(
+            f"{kind} {namespace}/{name} was created from an older spec and is not bound yet: "
+            f"{differences}. Its fields cannot be changed: delete it, and the operator creates it "
+            f"anew (kubectl -n {namespace} delete {kind.lower()} {name})"
         )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from detection_operator.api.conditions import Reason
 from detection_operator.api.v1alpha1 import (
     AttemptStatus,
     CheckpointStatus,
@@ -19,6 +20,7 @@ from detection_operator.core.state import (
     Identity,
     Job,
     Observed,
+    Obstacle,
     Pod,
     PodPhase,
     PolicySettings,
@@ -199,6 +201,18 @@ def check_job(*pods: Pod, **fields: Any) -> Job:
 def waiting(reason: str, message: str = "as said", since: datetime | None = None) -> Waiting:
     """Return why something waits."""
     return Waiting(reason, message, since)
+
+
+def refusal(
+    message: str,
+    *,
+    reason: Reason = Reason.JOB_REJECTED,
+    since: datetime = NOW,
+    is_invalid: bool = False,
+    generation: int = 1,
+) -> Obstacle:
+    """Return that the API server refuses what is to be created; it said so last just now."""
+    return Obstacle(reason, message, since, NOW, is_invalid=is_invalid, generation=generation)
 
 
 def said(code: int, reason: str, message: str = "as said", **fields: Any) -> str:

@@ -31,6 +31,10 @@ class Situation:
     reason: Reason
     says: str = ""
     """A part of the message."""
+    held_up: bool = False
+    """Whether something that a person must end keeps it from its next step, as yet not long."""
+    stalled: bool = False
+    """Whether it has done so for long."""
 
 
 Situations = dict[str, Situation]

@@ -223,7 +223,7 @@ PREFLIGHT: Situations = {
     "a check whose image cannot be pulled refuses": Situation(
         _checking(
             None,
-            check_job(pending_pod(waiting=waiting("ErrImagePull", since=ago(700)))),
+            check_job(pending_pod(waiting=waiting("ErrImagePull", "not found", since=ago(700)))),
         ),
         Phase.REFUSED,
         Reason.IMAGE_PULL_FAILED,

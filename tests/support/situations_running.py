@@ -5,7 +5,7 @@ from dataclasses import replace
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import RetryStatus, Status
 from detection_operator.core.reports import apply_report
-from detection_operator.core.state import Obstacle
+from detection_operator.core.state import Observed, PodPhase
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
 from tests.support.observations import (
@@ -20,11 +20,14 @@ from tests.support.observations import (
     ended_pod,
     job,
     observed,
+    outcome,
     pending_pod,
     pod,
+    refusal,
     report,
     said,
     spec,
+    training,
     training_attempt,
     under_way,
     waiting,
@@ -39,6 +42,7 @@ from tests.support.situation import (
     stuck,
 )
 
+NO_IMAGE = "failed to resolve reference: not found"
 GIVEN_UP = settled(None, "NodeLost")
 
 UNDER_WAY: Situations = {
@@ -76,12 +80,32 @@ UNDER_WAY: Situations = {
         "Insufficient gpu",
     ),
     "an image that cannot be pulled is waited for": Situation(
-        just_made(job(pending_pod(waiting=waiting("ErrImagePull", since=ago(30))))),
+        just_made(job(pending_pod(waiting=waiting("ErrImagePull", NO_IMAGE, since=ago(30))))),
         Phase.QUEUED,
         Reason.IMAGE_PULL_FAILED,
+        "Correct spec.image",
+        held_up=True,
+    ),
+    "an image whose registry does not answer is waited for": Situation(
+        just_made(
+            job(pending_pod(waiting=waiting("ErrImagePull", "connection refused", since=ago(300))))
+        ),
+        Phase.QUEUED,
+        Reason.IMAGE_PULL_FAILED,
+        "until its registry answers",
+        held_up=True,
+    ),
+    "an image whose registry does not answer for long is waited for, and needs a person": Situation(
+        just_made(
+            job(pending_pod(waiting=waiting("ErrImagePull", "429 Too Many", since=ago(9999))))
+        ),
+        Phase.QUEUED,
+        Reason.IMAGE_PULL_FAILED,
+        "until its registry answers",
+        stalled=True,
     ),
     "an image that cannot be pulled for too long fails it": Situation(
-        just_made(job(pending_pod(waiting=waiting("ImagePullBackOff", since=ago(700))))),
+        just_made(job(pending_pod(waiting=waiting("ImagePullBackOff", NO_IMAGE, since=ago(700))))),
         Phase.FAILED,
         Reason.IMAGE_PULL_FAILED,
         "spec.image",
@@ -96,26 +120,67 @@ UNDER_WAY: Situations = {
         Phase.QUEUED,
         Reason.START_FAILED,
         "no Secret s3",
+        stalled=True,
     ),
     "a Job that the API server refuses is told of and tried again": Situation(
-        observed(spec(), obstacle=Obstacle(Reason.JOB_REJECTED, "exceeded quota: jobs")),
+        observed(spec(), obstacle=refusal("exceeded quota: jobs")),
         Phase.QUEUED,
         Reason.JOB_REJECTED,
-        "exceeded quota: jobs. It is tried again",
+        "exceeded quota: jobs. The operator retries",
+    ),
+    "a Job that a policy refuses is told of": Situation(
+        observed(spec(), obstacle=refusal("denied by policy", since=ago(30))),
+        Phase.QUEUED,
+        Reason.JOB_REJECTED,
+        "denied by policy",
+        held_up=True,
+    ),
+    "a Job that a policy refuses for a minute needs a person": Situation(
+        observed(spec(), obstacle=refusal("denied by policy", since=ago(61))),
+        Phase.QUEUED,
+        Reason.JOB_REJECTED,
+        "denied by policy",
+        stalled=True,
+    ),
+    "a Job that can never be made is refused": Situation(
+        observed(spec(), obstacle=refusal("requests above limits", is_invalid=True, generation=1)),
+        Phase.REFUSED,
+        Reason.JOB_REJECTED,
+        "requests above limits. Correct the spec",
+    ),
+    "a Job that could not be made of an older spec is tried": Situation(
+        observed(
+            spec(),
+            obstacle=refusal("requests above limits", is_invalid=True, generation=1),
+            generation=2,
+        ),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
     ),
     "a Job whose name another's has is told of and tried again": Situation(
-        observed(spec(), obstacle=Obstacle(Reason.NAME_TAKEN, "belongs to Backup nightly")),
+        observed(spec(), obstacle=refusal("belongs to Backup nightly", reason=Reason.NAME_TAKEN)),
         Phase.QUEUED,
         Reason.NAME_TAKEN,
         "belongs to Backup nightly",
+        held_up=True,
     ),
     "an obstacle is not told of where nothing is to be made": Situation(
-        running(job(pod()), obstacle=Obstacle(Reason.JOB_REJECTED, "exceeded quota: jobs")),
+        running(job(pod()), obstacle=refusal("exceeded quota: jobs")),
         Phase.RUNNING,
         Reason.TRAINING,
     ),
     "a pod that the cluster refuses is told of": Situation(
-        just_made(job(rejected="violates PodSecurity")), Phase.QUEUED, Reason.POD_REJECTED, "PodSec"
+        just_made(job(rejected="violates PodSecurity")),
+        Phase.QUEUED,
+        Reason.POD_REJECTED,
+        "PodSec",
+        stalled=True,
+    ),
+    "a pod that the quota has no room for waits": Situation(
+        just_made(job(rejected="exceeded quota: gpus, requested: 1, used: 8, limited: 8")),
+        Phase.QUEUED,
+        Reason.POD_REJECTED,
+        "once there is room",
     ),
     "a trainer that has not reported starts": Situation(
         just_made(job(pod())), Phase.STARTING, Reason.STARTING
@@ -258,15 +323,61 @@ ENDED: Situations = {
         settled(50, "Strange"), Phase.FAILED, Reason.UNEXPECTED
     ),
     **{
-        f"an end with {code.reason} fails it for good": Situation(
+        f"an end with {code.reason} fails it permanently": Situation(
             running(job(ended_pod(code, said(code, code.reason, "file a is torn")))),
             Phase.FAILED,
             Reason(code.reason),
             "file a is torn",
         )
         for code in ExitCode
-        if code in range(50, 70)
+        if code in range(50, 70) and code is not ExitCode.ACCESS_DENIED
     },
+    "refused credentials before the first checkpoint fail it permanently": Situation(
+        observed(
+            spec(),
+            under_way(latest_checkpoint=None, checkpoints=[]),
+            job(ended_pod(55, said(ExitCode.ACCESS_DENIED, "AccessDenied"))),
+        ),
+        Phase.FAILED,
+        Reason.ACCESS_DENIED,
+    ),
+    "refused credentials of a run that has a checkpoint are retried": Situation(
+        stuck(ended_pod(ExitCode.ACCESS_DENIED, said(ExitCode.ACCESS_DENIED, "AccessDenied"))),
+        Phase.RETRYING,
+        Reason.BACKING_OFF,
+        "AccessDenied",
+    ),
+    "a sidecar that outlives the trainer has its Job deleted": Situation(
+        observed(
+            spec(),
+            under_way(training_attempt(outcome=outcome(52, "DataInvalid", finished_at=ago(61)))),
+            job(ended_pod(52, phase=PodPhase.RUNNING), failed=False),
+        ),
+        Phase.FAILED,
+        Reason.DATA_INVALID,
+    ),
+    "a training whose deletion is held up saves": Situation(
+        replace(running(job(pod())), training=training(spec(), under_way(), deleting=True)),
+        Phase.SUSPENDING,
+        Reason.SAVING,
+        "being deleted",
+    ),
+    "a training whose deletion is held up starts nothing": Situation(
+        Observed(training(spec(), Status(), deleting=True)),
+        Phase.SUSPENDED,
+        Reason.BEING_DELETED,
+        "finalizers",
+    ),
+    "a claim of an older spec that waits has to go": Situation(
+        observed(
+            spec(),
+            obstacle=refusal("PersistentVolumeClaim a/b: size", reason=Reason.OBJECT_OUTDATED),
+        ),
+        Phase.QUEUED,
+        Reason.OBJECT_OUTDATED,
+        "PersistentVolumeClaim a/b",
+        held_up=True,
+    ),
 }
 
 STEPS: Situations = {

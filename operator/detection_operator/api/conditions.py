@@ -24,8 +24,8 @@ CONDITION_HELP: dict[ConditionType, str] = {
     "now.",
     ConditionType.RECONCILING: "True while it is yet to be accepted: it is checked, or waits for "
     "the training that it starts from (kstatus).",
-    ConditionType.STALLED: "True where nothing goes on until the spec or the cluster changes "
-    "(kstatus): its message says what.",
+    ConditionType.STALLED: "True where a person must change the spec or the cluster (kstatus): "
+    "its message says what. Something that is missing, as a Secret, counts after a minute.",
     ConditionType.COMPLETE: "True once all steps are trained.",
     ConditionType.FAILED: "True once it ended and is not tried again.",
     ConditionType.SUSPENDED: "True once spec.suspend has stopped it; its message says what was "
@@ -82,6 +82,9 @@ class Reason(StrEnum):
     POD_REJECTED = "PodRejected"
     JOB_REJECTED = "JobRejected"
     NAME_TAKEN = "NameTaken"
+    OBJECT_OUTDATED = "ObjectOutdated"
+    SIDECAR_RUNNING = "SidecarRunning"
+    BEING_DELETED = "BeingDeleted"
     QUEUED = "Queued"
     STARTING = "Starting"
     TRAINING = "Training"
@@ -148,15 +151,22 @@ REASON_HELP: dict[Reason, str] = {
     Reason.ATTEMPT_CREATED: "The Job of an attempt is being made.",
     Reason.UNSCHEDULABLE: "No node fits the pod: compare spec.resources and podTemplate with the "
     "nodes, or wait for one to become free.",
-    Reason.IMAGE_PULL_FAILED: "The trainer image cannot be pulled: correct spec.image or "
-    "podTemplate.imagePullSecrets.",
+    Reason.IMAGE_PULL_FAILED: "The trainer image cannot be pulled. Where the message says that it "
+    "does not exist or may not be pulled, correct spec.image or podTemplate.imagePullSecrets. A "
+    "registry that does not answer is waited for.",
     Reason.POD_REJECTED: "The cluster refuses the pod (pod security, quota): the message says "
     "which rule; change the namespace or spec.podTemplate.",
-    Reason.JOB_REJECTED: "The API server refuses the Job, or what it needs (a quota, an admission "
-    "policy, a field of spec.podTemplate): the message says which rule; it is tried again by "
-    "itself.",
+    Reason.JOB_REJECTED: "The API server does not create the Job, or what it needs: a quota, an "
+    "admission policy, a webhook that is down, or a field of spec.podTemplate. The message quotes "
+    "it. Correct that; the operator retries.",
     Reason.NAME_TAKEN: "An object that is not this training's has the name of its Job, Service "
     "or claim: delete or rename it, or name the training otherwise; it goes on by itself.",
+    Reason.OBJECT_OUTDATED: "An object was created from an older spec, still waits, and cannot be "
+    "changed: delete it as the message says; the operator creates it anew.",
+    Reason.SIDECAR_RUNNING: "A container beside the trainer did not end with it, so the operator "
+    "deleted the Job: make it a native sidecar (an init container with restartPolicy: Always).",
+    Reason.BEING_DELETED: "The training is being deleted: the trainer saves and stops. Finalizers "
+    "of others hold the deletion up.",
     Reason.QUEUED: "Wait: the pod waits for a node, an image, a volume or a queue.",
     Reason.STARTING: "Wait: the trainer loads data and weights before its first report.",
     Reason.TRAINING: "Nothing to do: status.step and status.progress show how far it is.",
@@ -208,7 +218,8 @@ REASON_HELP: dict[Reason, str] = {
     "make a new training; it never restarts from zero by itself.",
     Reason.NOT_FOUND: "A place that the spec names does not exist: correct its URI.",
     Reason.ACCESS_DENIED: "A place refuses the credentials: correct the Secret in "
-    "spec.credentials, or its rights.",
+    "spec.credentials, or its rights. A run that has a checkpoint retries first, since keys may be "
+    "in the middle of a rotation.",
     Reason.RETRIES_EXHAUSTED: "Too many attempts in a row made no checkpoint: mend the cause that "
     "the message names; any change of the spec tries again.",
     Reason.DEADLINE_EXCEEDED: "It was active for activeDeadlineSeconds: raise that to go on from "

@@ -99,6 +99,8 @@ class Spec(TrainingSpec):
     resources: ResourceRequirements = ResourceRequirements()
     pod_template: PodTemplate = PodTemplate()
     preflight: Literal["Auto", "Always", "Never"] = "Auto"
+    preflight_resources: ResourceRequirements | None = None
+    """Of the preflight's container; absent: requests of 100m CPU and 256Mi, limits of 1 and 1Gi."""
     suspend: bool = False
     retry_policy: RetryPolicy = RetryPolicy()
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None

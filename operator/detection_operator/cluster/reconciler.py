@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from detection_operator.cluster.act.apply import REFUSALS, Applier, obstacle_of
+from detection_operator.cluster.act.apply import Applier
+from detection_operator.cluster.act.obstacles import Obstacles
 from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.resources import Key
 from detection_operator.cluster.api.telemetry import Telemetry
@@ -21,7 +22,7 @@ from detection_operator.cluster.restate import MakePlan
 from detection_operator.core.actions import Plan, makes_objects
 from detection_operator.core.case import is_settled
 from detection_operator.core.settling import LONGEST_PATIENCE_S, patience_s
-from detection_operator.core.state import Obstacle, PolicySettings, Training
+from detection_operator.core.state import PolicySettings, Training
 from detection_operator.errors import (
     ConflictError,
     NotFoundError,
@@ -64,7 +65,7 @@ class Reconciler:
         self._gatherer, self._writer, self._applier = gatherer, writer, applier
         self._reports, self._plan, self._settings = reports, plan, settings
         self._telemetry, self._now, self._clock = telemetry, now, clock
-        self._obstacles: dict[Key, Obstacle] = {}
+        self._obstacles = Obstacles()
         self._unsaid_since: dict[Key, float] = {}
 
     async def work(self) -> None:
@@ -110,15 +111,14 @@ class Reconciler:
         """
         for _ in range(MAX_CONFLICTS):
             gathered = await self._gatherer.gather(key)
-            if gathered is None or gathered.observed.training.deleting:
-                # Jobs go by their owner references.
+            if gathered is None:
                 self._forget(key)
                 return None
             training = gathered.observed.training
             known = replace(
                 gathered.observed,
                 training=self._reports.overlay(training),
-                obstacle=self._obstacles.get(key),
+                obstacle=self._obstacles.of(key),
             )
             plan = self._plan(known, self._settings, self._now())
             if (left_s := self._patience_s(key, training, plan)) > 0:
@@ -148,13 +148,16 @@ class Reconciler:
         raise ConflictError(f"reconciling {key}", HTTPStatus.CONFLICT, msg)
 
     async def _apply(self, key: Key, training: Training, plan: Plan) -> None:
+        creates = makes_objects(plan.actions)
         try:
             await self._applier.apply(training, plan)
-        except REFUSALS as error:
-            # The next decision tells of it.
-            self._obstacles[key] = obstacle_of(error)
+        except OperatorError as error:
+            if creates:
+                # The next decision reports it.
+                self._obstacles.record(key, error, training.generation, self._now())
             raise
-        self._obstacles.pop(key, None)
+        if creates:
+            self._obstacles.clear(key)
 
     def _patience_s(self, key: Key, training: Training, plan: Plan) -> float:
         """Return how much longer the plan's status may go unwritten; 0: write it now."""
@@ -174,7 +177,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._reports.forget(key)
-        self._obstacles.pop(key, None)
+        self._obstacles.clear(key)
         self._unsaid_since.pop(key, None)
 
 

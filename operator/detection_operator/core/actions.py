@@ -55,6 +55,8 @@ class DeleteJob:
     name: str
     uid: str
     why: str
+    reason: Reason | None = None
+    """Of the Event that reports the deletion; None: it is none that a person must know of."""
 
 
 @dataclass(frozen=True, slots=True)

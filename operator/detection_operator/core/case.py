@@ -86,6 +86,19 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldUp:
+    """A hold-up that a person must end, as a missing Secret: it is Stalled once it has lasted."""
+
+    since: datetime
+    grace_s: float = 60.0
+    """What one manifest or one pipeline applies may be a moment apart."""
+
+    def stalled_in_s(self, now: datetime) -> float:
+        """Return in how many seconds the training counts as stalled; 0 once it does."""
+        return max(self.grace_s - (now - self.since).total_seconds(), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Where a training stands, why, and what follows."""
 
@@ -96,6 +109,8 @@ class Standing:
     recheck_after_s: float | None = None
     changes: tuple[tuple[str, Any], ...] = ()
     """Fields of the status to set, beside phase and conditions."""
+    held_up: HeldUp | None = None
+    """What keeps the training from its next step and does not pass by itself."""
 
 
 def is_settled(attempt: AttemptStatus) -> bool:

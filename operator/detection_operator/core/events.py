@@ -89,7 +89,7 @@ def _phases(before: Status, after: Status) -> Iterator[Event]:
 
 _TOLD_WAITS = frozenset({
     Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.START_FAILED, Reason.POD_REJECTED,
-    Reason.NODE_LOST,
+    Reason.NODE_LOST, Reason.JOB_REJECTED, Reason.NAME_TAKEN, Reason.OBJECT_OUTDATED,
 })  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
         deleted = pod.gone or pod.deleting_since is not None
         reason = disruption_of(pod) or (Reason.POD_DELETED if deleted else Reason.UNEXPECTED)
         how = "was deleted, and left no exit code" if deleted else "ended without having run"
-        said = pod.pod_message or f"The pod {how} ({reason})."
+        said = pod.pod_message or f"The pod {how} ({reason}).{_last_wait(pod)}"
         return OutcomeStatus(reason=reason, message=clip(said, MAX_MESSAGE), finished_at=now)
     finished_at = termination.finished_at or now
     said_by_trainer = parse_termination(termination.message)
@@ -79,6 +79,12 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
         message=clip(message, MAX_MESSAGE),
         finished_at=finished_at,
     )
+
+
+def _last_wait(pod: Pod) -> str:
+    """Return the sentence that says what a pod that never ran was last known to wait for."""
+    waited = pod.waiting or pod.unschedulable
+    return f" It waited: {waited.reason}: {sentence(waited.message)}" if waited else ""
 
 
 def blamed(pods: Sequence[Pod], now: datetime) -> Pod:

@@ -1,8 +1,10 @@
 """Which conditions belong to which phase: the table that the documentation shows.
 
-kstatus (Flux, Argo CD, kubectl wait) reads Ready, Reconciling and Stalled: a training that is
-queued, runs, is suspended or complete is Ready, since nobody should wait for days on it; one that
-still checks or waits for its source is Reconciling; one that needs a person is Stalled.
+kstatus (Flux, Argo CD, kubectl wait) reads Ready, Reconciling and Stalled. A training that is
+queued, runs, is suspended or complete is Ready, since nobody should wait for days on it. One that
+is checked or waits for its source is Reconciling. One that needs a person is Stalled: at once where
+the spec must change, and after a minute where something that it needs is missing, which may be on
+its way.
 """
 
 from dataclasses import dataclass
@@ -53,17 +55,30 @@ def conditions_of(
 ) -> list[Condition]:
     """Return the conditions of a training that stands so; times stay where nothing turned."""
     before = {condition.type: condition for condition in status.conditions}
-    said = [*_kstatus(standing), *_own(standing), *_restored(status, spec)]
+    row = _row(standing, before.get(ConditionType.STALLED), now)
+    said = [*_kstatus(standing, row), *_own(standing), *_restored(status, spec)]
     return [_condition(entry, before, generation, now) for entry in said]
 
 
-def _kstatus(standing: Standing) -> list[Said]:
-    row, reason, message = TABLE[standing.phase], standing.reason, standing.message
-    accepted = (Reason.ACCEPTED, "Nothing is awaited: the spec is accepted.")
+def _row(standing: Standing, stalled: Condition | None, now: datetime) -> Row:
+    held_up = standing.held_up
+    if held_up is None:
+        return TABLE[standing.phase]
+    # A restarted operator has forgotten since when the API server refuses an object.
+    was_stalled = (
+        stalled is not None and stalled.status == "True" and stalled.reason == standing.reason
+    )
+    return _STALLED if was_stalled or held_up.stalled_in_s(now) <= 0 else _IN_PROGRESS
+
+
+def _kstatus(standing: Standing, row: Row) -> list[Said]:
+    reason, message = standing.reason, standing.message
+    accepted = (Reason.ACCEPTED, "The spec is accepted.")
     if row.stalled == "True":
-        accepted = (reason, "Nothing goes on by itself; see Stalled.")
+        accepted = (reason, "The training needs a person: see the Stalled condition.")
     reconciling = (reason, message) if row.reconciling == "True" else accepted
-    stalled = (reason, message) if row.stalled == "True" else (Reason.NOT_STALLED, "It goes on.")
+    sound = (Reason.NOT_STALLED, "Nobody needs to do anything.")
+    stalled = (reason, message) if row.stalled == "True" else sound
     return [
         (ConditionType.READY, row.ready, reason, message),
         (ConditionType.RECONCILING, row.reconciling, *reconciling),

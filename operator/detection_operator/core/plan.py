@@ -11,25 +11,34 @@ from datetime import datetime
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import PipelineConfigStatus
 from detection_operator.core.actions import Plan, makes_objects
-from detection_operator.core.case import Case, Standing, is_settled
+from detection_operator.core.case import Case, HeldUp, Standing, is_settled
 from detection_operator.core.events import events_between
 from detection_operator.core.outcomes import sentence
 from detection_operator.core.phases import conditions_of
-from detection_operator.core.policies import attempt, cleanup, preflight, restore, retry
+from detection_operator.core.policies import (
+    attempt,
+    cleanup,
+    pod_waits,
+    preflight,
+    restore,
+    retry,
+)
 from detection_operator.core.policies.attempt_end import record_attempt
 from detection_operator.core.policies.completion import complete
 from detection_operator.core.policies.deadline import fail_over_deadline
+from detection_operator.core.policies.deletion import leave_deleted
 from detection_operator.core.policies.folder_in_use import refuse_shared_folder
 from detection_operator.core.policies.learning_rate_zero import refuse_zero_rate
 from detection_operator.core.policies.permanent_failure import fail_permanently
 from detection_operator.core.policies.stop import stop
 from detection_operator.core.policies.suspend import suspend
-from detection_operator.core.state import Observed, PolicySettings, Training
+from detection_operator.core.state import Observed, Obstacle, PolicySettings, Training
 
 Policy = Callable[[Case], Standing | None]
 
 GATES: tuple[Policy, ...] = (
     complete,
+    leave_deleted,
     suspend,
     fail_permanently,
     fail_over_deadline,
@@ -38,6 +47,8 @@ GATES: tuple[Policy, ...] = (
     refuse_shared_folder,
 )
 """Asked in this order before anything is started."""
+INVALID_RETRY_S = 300.0
+"""An admission policy may also have refused the object, and may change."""
 _AT_REST = frozenset({Phase.COMPLETE, Phase.FAILED, Phase.SUSPENDED})
 
 
@@ -47,11 +58,9 @@ def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
     A status that needs no change is returned equal to the one observed, without events.
     """
     training = observed.training
-    if training.deleting:
-        # Owner references take Jobs along.
-        return Plan(training.status)
     if training.spec is None:
-        return Plan(training.status) if _was_accepted(observed) else _refuse_invalid(training, now)
+        leave = training.deleting or _was_accepted(observed)
+        return Plan(training.status) if leave else _refuse_invalid(training, now)
     case = Case(observed, training.spec, training.status, settings, now)
     case = retry.forgive_edited(preflight.record_preflight(record_attempt(case)))
     return _finish(case, explain_obstacle(case, choose_standing(case)))
@@ -76,18 +85,35 @@ def choose_standing(case: Case) -> Standing:
 
 
 def explain_obstacle(case: Case, standing: Standing) -> Standing:
-    """Say why what is to be made cannot be: a quota, an admission plugin, a name that is taken.
+    """Return the standing of a training whose Job, Service or claim the API server refuses.
 
-    It is tried again all the same, with back-off, so that it goes on once a person has mended it.
+    The operator retries with back-off, so that the training proceeds once the quota, the admission
+    plugin or the name no longer is in the way. An object that is itself wrong is refused.
     """
     obstacle = case.observed.obstacle
     if obstacle is None or not makes_objects(standing.actions):
         return standing
+    if obstacle.is_invalid:
+        return _refuse_object(case, standing, obstacle)
     message = (
-        f"What the training needs cannot be made: {sentence(obstacle.message)} It is tried again "
-        "by itself."
+        f"What the training needs cannot be created: {sentence(obstacle.message)} The operator "
+        "retries."
     )
-    return replace(standing, reason=obstacle.reason, message=message)
+    held_up = None if pod_waits.is_quota(obstacle.message) else HeldUp(obstacle.since)
+    return replace(standing, reason=obstacle.reason, message=message, held_up=held_up)
+
+
+def _refuse_object(case: Case, standing: Standing, obstacle: Obstacle) -> Standing:
+    if obstacle.generation != case.generation:
+        return standing
+    message = (
+        f"The API server refuses what the training needs: {sentence(obstacle.message)} Correct the "
+        "spec, or the admission policy that refuses it. The operator retries once the spec "
+        f"changes, and every {INVALID_RETRY_S / 60:.0f} minutes."
+    )
+    left_s = max(INVALID_RETRY_S - (case.now - obstacle.tried_at).total_seconds(), 0.0)
+    refused = replace(standing, phase=Phase.REFUSED, reason=obstacle.reason, message=message)
+    return replace(refused, actions=(), recheck_after_s=left_s) if left_s > 0 else refused
 
 
 def _finish(case: Case, standing: Standing) -> Plan:
@@ -105,7 +131,8 @@ def _finish(case: Case, standing: Standing) -> Plan:
         pending_changes=attempt.pending_changes(case),
         conditions=conditions_of(standing, case.status, case.spec, case.generation, case.stamp),
     )
-    waits = [standing.recheck_after_s, cleanup.recheck_after_s(case)]
+    held_up_s = standing.held_up.stalled_in_s(case.now) if standing.held_up else 0.0
+    waits = [standing.recheck_after_s, cleanup.recheck_after_s(case), held_up_s or None]
     return Plan(
         status=case.status,
         actions=(*cleanup.clean_up(case), *standing.actions),

@@ -161,10 +161,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why the API server did not make what the training needs; only a person can mend it."""
+    """Why the API server did not create what the training needs; a person must end it."""
 
     reason: Reason
     message: str
+    since: datetime
+    """When the API server first refused, in a row of refusals."""
+    tried_at: datetime
+    """When it last refused."""
+    is_invalid: bool = False
+    """The object itself is wrong (HTTP 400 or 422), and so is what the spec says of it."""
+    generation: int = 0
+    """Of the spec that the object was built from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +187,7 @@ class Observed:
     folder_owner: str | None = None
     """`namespace/name` of an older training with the same checkpoint folder, if there is one."""
     obstacle: Obstacle | None = None
-    """What kept the last thing from being made for the training; None since it was made."""
+    """Why the last object was not created; None once it was."""
 
 
 @dataclass(frozen=True, slots=True)

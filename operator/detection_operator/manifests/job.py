@@ -79,16 +79,19 @@ def build_preflight_job(
         image=action.image,
         role=names.ROLE_PREFLIGHT,
         labels=labels(training.identity, names.ROLE_PREFLIGHT),
-        resources=PREFLIGHT_RESOURCES,
+        resources=_preflight_resources(spec),
         environment={},
         document=document_text(training, action.source),
         source=action.source,
         holds_claim=claim is not None and claim.claim_name is not None,
         reports=False,
     )
-    job = _job(training, run, build_pod(training, spec, run, settings))
-    job["spec"]["activeDeadlineSeconds"] = settings.preflight_deadline_s
-    return job
+    return _job(training, run, build_pod(training, spec, run, settings))
+
+
+def _preflight_resources(spec: Spec) -> Object:
+    wanted = spec.preflight_resources
+    return PREFLIGHT_RESOURCES if wanted is None else dump(wanted)
 
 
 def _pinned_dataset(training: Training) -> str | None:

@@ -32,8 +32,8 @@ MAX_PIPELINE_CONFIG = 65536
 _NAMES_SHOWN = 10
 
 KUBERNETES_FIELDS = frozenset({
-    "activeDeadlineSeconds", "image", "podTemplate", "preflight", "resources", "retryPolicy",
-    "suspend", "ttlSecondsAfterFinished",
+    "activeDeadlineSeconds", "image", "podTemplate", "preflight", "preflightResources", "resources",
+    "retryPolicy", "suspend", "ttlSecondsAfterFinished",
 })  # fmt: skip
 """Spec fields that say how pods run; `detection-trainer run` leaves them aside, by name."""
 

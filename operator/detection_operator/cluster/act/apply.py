@@ -9,7 +9,6 @@ import logging
 from typing import Protocol, assert_never
 
 from detection_operator import names
-from detection_operator.api.conditions import Reason
 from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.resources import (
@@ -32,23 +31,18 @@ from detection_operator.core.actions import (
     StartAttempt,
     StartPreflight,
 )
-from detection_operator.core.state import Obstacle, Training
+from detection_operator.core.quantities import parse_quantity
+from detection_operator.core.state import Training
 from detection_operator.errors import (
     AlreadyExistsError,
     ConflictError,
-    ForbiddenError,
     ForeignObjectError,
-    InvalidError,
     NotFoundError,
-    OperatorError,
-    UnavailableError,
+    OutdatedObjectError,
 )
 from detection_operator.logs import about
 
 logger = logging.getLogger(__name__)
-
-REFUSALS = (ForbiddenError, InvalidError, ForeignObjectError)
-"""A quota, an admission plugin, a missing right or a taken name: only a person can mend them."""
 
 
 class Manifests(Protocol):
@@ -79,20 +73,16 @@ class Applier:
         self._events, self._manifests = events, manifests
 
     async def apply(self, training: Training, plan: Plan) -> None:
-        """Carry out the actions, then tell the events.
+        """Carry out the actions, then post the events.
 
         Raises:
-            ClusterError: the API did not let us; the plan may be carried out again.
+            ClusterError: the API server refused; the plan may be carried out again.
             ForeignObjectError: a name of ours is taken by another's object.
+            OutdatedObjectError: an object of ours waits as an older spec wanted it.
         """
         try:
             for action in plan.actions:
                 await self._act(training, action)
-        except REFUSALS as error:
-            obstacle = obstacle_of(error)
-            told = Event("Warning", obstacle.reason, obstacle.message)
-            await self._events.tell(training.identity, told, once=True)
-            raise
         finally:
             for event in plan.events:
                 await self._events.tell(training.identity, event)
@@ -112,17 +102,33 @@ class Applier:
                 assert_never(action)
 
     async def _ensure_claim(self, training: Training, action: EnsureClaim) -> None:
-        namespace = training.identity.namespace
+        namespace, wanted = training.identity.namespace, self._manifests.claim(training, action)
         try:
-            await self._client.create(CLAIMS, namespace, self._manifests.claim(training, action))
+            await self._client.create(CLAIMS, namespace, wanted)
         except AlreadyExistsError:
             found = await self._client.get(CLAIMS, namespace, action.name)
             labels = found["metadata"].get("labels") or {}
             # Its name lacks the uid: a training made anew finds the old one's checkpoints.
             if labels.get(names.LABEL_TRAINING) != training.identity.name:
                 raise _foreign(CLAIMS, training, found) from None
+            self._check_claim(training, wanted, found)
         else:
             logger.info("created claim %s", action.name, extra=_about(training))
+
+    def _check_claim(self, training: Training, wanted: Object, found: Object) -> None:
+        """Raise an error where a claim that is not bound yet is not what the spec asks for.
+
+        One that is bound holds checkpoints: it stays as it is.
+        """
+        differences = claim_differences(wanted, found)
+        if not differences:
+            return
+        if (found.get("status") or {}).get("phase") == "Bound":
+            extra = _about(training)
+            logger.warning("the bound claim stays as it is: %s", differences, extra=extra)
+            return
+        name = found["metadata"]["name"]
+        raise OutdatedObjectError(CLAIMS.kind, training.identity.namespace, name, differences)
 
     async def _start(self, training: Training, action: StartAttempt | StartPreflight) -> None:
         if (service := self._manifests.service(training, action)) is not None:
@@ -131,12 +137,16 @@ class Applier:
         found = await self._ensure(JOBS, training, job)
         if "deletionTimestamp" in found["metadata"]:
             msg = "the one of before is still being deleted"
-            raise UnavailableError(f"creating Job {action.job_name}", 0, msg)
+            raise ConflictError(f"creating Job {action.job_name}", 0, msg)
         self._cache.apply(JOBS, found)
 
     async def _delete_job(self, training: Training, action: DeleteJob) -> None:
         await self._delete(training, JOBS, action.name, action.uid)
         logger.info("deleted Job %s: %s", action.name, action.why, extra=_about(training))
+        if action.reason is not None:
+            told = Event("Warning", action.reason, f"Job {action.name} is deleted: {action.why}")
+            # The next look may come before the watch has brought the deletion.
+            await self._events.tell(training.identity, told, once=True)
 
     async def _ensure(self, resource: Resource, training: Training, wanted: Object) -> Object:
         """Create an object of the training's; return it, or the one of ours that is there."""
@@ -168,10 +178,24 @@ class Applier:
             logger.debug("%s %s is gone", resource.kind, name, extra=_about(training))
 
 
-def obstacle_of(refusal: OperatorError) -> Obstacle:
-    """Return what one of `REFUSALS` is to the training."""
-    taken = isinstance(refusal, ForeignObjectError)
-    return Obstacle(Reason.NAME_TAKEN if taken else Reason.JOB_REJECTED, str(refusal))
+def claim_differences(wanted: Object, found: Object) -> str:
+    """Return which fields of a claim are not as the spec wants them; empty where all are.
+
+    A field that the spec leaves to the cluster, as its default storage class, is not compared.
+    """
+    there, here = found.get("spec") or {}, wanted["spec"]
+    pairs = [
+        (field, there.get(field), here[field])
+        for field in ("storageClassName", "accessModes")
+        if field in here and there.get(field) != here[field]
+    ]
+    size = (there.get("resources") or {}).get("requests", {}).get("storage")
+    asked = here["resources"]["requests"]["storage"]
+    if size is None or parse_quantity(size) != parse_quantity(asked):
+        pairs.append(("size", size, asked))
+    return "; ".join(
+        f"{field}: it has {has}, the spec wants {wants}" for field, has, wants in pairs
+    )
 
 
 def _foreign(resource: Resource, training: Training, found: Object) -> ForeignObjectError:

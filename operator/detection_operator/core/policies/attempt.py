@@ -4,8 +4,6 @@
 between makes the same Job again.
 """
 
-import math
-
 from detection_operator import names
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import AttemptStatus
@@ -23,8 +21,6 @@ from detection_operator.core.policies.image import pinned_digest, pinned_image
 from detection_operator.core.policies.spec_changed import spec_changed_since, spec_digest
 from detection_operator.core.state import Job, Pod
 
-_END_S = 60.0
-"""How long a Job may take to say that it has ended once its pods have."""
 _LOOK_AGAIN_S = 5.0
 
 
@@ -43,37 +39,22 @@ def pending_changes(case: Case) -> list[str]:
 def wait_for_earlier(case: Case) -> Standing | None:
     """Wait for the end of what earlier attempts have left: two trainers never run at once.
 
-    An attempt's end is on record once its pod has ended. Its Job says so a moment later, and may
-    make another pod until then, where somebody took the pod away behind its back. One that does not
-    say so, as of a pod whose sidecar goes on, is deleted. What else is deleted or forced to end
-    goes before anything is made.
+    An attempt's end is recorded once its pod has ended. Its Job ends a moment later, and may create
+    another pod until then where somebody deleted the pod. A Job that does not end is deleted
+    (`cleanup`), and so is a pod on a lost node.
     """
     ending = [job for job in case.observed.jobs if job.attempt is not None and cleanup.ends(job)]
     pod = pod_waits.first_alive(tuple(pod for pod in case.all_pods if _is_awaited(case, pod)))
     if not ending and pod is None:
         return None
-    left_s = _END_S - _ended_for_s(case)
-    actions: tuple[Action, ...] = ()
-    if left_s <= 0:
-        why = f"Its pods have ended, and {_END_S:.0f} s later it has not."
-        actions = tuple(DeleteJob(job.name, job.uid, why) for job in ending)
     left = f"Job {ending[0].name}" if pod is None else f"Pod {pod.name}"
     message = f"{left} has yet to end; the next attempt starts then."
-    again_s = max(left_s, _LOOK_AGAIN_S)
-    return Standing(Phase.RETRYING, Reason.SAVING, message, actions, again_s)
+    return Standing(Phase.RETRYING, Reason.SAVING, message, (), _LOOK_AGAIN_S)
 
 
 def _is_awaited(case: Case, pod: Pod) -> bool:
     """Tell whether the next attempt waits for `pod`; what a lost node keeps is forced to end."""
     return not names.is_preflight(pod.job_name) and not is_lost(case, pod)
-
-
-def _ended_for_s(case: Case) -> float:
-    """Return how long ago the newest attempt has ended; for ever, where none is on record."""
-    outcome = case.attempt.outcome if case.attempt is not None else None
-    if outcome is None or outcome.finished_at is None:
-        return math.inf
-    return (case.now - outcome.finished_at).total_seconds()
 
 
 def start(case: Case, source: RestoreFrom | None) -> Standing:
@@ -114,7 +95,7 @@ def describe(case: Case, attempt: AttemptStatus) -> Standing:
     # Who says its step has started, with all of its peers, whatever a watch that lags behind shows.
     wait = pod_waits.wait_of(case, job, pod) if attempt.resumed_from_step is None else None
     if wait is not None:
-        return Standing(Phase.QUEUED, wait.reason, wait.message, (), wait.recheck_after_s)
+        return pod_waits.standing_of(Phase.QUEUED, wait)
     return _describe_running(case, attempt)
 
 
@@ -130,7 +111,7 @@ def _describe_running(case: Case, attempt: AttemptStatus) -> Standing:
 def _describe_stopping(case: Case, job: Job | None, pod: Pod | None) -> Standing | None:
     wait = pod_waits.stopping(case, pod) if pod is not None else None
     if wait is not None:
-        return Standing(Phase.RUNNING, wait.reason, wait.message, (), wait.recheck_after_s)
+        return pod_waits.standing_of(Phase.RUNNING, wait)
     if job is None or job.deleting:
         return Standing(Phase.RUNNING, Reason.SAVING, _JOB_GONE)
     return None

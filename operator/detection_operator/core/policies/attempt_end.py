@@ -42,6 +42,18 @@ def record_attempt(case: Case) -> Case:
     return case if attempt is None or end is None else _settle(case, attempt, end)
 
 
+def verdict_in(case: Case, outcome: OutcomeStatus) -> Verdict:
+    """Return what an end means for the next attempt of this training.
+
+    A storage that has taken a checkpoint of this run and now refuses the credentials is likely to
+    be in the middle of a rotation of keys: the run backs off before it fails.
+    """
+    verdict = outcomes.verdict(outcome)
+    if outcome.reason == Reason.ACCESS_DENIED and newest_step(case.status) is not None:
+        return Verdict.RETRYABLE
+    return verdict
+
+
 def made_checkpoint(attempt: AttemptStatus, status: Status) -> bool:
     """Tell whether `attempt` committed a checkpoint beyond where it began."""
     newest = newest_step(status)
@@ -91,11 +103,11 @@ def _end_of(case: Case, attempt: AttemptStatus) -> End | None:
         return next((end for end in ends if end is not None), None)
     if job is not None and _lost_its_place(attempt, job, pods):
         return None
-    if pods and (job is None or _are_all(job, pods)):
+    # Pods that never ran, of a Job that is gone, were replaced: nothing was interrupted.
+    is_over = _has_run(attempt, pods) if job is None else _are_all(job, pods)
+    if pods and is_over:
         return _ended_pod(case, attempt, job, outcomes.blamed(pods, case.stamp))
-    if job is not None:
-        return _ended_job(case, attempt, job)
-    return _without_job(case, attempt)
+    return _without_job(case, attempt) if job is None else _ended_job(case, attempt, job)
 
 
 def _lost_its_place(attempt: AttemptStatus, job: Job, pods: tuple[Pod, ...]) -> bool:
@@ -109,6 +121,12 @@ def _lost_its_place(attempt: AttemptStatus, job: Job, pods: tuple[Pod, ...]) -> 
     return bool(pods) and deleted and not over and attempt.started_at is None
 
 
+def _has_run(attempt: AttemptStatus, pods: tuple[Pod, ...]) -> bool:
+    """Return whether a container of the attempt has started, as far as anybody knows."""
+    ran = any(pod.running_since is not None or pod.termination is not None for pod in pods)
+    return ran or attempt.started_at is not None or attempt.sequence is not None
+
+
 def _are_all(job: Job, pods: tuple[Pod, ...]) -> bool:
     """Tell whether no other pod of `job` may come: each failure ends it for all workers."""
     return len(pods) >= job.workers or job.failed or job.complete or job.deleting
@@ -116,7 +134,8 @@ def _are_all(job: Job, pods: tuple[Pod, ...]) -> bool:
 
 def is_lost(case: Case, pod: Pod) -> bool:
     """Return whether a pod has outlived its deletion by nodeLostTimeoutSeconds."""
-    if pod.deleting_since is None or has_ended(pod):
+    if pod.deleting_since is None or has_ended(pod) or not pod.node:
+        # One that has no node goes at once, or when a finalizer of somebody lets it.
         return False
     timeout = timedelta(seconds=case.spec.retry_policy.node_lost_timeout_seconds)
     return case.now - pod.deleting_since >= timeout
@@ -223,10 +242,12 @@ def _settle(case: Case, attempt: AttemptStatus, end: End) -> Case:
         current_attempt=ended,
         active_seconds=case.status.active_seconds + deadline.seconds_of(ended),
     )
-    verdict, stop = outcomes.verdict(end.outcome), stop_of(case)
+    verdict, stop = verdict_in(case, end.outcome), stop_of(case)
     made = made_checkpoint(ended, case.status)
     if verdict in {Verdict.RETRYABLE, Verdict.SAVED} and stop is None:
-        case = case.amended(retries=retry.after_end(case, made=made))
+        pods = (end.pod,) if end.pod is not None else ()
+        counts = _has_run(ended, pods)
+        case = case.amended(retries=retry.after_end(case, made=made, counts=counts))
     elif made or verdict is Verdict.COMPLETE:
         case = case.amended(retries=retry.NONE)
     if not _is_interruption(ended, verdict, stopped=stop is not None):

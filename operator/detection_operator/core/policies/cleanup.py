@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from detection_operator.api.conditions import ConditionType, Phase
+from detection_operator.api.conditions import ConditionType, Phase, Reason
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import Action, DeleteJob, ForceDeletePod
 from detection_operator.core.case import Case, has_ended
@@ -15,6 +15,10 @@ KEPT_JOBS = 3
 CATCH_UP_S = 5.0
 """For so long after a training's end its Job's own may not have been seen yet: another replica may
 have written the status, and to delete the Job would take the pod's log away."""
+
+LINGER_S = 60.0
+"""For so long a Job may go on once its trainer has ended: a container beside it may keep it, as an
+injected sidecar, and the GPU with it."""
 
 FORCE_AGAIN_S = 5.0
 """Until a pod that was forced to end is looked at again: somebody's finalizer may keep it."""
@@ -37,7 +41,9 @@ def clean_up(case: Case) -> tuple[Action, ...]:
         if (why := _why_delete(case, job, expired=expired, old=job.name in old))
     ]
     forced = [ForceDeletePod(pod.name, pod.uid) for pod in case.all_pods if is_lost(case, pod)]
-    return (*forced, *deletions)
+    known = {deletion.uid for deletion in deletions}
+    left = [deletion for deletion in lingering(case) if deletion.uid not in known]
+    return (*forced, *deletions, *left)
 
 
 def recheck_after_s(case: Case) -> float | None:
@@ -47,6 +53,8 @@ def recheck_after_s(case: Case) -> float | None:
     catching_up_s = _catching_up_s(case)
     if catching_up_s > 0 and any(_is_stray(case, job) for job in case.observed.jobs):
         waits.append(catching_up_s)
+    lingers = (_linger_left_s(case, job) for job in case.observed.jobs)
+    waits += [left_s for left_s in lingers if left_s]
     timeout = case.spec.retry_policy.node_lost_timeout_seconds
     for pod in case.all_pods:
         if pod.deleting_since is not None and not has_ended(pod):
@@ -68,6 +76,38 @@ def _finished_since(status: Status) -> datetime | None:
     about = _FINISHED.get(status.phase)
     finished = None if about is None else status.condition(about)
     return None if finished is None else finished.last_transition_time
+
+
+def lingering(case: Case) -> tuple[DeleteJob, ...]:
+    """Return the deletions of Jobs whose trainers have ended, and which go on all the same."""
+    message = (
+        f"A container beside the trainer still runs {LINGER_S:.0f} s after the trainer ended, and "
+        "keeps the pod's resources. Make it a native sidecar (an init container with "
+        "restartPolicy: Always), which ends with the trainer."
+    )
+    return tuple(
+        DeleteJob(job.name, job.uid, message, Reason.SIDECAR_RUNNING)
+        for job in case.observed.jobs
+        if _linger_left_s(case, job) == 0.0
+    )
+
+
+def _linger_left_s(case: Case, job: Job) -> float | None:
+    """Return how long `job` may still go on after its trainer's end; None where none is known."""
+    ended = _recorded_end(case, job) if ends(job) else None
+    if ended is None:
+        return None
+    return max(LINGER_S - (case.now - ended) / timedelta(seconds=1), 0.0)
+
+
+def _recorded_end(case: Case, job: Job) -> datetime | None:
+    """Return when the trainer of `job` ended, once that is in the status."""
+    for known in (case.attempt, case.status.preflight):
+        if known is not None and known.job_name == job.name:
+            return known.outcome.finished_at if known.outcome is not None else None
+    # Of an earlier attempt.
+    ends_of_pods = [pod.termination.finished_at for pod in job.pods if pod.termination]
+    return max((time for time in ends_of_pods if time is not None), default=None)
 
 
 def _why_delete(case: Case, job: Job, *, expired: bool, old: bool) -> str:

@@ -1,5 +1,10 @@
-"""How long an image that cannot be pulled is waited for: a Job never fails by itself for it."""
+"""How long an image that cannot be pulled is waited for: a Job never fails by itself for it.
 
+A registry that is down, slow or overloaded may come back, so its answer is waited for without end.
+Only an image that does not exist, or that may not be pulled, ends the attempt.
+"""
+
+import re
 from datetime import datetime
 
 from detection_operator.core.state import Pod, PolicySettings, Waiting
@@ -10,6 +15,12 @@ PULL_REASONS = frozenset({
 })  # fmt: skip
 ADVICE = "Correct spec.image or spec.podTemplate.imagePullSecrets."
 HOPELESS_REASONS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+_DEFINITE = re.compile(
+    r"not found|manifest unknown|name unknown|repository does not exist|unauthori[sz]ed|forbidden"
+    r"|access denied|authorization failed|authentication required|no match for platform",
+    re.IGNORECASE,
+)
+"""What registries and runtimes answer of an image that will not come (OCI distribution errors)."""
 
 
 def pull_problem(pod: Pod) -> Waiting | None:
@@ -18,10 +29,16 @@ def pull_problem(pod: Pod) -> Waiting | None:
     return waiting if waiting is not None and waiting.reason in PULL_REASONS else None
 
 
+def is_definite(problem: Waiting) -> bool:
+    """Return whether the image will not come, however long one waits."""
+    hopeless = problem.reason in HOPELESS_REASONS or problem.reason == "SignatureValidationFailed"
+    return hopeless or _DEFINITE.search(problem.message) is not None
+
+
 def seconds_left(pod: Pod, settings: PolicySettings, now: datetime) -> float | None:
-    """Return how long the image is still waited for; None where no pull fails."""
+    """Return how long the image is still waited for; None where that has no end."""
     waiting = pull_problem(pod)
-    if waiting is None:
+    if waiting is None or not is_definite(waiting):
         return None
     if waiting.reason in HOPELESS_REASONS:
         return 0.0

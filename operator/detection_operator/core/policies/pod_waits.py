@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from detection_operator.api.conditions import Reason
-from detection_operator.core.case import Case, has_ended
+from detection_operator.api.conditions import Phase, Reason
+from detection_operator.core.case import Case, HeldUp, Standing, has_ended
 from detection_operator.core.outcomes import sentence
 from detection_operator.core.policies import image_pull
 from detection_operator.core.state import Job, Pod, Waiting
@@ -22,6 +22,18 @@ class Wait:
     reason: Reason
     message: str
     recheck_after_s: float | None = None
+    held_up: HeldUp | None = None
+
+
+def standing_of(phase: Phase, wait: Wait) -> Standing:
+    """Return the standing of a training in `phase` whose pod waits."""
+    return Standing(
+        phase,
+        wait.reason,
+        wait.message,
+        recheck_after_s=wait.recheck_after_s,
+        held_up=wait.held_up,
+    )
 
 
 def first_alive(pods: tuple[Pod, ...]) -> Pod | None:
@@ -41,25 +53,22 @@ def wait_of(case: Case, job: Job, pod: Pod | None) -> Wait | None:
     """Return what the Job's pod waits for; None once its container runs."""
     if pod is None or job.rejected:
         return _wait_for_pod(job)
-    wait = _wait_of_pod(case, pod)
+    wait = _wait_of_pod(case, job, pod)
     if wait is None or job.workers == 1:
         return wait
     others = f"Worker {pod.index} of {job.workers} holds the others up: {wait.message}"
     return replace(wait, message=others)
 
 
-def _wait_of_pod(case: Case, pod: Pod) -> Wait | None:
+def _wait_of_pod(case: Case, job: Job, pod: Pod) -> Wait | None:
     if pod.running_since is not None:
         return None
     if pod.unschedulable is not None:
         return Wait(Reason.UNSCHEDULABLE, _no_node(pod.unschedulable.message))
     if (problem := image_pull.pull_problem(pod)) is not None:
-        left = image_pull.seconds_left(pod, case.settings, case.now)
-        said = sentence(f"{problem.reason}: {problem.message}")
-        message = f"The image cannot be pulled: {said} {image_pull.ADVICE}"
-        return Wait(Reason.IMAGE_PULL_FAILED, message, left)
+        return _wait_for_image(case, job, pod, problem)
     if pod.waiting is not None and pod.waiting.reason not in STARTING_REASONS:
-        return _wait_for_container(pod.waiting)
+        return _wait_for_container(pod.waiting, job)
     return Wait(Reason.QUEUED, NO_CONTAINER_YET)
 
 
@@ -87,13 +96,42 @@ def stopping(case: Case, pod: Pod) -> Wait | None:
 def _wait_for_pod(job: Job) -> Wait:
     if job.suspended:
         return Wait(Reason.QUEUED, "The Job waits in its queue: its spec.suspend is the queue's.")
-    if job.rejected:
+    if not job.rejected:
+        return Wait(Reason.QUEUED, NO_POD_YET)
+    if is_quota(job.rejected):
         message = (
-            f"The cluster refuses the pod: {sentence(job.rejected)} Change what the namespace "
-            "allows, or spec.podTemplate; it is tried again by itself."
+            f"The namespace's quota has no room for the pod: {sentence(job.rejected)} The pod is "
+            "created once there is room; or raise the quota, or lower spec."
+            f"{_resources_field(job)}."
         )
         return Wait(Reason.POD_REJECTED, message)
-    return Wait(Reason.QUEUED, NO_POD_YET)
+    message = (
+        f"The cluster refuses the pod: {sentence(job.rejected)} Change what the namespace "
+        f"allows, spec.podTemplate or spec.{_resources_field(job)}. The Job controller retries."
+    )
+    return Wait(Reason.POD_REJECTED, message, held_up=HeldUp(job.created_at))
+
+
+def is_quota(message: str) -> bool:
+    """Return whether the API server's quota admission refused: room may come by itself."""
+    return "exceeded quota:" in message
+
+
+def _resources_field(job: Job) -> str:
+    """Return the field of the spec that sets the resources of this Job's pods."""
+    return "preflightResources" if job.attempt is None else "resources"
+
+
+def _wait_for_image(case: Case, job: Job, pod: Pod, problem: Waiting) -> Wait:
+    since = problem.since or job.created_at
+    said = sentence(f"{problem.reason}: {problem.message}")
+    if image_pull.is_definite(problem):
+        message = f"The image cannot be pulled: {said} {image_pull.ADVICE}"
+        left_s = image_pull.seconds_left(pod, case.settings, case.now)
+        return Wait(Reason.IMAGE_PULL_FAILED, message, left_s, HeldUp(since))
+    message = f"The image cannot be pulled yet: {said} The node retries until its registry answers."
+    held_up = HeldUp(since, case.settings.image_pull_timeout_s)
+    return Wait(Reason.IMAGE_PULL_FAILED, message, held_up=held_up)
 
 
 def _no_node(said: str) -> str:
@@ -103,9 +141,9 @@ def _no_node(said: str) -> str:
     )
 
 
-def _wait_for_container(waiting: Waiting) -> Wait:
+def _wait_for_container(waiting: Waiting, job: Job) -> Wait:
     message = (
-        f"The container cannot start: {sentence(f'{waiting.reason}: {waiting.message}')} Mend the "
-        "Secret, volume or command at fault; the node tries again by itself."
+        f"The container cannot start: {sentence(f'{waiting.reason}: {waiting.message}')} Correct "
+        "the Secret, volume or command at fault. The node retries."
     )
-    return Wait(Reason.START_FAILED, message)
+    return Wait(Reason.START_FAILED, message, held_up=HeldUp(waiting.since or job.created_at))

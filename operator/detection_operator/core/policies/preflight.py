@@ -56,10 +56,15 @@ def record_preflight(case: Case) -> Case:
     finished_at = (outcome.finished_at or case.stamp).replace(microsecond=0)
     outcome = outcome.model_copy(update={"finished_at": finished_at})
     again = outcomes.verdict(outcome) in {Verdict.RETRYABLE, Verdict.SAVED}
+    counts = outcome.exit_code is not None or any(map(_has_run, case.pods(preflight.job_name)))
     return case.amended(
         preflight=preflight.model_copy(update={"outcome": outcome}),
-        retries=retry.after_end(case, made=False) if again else retry.NONE,
+        retries=retry.after_end(case, made=False, counts=counts) if again else retry.NONE,
     )
+
+
+def _has_run(pod: Pod) -> bool:
+    return pod.running_since is not None or pod.termination is not None
 
 
 def _record_config(
@@ -122,9 +127,23 @@ def _given_up(case: Case, pod: Pod) -> OutcomeStatus | None:
         message = f"Node {pod.node or 'unknown'} was lost while the check ran."
         return OutcomeStatus(reason=Reason.NODE_LOST, message=message, finished_at=case.stamp)
     problem = image_pull.give_up(pod, pinned_image(case), case.settings, case.now)
-    if problem is None:
+    if problem is not None:
+        reason = Reason.IMAGE_PULL_FAILED
+        return OutcomeStatus(reason=reason, message=problem, finished_at=case.stamp)
+    left_s = _seconds_left(case, pod)
+    if left_s is None or left_s > 0:
         return None
-    return OutcomeStatus(reason=Reason.IMAGE_PULL_FAILED, message=problem, finished_at=case.stamp)
+    message = f"The check ran for {case.settings.preflight_deadline_s} s and did not end."
+    reason = Reason.DEADLINE_EXCEEDED
+    return OutcomeStatus(reason=reason, message=message, finished_at=case.stamp)
+
+
+def _seconds_left(case: Case, pod: Pod) -> float | None:
+    """Return how long the check may still run; None before its container has started."""
+    if pod.running_since is None:
+        return None
+    ran_s = (case.now - pod.running_since).total_seconds()
+    return max(case.settings.preflight_deadline_s - ran_s, 0.0)
 
 
 def _start(case: Case, source: RestoreFrom | None) -> Standing:
@@ -147,10 +166,12 @@ def _describe(case: Case, preflight: PreflightStatus, source: RestoreFrom | None
     job, its_pods = case.job(preflight.job_name), case.pods(preflight.job_name)
     if job is None:
         return _made(case, preflight, source)
-    wait = pod_waits.wait_of(case, job, pod_waits.first_alive(its_pods))
-    if wait is None:
-        return Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _running(case))
-    return Standing(Phase.PREFLIGHT, wait.reason, wait.message, (), wait.recheck_after_s)
+    pod = pod_waits.first_alive(its_pods)
+    wait = pod_waits.wait_of(case, job, pod)
+    if wait is not None:
+        return pod_waits.standing_of(Phase.PREFLIGHT, wait)
+    left_s = _seconds_left(case, pod) if pod is not None else None
+    return Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _running(case), (), left_s)
 
 
 def _try_again(case: Case, preflight: PreflightStatus, source: RestoreFrom | None) -> Standing:

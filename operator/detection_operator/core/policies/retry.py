@@ -22,11 +22,14 @@ def delay_s(count: int, base_s: float, cap_s: float) -> float:
     return float(min(base_s * 2.0 ** min(max(count - 1, 0), MAX_DOUBLINGS), cap_s))
 
 
-def after_end(case: Case, *, made: bool) -> RetryStatus:
-    """Return the retries once an attempt or a preflight ended that may be tried again."""
+def after_end(case: Case, *, made: bool, counts: bool = True) -> RetryStatus:
+    """Return the retries once an attempt or a preflight ended that may be tried again.
+
+    One whose container never started has only waited: it uses no retry (`counts` is False).
+    """
     if made:
         return NONE
-    count = case.status.retries.count + 1
+    count = case.status.retries.count + counts
     settings = case.settings
     delay = delay_s(count, settings.backoff_base_s, settings.backoff_cap_s)
     return RetryStatus(count=count, not_before=case.stamp + timedelta(seconds=delay))

@@ -6,7 +6,7 @@ from detection_trainer.contract.base import Digest, canonical_digest
 
 IMMEDIATE_FIELDS = frozenset({
     "steps", "suspend", "retryPolicy", "activeDeadlineSeconds", "ttlSecondsAfterFinished",
-    "preflight",
+    "preflight", "preflightResources",
 })  # fmt: skip
 """Spec fields that apply without new pods, and steps, which are compared apart."""
 

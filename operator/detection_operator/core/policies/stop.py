@@ -27,6 +27,9 @@ class Stop:
 
 def stop_of(case: Case) -> Stop | None:
     """Return why the attempt must stop; None where it may go on."""
+    if case.observed.training.deleting:
+        message = "The training is being deleted: the trainer saves and stops."
+        return Stop(Phase.SUSPENDING, Reason.BEING_DELETED, message)
     if case.spec.suspend:
         message = "spec.suspend is set: the trainer saves and stops."
         return Stop(Phase.SUSPENDING, Reason.SUSPENDED, message)

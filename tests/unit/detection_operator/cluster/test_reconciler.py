@@ -23,7 +23,12 @@ from detection_operator.core.actions import Plan, StartAttempt
 from detection_operator.core.plan import plan
 from detection_operator.core.settling import LONGEST_PATIENCE_S, PATIENCE_S
 from detection_operator.core.state import Observed, PolicySettings
-from detection_operator.errors import ConflictError, ForbiddenError, UnavailableError
+from detection_operator.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    UnavailableError,
+)
 from detection_operator.logs import JsonFormatter
 from detection_operator.manifests import Manifests
 from detection_trainer.contract.report import Report
@@ -193,13 +198,37 @@ async def test_a_training_that_went_meanwhile_is_forgotten() -> None:
     assert await scene.reconciler.reconcile(TREES) is None
 
 
-async def test_a_training_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
-    scene = Scene(step_to(5))
+async def test_a_training_whose_deletion_is_held_up_is_decided_about() -> None:
+    scene = Scene(leave)
     going = stored_training()
     going["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
     scene.cache.apply(TRAININGS, newer(going, 500))
     await scene.reconciler.reconcile(TREES)
-    assert scene.seen == []
+    [seen] = scene.seen
+    assert seen.training.deleting
+
+
+async def test_an_api_server_that_fails_creates_is_reported_after_a_few() -> None:
+    scene = Scene(step_to(5, actions=(StartAttempt(1, JOB, "trainer:1"),)), status=attempt_status())
+    failure = UnavailableError("POST", 500, "failed calling webhook: connection refused")
+    scene.api.failures["create", "jobs"] = failure
+    for _ in range(4):
+        with pytest.raises(UnavailableError):
+            await scene.reconciler.reconcile(TREES)
+    obstacles = [seen.obstacle for seen in scene.seen]
+    assert [bool(obstacle) for obstacle in obstacles] == [False, False, False, True]
+    assert "failed calling webhook" in str(obstacles[-1])
+
+
+async def test_an_object_that_is_invalid_is_known_to_be_by_the_next_decision() -> None:
+    scene = Scene(step_to(5, actions=(StartAttempt(1, JOB, "trainer:1"),)), status=attempt_status())
+    scene.api.failures["create", "jobs"] = InvalidError("POST", 422, "requests above limits")
+    for _ in range(2):
+        with pytest.raises(InvalidError):
+            await scene.reconciler.reconcile(TREES)
+    obstacle = scene.seen[-1].obstacle
+    assert obstacle is not None
+    assert (obstacle.is_invalid, obstacle.generation) == (True, 1)
 
 
 async def test_the_next_look_is_the_earliest_that_anyone_asks_for() -> None:

@@ -104,8 +104,8 @@ def test_events(before: Status, after: Status, told: list[tuple[str, str, str]])
     ("held_up", "reason", "advice"),
     [
         (job(pending_pod(unschedulable=waiting("Unschedulable"))), "Unschedulable", "nodes"),
-        (job(pending_pod(waiting=waiting("ErrImagePull"))), "ImagePullFailed", "Correct"),
-        (job(pending_pod(waiting=waiting("CreateContainerConfigError"))), "StartFailed", "Mend"),
+        (job(pending_pod(waiting=waiting("ErrImagePull"))), "ImagePullFailed", "registry"),
+        (job(pending_pod(waiting=waiting("CreateContainerConfigError"))), "StartFailed", "Correct"),
         (job(rejected="exceeded quota"), "PodRejected", "Change"),
         (job(pod(deleting_since=ago(31))), "NodeLost", "nodeLostTimeoutSeconds"),
     ],

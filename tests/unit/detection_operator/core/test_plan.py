@@ -1,6 +1,7 @@
 """Where a training stands in each situation, what is done then, and that doing it again is safe."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from detection_operator.api.conditions import (
     Phase,
     Reason,
 )
-from detection_operator.api.v1alpha1 import Condition, Status
+from detection_operator.api.v1alpha1 import Condition, OutcomeStatus, Status
 from detection_operator.core.actions import (
     DeleteJob,
     EnsureClaim,
@@ -23,8 +24,9 @@ from detection_operator.core.actions import (
     StartPreflight,
 )
 from detection_operator.core.plan import plan
-from detection_operator.core.state import Observed
+from detection_operator.core.state import Observed, PodPhase
 from detection_trainer.contract.base import dump
+from detection_trainer.contract.exit_codes import ExitCode
 from tests.support.causes import CAUSES
 from tests.support.observations import (
     CHECK,
@@ -32,18 +34,22 @@ from tests.support.observations import (
     NOW,
     SETTINGS,
     ago,
+    attempt,
     check_job,
     checkpoint,
     ended_pod,
     job,
     observed,
     outcome,
+    pending_pod,
     pod,
     preflight,
+    said,
     spec,
     training,
     training_attempt,
     under_way,
+    waiting,
 )
 from tests.support.situations import SITUATIONS
 from tests.support.situations_before import restoring, source
@@ -215,22 +221,110 @@ def test_a_job_that_does_not_end_though_its_pods_have_is_deleted_after_a_while()
     sidecar_goes_on = job(ended_pod(40), failed=False)
     ended = training_attempt(outcome=outcome(40, "Saved", finished_at=ago(20)))
     waits = plan(observed(spec(), under_way(ended), sidecar_goes_on), SETTINGS, NOW)
-    assert (waits.actions, waits.recheck_after_s) == ((), 40.0)
+    assert (waits.actions, waits.recheck_after_s) == ((), 5.0)
     ended = training_attempt(outcome=outcome(40, "Saved", finished_at=ago(60)))
     decided = plan(observed(spec(), under_way(ended), sidecar_goes_on), SETTINGS, NOW)
     (deletion,) = decided.actions
     assert isinstance(deletion, DeleteJob)
     assert (deletion.name, decided.recheck_after_s) == (JOB, 5.0)
+    assert deletion.reason == Reason.SIDECAR_RUNNING
     gone = replace(sidecar_goes_on, deleting=True)
     (start,) = plan(observed(spec(), under_way(ended), gone), SETTINGS, NOW).actions
     assert isinstance(start, StartAttempt)
 
 
-def test_a_job_whose_sidecar_goes_on_is_kept_where_no_attempt_follows() -> None:
-    done = training_attempt(outcome=outcome(0, "Completed", finished_at=ago(3600)), last_step=100)
-    sidecar_goes_on = job(ended_pod(0), complete=False)
-    given = observed(spec(), under_way(done, step=100), sidecar_goes_on)
-    assert plan(given, SETTINGS, NOW).actions == ()
+BESIDE_A_SIDECAR = {"phase": PodPhase.RUNNING}
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "step"),
+    [(0, "Completed", 100), (52, "DataInvalid", 40)],
+    ids=["a completion", "a permanent failure"],
+)
+def test_a_sidecar_keeps_no_resources_for_long_where_no_attempt_follows(
+    code: int, reason: str, step: int
+) -> None:
+    def decided(ended_s: float) -> Plan:
+        end = outcome(code, reason, finished_at=ago(ended_s))
+        done = training_attempt(outcome=end, last_step=step)
+        lives_on = job(ended_pod(code, **BESIDE_A_SIDECAR), complete=False, failed=False)
+        return plan(observed(spec(), under_way(done, step=step), lives_on), SETTINGS, NOW)
+
+    waits = decided(20)
+    assert (waits.actions, waits.recheck_after_s) == ((), 40.0)
+    [deletion] = decided(60).actions
+    assert isinstance(deletion, DeleteJob)
+    assert deletion.reason == Reason.SIDECAR_RUNNING
+    assert "native sidecar" in deletion.why
+
+
+def test_a_sidecar_of_a_check_keeps_no_resources_for_long() -> None:
+    refused = preflight(outcome(52, "DataInvalid", finished_at=ago(61)))
+    check = check_job(ended_pod(52, name=CHECK, **BESIDE_A_SIDECAR), failed=False)
+    given = observed(spec(preflight="Always"), Status(preflight=refused), check)
+    [deletion] = actions(given)
+    assert isinstance(deletion, DeleteJob)
+    assert deletion.name == CHECK
+
+
+def test_a_check_is_given_up_by_the_time_that_it_ran() -> None:
+    def outcome_after(**pod_fields: Any) -> OutcomeStatus | None:
+        status = Status(preflight=preflight())
+        given = observed(spec(preflight="Always"), status, check_job(pod(CHECK, **pod_fields)))
+        checked = plan(given, SETTINGS, NOW).status.preflight
+        return checked.outcome if checked is not None else None
+
+    deadline_s = SETTINGS.preflight_deadline_s
+    late = outcome_after(running_since=ago(deadline_s))
+    assert late is not None
+    assert late.reason == Reason.DEADLINE_EXCEEDED
+    assert outcome_after(running_since=ago(deadline_s - 1)) is None
+    waits = waiting("Unschedulable", "Insufficient cpu")
+    phase = {"phase": PodPhase.PENDING, "running_since": None, "unschedulable": waits}
+    assert outcome_after(**phase) is None, "waiting is not running"
+
+
+def test_what_only_waited_uses_no_retry() -> None:
+    evicted: dict[str, Any] = {"phase": PodPhase.FAILED, "running_since": None}
+    waited = waiting("Unschedulable", "Insufficient cpu")
+    never_ran = job(pod(unschedulable=waited, **evicted), failed=True)
+    status = plan(
+        observed(spec(), under_way(attempt(start_step=40)), never_ran), SETTINGS, NOW
+    ).status
+    assert status.retries.count == 0
+    assert status.retries.not_before is not None
+    check = check_job(pod(CHECK, unschedulable=waited, **evicted), failed=True)
+    given = observed(spec(preflight="Always"), Status(preflight=preflight()), check)
+    status = plan(given, SETTINGS, NOW).status
+    assert status.retries.count == 0
+
+
+def test_an_edit_before_the_start_replaces_pods_and_is_no_interruption() -> None:
+    gone = pod(
+        phase=PodPhase.FAILED, running_since=None, gone=True, node="", deleting_since=ago(400)
+    )
+    status = under_way(attempt(spec_digest="sha256:" + "0" * 64))
+    given = replace(observed(spec(), status, generation=2), orphans=(gone,))
+    decided = plan(given, SETTINGS, NOW)
+    assert decided.status.interruption_count == 0
+    [start] = decided.actions
+    assert isinstance(start, StartAttempt)
+    assert start.number == 1
+
+
+def test_a_pod_without_a_node_is_on_no_lost_node() -> None:
+    stuck = pending_pod(node="", deleting_since=ago(4000))
+    decided = plan(observed(spec(), under_way(attempt()), job(stuck)), SETTINGS, NOW)
+    assert decided.status.interruption_count == 0
+    assert not [action for action in decided.actions if isinstance(action, ForceDeletePod)]
+
+
+def test_refused_credentials_are_retried_once_a_checkpoint_was_made() -> None:
+    refused = job(ended_pod(ExitCode.ACCESS_DENIED, said(ExitCode.ACCESS_DENIED, "AccessDenied")))
+    later = plan(observed(spec(), under_way(), refused), SETTINGS, NOW).status
+    assert later.phase != Phase.FAILED
+    never = under_way(latest_checkpoint=None, checkpoints=[])
+    assert plan(observed(spec(), never, refused), SETTINGS, NOW).status.phase == Phase.FAILED
 
 
 def test_a_pod_that_is_forced_to_end_in_vain_is_not_looked_at_without_a_pause() -> None:
@@ -268,10 +362,26 @@ def test_check_of_an_older_spec_is_removed_while_it_runs() -> None:
     assert start == StartPreflight("trees-5f2c8a1b-check-2", "registry.example/trainer:1")
 
 
-def test_trainings_that_are_deleted_are_left_to_their_owner_references() -> None:
-    status = under_way()
+def test_a_training_whose_deletion_is_held_up_saves_and_starts_nothing() -> None:
+    going = training(spec(), under_way(), deleting=True)
+    decided = plan(Observed(going, jobs=(job(pod()),)), SETTINGS, NOW)
+    [deletion] = decided.actions
+    assert isinstance(deletion, DeleteJob)
+    assert decided.status.phase == Phase.SUSPENDING
+    saved = job(ended_pod(40, said(40, "Saved"), deleting_since=NOW), deleting=True)
+    ended = plan(Observed(going, jobs=(saved,)), SETTINGS, NOW)
+    assert ended.actions == ()
+    assert ended.status.phase == Phase.SUSPENDED
+    assert ended.status.current_attempt is not None
+    assert ended.status.current_attempt.outcome is not None
+
+
+@pytest.mark.parametrize("status", [Status(), under_way()], ids=["new", "under way"])
+def test_nothing_is_made_for_a_training_that_is_being_deleted(status: Status) -> None:
     decided = plan(Observed(training(spec(), status, deleting=True)), SETTINGS, NOW)
-    assert (decided.status, decided.actions, decided.events) == (status, (), ())
+    assert decided.actions == ()
+    unreadable = Observed(training(None, status, deleting=True, invalid="steps: above 0"))
+    assert plan(unreadable, SETTINGS, NOW).status == status
 
 
 @pytest.mark.parametrize(

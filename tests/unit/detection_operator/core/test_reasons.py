@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from detection_operator.api.conditions import Reason
 from detection_operator.api.v1alpha1 import Status
+from detection_operator.core.actions import DeleteJob
 from detection_operator.core.events import events_between
 from detection_operator.core.plan import plan
 from detection_operator.core.reports import apply_report
@@ -56,7 +57,10 @@ def test_every_reason_is_reached() -> None:
     given += [observed_then for observed_then, _ in CAUSES.values()]
     seen: set[str] = set(reported())
     for observed_then in given:
-        seen.update(reasons_in(plan(observed_then, SETTINGS, NOW).status))
+        decided = plan(observed_then, SETTINGS, NOW)
+        seen.update(reasons_in(decided.status))
+        deletions = [action for action in decided.actions if isinstance(action, DeleteJob)]
+        seen.update(deletion.reason for deletion in deletions if deletion.reason)
     assert set(Reason) - seen == set()
 
 

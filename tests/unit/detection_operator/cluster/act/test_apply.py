@@ -23,8 +23,10 @@ from detection_operator.core.actions import (
 )
 from detection_operator.core.state import PolicySettings
 from detection_operator.errors import (
+    ConflictError,
     ForbiddenError,
     ForeignObjectError,
+    OutdatedObjectError,
     UnavailableError,
 )
 from detection_operator.manifests import Manifests
@@ -34,6 +36,7 @@ from tests.support.fake_cluster import FakeCluster
 Object = dict[str, Any]
 SETTINGS = PolicySettings(default_image="trainer:1", report_url="http://operator:8080")
 START = StartAttempt(1, JOB, "trainer:1")
+CLAIM = "trees-checkpoints"
 CLAIMED = stored_training(
     status=attempt_status(), checkpoints={"storage": {"volumeClaim": {"size": "1Gi"}}}
 )
@@ -79,34 +82,44 @@ async def test_a_preflight_is_made_likewise() -> None:
     assert scene.api.names(JOBS) == ["trees-5f2c8a1b-check-1"]
 
 
-async def test_a_strangers_object_under_our_name_is_told() -> None:
+async def test_a_strangers_object_under_our_name_is_an_error() -> None:
     scene = Scene()
     stranger = {"kind": "Backup", "name": "nightly", "uid": "x", "controller": True}
     scene.api.put(JOBS, {"metadata": {"name": JOB, "ownerReferences": [stranger]}})
-    for _ in range(2):
-        with pytest.raises(ForeignObjectError, match=f"{JOB} exists and belongs to Backup nightly"):
-            await scene.do(START)
-    assert scene.posted() == [("Warning", "NameTaken")], "told once"
+    with pytest.raises(ForeignObjectError, match=f"{JOB} exists and belongs to Backup nightly"):
+        await scene.do(START)
 
 
 async def test_a_job_of_ours_that_is_still_going_is_waited_for() -> None:
     scene = Scene()
     scene.api.put(JOBS, job(deletionTimestamp="2026-11-24T10:00:00Z"))
-    with pytest.raises(UnavailableError, match="still being deleted"):
+    with pytest.raises(ConflictError, match="still being deleted"):
         await scene.do(START)
 
 
-async def test_a_quota_is_told_to_the_person_who_can_raise_it() -> None:
-    scene = Scene()
-    scene.api.failures["create", "jobs"] = ForbiddenError("POST /jobs", 403, "exceeded quota: gpus")
-    with pytest.raises(ForbiddenError):
-        await scene.do(START)
-    assert scene.posted() == [("Warning", "JobRejected")]
-    [name] = scene.api.names(EVENTS)
-    told = scene.api.find(EVENTS, name)
-    assert told is not None
-    assert "exceeded quota: gpus" in told["message"]
-    assert told["involvedObject"]["uid"] == UID
+def waiting_claim(phase: str = "Pending", **spec: Any) -> Object:
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}}
+    metadata = {"name": CLAIM, "labels": {"detectiontraining.dev/training": "trees"}}
+    return {"metadata": metadata, "spec": {**claim, **spec}, "status": {"phase": phase}}
+
+
+async def test_a_claim_that_is_as_the_spec_wants_it_is_taken() -> None:
+    scene = Scene(CLAIMED)
+    scene.api.put(CLAIMS, waiting_claim(storageClassName="the cluster's default"))
+    await scene.do(EnsureClaim(CLAIM))
+
+
+async def test_a_claim_of_an_older_spec_that_is_not_bound_names_itself() -> None:
+    scene = Scene(CLAIMED)
+    scene.api.put(CLAIMS, waiting_claim(resources={"requests": {"storage": "2Gi"}}))
+    with pytest.raises(OutdatedObjectError, match=r"size: it has 2Gi, the spec wants 1Gi.*delete"):
+        await scene.do(EnsureClaim(CLAIM))
+
+
+async def test_a_bound_claim_stays_as_it_is() -> None:
+    scene = Scene(CLAIMED)
+    scene.api.put(CLAIMS, waiting_claim("Bound", resources={"requests": {"storage": "2Gi"}}))
+    await scene.do(EnsureClaim(CLAIM))
 
 
 async def test_events_are_told_though_an_action_fails() -> None:
@@ -177,3 +190,14 @@ async def test_a_claim_of_a_stranger_is_told() -> None:
     scene.api.put(CLAIMS, {"metadata": {"name": "trees-checkpoints"}})
     with pytest.raises(ForeignObjectError, match="belongs to nobody"):
         await scene.do(EnsureClaim("trees-checkpoints"))
+
+
+async def test_a_deletion_that_a_person_must_know_of_is_an_event_once() -> None:
+    scene = Scene()
+    await scene.do(START)
+    made = scene.api.find(JOBS, JOB)
+    assert made is not None
+    deletion = DeleteJob(JOB, made["metadata"]["uid"], "a sidecar runs", Reason.SIDECAR_RUNNING)
+    await scene.do(deletion)
+    await scene.do(deletion)
+    assert scene.posted() == [("Warning", "SidecarRunning")]

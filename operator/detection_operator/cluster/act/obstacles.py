@@ -1,0 +1,74 @@
+"""What keeps the objects of trainings from being created, as the API server last said it.
+
+Kept in memory only: a restarted operator tries again and learns it anew.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from detection_operator.api.conditions import Reason
+from detection_operator.cluster.api.resources import Key
+from detection_operator.core.state import Obstacle
+from detection_operator.errors import (
+    ForbiddenError,
+    ForeignObjectError,
+    InvalidError,
+    OperatorError,
+    OutdatedObjectError,
+    UnavailableError,
+)
+
+FAILURES_TOLD = 3
+"""So many creates in a row that the API server does not answer, or answers with 5xx, are told of:
+a webhook that is down fails each of them."""
+_REASONS: dict[type[OperatorError], Reason] = {
+    ForbiddenError: Reason.JOB_REJECTED,
+    InvalidError: Reason.JOB_REJECTED,
+    UnavailableError: Reason.JOB_REJECTED,
+    ForeignObjectError: Reason.NAME_TAKEN,
+    OutdatedObjectError: Reason.OBJECT_OUTDATED,
+}
+
+
+@dataclass(slots=True)
+class _Row:
+    """Refusals in a row."""
+
+    failures: int = 0
+    obstacle: Obstacle | None = None
+
+
+class Obstacles:
+    """One row of refusals for each training, until an object of its is created."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._rows: dict[Key, _Row] = {}
+
+    def of(self, key: Key) -> Obstacle | None:
+        """Return what keeps the objects of a training from being created."""
+        row = self._rows.get(key)
+        return row.obstacle if row is not None else None
+
+    def record(self, key: Key, error: OperatorError, generation: int, now: datetime) -> None:
+        """Take in an error that a create ended with; others than refusals are ignored."""
+        reason = _REASONS.get(type(error))
+        if reason is None:
+            return
+        row = self._rows.setdefault(key, _Row())
+        row.failures += 1
+        if isinstance(error, UnavailableError) and row.failures < FAILURES_TOLD:
+            return
+        since = row.obstacle.since if row.obstacle is not None else now
+        row.obstacle = Obstacle(
+            reason,
+            str(error),
+            since=since,
+            tried_at=now,
+            is_invalid=isinstance(error, InvalidError),
+            generation=generation,
+        )
+
+    def clear(self, key: Key) -> None:
+        """Forget what was refused before."""
+        self._rows.pop(key, None)
