@@ -5,6 +5,7 @@ alternatives dropped, every default an object's own. `make generate` writes it t
 chart; `make verify` fails where they differ.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _convert(schema: Schema, definitions: dict[str, Schema], keep_defaults: bool
     source = _resolved(schema, definitions)
     result = {key: value for key, value in source.items() if key not in DROPPED}
     if text := source.get("description"):
-        result = {"description": " ".join(text.split()), **result}
+        result = {"description": f"{' '.join(text.split())}{_default_of(source)}", **result}
     if "const" in result:
         result["enum"] = [result.pop("const")]
     if "exclusiveMinimum" in result:
@@ -127,6 +128,14 @@ def _convert(schema: Schema, definitions: dict[str, Schema], keep_defaults: bool
     if result.get("type") == "object":
         _convert_object(result, definitions, keep_defaults)
     return result
+
+
+def _default_of(source: Schema) -> str:
+    """Return the sentence that tells a field's default; empty where it has none of its own."""
+    default = source.get("default")
+    if default is None or default in ({}, []) or "$defs" in source or isinstance(default, dict):
+        return ""
+    return f" Default: {json.dumps(default)}."
 
 
 def _convert_object(result: Schema, definitions: dict[str, Schema], keep_defaults: bool) -> None:  # noqa: FBT001 - passed down

@@ -50,36 +50,58 @@ class ResourceRequirements(Contract):
     """core/v1 ResourceRequirements of the trainer's container, each worker."""
 
     limits: Quantities = {}
+    """Largest amounts, for example `{nvidia.com/gpu: 1, memory: 32Gi}`."""
     requests: Quantities = {}
+    """Amounts that the scheduler reserves, for example `{cpu: "8"}`."""
 
 
 class PodTemplate(Contract):
     """What may be said about the trainer's pods; maps merge with ours, lists append."""
 
     labels: Labels = {}
+    """Labels of the pods."""
     annotations: Annotated[
         dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)
     ] = {}
+    """Annotations of the pods."""
     node_selector: Labels = {}
+    """Labels that a node must have."""
     tolerations: Annotated[list[Object], Field(max_length=32)] = []
+    """Taints that the pods tolerate (core/v1 Toleration), as those of spot nodes."""
     affinity: Object = {}
+    """core/v1 Affinity."""
     service_account_name: Name | None = None
+    """The ServiceAccount of the pods, for cloud identities; its token is not mounted."""
     image_pull_secrets: Annotated[list[Object], Field(max_length=16)] = []
+    """Secrets for the image's registry, each `{name: …}`."""
     priority_class_name: Name | None = None
+    """The PriorityClass of the pods."""
     runtime_class_name: Name | None = None
+    """The RuntimeClass of the pods, as `nvidia`."""
     scheduler_name: Name | None = None
+    """The scheduler of the pods; absent: the cluster's default."""
     env: Annotated[list[Object], Field(max_length=64)] = []
+    """Environment variables of the trainer (core/v1 EnvVar); the contract's own cannot be replaced.
+    """
     env_from: Annotated[list[Object], Field(max_length=16)] = []
+    """Sources of environment variables (core/v1 EnvFromSource)."""
     volumes: Annotated[list[Object], Field(max_length=32)] = []
+    """Further volumes of the pods (core/v1 Volume), as for file:// URIs."""
     volume_mounts: Annotated[list[Object], Field(max_length=32)] = []
+    """Where they are mounted in the trainer's container (core/v1 VolumeMount)."""
     security_context: Object = {}
+    """Fields of the pods' security context; they replace the restricted defaults."""
 
 
 class RetryPolicy(Contract):
     """How often to try again; only attempts that made no new checkpoint count."""
 
     max_retries: Annotated[int, Field(ge=0, le=1000)] = 6
+    """Attempts in a row without a new checkpoint before the training fails."""
     node_lost_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = 300
+    """Seconds beyond a pod's grace period after which its node counts as lost and the pod is
+    deleted by force.
+    """
 
 
 class Spec(TrainingSpec):
@@ -97,14 +119,27 @@ class Spec(TrainingSpec):
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Absent: the operator's default; pinned in the status at the first attempt."""
     resources: ResourceRequirements = ResourceRequirements()
+    """Resources of the trainer's container, each worker."""
     pod_template: PodTemplate = PodTemplate()
+    """Further fields of the trainer's pods."""
     preflight: Literal["Auto", "Always", "Never"] = "Auto"
+    """Whether a CPU pod checks data, restore source and checkpoint folder before the first attempt.
+    `Auto`: where a GPU is asked for or weights come from a URI.
+    """
     preflight_resources: ResourceRequirements | None = None
     """Of the preflight's container; absent: requests of 100m CPU and 256Mi, limits of 1 and 1Gi."""
     suspend: bool = False
+    """Whether the training is to stop: the trainer saves first, and false resumes."""
     retry_policy: RetryPolicy = RetryPolicy()
+    """How often failed attempts are retried."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
+    """Seconds that the attempts may run in all; queued and suspended time does not count. Absent:
+    no limit.
+    """
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+    """Seconds after the end when Jobs and pods are deleted; never the training or its checkpoints.
+    Absent: they stay.
+    """
 
 
 class Condition(Contract):

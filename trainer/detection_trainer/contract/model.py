@@ -50,7 +50,9 @@ class BatchNorm(Contract):
     """
 
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.997
+    """Weight of the old moving mean and variance at each step."""
     epsilon: Annotated[float, Field(gt=0.0, le=1.0)] = 0.001
+    """Added to the variance before the square root."""
 
 
 class ImageResizer(Contract):
@@ -88,8 +90,11 @@ class FeaturePyramid(Contract):
     )
 
     min_level: Annotated[int, Field(ge=3, le=5)] = 3
+    """Finest level; level L has a stride of 2**L pixels (`fpn.min_level`)."""
     max_level: Annotated[int, Field(ge=3, le=7)] = 7
+    """Coarsest level (`fpn.max_level`)."""
     additional_layer_depth: Annotated[int, Field(ge=8, le=1024)] = 256
+    """Channels of each level (`fpn.additional_layer_depth`)."""
     use_depthwise: bool | None = None
     """Separable 3x3 convolutions (FPNLite); absent means false."""
 
@@ -98,9 +103,15 @@ class BoxPredictor(Contract):
     """The heads: `weight_shared_convolutional_box_predictor` of box_predictor.proto."""
 
     depth: Annotated[int, Field(ge=8, le=1024)] = 256
+    """Channels of the convolutions of each head."""
     num_layers_before_predictor: Annotated[int, Field(ge=0, le=8)] = 4
+    """Convolutions of each head before its prediction."""
     kernel_size: Literal[1, 3, 5] = 3
+    """Side of these convolutions' kernels, in cells."""
     class_prior_probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+    """Score of each class that an untrained model gives; sets the bias of the class head
+    (`class_prediction_bias_init`).
+    """
     use_depthwise: bool | None = None
     """Separable convolutions (FPNLite); absent means false."""
     share_prediction_tower: bool | None = None
@@ -111,10 +122,13 @@ class AnchorGenerator(Contract):
     """`multiscale_anchor_generator`: ratio outer, scale inner, at every cell of every level."""
 
     anchor_scale: PositiveFloat = 4.0
+    """Side of the base anchor as a multiple of its level's stride."""
     aspect_ratios: Annotated[list[PositiveFloat], Field(min_length=1, max_length=16)] = [
         1.0, 2.0, 0.5,
     ]  # fmt: skip
+    """Width divided by height, an anchor for each."""
     scales_per_octave: Annotated[int, Field(ge=1, le=8)] = 2
+    """Anchor sizes between one level and the next, an anchor for each."""
 
     @property
     def per_cell(self) -> int:
@@ -133,17 +147,26 @@ class Matcher(Contract):
     )
 
     matched_threshold: Fraction = 0.5
+    """IoU with an object from which an anchor learns that object."""
     unmatched_threshold: Fraction = 0.5
+    """IoU below which an anchor learns the background; between the two thresholds it learns
+    nothing.
+    """
 
 
 class Loss(Contract):
     """`sigmoid_focal` and `weighted_smooth_l1` of losses.proto."""
 
     focal_alpha: Fraction = 0.25
+    """Weight of positive anchors in the focal loss, 1 - focalAlpha of negative ones."""
     focal_gamma: Annotated[float, Field(ge=0.0, le=10.0)] = 2.0
+    """Exponent by which the focal loss plays down what is classified well; 0 is cross-entropy."""
     huber_delta: PositiveFloat = 1.0
+    """Where the smooth L1 loss of boxes turns from square to linear."""
     localization_weight: PositiveFloat = 1.0
+    """Weight of the box loss in the total loss."""
     classification_weight: PositiveFloat = 1.0
+    """Weight of the class loss in the total loss."""
 
 
 class PostProcessing(Contract):
@@ -157,7 +180,9 @@ class PostProcessing(Contract):
     )
 
     score_threshold: Fraction = 0.01
+    """Detections with a lower score are dropped before non-maximum suppression."""
     iou_threshold: Fraction = 0.6
+    """A detection that overlaps a better one of its class by more than this IoU is dropped."""
     max_detections: Annotated[int, Field(ge=1, le=1000)] = 100
     """`max_total_detections`: of one image."""
     max_detections_per_class: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -186,17 +211,36 @@ class Model(Contract):
     )
 
     architecture: Literal["retinanet"] = "retinanet"
+    """The detector: `retinanet` is the OD API's SSD with an FPN, focal loss and shared heads."""
     backbone: Backbone
+    """The classification network that the feature extractor is built on: a name of
+    keras.applications, `efficientnet_lite0`, the OD API's own ResNets (`resnet50_v1` and its kin:
+    ReLU6, 'same' padding, channel means subtracted), or `tiny` and `small` for CPUs and tests.
+    """
     image_size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] = 640
+    """Side of the square, in pixels, to which each image is resized; a multiple of 32."""
     image_resizer: ImageResizer | None = None
+    """How images are resized to that square; absent: they are stretched to it, bilinear, with the
+    centres of pixels in their places.
+    """
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """Keras' mixed precision policy: `mixed_float16` for GPUs with Tensor Cores, `mixed_bfloat16`
+    for newer ones and TPUs.
+    """
     batch_norm: BatchNorm | None = None
+    """Momentum and epsilon of every batch normalisation; absent: the backbone's own."""
     fpn: FeaturePyramid = FeaturePyramid()
+    """The feature pyramid between backbone and heads."""
     box_predictor: BoxPredictor = BoxPredictor()
+    """The heads that predict boxes and classes."""
     anchors: AnchorGenerator = AnchorGenerator()
+    """The boxes that predictions are relative to."""
     matcher: Matcher = Matcher()
+    """Which anchors learn which objects."""
     loss: Loss = Loss()
+    """The losses and their weights."""
     post_processing: PostProcessing = PostProcessing()
+    """Non-maximum suppression of detections, in evaluations and exports."""
 
     @model_validator(mode="after")
     def _shorter_side_within_the_square(self) -> Self:

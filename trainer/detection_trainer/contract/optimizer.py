@@ -41,7 +41,11 @@ class Schedule(Contract):
     )
 
     type: Literal["constant", "cosine", "step", "exponential"] = "cosine"
+    """Course of the rate after the warm-up: `constant`, `cosine` down to `finalFraction`, `step` at
+    `boundaries`, `exponential` by `factor` each `decaySteps`.
+    """
     warmup_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Steps over which the rate rises to `learningRate`."""
     warmup_learning_rate: Annotated[float, Field(ge=0.0, le=10.0)] | None = None
     """The rate of step 0, which rises to `learningRate`; absent means `learningRate /
     warmupSteps`, as if it rose from 0 at the step before."""
@@ -59,9 +63,13 @@ class Schedule(Contract):
     rates: Annotated[list[LearningRate], Field(min_length=1, max_length=16)] | None = None
     """`step` only: the rates from each of `boundaries` on, instead of `factor`."""
     factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """What the rate is multiplied by at each of `boundaries`, or after each `decaySteps`."""
     staircase: bool | None = None
     """`exponential` only: whether the rate falls in steps; absent means true."""
     on_extend: Literal["Hold", "Restart"] = "Hold"
+    """What raised `steps` do to a `cosine` schedule that has ended: `Hold` keeps its final rate,
+    `Restart` runs a new cycle over the added steps.
+    """
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
@@ -81,7 +89,9 @@ class Optimizer(Contract):
     """How weights move: optimizer.proto, with its `moving_average_decay`."""
 
     name: Literal["momentum", "adam", "adamw", "rms_prop"] = "momentum"
+    """The update rule: `momentum` (SGD with momentum), `adam`, `adamw` or `rms_prop`."""
     learning_rate: LearningRate = 0.04
+    """The highest rate of the schedule."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """Of `momentum` and `rms_prop`."""
     decay: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
@@ -89,7 +99,12 @@ class Optimizer(Contract):
     epsilon: Annotated[float, Field(gt=0.0, le=10.0)] | None = None
     """Added where `adam`, `adamw` (absent: 1e-7) and `rms_prop` (absent: 1.0) divide."""
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """L2 regularisation of kernels, added to the loss; with `adamw` it is decoupled from the
+    gradient.
+    """
     gradient_clip_norm: PositiveFloat | None = 10.0
+    """Largest global norm of the gradient, which is scaled down to it."""
     moving_average_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Keep an exponential moving average of the weights, and evaluate, export and restore by it."""
     schedule: Schedule = Schedule()
+    """The learning rate over the steps."""

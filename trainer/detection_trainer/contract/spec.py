@@ -50,6 +50,9 @@ class Place(Contract):
     """Where data lies; the last path segment may hold `*` wildcards."""
 
     uri: StorageUri
+    """s3://, gs://, az:// or file:// (a mounted volume), for example
+    `s3://data/trees/train-*.tfrecord`.
+    """
 
 
 class Dataset(Contract):
@@ -58,12 +61,21 @@ class Dataset(Contract):
     model_config = exactly_one_of("labelMap", "classes")
 
     train: Place
+    """The TFRecords to train on."""
     validation: Place | None = None
+    """The TFRecords to evaluate on; absent: no evaluation."""
     label_map: Place | None = None
+    """The OD API's label map (`label_map.pbtxt`); exactly one of labelMap and classes is given."""
     classes: Annotated[list[ClassName], Field(min_length=1, max_length=1000)] | None = None
+    """The names of the classes in the order of their ids, which start at 1, for example `[tree,
+    car]`.
+    """
     num_classes: Annotated[int, Field(ge=1, le=1000)] | None = None
     """How many classes there are to be, as `num_classes` of a pipeline.config says: a check."""
     max_bad_records: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Records that may be unreadable or invalid in all; one more fails the training with
+    DataInvalid.
+    """
 
     @model_validator(mode="after")
     def _one_source_of_classes(self) -> Self:
@@ -96,8 +108,11 @@ class TrainingRef(Contract):
     """Another DetectionTraining of the same namespace."""
 
     name: Annotated[str, Field(min_length=1, max_length=40)]
+    """The name of the DetectionTraining."""
     select: Literal["Latest", "Best"] = "Latest"
+    """Its newest checkpoint, or the one with the best mAP; both wait until it is complete."""
     step: Annotated[int, Field(ge=0)] | None = None
+    """Instead: its checkpoint of this step, as soon as it exists."""
 
 
 class RestoreSource(Contract):
@@ -106,7 +121,11 @@ class RestoreSource(Contract):
     model_config = exactly_one_of("uri", "trainingRef")
 
     uri: RestoreUri | None = None
+    """A checkpoint of this product, of the OD API (`…/ckpt-N`) or of Keras, or pretrained weights:
+    s3://, gs://, az://, file:// or keras://, for example `keras://resnet50/imagenet`.
+    """
     training_ref: TrainingRef | None = None
+    """A DetectionTraining of the same namespace."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -126,7 +145,15 @@ class Restore(Contract):
     )
 
     mode: RestoreMode
+    """What is restored, as fine_tune_checkpoint_type of the OD API. `classification`: the
+    classification backbone alone, as from an image classifier. `detection`: the entire feature
+    extractor, backbone and FPN; the box and class heads start fresh, so the classes may differ.
+    `full`: the whole model, heads included; only for the same classes, else the shapes do not fit
+    and the restore is refused. Step, optimizer and schedule start at 0 in each mode; to keep them,
+    use continueFrom.
+    """
     from_: Annotated[RestoreSource, Field(alias="from")]
+    """Where the weights come from."""
 
 
 class ContinueSource(Contract):
@@ -135,7 +162,10 @@ class ContinueSource(Contract):
     model_config = exactly_one_of("uri", "trainingRef")
 
     uri: StorageUri | None = None
+    """The checkpoint folder of another run, or an OD API model_dir, for example `s3://runs/trees`.
+    """
     training_ref: TrainingRef | None = None
+    """A DetectionTraining of the same namespace."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -149,16 +179,21 @@ class VolumeClaim(Contract):
     model_config = exactly_one_of("claimName", "size")
 
     claim_name: Name | None = None
+    """An existing PersistentVolumeClaim of the namespace."""
     size: (
         Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$")]
         | None
     ) = None
+    """The size of a new claim, for example `20Gi`."""
     storage_class_name: Name | None = None
+    """The StorageClass of the new claim; absent: the cluster's default."""
     access_modes: Annotated[
         list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]],
         Field(min_length=1, max_length=3),
     ] = ["ReadWriteOnce"]
+    """Access modes of the new claim; several workers need ReadWriteMany."""
     when_deleted: Literal["Retain", "Delete"] = "Retain"
+    """Whether the new claim outlives the training: `Retain` keeps it, `Delete` deletes it too."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -172,7 +207,11 @@ class Storage(Contract):
     model_config = exactly_one_of("uri", "volumeClaim")
 
     uri: StorageUri | None = None
+    """A folder of its own at s3://, gs:// or az://, or file:// on a mounted volume, for example
+    `s3://runs/trees`.
+    """
     volume_claim: VolumeClaim | None = None
+    """A PersistentVolumeClaim that the operator mounts."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -184,23 +223,35 @@ class Checkpoints(Contract):
     """Where and how often progress is saved, and what is kept."""
 
     storage: Storage
+    """Where the checkpoints are stored; a folder belongs to one training."""
     every_steps: Positive = 1000
+    """Steps between two checkpoints."""
     keep_last: Annotated[int, Field(ge=1, le=1000)] = 5
+    """The newest checkpoints that are kept."""
     keep_best: Annotated[int, Field(ge=0, le=1000)] = 1
+    """The checkpoints with the best mAP that are kept beside them."""
     keep_every_steps: Positive | None = None
+    """Every checkpoint whose step is a multiple of this is kept too; absent: none."""
 
 
 class SecretRef(Contract):
     """A Secret of the same namespace."""
 
     name: Name
+    """The name of the Secret."""
 
 
 class Credentials(Contract):
     """Which Secret serves which place; its keys are the usual names (AWS_ACCESS_KEY_ID, …)."""
 
     uri_prefix: Annotated[str, Field(max_length=1024, pattern=r"^(s3|gs|az)://.*$")]
+    """The URIs that the Secret serves, by their beginning; the longest prefix wins, for example
+    `s3://runs/`.
+    """
     secret_ref: SecretRef
+    """A Secret with the usual variables as keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    AWS_ENDPOINT_URL, AWS_REGION and their kin.
+    """
 
 
 class EarlyStopping(Contract):
@@ -209,6 +260,7 @@ class EarlyStopping(Contract):
     patience: Annotated[int, Field(ge=1, le=1000)]
     """So many evaluations in a row without a better one end it."""
     metric: Literal["mAP", "mAP50"] = "mAP"
+    """The metric that is judged."""
     min_delta: Fraction = 0.0
     """An evaluation is better where it lies above the best one by more than this."""
 
@@ -226,7 +278,9 @@ class ConfigMapKeyRef(Contract):
     """A key of a ConfigMap of the same namespace."""
 
     name: Name
+    """The name of the ConfigMap."""
     key: Name = "pipeline.config"
+    """The key that holds the text of the pipeline.config."""
 
 
 class PipelineConfigSource(Contract):
@@ -241,6 +295,7 @@ class PipelineConfigSource(Contract):
     config_map_key_ref: ConfigMapKeyRef | None = None
     """Read before the first attempt, and kept in the status once there is a checkpoint."""
     inline: Annotated[str, Field(min_length=1, max_length=MAX_PIPELINE_CONFIG)] | None = None
+    """The text itself."""
     uri: StorageUri | None = None
     """Read by the preflight's pod, and kept in the status once an attempt runs."""
 
@@ -309,23 +364,47 @@ class TrainingSpec(Contract):
     pipeline_config: PipelineConfigSource | None = None
     """Instead of `model`; absent where the configuration was read, and its fields stand here."""
     model: Model
+    """The detector that is trained."""
     dataset: Dataset
+    """What it is trained and evaluated on."""
     restore: Restore | None = None
+    """Where the first weights come from; absent: training starts from scratch. Step, optimizer and
+    schedule start at 0.
+    """
     continue_from: ContinueSource | None = None
+    """Instead of restore: another run that this one continues, with its step, optimizer, schedule
+    and data position; same classes and model.
+    """
     steps: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """The absolute number of steps to train (`num_steps`). Raise it at any time, also on a finished
+    training, to train on.
+    """
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
+    """Images of one step, over all workers."""
     optimizer: Optimizer = Optimizer()
+    """The update rule and the learning rate."""
     augmentation: Annotated[list[Augmentation], Field(max_length=16)] = []
+    """Random changes of the training images, in this order; for example `[{randomHorizontalFlip:
+    {}}]`.
+    """
     freeze: Annotated[list[Group], Field(max_length=2)] = []
+    """Groups of variables that are not trained: `backbone`, `feature_extractor` (the FPN)."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Start of all random numbers: fresh weights, the order of the data and augmentation."""
     deterministic: bool = False
+    """Whether the device must compute bit for bit the same each time; slower on GPUs."""
     checkpoints: Checkpoints
+    """Where and how often progress is saved, and what is kept."""
     credentials: Annotated[list[Credentials], Field(max_length=16)] = []
+    """Which Secret serves which storage."""
     evaluation: Evaluation = Evaluation()
+    """When COCO metrics are computed on dataset.validation."""
     early_stopping: EarlyStopping | None = None
+    """Ends the run where its evaluations no longer improve; absent: it never does."""
     exports: Annotated[list[ExportFormat], Field(max_length=4)] = []
     """Made at the end of the run, of the best checkpoint, else the newest: see `status.exports`."""
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Pods that train one model together; gradients are reduced over all."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
