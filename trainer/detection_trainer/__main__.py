@@ -4,7 +4,8 @@ TensorFlow is imported only by the commands that compute, so that the others ans
 """
 
 import argparse
-import importlib
+import importlib.metadata
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detection_trainer.contract.training import InvalidTrainingError
-from detection_trainer.errors import TrainerError
+from detection_trainer.errors import MissingPackageError, TrainerError
 from detection_trainer.run.outcome import error_line, exit_code_of
 
 
@@ -22,29 +23,67 @@ class Command:
 
     module: str
     text: str
+    examples: tuple[str, ...]
 
 
 COMMANDS = {
-    "run": Command("commands.run", "train until the target is reached, or go on training"),
-    "preflight": Command("commands.preflight", "check all that can be checked without training"),
-    "evaluate": Command("commands.evaluate", "print the COCO metrics of a checkpoint"),
-    "predict": Command("commands.predict", "find objects in images and draw them"),
-    "export": Command("commands.export", "write a checkpoint as a model for other programs"),
-    "checkpoints": Command("commands.checkpoints", "list, show, verify and compare checkpoints"),
-    "inspect": Command(
-        "commands.inspect", "tell what a training, a run, a checkpoint or a dataset is"
+    "run": Command(
+        "commands.run",
+        "train until the target is reached; resumes from the newest checkpoint",
+        ("trees.yaml", "--pipeline-config pipeline.config --model-dir s3://runs/model_dir"),
     ),
-    "convert": Command("commands.convert", "make TFRecords from Pascal VOC or COCO, and back"),
+    "preflight": Command(
+        "commands.preflight", "check all that can be checked without training", ("trees.yaml",)
+    ),
+    "evaluate": Command(
+        "commands.evaluate", "print the COCO metrics of a checkpoint", ("trees.yaml",)
+    ),
+    "predict": Command(
+        "commands.predict",
+        "detect objects in images and draw them",
+        ("file:///runs/trees photo.jpg --out found/", "trees.yaml 'photos/*.jpg' --min-score 0.5"),
+    ),
+    "export": Command(
+        "commands.export",
+        "write a checkpoint as a model for other programs",
+        ("trees.yaml --to file:///models/trees", "trees.yaml --to s3://models/m --format odapi"),
+    ),
+    "checkpoints": Command(
+        "commands.checkpoints",
+        "list, show, verify and compare checkpoints",
+        ("ls s3://runs/trees", "verify s3://runs/trees/step-00000300"),
+    ),
+    "inspect": Command(
+        "commands.inspect",
+        "show what a training, a run, a checkpoint or a dataset is",
+        ("trees.yaml", "'s3://data/trees/train-*.tfrecord'"),
+    ),
+    "convert": Command(
+        "commands.convert",
+        "make TFRecords from Pascal VOC or COCO, and back",
+        (
+            "voc annotations/ s3://data/trees --holdout 0.2",
+            "coco instances.json file:///data/trees --images photographs/",
+        ),
+    ),
 }
+
+
+DISTRIBUTION = "detection-training"
+HELP = frozenset({"-h", "--help"})
+COMPUTING = frozenset({"run", "evaluate", "predict", "export"})
+"""Commands that import TensorFlow."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code that `contract.exit_codes` gives to what happened."""
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = build_parser(words[0] if words else None).parse_args(words)
-    command = _load(COMMANDS[arguments.command])
+    chosen = words[0] if words and words[0] in COMMANDS else None
     try:
-        return int(command.run(arguments))
+        if chosen is not None and not HELP.intersection(words):
+            require_packages(chosen)
+        arguments = build_parser(chosen).parse_args(words)
+        return int(_load(COMMANDS[arguments.command]).run(arguments))
     except (TrainerError, InvalidTrainingError) as error:
         code = exit_code_of(error)
         sys.stderr.write(error_line(code.reason, str(error)) + "\n")
@@ -55,18 +94,61 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def require_packages(command: str) -> None:
+    """Check that the packages of `command` are installed.
+
+    Raises:
+        MissingPackageError: one is not; the extra that brings it is named.
+    """
+    wanted = {"obstore": "trainer", **({"tensorflow": "cpu"} if command in COMPUTING else {})}
+    for package, extra in wanted.items():
+        if importlib.util.find_spec(package) is None:
+            other = "; for a GPU: '.[trainer,cuda]'" if extra == "cpu" else ""
+            extras = "trainer,cpu" if extra == "cpu" else extra
+            raise MissingPackageError(
+                f"`{command}` needs {package}, which is not installed: "
+                f"pip install '.[{extras}]' in a checkout{other}"
+            )
+
+
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """Return the parser; only the chosen command's module is imported, for its arguments."""
     parser = argparse.ArgumentParser(
         prog="detection-trainer",
-        description="Train object detectors; stop at any time, and go on exactly.",
+        description="Train object detectors; stop at any time and resume exactly.",
+        epilog="Exit codes: docs/reference/conditions.md.",
     )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=command.text, description=command.text)
+        shown = "\n".join(f"  detection-trainer {name} {line}" for line in command.examples)
+        subparser = subparsers.add_parser(
+            name,
+            help=command.text,
+            description=command.text,
+            epilog=f"examples:\n{shown}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if name == chosen:
             _load(command).add_arguments(subparser)
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; looks it up only when asked."""
+
+    def __init__(self, **given: Any) -> None:
+        """Take no value."""
+        super().__init__(**{**given, "nargs": 0})
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        """Print and exit."""
+        try:
+            number = importlib.metadata.version(DISTRIBUTION)
+        except importlib.metadata.PackageNotFoundError:
+            number = "of a checkout that is not installed"
+        sys.stdout.write(f"{parser.prog} {number}\n")
+        parser.exit()
 
 
 def _load(command: Command) -> Any:

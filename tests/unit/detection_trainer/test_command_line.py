@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -271,3 +272,58 @@ def test_run_by_hand_says_what_it_leaves_aside(
     run_in_process(monkeypatch, str(file), "--checkpoint-uri", str(file))
     said = capsys.readouterr().out.splitlines()
     assert any("these fields of spec: resources" in line for line in said)
+
+
+def test_help_lists_no_option_that_the_operator_alone_sets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    shown = capsys.readouterr().out
+    assert "--checkpoint-uri" in shown
+    assert "--report-token-file" not in shown
+    assert "detection-trainer run trees.yaml" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_shows_an_example(command: str) -> None:
+    assert COMMANDS[command].examples
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("detection-trainer ")
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "advice"),
+    [
+        ("run", "tensorflow", "pip install '.[trainer,cpu]'"),
+        ("predict", "tensorflow", "cuda"),
+        ("inspect", "obstore", "pip install '.[trainer]'"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_with_its_extra(
+    command: str,
+    missing: str,
+    advice: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == missing else found(name)
+    )
+    assert main([command, "trees.yaml"]) == ExitCode.UNEXPECTED
+    told = capsys.readouterr().err
+    assert missing in told
+    assert advice in told
+
+
+@pytest.mark.parametrize("score", ["2", "-0.1", "nan", "half"])
+def test_a_score_is_a_number_from_0_to_1(score: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "trees.yaml", "a.jpg", f"--min-score={score}"])
+    assert f"expected a number from 0 to 1; received '{score}'" in capsys.readouterr().err

@@ -22,16 +22,22 @@ def add_credentials(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_variables(parser: argparse.ArgumentParser, options: Mapping[str, tuple[str, str]]) -> None:
+def add_variables(
+    parser: argparse.ArgumentParser,
+    options: Mapping[str, tuple[str, str]],
+    *,
+    for_people: frozenset[str] = frozenset(),
+) -> None:
     """Add options whose defaults are variables of `contract.runtime`.
 
     Args:
         parser: takes the options.
         options: option -> the variable's name, and what it is for.
+        for_people: those that `--help` lists; the operator alone sets the others.
     """
     for option, (variable, text) in options.items():
-        default = environment_value(variable)
-        parser.add_argument(option, default=default, help=f"{text} (${variable})")
+        shown = f"{text} (${variable})" if option in for_people else argparse.SUPPRESS
+        parser.add_argument(option, default=environment_value(variable), help=shown)
 
 
 def place_uri(text: str) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -30,8 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=images)
     parser.add_argument("--step", type=int, help="which checkpoint of the run; default: the newest")
     parser.add_argument("--out", type=Path, help="folder for the drawings; default: none are made")
-    parser.add_argument("--min-score", type=float, default=0.3, help="default: %(default)s")
+    text = "lowest score of what is shown, 0 to 1; default: %(default)s"
+    parser.add_argument("--min-score", type=_score, default=0.3, metavar="SCORE", help=text)
     add_credentials(parser)
+
+
+def _score(text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not 0.0 <= score <= 1.0:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1; received {text!r}")
+    return score
 
 
 def run(arguments: argparse.Namespace) -> int:

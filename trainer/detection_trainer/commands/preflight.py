@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config-digest": (runtime.CONFIG_DIGEST, "sha256:<hex> that FILE's bytes must have"),
         "--termination-log": (runtime.TERMINATION_LOG, "file for the outcome as JSON"),
     }
-    add_variables(parser, options)
+    add_variables(parser, options, for_people=frozenset({"--checkpoint-uri"}))
     parser.add_argument(
         "--cache-dir", type=Path, help="keeps copies of remote datasets; default: none are kept"
     )

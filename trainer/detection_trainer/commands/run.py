@@ -66,10 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--termination-log": (runtime.TERMINATION_LOG, "file for the outcome as JSON"),
         "--metrics-port": (runtime.METRICS_PORT, "port for Prometheus; default: none"),
     }
-    add_variables(parser, options)
+    add_variables(parser, options, for_people=frozenset({"--checkpoint-uri", "--metrics-port"}))
     parser.add_argument("--cache-dir", type=Path, help="where remote datasets are copied to")
     parser.add_argument(
-        "--report-period", type=float, default=5.0, metavar="SECONDS", help="between progress lines"
+        "--report-period",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="between progress lines (default 5)",
     )
     add_credentials(parser)
 
