@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from demo import photographs, stories
+from demo import stories
 from demo.screen import Screen
 from demo.stories import NAMESPACE, Stage
+from detection_trainer.data.samples import fetch_photographs, write_sample
+from detection_trainer.errors import TrainerError
 from sandbox import installation, object_store
 from sandbox.kube import Kube, Object, WaitTimeoutError
 from sandbox.tools import SandboxError, Tools, run
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     screen = Screen()
     try:
         return tell(screen) if command == "run" else clean(screen)
-    except (SandboxError, WaitTimeoutError) as error:
+    except (SandboxError, TrainerError, WaitTimeoutError) as error:
         screen.console.print(f"[red]{error}[/]")
         return 1
 
@@ -49,10 +51,10 @@ def tell(screen: Screen) -> int:
     installation.install(tools, "statusIntervalSeconds=2")
     _fresh_namespace(kube)
     object_store.deploy(kube, NAMESPACE, tools.images["s3"])
-    data = photographs.fetch()
+    data = fetch_photographs()
     with ExitStack() as stack:
         store = stack.enter_context(object_store.reach(tools, NAMESPACE))
-        _upload(screen, data, store)
+        _upload(screen, store)
         stage = Stage(tools, kube, screen)
         before = stories.interrupted(stage)
         after = stories.extended(stage, before)
@@ -101,9 +103,9 @@ def _fresh_namespace(kube: Kube) -> None:
     kube.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": RESTRICTED}})
 
 
-def _upload(screen: Screen, data: Path, store: object_store.ObjectStore) -> None:
-    trees = photographs.write_trees(data, store.folder("s3://data/trees"))
-    photographs.write_health(data, store.folder("s3://data/trees-health"))
+def _upload(screen: Screen, store: object_store.ObjectStore) -> None:
+    trees = write_sample("trees", store.folder("s3://data/trees"), os.environ)
+    write_sample("trees-health", store.folder("s3://data/trees-health"), os.environ)
     held_out = trees.validation.images if trees.validation else 0
     screen.say(f"Written to S3: {trees.train.images} tiles to train on, {held_out} held out")
 

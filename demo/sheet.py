@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from demo.photographs import TREES, trees_plan
 from detection_trainer.checkpoints.format import Checkpoint, open_checkpoint
 from detection_trainer.data.convert.tiles import Tile
 from detection_trainer.data.convert.voc import read_voc
 from detection_trainer.data.convert.writer import plan_sets
+from detection_trainer.data.samples import SAMPLES
 from detection_trainer.evaluation.inference import find_objects, load_detector
 from sandbox.object_store import ObjectStore
 
@@ -64,8 +64,9 @@ def _compose(
 
 
 def _most_crowded(photographs: Path) -> list[Tile]:
-    annotations = read_voc(photographs, names=TREES)
-    tiles = plan_sets(annotations.photographs, trees_plan())["validation"]
+    sample = SAMPLES["trees"]
+    annotations = read_voc(photographs, names=sample.photographs)
+    tiles = plan_sets(annotations.photographs, sample.plan())["validation"]
     whole = [t for t in tiles if t.window.width == t.window.height]
     apart: list[Tile] = []
     for tile in sorted(whole, key=lambda t: -len(t.photograph.boxes)):

@@ -58,6 +58,11 @@ COMMANDS = {
         "show what a training, a run, a checkpoint or a dataset is",
         ("trees.yaml", "'s3://data/trees/train-*.tfrecord'"),
     ),
+    "sample-data": Command(
+        "commands.sample_data",
+        "write a small real dataset to try a training on",
+        ("trees s3://data/trees", "trees-health file:///data/trees-health"),
+    ),
     "convert": Command(
         "commands.convert",
         "make TFRecords from Pascal VOC or COCO, and back",

@@ -1,5 +1,6 @@
 """The published ImageNet weights of EfficientNet-lite0: that they see, and that they help."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import numpy.typing as npt
 import pytest
 import yaml
 
-from demo import photographs
 from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.data.samples import write_sample
 from detection_trainer.storage import open_folder, open_parent
 from detection_trainer.weights.restore import restore
 from detection_trainer.weights.sources import open_weights
@@ -73,7 +74,7 @@ def test_photographs_are_told_apart(
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the example's spec with this backbone, small and short, on the demo's tiles."""
     folder = tmp_path_factory.mktemp("trees")
-    photographs.write_trees(photographs.fetch(), open_folder(folder.as_uri()))
+    write_sample("trees", open_folder(folder.as_uri()), os.environ)
     spec: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())["spec"]
     for field in ("checkpoints", "credentials", "resources"):
         del spec[field]

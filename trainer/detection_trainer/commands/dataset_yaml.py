@@ -1,0 +1,21 @@
+"""What to paste into a DetectionTraining to train on a dataset that was just written."""
+
+import json
+
+from detection_trainer.data.convert.writer import ConversionSummary, SetSummary
+
+
+def dataset_yaml(summary: ConversionSummary) -> str:
+    """Return `spec.dataset` as YAML, with the counts as comments.
+
+    Names and addresses are in JSON's quotes, which YAML reads the same.
+    """
+    sets = {"train": summary.train, "validation": summary.validation}
+    lines = [_line(name, found) for name, found in sets.items() if found is not None]
+    classes = json.dumps(summary.classes, ensure_ascii=False)
+    return "\n".join(["dataset:", *lines, f"  classes: {classes}"]) + "\n"
+
+
+def _line(name: str, found: SetSummary) -> str:
+    uri = json.dumps(found.uri, ensure_ascii=False)
+    return f"  {name}: {{uri: {uri}}}  # {found.images} images, {found.boxes} boxes"

@@ -1,0 +1,26 @@
+"""`detection-trainer sample-data NAME URI`: write a small real dataset to try a training on."""
+
+import argparse
+import os
+import sys
+
+from detection_trainer.commands.dataset_yaml import dataset_yaml
+from detection_trainer.commands.locations import add_credentials, open_place
+from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.data.samples import SAMPLES, write_sample
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which dataset, and where to write it."""
+    known = "; ".join(f"{name}: {sample.text}" for name, sample in SAMPLES.items())
+    parser.add_argument("name", choices=tuple(SAMPLES), metavar="NAME", help=known)
+    parser.add_argument("output", metavar="URI", help="folder that takes the dataset, or its path")
+    add_credentials(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the dataset, and print what to paste into a training."""
+    folder = open_place(arguments.output, arguments.credentials)
+    summary = write_sample(arguments.name, folder, os.environ)
+    sys.stdout.write(dataset_yaml(summary))
+    return ExitCode.COMPLETED
