@@ -37,7 +37,7 @@ demo-clean: venv ## remove all that the demo made
 	$(BIN)/python -m demo clean
 
 .PHONY: test
-test: lint type verify test-fast test-e2e test-odapi-core ## everything that CI checks
+test: lint lint-workflows type verify test-fast test-e2e test-odapi-core ## everything that CI checks
 
 .PHONY: test-unit
 test-unit: venv ## pure tests: no network, no cluster; a file of them on each core
@@ -73,6 +73,10 @@ lint: venv ## style, imports between layers, duplicate names
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+.PHONY: lint-workflows
+lint-workflows: venv ## check .github/workflows with actionlint (a Go program, built once a machine)
+	$(BIN)/python -m supply_chain lint-workflows
+
 .PHONY: type
 type: venv ## mypy --strict
 	$(BIN)/mypy
@@ -99,8 +103,17 @@ lock: venv ## resolve the locks again from pyproject.toml
 	compile --extra trainer --extra cuda -o requirements/trainer-cuda.lock; \
 	compile --extra trainer --extra keras-hub -c requirements/trainer-cuda.lock -o requirements/bench-keras-hub.lock; \
 	compile --extra operator --extra trainer --extra cpu --extra dev -o requirements/dev.lock
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/sbom.in -o requirements/sbom.lock
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/odapi.in -o requirements/odapi.lock
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-deps requirements/pretrained.in -o requirements/pretrained.lock
+
+.PHONY: sbom
+sbom: venv ## SBOM and licences of the Python packages in both images, into build/sbom (ACCELERATOR=cuda: 6 GB)
+	$(BIN)/python -m supply_chain sbom --accelerator $(or $(ACCELERATOR),cpu)
+
+.PHONY: audit
+audit: venv ## look up known vulnerabilities of the locked packages (needs the vulnerability data of PyPI)
+	$(BIN)/python -m supply_chain audit --accelerator $(or $(ACCELERATOR),cpu)
 
 .PHONY: bench-operator
 bench-operator: venv ## the operator at 10,000 trainings, into docs/benchmarks.md (BENCH=--trainings=500 for less)

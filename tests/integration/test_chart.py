@@ -17,6 +17,7 @@ from tests.support.released import CHART as RELEASED
 pytestmark = pytest.mark.usefixtures("kubeconfig")
 
 CHART = Path(__file__).parents[2] / "charts" / "detection-operator"
+APP_VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
 COLLECTIONS = {
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -223,7 +224,36 @@ def test_pods_find_the_operator_by_its_service() -> None:
     assert service["spec"]["ports"][0]["port"] == 8088
 
 
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+IMAGES = {
+    "by the chart's version": ((), f"detection-operator:{APP_VERSION}"),
+    "by a tag": (("image.tag=next",), "detection-operator:next"),
+    "by digest": ((f"image.digest={DIGEST}",), f"detection-operator@{DIGEST}"),
+    "by digest, which wins over a tag": (
+        ("image.repository=r.example.com:5000/op", "image.tag=next", f"image.digest={DIGEST}"),
+        f"r.example.com:5000/op@{DIGEST}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "image"), IMAGES.values(), ids=IMAGES.keys())
+def test_the_operators_image_is_named(values: tuple[str, ...], image: str) -> None:
+    [container] = only(render(*values), "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == image
+
+
+def test_the_trainers_image_may_be_named_by_digest() -> None:
+    image = f"r.example.com:5000/detection-trainer@{DIGEST}"
+    deployment = only(render(f"trainer.image={image}"), "Deployment")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert environment["DETECTION_OPERATOR_TRAINER_IMAGE"] == image
+
+
 REFUSED = {
+    "a digest that is cut off": ("image.digest=sha256:0123", "digest"),
+    "a digest of another algorithm": (f"image.digest={DIGEST.replace('256', '512')}", "digest"),
+    "a tag where a digest belongs": ("image.digest=latest", "digest"),
     "a value that is not there": ("colour=green", "colour"),
     "a log format that is not there": ("logFormat=xml", "logFormat"),
     "no replicas": ("replicas=0", "replicas"),

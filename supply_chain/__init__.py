@@ -1,0 +1,1 @@
+"""What a release is made of: its bill of materials, its licences, its workflows."""
