@@ -58,8 +58,8 @@ class LicenceList:
         received = ", ".join(package.declared) or "no licence"
         return (
             f"{package.name} {package.version} declares {received}; expected one of "
-            f"{', '.join(self.allowed)}. Read its licence: if it may be part of an image, add it to "
-            "supply_chain/licences.toml with the reason; if not, remove the package"
+            f"{', '.join(self.allowed)}. Read its licence: if it may be part of an image, add it "
+            "to supply_chain/licences.toml with the reason; if not, remove the package"
         )
 
     def _allows(self, expression: str) -> bool:

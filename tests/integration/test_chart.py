@@ -103,6 +103,22 @@ def test_its_pod_passes_the_restricted_level(kube: Kube, namespace: str) -> None
         kube.create(pods, {"metadata": {"name": "operator"}, "spec": pod["spec"]}, dry_run=True)
 
 
+def test_users_may_change_trainings_and_not_their_status() -> None:
+    roles = [body for body in render() if body["kind"] == "ClusterRole"]
+    users = [
+        role for role in roles if any("aggregate" in key for key in role["metadata"]["labels"])
+    ]
+    granted = {
+        resource: set(rule["verbs"])
+        for role in users
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        if set(rule["verbs"]) - {"get", "list", "watch"}
+    }
+    writes = {"create", "update", "patch", "delete", "deletecollection"}
+    assert granted == {"detectiontrainings": writes}
+
+
 @pytest.mark.parametrize("values", [(), ("watchNamespaces={a,b}",)], ids=["cluster", "namespaces"])
 def test_it_asks_for_no_wildcard_and_no_secret(values: tuple[str, ...]) -> None:
     rules = [
