@@ -2,7 +2,8 @@
 #   docker build --target operator -t detection-operator .
 #   docker build --target trainer  -t detection-trainer .                      (CUDA wheels)
 #   docker build --target trainer  --build-arg ACCELERATOR=cpu -t … .          (CPU wheel)
-# BASE_IMAGE needs Python 3.11 or newer as `python3`, with pip or venv.
+# BASE_IMAGE needs Python 3.11 or newer as `python3`, with pip or venv. A release passes it by digest
+# (name:tag@sha256:…); RELEASE.md says how to look the digest up.
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS base

@@ -108,7 +108,7 @@ lock: venv ## resolve the locks again from pyproject.toml
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-deps requirements/pretrained.in -o requirements/pretrained.lock
 
 .PHONY: sbom
-sbom: venv ## SBOM and licences of the Python packages in both images, into build/sbom (ACCELERATOR=cuda: 6 GB)
+sbom: venv ## SBOM and licences of the Python packages in both images, into build/sbom (ACCELERATOR="cpu cuda": 6 GB more)
 	$(BIN)/python -m supply_chain sbom --accelerator $(or $(ACCELERATOR),cpu)
 
 .PHONY: audit

@@ -21,13 +21,13 @@ LICENCES = Path(__file__).parent / "licences.toml"
 TOOLS = ("sbom-tools", ("sbom.lock",))
 
 
-def make_bills(accelerator: str, output: Path = OUTPUT) -> None:
-    """Write `<image>.cdx.json` of each image and `licences.md` of both.
+def make_bills(accelerators: Sequence[str], output: Path = OUTPUT) -> None:
+    """Write `<image>.cdx.json` of each image and `licences.md` of all.
 
     Raises:
         BillError: a bill lacks a package of its lock, or a licence is not in the list.
     """
-    images = {"operator": "operator.lock", f"trainer-{accelerator}": f"trainer-{accelerator}.lock"}
+    images = {lock.removesuffix(".lock"): lock for lock in _locks(accelerators)}
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     packages = {image: _bill(image, lock, output) for image, lock in images.items()}
@@ -60,13 +60,21 @@ def _bill(image: str, lock: str, folder: Path) -> list[Package]:
     return packages
 
 
-def audit(locks: Sequence[str]) -> int:
+def _locks(accelerators: Sequence[str]) -> list[str]:
+    return ["operator.lock", *(f"trainer-{accelerator}.lock" for accelerator in accelerators)]
+
+
+def audit(accelerators: Sequence[str]) -> int:
     """Compare the locks with the known vulnerabilities; return pip-audit's exit code.
 
     `--strict`: a package that could not be looked up fails the audit. Without it pip-audit ends
     with 0 where the vulnerability data cannot be reached at all.
     """
-    given = [part for lock in locks for part in ("--requirement", str(REQUIREMENTS / lock))]
+    given = [
+        part
+        for lock in _locks(accelerators)
+        for part in ("--requirement", str(REQUIREMENTS / lock))
+    ]
     done = _tool("pip-audit", "--strict", "--no-deps", "--disable-pip", *given)
     return done.returncode
 

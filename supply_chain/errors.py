@@ -1,5 +1,13 @@
-"""What can go wrong here."""
+"""What can go wrong here; each message says what was received, expected, and what to do."""
 
 
-class BillError(Exception):
-    """A bill of materials cannot be made, or says what must not be."""
+class SupplyChainError(Exception):
+    """The head of the tree."""
+
+
+class BillError(SupplyChainError):
+    """A bill of materials cannot be made, or has a licence that is not allowed."""
+
+
+class ReleaseError(SupplyChainError):
+    """The checkout is not what its tag says, or a chart cannot be pinned."""

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from sandbox.kube import ApiError, Kube
+from supply_chain.release import pin_chart
 from tests.support.fixtures import NAMESPACES
 from tests.support.released import CHART as RELEASED
 
@@ -256,6 +257,18 @@ IMAGES = {
 def test_the_operators_image_is_named(values: tuple[str, ...], image: str) -> None:
     [container] = only(render(*values), "Deployment")["spec"]["template"]["spec"]["containers"]
     assert container["image"] == image
+
+
+def test_the_published_chart_installs_the_images_that_were_built(tmp_path: Path) -> None:
+    built = [f"r.example.com:5000/{name}@{DIGEST}" for name in ("operator", "trainer")]
+    pin_chart(*built, tmp_path / "chart")
+    done = helm("template", "release", str(tmp_path / "chart"), "--kube-version", "1.34.4")
+    assert done.returncode == 0, done.stderr
+    objects = [found for found in yaml.safe_load_all(done.stdout) if found]
+    [container] = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+    found = [container["image"], environment["DETECTION_OPERATOR_TRAINER_IMAGE"]]
+    assert found == built
 
 
 def test_the_trainers_image_may_be_named_by_digest() -> None:

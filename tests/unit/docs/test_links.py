@@ -13,7 +13,8 @@ from detection_operator.cluster.observe.parse import parse_any_spec
 from detection_trainer.contract.training import API_VERSION, KIND, load_yaml, parse_training
 
 ROOT = Path(__file__).parents[3]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "RELEASE.md", "SECURITY.md")
+PAGES = sorted([*(ROOT / page for page in ROOT_PAGES), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
 # A link's target may hold no space; an image is a link that begins with an exclamation mark.
