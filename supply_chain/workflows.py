@@ -17,8 +17,11 @@ ACTIONLINT = Binary(
 def lint(*paths: Path) -> int:
     """Check these workflows, or all of the repository; return actionlint's exit code.
 
+    They are named one by one: actionlint finds them by itself only in a git repository.
+
     Scripts are not checked by shellcheck, whether or not this machine has it.
     """
     program = ensure_binary(ACTIONLINT)
-    command = [program, "-shellcheck=", "-pyflakes=", *paths]
+    found = paths or sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
+    command = [str(program), "-shellcheck=", "-pyflakes=", *map(str, found)]
     return subprocess.run(command, check=False, cwd=ROOT).returncode  # noqa: S603 - a fixed program

@@ -260,15 +260,15 @@ def test_the_operators_image_is_named(values: tuple[str, ...], image: str) -> No
 
 
 def test_the_published_chart_installs_the_images_that_were_built(tmp_path: Path) -> None:
-    built = [f"r.example.com:5000/{name}@{DIGEST}" for name in ("operator", "trainer")]
-    pin_chart(*built, tmp_path / "chart")
+    operator, trainer = f"r.example.com:5000/op@{DIGEST}", f"r.example.com:5000/trainer@{DIGEST}"
+    pin_chart(operator, trainer, tmp_path / "chart")
     done = helm("template", "release", str(tmp_path / "chart"), "--kube-version", "1.34.4")
     assert done.returncode == 0, done.stderr
     objects = [found for found in yaml.safe_load_all(done.stdout) if found]
     [container] = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
     environment = {entry["name"]: entry.get("value") for entry in container["env"]}
-    found = [container["image"], environment["DETECTION_OPERATOR_TRAINER_IMAGE"]]
-    assert found == built
+    assert container["image"] == operator
+    assert environment["DETECTION_OPERATOR_TRAINER_IMAGE"] == trainer
 
 
 def test_the_trainers_image_may_be_named_by_digest() -> None:
