@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detection_trainer.checkpoints.format import find_checkpoint
 from detection_trainer.commands.pipeline_file import load_pipeline_config
-from detection_trainer.contract.pipeline_config.mapping import apply_pipeline_config
+from detection_trainer.contract.pipeline_config.mapping import (
+    PipelineConfig,
+    apply_pipeline_config,
+)
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
 from detection_trainer.contract.training import API_VERSION, KIND, Training, parse_training
-from detection_trainer.errors import InvalidConfigError
-from detection_trainer.weights.odapi.checkpoint import find_bundle
+from detection_trainer.errors import InvalidConfigError, NotFoundError
+from detection_trainer.storage import open_folder
+from detection_trainer.weights.odapi.checkpoint import explain_strays, find_bundle, find_strays
 
 BESIDE = "-detection-training"
 """What the name of the checkpoint folder beside a model_dir ends in."""
@@ -43,7 +48,8 @@ def make_training(run: PipelineRun, credentials: Mapping[str, Path]) -> Training
         InvalidConfigError: the configuration does not hold, or nobody says where checkpoints go.
     """
     config = load_pipeline_config(run.config, credentials, Path.cwd())
-    said = _said(run, credentials)
+    beginning, notes = _beginning(run, config, credentials)
+    said = {**_said(run), **beginning}
     try:
         spec = apply_pipeline_config(config, said)
     except PipelineConfigError as error:
@@ -57,18 +63,59 @@ def make_training(run: PipelineRun, credentials: Mapping[str, Path]) -> Training
         "metadata": {"name": _name(run.model_dir or run.config)},
         "spec": spec,
     }
-    return parse_training(document, run.config).model_copy(update={"notes": config.notes})
+    return parse_training(document, run.config).model_copy(
+        update={"notes": (*config.notes, *notes)}
+    )
 
 
-def _said(run: PipelineRun, credentials: Mapping[str, Path]) -> dict[str, Any]:
+def _said(run: PipelineRun) -> dict[str, Any]:
     said: dict[str, Any] = {"checkpoints": {"storage": {"uri": _folder(run)}}}
     if run.steps is not None:
         said["steps"] = run.steps
     if run.on_extend is not None:
         said["optimizer"] = {"schedule": {"onExtend": run.on_extend}}
-    if run.model_dir is not None and find_bundle(run.model_dir, credentials) is not None:
-        said["continueFrom"] = {"uri": run.model_dir}
     return said
+
+
+def _beginning(
+    run: PipelineRun, config: PipelineConfig, credentials: Mapping[str, Path]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what the model_dir adds to the spec, and what is to be said about it.
+
+    Raises:
+        InvalidConfigError: it holds checkpoints, and none to begin with: the run would begin anew.
+    """
+    if run.model_dir is None:
+        return {}, ()
+    if find_bundle(run.model_dir, credentials) is not None or _has_own_start(run, credentials):
+        return {"continueFrom": {"uri": run.model_dir}}, ()
+    source = config.fields.get("restore", {}).get("from", {}).get("uri", "").removesuffix(".index")
+    own = f"{_folder(run)}/"
+    strays = [
+        stray
+        for stray in find_strays(run.model_dir, credentials)
+        if stray != source and not stray.startswith(own)
+    ]
+    if strays:
+        raise InvalidConfigError(
+            f"--model-dir {explain_strays(run.model_dir, strays)}; to begin anew, name an empty "
+            "folder"
+        )
+    exists = bool(open_folder(run.model_dir, credentials).list())
+    what = "holds no checkpoint" if exists else "does not exist, or is empty"
+    beginning = "fine_tune_checkpoint" if source else "fresh weights"
+    return {}, (f"--model-dir {run.model_dir} {what}: the run begins with {beginning}",)
+
+
+def _has_own_start(run: PipelineRun, credentials: Mapping[str, Path]) -> bool:
+    """Return whether the model_dir is a checkpoint, or the folder of a run, of this trainer."""
+    if run.model_dir is None or run.model_dir.rstrip("/") == _folder(run).rstrip("/"):
+        return False  # The run resumes from its own folder in any case.
+    try:
+        find_checkpoint(open_folder(run.model_dir, credentials))
+    except NotFoundError:
+        return False
+    return True
 
 
 def _folder(run: PipelineRun) -> str:

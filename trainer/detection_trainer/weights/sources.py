@@ -19,7 +19,12 @@ from detection_trainer.storage import Folder, open_folder, open_parent
 from detection_trainer.weights.keras.file import KerasFile
 from detection_trainer.weights.keras.imagenet import KerasWeights
 from detection_trainer.weights.keras.layers import is_keras_file
-from detection_trainer.weights.odapi.checkpoint import ODAPIWeights, find_bundle
+from detection_trainer.weights.odapi.checkpoint import (
+    ODAPIWeights,
+    explain_strays,
+    find_bundle,
+    find_strays,
+)
 from detection_trainer.weights.torch.file import TorchFile
 from detection_trainer.weights.torch.tensors import is_torch_file
 
@@ -84,6 +89,9 @@ def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpo
             raise RestoreRefusedError(msg) from error
         bundle = find_bundle(uri, credentials)
         if bundle is None:
+            strays = find_strays(uri, credentials)
+            if strays:
+                raise NotFoundError(explain_strays(uri, strays)) from error
             msg = (
                 f"{error}. A checkpoint of the TensorFlow Object Detection API is named by its "
                 "model_dir, or by its own name: …/ckpt-26"

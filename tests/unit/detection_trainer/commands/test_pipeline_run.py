@@ -19,6 +19,7 @@ from detection_trainer.weights.odapi.names import object_paths
 from tests.support.bundles import SLOT, VALUE, write_bundle
 from tests.support.datasets import CLASSES, Drawn, write_dataset
 from tests.support.pipeline_configs import config_text
+from tests.support.runs import commit
 
 REACHED = 25
 
@@ -138,3 +139,63 @@ def test_what_does_not_go_together_is_said(
 ) -> None:
     assert main(["run", *words]) == ExitCode.INVALID_CONFIG
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "files", [["ckpt-9.index", "ckpt-10.index"], ["train/ckpt-10.index"]], ids=["in it", "below"]
+)
+def test_a_model_dir_whose_state_file_is_missing_is_refused(
+    config: Path, tmp_path: Path, files: list[str]
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(InvalidConfigError, match=r"no file 'checkpoint'.*/ckpt-10; to begin anew"):
+        make_training(PipelineRun(str(config), model_dir=tmp_path.as_uri()), {})
+
+
+def test_a_checkpoint_named_by_itself_needs_no_state_file(
+    config: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    for file in model_dir.glob("ckpt-2.*"):
+        (tmp_path / file.name).symlink_to(file)
+    uri = f"{tmp_path.as_uri()}/ckpt-2"
+    spec = make_training(PipelineRun(str(config), model_dir=uri), {}).spec
+    assert spec.continue_from is not None
+    assert spec.continue_from.uri == uri
+
+
+def test_what_fine_tune_checkpoint_names_may_lie_in_the_model_dir(
+    config: Path, tmp_path: Path
+) -> None:
+    text = config.read_text().replace("/zoo/ckpt-0", f"{tmp_path}/zoo/ckpt-0")
+    own = tmp_path / "pipeline.config"
+    own.write_text(text)
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo/ckpt-0.index").touch()
+    training = make_training(PipelineRun(str(own), model_dir=tmp_path.as_uri()), {})
+    assert training.spec.restore is not None
+    assert any("holds no checkpoint: the run begins with" in note for note in training.notes)
+
+
+def test_the_run_s_own_checkpoints_may_lie_in_the_model_dir(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    commit(open_folder(out.as_uri()), 1)
+    run = PipelineRun(str(config), model_dir=tmp_path.as_uri(), checkpoints=out.as_uri())
+    assert make_training(run, {}).spec.continue_from is None
+
+
+def test_a_model_dir_of_this_trainer_is_gone_on_from(config: Path, tmp_path: Path) -> None:
+    commit(open_folder(tmp_path.as_uri()), 1)
+    for uri in (tmp_path.as_uri(), f"{tmp_path.as_uri()}/step-00000001"):
+        spec = make_training(PipelineRun(str(config), model_dir=uri), {}).spec
+        assert spec.continue_from is not None
+        assert spec.continue_from.uri == uri
+    same = PipelineRun(str(config), model_dir=tmp_path.as_uri(), checkpoints=tmp_path.as_uri())
+    assert make_training(same, {}).spec.continue_from is None
+
+
+def test_a_model_dir_that_does_not_exist_is_said(config: Path, tmp_path: Path) -> None:
+    uri = (tmp_path / "absent").as_uri()
+    notes = make_training(PipelineRun(str(config), model_dir=uri), {}).notes
+    assert f"--model-dir {uri} does not exist, or is empty: the run begins with" in notes[-1]

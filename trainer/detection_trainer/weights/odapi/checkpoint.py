@@ -8,7 +8,7 @@ below `feature_extractor/`. A training checkpoint also has the step, and the opt
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.odapi import BACKBONES
-from detection_trainer.errors import DamagedCheckpointError, RestoreRefusedError
+from detection_trainer.errors import DamagedCheckpointError, NotFoundError, RestoreRefusedError
 from detection_trainer.storage import Folder, open_folder, open_parent
 from detection_trainer.weights.odapi.bundle import Bundle, open_bundle
 from detection_trainer.weights.odapi.names import (
@@ -34,25 +34,76 @@ _AVERAGE = f"{_SLOT}optimizer/average{_VALUE}"
 _STEP = f"step{_VALUE}"
 _MODEL = "model/"
 _CLASSIFICATION = "feature_extractor/"
-_NEWEST = re.compile(r'^model_checkpoint_path:\s*"([^"]+)"', re.MULTILINE)
+_NEWEST = re.compile(r"""^\s*model_checkpoint_path\s*:\s*(["'])(.+?)\1""", re.MULTILINE)
+_INDEX = ".index"
+_PART = re.compile(r"(.+)\.data-\d{5}-of-\d{5}|((?:.*/)?[^/]*ckpt[^/]*)\.index")
+"""A file of a checkpoint."""
+_OWN = re.compile(r"(?:.*/)?step-\d{8,}/manifest\.json")
+"""A checkpoint of this trainer."""
+_SHOWN = 5
 
 
 def find_bundle(uri: str, credentials: Mapping[str, Path]) -> Bundle | None:
     """Return the OD API's checkpoint at `uri`, or None if none lies there.
 
     Raises:
-        DamagedCheckpointError: what lies there does not hold.
+        NotFoundError: the folder names a checkpoint that is not in it.
+        DamagedCheckpointError: what is there is damaged.
     """
     parent, name = open_parent(uri.rstrip("/"), credentials)
-    prefix = name.removesuffix(".index")
-    if parent.exists(f"{prefix}.index"):
+    prefix = name.removesuffix(_INDEX)
+    if parent.exists(f"{prefix}{_INDEX}"):
         return open_bundle(parent, prefix)
     folder = open_folder(uri, credentials)
-    return open_bundle(folder, _newest(folder)) if folder.exists(STATE_FILE) else None
+    if not folder.exists(STATE_FILE):
+        return None
+    newest = _newest(folder)
+    if not folder.exists(f"{newest}{_INDEX}"):
+        raise NotFoundError(_explain_missing(folder, newest, find_strays(uri, credentials)))
+    return open_bundle(folder, newest)
+
+
+def find_strays(uri: str, credentials: Mapping[str, Path]) -> list[str]:
+    """Return the URIs of checkpoints in the folder `uri` or below it, whole or not.
+
+    For a folder of which `find_bundle` finds none: its file `checkpoint` is missing, or it is not
+    the folder that the user means.
+    """
+    folder = open_folder(uri, credentials)
+    found: dict[str, None] = {}
+    for entry in folder.list():
+        part = _PART.fullmatch(entry.path)
+        if part is not None:
+            found[folder.uri_of(part[1] or part[2])] = None
+        elif _OWN.fullmatch(entry.path):
+            found[folder.uri_of(entry.path.rpartition("/")[0])] = None
+    return sorted(found, key=_by_number)
+
+
+def explain_strays(uri: str, strays: Sequence[str]) -> str:
+    """Return what is wrong with a folder that holds `strays`, and what to name instead."""
+    shown = ", ".join(strays[:_SHOWN]) + (", …" if len(strays) > _SHOWN else "")
+    return (
+        f"{uri} holds checkpoints ({shown}), but no file {STATE_FILE!r} that says which is the "
+        f"newest: bring that file back, or name one of them, as {strays[-1]}"
+    )
+
+
+def _explain_missing(folder: Folder, newest: str, strays: Sequence[str]) -> str:
+    others = f", or name another one, as {strays[-1]}" if strays else ""
+    return (
+        f"{folder.uri_of(STATE_FILE)} names {newest} as the newest checkpoint, but there is no "
+        f"{newest}{_INDEX} beside it: copy the model_dir again{others}"
+    )
+
+
+def _by_number(uri: str) -> list[tuple[int, str]]:
+    """Return a key by which ckpt-9 is before ckpt-10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", uri)]
 
 
 def _newest(folder: Folder) -> str:
-    """A path of another machine may stand there: the files lie beside it all the same."""
+    """A path of another machine may stand there, also of Windows: the files lie beside it."""
     state = folder.read(STATE_FILE).decode(errors="replace")
     found = _NEWEST.search(state)
     if found is None:
@@ -60,7 +111,7 @@ def _newest(folder: Folder) -> str:
             f'{folder.uri_of(STATE_FILE)}: expected a line model_checkpoint_path: "ckpt-N"; '
             f"received {state[:80]!r}: name the checkpoint itself, as {folder.uri_of('ckpt-1')}"
         )
-    return found[1].rpartition("/")[2]
+    return re.split(r"[/\\]+", found[2])[-1]
 
 
 class ODAPIWeights:

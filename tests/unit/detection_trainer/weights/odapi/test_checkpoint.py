@@ -9,13 +9,19 @@ import pytest
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.restore_check import restored_groups
 from detection_trainer.contract.spec import RestoreMode, TrainingSpec
-from detection_trainer.errors import DamagedCheckpointError, RestoreRefusedError, TrainerError
+from detection_trainer.errors import (
+    DamagedCheckpointError,
+    NotFoundError,
+    RestoreRefusedError,
+    TrainerError,
+)
 from detection_trainer.models import build_detector
 from detection_trainer.run.session import build_update
-from detection_trainer.weights.odapi.checkpoint import ODAPIWeights, find_bundle
+from detection_trainer.weights.odapi.checkpoint import ODAPIWeights, find_bundle, find_strays
 from detection_trainer.weights.odapi.continuation import load_state, require_continuable
 from detection_trainer.weights.odapi.names import object_paths
 from detection_trainer.weights.restore import restore
+from detection_trainer.weights.sources import find_run
 from tests.support.bundles import SLOT, VALUE, write_bundle
 from tests.support.detectors import small_model
 
@@ -230,3 +236,61 @@ def test_a_state_file_that_names_no_checkpoint_is_refused(tmp_path: Path) -> Non
     (tmp_path / "checkpoint").write_text("")
     with pytest.raises(DamagedCheckpointError, match="name the checkpoint itself"):
         find_bundle(tmp_path.as_uri(), {})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "C:\\\\runs\\\\trees\\\\ckpt-2",
+        "C:\\runs\\trees\\ckpt-2",
+        "\\\\\\\\server\\\\share\\\\ckpt-2",
+        "C:/runs/ckpt-2",
+        "gs://runs/ckpt-2",
+        "./ckpt-2",
+    ],
+    ids=["of Windows", "without escapes", "a share", "mixed", "a bucket", "relative"],
+)
+def test_the_newest_checkpoint_is_beside_the_state_file_wherever_it_was(
+    model_dir: Path, tmp_path: Path, said: str
+) -> None:
+    for file in model_dir.glob("ckpt-2.*"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{said}"\n')
+    bundle = find_bundle(tmp_path.as_uri(), {})
+    assert bundle is not None
+    assert bundle.uri == f"{tmp_path.as_uri()}/ckpt-2"
+
+
+def test_a_state_file_that_names_what_is_not_there_says_what_is(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "ckpt-30"\n')
+    for number in (9, 10):
+        (tmp_path / f"ckpt-{number}.index").touch()
+    with pytest.raises(NotFoundError, match=r"names ckpt-30 .*or name another one, as .*/ckpt-10$"):
+        find_bundle(tmp_path.as_uri(), {})
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["ckpt-9.index", "ckpt-10.index", "ckpt-10.data-00000-of-00001"], ["ckpt-9", "ckpt-10"]),
+        (["model.ckpt-5.index", "model.ckpt-5.meta"], ["model.ckpt-5"]),
+        (["train/ckpt-1.index"], ["train/ckpt-1"]),
+        (["weights.data-00000-of-00002"], ["weights"]),
+        (["step-00000010/manifest.json"], ["step-00000010"]),
+        (["train/events.out.tfevents.1", "pipeline.config", "search.index"], []),
+    ],
+    ids=["two", "of TensorFlow 1", "below", "without an index", "of this trainer", "none"],
+)
+def test_checkpoints_are_found_without_a_state_file(
+    tmp_path: Path, files: list[str], expected: list[str]
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_strays(tmp_path.as_uri(), {}) == [f"{tmp_path.as_uri()}/{e}" for e in expected]
+
+
+def test_a_source_without_a_state_file_is_refused_with_what_to_name(tmp_path: Path) -> None:
+    (tmp_path / "ckpt-7.index").touch()
+    with pytest.raises(NotFoundError, match=r"ckpt-7.*bring that file back, or name one of them"):
+        find_run(tmp_path.as_uri(), {}, MODEL)
