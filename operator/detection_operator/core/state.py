@@ -13,7 +13,7 @@ from pydantic import model_validator
 from detection_operator.api.conditions import Reason
 from detection_operator.api.v1alpha1 import PipelineConfigStatus, Spec, Status
 from detection_trainer.contract.model import Model
-from detection_trainer.contract.spec import Dataset, Place
+from detection_trainer.contract.spec import Dataset, File, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class UnreadSpec(Spec):
 
     model: Model = Model(backbone="tiny")
     dataset: Dataset = Dataset(
-        train=Place(uri="file:///unread"), label_map=Place(uri="file:///unread")
+        train=Place(uri="file:///unread"), label_map=File(uri="file:///unread")
     )
     steps: int = 2**31 - 1
 

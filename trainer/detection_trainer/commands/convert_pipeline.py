@@ -16,6 +16,7 @@ from detection_trainer.contract.training import API_VERSION, KIND, parse_trainin
 from detection_trainer.options import parse_credentials
 
 ORDER = ("model", "dataset", "restore", "steps", "batchSize", "optimizer", "augmentation")
+ABSENT: tuple[Any, ...] = (None, {}, [])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the DetectionTraining in YAML, and in comments what is passed over, and why."""
     credentials = parse_credentials(arguments.credentials)
     config = load_pipeline_config(arguments.source, credentials, Path.cwd())
-    spec: dict[str, Any] = {name: config.fields[name] for name in ORDER if config.fields.get(name)}
+    # What is empty is left out; a number that is 0 is not.
+    spec: dict[str, Any] = {
+        name: config.fields[name] for name in ORDER if config.fields.get(name) not in ABSENT
+    }
     if arguments.checkpoints:
         spec["checkpoints"] = {"storage": {"uri": place_uri(arguments.checkpoints)}}
     document = {

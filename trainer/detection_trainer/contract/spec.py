@@ -53,6 +53,19 @@ class Place(Contract):
     """s3://, gs://, az:// or file:// (a mounted volume), for example
     `s3://data/trees/train-*.tfrecord`.
     """
+    additional_uris: Annotated[list[StorageUri], Field(min_length=1, max_length=64)] | None = None
+    """More files of the same set, in this order, each as in `uri`. A file that several patterns
+    match counts once. Absent: none. For example `[s3://data/parks/train-*.tfrecord]`.
+    """
+
+
+class File(Contract):
+    """A single file."""
+
+    uri: StorageUri
+    """s3://, gs://, az:// or file:// (a mounted volume), for example
+    `s3://data/trees/label_map.pbtxt`.
+    """
 
 
 class Dataset(Contract):
@@ -64,7 +77,7 @@ class Dataset(Contract):
     """The TFRecords to train on."""
     validation: Place | None = None
     """The TFRecords to evaluate on; absent: no evaluation."""
-    label_map: Place | None = None
+    label_map: File | None = None
     """The OD API's label map (`label_map.pbtxt`); exactly one of labelMap and classes is given."""
     classes: Annotated[list[ClassName], Field(min_length=1, max_length=1000)] | None = None
     """The names of the classes in the order of their ids, which start at 1, for example `[tree,

@@ -62,6 +62,8 @@ class DatasetSummary(Contract):
     """As COCO counts them: area below 32² pixels, below 96², and above."""
     crowd_boxes: int = 0
     difficult_boxes: int = 0
+    turned_images: int = 0
+    """With an EXIF orientation, by which viewers turn them, and training does not."""
     image_height: Annotated[list[int], Field(max_length=2)] = []
     """Smallest and largest, in pixels."""
     image_width: Annotated[list[int], Field(max_length=2)] = []
@@ -153,7 +155,7 @@ def open_dataset(  # noqa: PLR0913 - all but three are named
     Raises:
         NotFoundError: no file matches.
         DataInvalidError: more records are bad than allowed, a file cannot be searched, there is
-            no image, or (`train`) not one box.
+            no image, or (`train`) not one box of a single object.
     """
     dataset = read_dataset(
         place, classes, cache_dir, credentials=credentials, max_bad_records=max_bad_records
@@ -302,6 +304,7 @@ def _summarise(
         boxes_per_size=_count_sizes(found),
         crowd_boxes=sum(int(image.crowd.sum()) for image in found),
         difficult_boxes=sum(int(image.difficult.sum()) for image in found),
+        turned_images=sum(image.turned for image in found),
         image_height=[min(heights), max(heights)] if heights else [],
         image_width=[min(widths), max(widths)] if widths else [],
         bad_records=reading.problems[:_KEPT_PROBLEMS],
@@ -338,5 +341,11 @@ def _require_content(summary: DatasetSummary, place: str, purpose: str) -> None:
         msg = (
             f"dataset.train {place}: {summary.images} images, but not one box: a detector needs "
             "boxes to learn from"
+        )
+        raise DataInvalidError(msg)
+    if purpose == "train" and summary.boxes == summary.crowd_boxes:
+        msg = (
+            f"dataset.train {place}: all {summary.boxes} boxes are crowds (is_crowd or group_of), "
+            "which are not learned as objects: a detector needs boxes of single objects"
         )
         raise DataInvalidError(msg)

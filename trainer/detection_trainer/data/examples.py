@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from detection_trainer.data.depth import depth_problem
+from detection_trainer.data.orientation import orientation_of
 from detection_trainer.data.wire import Feature, WireError, decode_example
 
 _IMAGE = "image/encoded"
@@ -61,6 +63,8 @@ class AnnotatedImage:
     """Where the encoded image begins in the record's data."""
     image_length: int
     """Bytes."""
+    turned: bool = False
+    """Its EXIF orientation has viewers turn it; training does not."""
 
 
 def read_example(data: memoryview, classes: Sequence[str], *, decode: bool) -> AnnotatedImage:
@@ -80,7 +84,7 @@ def read_example(data: memoryview, classes: Sequence[str], *, decode: bool) -> A
         msg = f"expected a serialised tf.train.Example: {error}: convert the dataset again"
         raise InvalidExampleError(msg) from error
     start, end = _image_span(features)
-    height, width = check_image(bytes(data[start:end]), decode=decode)
+    height, width, orientation = check_image(bytes(data[start:end]), decode=decode)
     _require_size(features, height, width)
     boxes = _read_boxes(features)
     return AnnotatedImage(
@@ -94,18 +98,21 @@ def read_example(data: memoryview, classes: Sequence[str], *, decode: bool) -> A
         difficult=_read_flags(features, "image/object/difficult", len(boxes)),
         image_start=start,
         image_length=end - start,
+        turned=orientation != 1,
     )
 
 
-def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int]:
-    """Return height and width of an encoded image; checks that the file is whole.
+def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int, int]:
+    """Return height, width and EXIF orientation of an encoded image; checks that it is whole.
 
     Raises:
-        InvalidExampleError: neither JPEG nor PNG, cut off, damaged or too large.
+        InvalidExampleError: neither JPEG nor PNG, cut off, damaged, too large, or of more than 8
+            bits a channel.
     """
     try:
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
             kind, (width, height) = image.format, image.size
+            problem, orientation = depth_problem(image), orientation_of(image)
             if decode:
                 image.load()
     except UnidentifiedImageError as error:
@@ -116,6 +123,8 @@ def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int]:
         raise InvalidExampleError(
             f"the image of {len(encoded)} bytes does not decode: {error}"
         ) from error
+    if problem is not None:
+        raise InvalidExampleError(f"the image {problem}")
     if max(height, width) > _MAX_SIDE:
         msg = f"the image is {width}x{height}: expected at most {_MAX_SIDE} a side; tile it"
         raise InvalidExampleError(msg)
@@ -123,7 +132,7 @@ def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int]:
     if not whole:
         msg = f"the {kind} image of {len(encoded)} bytes is cut off or damaged: make it again"
         raise InvalidExampleError(msg)
-    return height, width
+    return height, width, orientation
 
 
 def _image_span(features: Mapping[str, Feature]) -> tuple[int, int]:

@@ -59,18 +59,26 @@ class LocalFile:
 
 
 def find_files(place: Place, credentials: Mapping[str, Path] | None = None) -> list[RemoteFile]:
-    """List the files that `place` names, sorted; `*` in the last segment stands for any text.
+    """List the files that `place` names; `*` in the last segment stands for any text.
+
+    Those of one URI are sorted; those of `additionalUris` follow, each file once.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is none at one of the URIs.
     """
-    folder, pattern = open_parent(place.uri, credentials)
+    uris = [place.uri, *(place.additional_uris or ())]
+    files = [file for uri in uris for file in _find(uri, credentials)]
+    return list({file.uri: file for file in files}.values())
+
+
+def _find(uri: str, credentials: Mapping[str, Path] | None) -> list[RemoteFile]:
+    folder, pattern = open_parent(uri, credentials)
     beginning = pattern.split("*")[0]
     wanted = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
     entries = folder.list(beginning, recursive=False)
     found = [entry for entry in entries if wanted.fullmatch(entry.path)]
     if not found:
-        raise NotFoundError(_nothing_found(place, folder, pattern))
+        raise NotFoundError(_nothing_found(uri, folder, pattern))
     return [RemoteFile(folder, entry) for entry in found]
 
 
@@ -193,15 +201,12 @@ def _download(file: RemoteFile, target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _nothing_found(place: Place, folder: Folder, pattern: str) -> str:
+def _nothing_found(uri: str, folder: Folder, pattern: str) -> str:
     if "*" not in pattern and folder.list(f"{pattern}/"):
-        return (
-            f"{place.uri} is a folder: name its files, for example {place.uri.rstrip('/')}/"
-            "*.tfrecord"
-        )
+        return f"{uri} is a folder: name its files, for example {uri.rstrip('/')}/*.tfrecord"
     names = [entry.path for entry in folder.list(recursive=False)]
     holds = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")  # noqa: PLR2004
     return (
-        f"{place.uri} matches no file: expected TFRecord files there; {folder.uri} holds "
+        f"{uri} matches no file: expected TFRecord files there; {folder.uri} holds "
         f"{holds or 'no files'}: check the address"
     )

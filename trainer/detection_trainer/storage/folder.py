@@ -96,6 +96,8 @@ class Folder:
     def uri_of(self, path: str) -> str:
         """Return the URI of `path` in this folder."""
         clean = path.strip("/")
+        if self.uri.startswith("file://"):
+            clean = clean.replace("%", "%25")
         return f"{self.uri}/{clean}" if clean else self.uri
 
     def read(self, path: str) -> bytes:

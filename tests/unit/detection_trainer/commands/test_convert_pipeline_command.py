@@ -1,5 +1,6 @@
 """`convert pipeline-config` as people type it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,34 @@ def test_what_cannot_be_converted_is_said(
 ) -> None:
     assert main(["convert", "pipeline-config", str(CONFIGS / file)]) == code
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("batch_size", 0), ("batch_size", -4), ("num_steps", -1)]
+)
+def test_numbers_that_train_nothing_are_refused_and_not_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, value: int
+) -> None:
+    for file in (TREES, ZOO):
+        text = re.sub(rf"\b{field}: \d+", f"{field}: {value}", file.read_text(), count=1)
+        (tmp_path / "pipeline.config").write_text(text)
+        words = ["convert", "pipeline-config", str(tmp_path / "pipeline.config")]
+        assert main(words) == ExitCode.INVALID_CONFIG
+        said = capsys.readouterr().err
+        assert f"train_config.{field}: expected a number above 0; received {value}" in said
+
+
+def test_several_paths_of_records_are_one_dataset(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = TREES.read_text()
+    before = re.search(r'input_path: "([^"]+)"', text)
+    assert before is not None
+    more = f'{before[0]} input_path: "/data/100%/b-?????.tfrecord"'
+    (tmp_path / "pipeline.config").write_text(text.replace(before[0], more, 1))
+    found = load_yaml(convert(capsys, tmp_path / "pipeline.config", "--checkpoints", "s3://a/b"))
+    assert found["spec"]["dataset"]["train"] == {
+        "uri": before[1].replace("?????", "*"),
+        "additionalUris": ["file:///data/100%25/b-*.tfrecord"],
+    }
+    parse_training(found)

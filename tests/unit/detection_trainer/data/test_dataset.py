@@ -313,3 +313,31 @@ def test_a_file_that_vanishes_meanwhile_is_said(
     path.unlink()
     with pytest.raises(NotFoundError, match="reading"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("feature", ["image__object__is_crowd", "image__object__group_of"])
+def test_a_training_set_of_crowds_alone_is_refused(tmp_path: Path, feature: str) -> None:
+    write_dataset(tmp_path / "a.tfrecord", [Drawn().record(**{feature: [1]})])
+    with pytest.raises(DataInvalidError, match="all 1 boxes are crowds"):
+        opened(tmp_path)
+    assert len(opened(tmp_path, purpose="validation")) == 1
+    write_dataset(tmp_path / "b.tfrecord", [GOOD])
+    assert len(opened(tmp_path)) == 2
+
+
+def test_a_place_may_have_several_patterns_and_counts_each_file_once(tmp_path: Path) -> None:
+    for number, name in enumerate(("b/x", "a/x", "a/y")):
+        write_dataset(tmp_path / f"{name}.tfrecord", [Drawn(seed=number)])
+    uris = [f"{tmp_path.as_uri()}/{p}" for p in ("b/*.tfrecord", "a/*", "a/x.tfrecord")]
+    place = Place(uri=uris[0], additional_uris=uris[1:])
+    dataset = open_dataset(place, CLASSES, tmp_path / "cache")
+    assert [i.annotations.name for i in dataset.images] == ["image-0", "image-1", "image-2"]
+    absent = Place(uri=uris[0], additional_uris=[f"{tmp_path.as_uri()}/absent/*"])
+    with pytest.raises(NotFoundError, match=r"absent/\* matches no file"):
+        open_dataset(absent, CLASSES, tmp_path / "cache")
+
+
+def test_a_percent_sign_in_a_name_is_one(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "50%20/a%20b.tfrecord", [GOOD])
+    [found] = source.find_files(Place(uri=f"{path.parent.as_uri()}/*.tfrecord"))
+    assert source.find_files(Place(uri=found.uri))[0].entry == found.entry

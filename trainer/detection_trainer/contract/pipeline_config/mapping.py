@@ -57,13 +57,15 @@ def read_pipeline_config(text: str, working_folder: str | None = None) -> Pipeli
     )
     fields: dict[str, Any] = {
         "model": model,
-        "batchSize": train.integer("batch_size", 32),
+        "batchSize": _positive(train, "batch_size", 32),
         "optimizer": map_optimizer(train, l2, notes),
         "augmentation": map_augmentation(train),
     }
     places = map_places(pipeline, notes, working_folder)
     fields |= places.fields
     steps = train.integer("num_steps", 0)
+    if steps < 0:
+        raise train.error("num_steps", f"expected a number above 0; received {steps}")
     if steps:
         fields["steps"] = steps
         notes += _zero_rate(fields["optimizer"], steps)
@@ -94,6 +96,13 @@ def apply_pipeline_config(config: PipelineConfig, said: Mapping[str, Any]) -> di
         if not said.get(name) and not (name == "restore" and beginning):
             raise PipelineConfigError(f"{why}: correct it, or set spec.{name}")
     return result
+
+
+def _positive(node: Node, name: str, default: int) -> int:
+    value = node.integer(name, default)
+    if value < 1:
+        raise node.error(name, f"expected a number above 0; received {value}")
+    return value
 
 
 def _zero_rate(optimizer: Mapping[str, Any], steps: int) -> Iterator[str]:

@@ -5,12 +5,14 @@ is missing, until the spec names the place itself.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from detection_trainer.contract.base import STORAGE_SCHEMES
 from detection_trainer.contract.pipeline_config.reading import Node
 
+MOST_PATHS = 65
 PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
 _TYPES = ("classification", "detection", "full")
 
@@ -33,7 +35,8 @@ class Places:
         if self.working_folder is not None and "://" not in said:
             said = f"{self.working_folder}/{said}" if not said.startswith("/") else said
         if said.startswith("/") and not said.startswith("//"):
-            return f"file://{said}"
+            # A path is no URI: of what a URI encodes, only this sign would be read otherwise.
+            return f"file://{said.replace('%', '%25')}"
         return (
             f"{path}: expected a URI (s3://, gs://, az://, file:///) or an absolute path; received "
             f"{said!r}"
@@ -62,21 +65,19 @@ def _map_dataset(pipeline: Node, places: Places, notes: list[str]) -> None:
     evaluations = pipeline.each("eval_input_reader")
     dataset: dict[str, Any] = {}
     problems = []
-    for name, found in (
-        ("train", _records(train, places)),
-        ("labelMap", places.uri(f"{train.path}.label_map_path", train.text("label_map_path"))),
-    ):
-        if found.startswith(STORAGE_SCHEMES):
-            dataset[name] = {"uri": found}
-        else:
-            problems.append(found)
+    label_map = places.uri(f"{train.path}.label_map_path", train.text("label_map_path"))
+    for name, uris in (("train", _records(train, places)), ("labelMap", [label_map])):
+        wrong = _wrong(uris)
+        problems += wrong
+        if not wrong:
+            dataset[name] = _place(uris)
     if evaluations:
-        found = _records(evaluations[0], places)
+        uris = _records(evaluations[0], places)
         evaluations[0].text("label_map_path")  # The training's holds for both.
-        if found.startswith(STORAGE_SCHEMES):
-            dataset["validation"] = {"uri": found}
-        else:
-            notes.append(f"{found}: without it nothing is evaluated")
+        wrong = _wrong(uris)
+        notes += [f"{problem}: without it nothing is evaluated" for problem in wrong]
+        if not wrong:
+            dataset["validation"] = _place(uris)
     notes += [
         f"{reader.path}: the first eval_input_reader is evaluated, as in the OD API's TF2 trainer"
         for reader in evaluations[1:]
@@ -90,19 +91,29 @@ def _map_dataset(pipeline: Node, places: Places, notes: list[str]) -> None:
         places.missing["dataset"] = "; ".join(problems)
 
 
-def _records(reader: Node, places: Places) -> str:
-    """Return the URI, or why there is none."""
+def _wrong(found: Sequence[str]) -> list[str]:
+    return [text for text in found if not text.startswith(STORAGE_SCHEMES)]
+
+
+def _place(uris: Sequence[str]) -> dict[str, Any]:
+    """Return the place in a spec that has all of `uris`."""
+    more = list(uris[1:])
+    return {"uri": uris[0], **({"additionalUris": more} if more else {})}
+
+
+def _records(reader: Node, places: Places) -> list[str]:
+    """Return the URIs, or in place of one why there is none."""
     _require_plain(reader)
     if not reader.has("tf_record_input_reader"):
-        return f"{reader.path}.tf_record_input_reader: expected an input_path; received none"
+        return [f"{reader.path}.tf_record_input_reader: expected an input_path; received none"]
     records = reader.below("tf_record_input_reader")
-    paths = records.texts("input_path")
-    if len(paths) != 1:
-        return (
-            f"{records.path}.input_path: expected one path, with * for shards; received "
-            f"{len(paths)}"
-        )
-    return places.uri(f"{records.path}.input_path", re.sub(r"\?+", "*", paths[0]))
+    where, paths = f"{records.path}.input_path", records.texts("input_path")
+    if not paths:
+        return [f"{where}: expected paths, with * for shards; received none"]
+    if len(paths) > MOST_PATHS:
+        problem = f"expected at most {MOST_PATHS} paths, with * for shards; received {len(paths)}"
+        return [f"{where}: {problem}"]
+    return [places.uri(where, re.sub(r"\?+", "*", path)) for path in dict.fromkeys(paths)]
 
 
 def _require_plain(reader: Node) -> None:
