@@ -303,6 +303,11 @@ def _notes(standing: _Standing, train: DataResult) -> list[str]:
     if train.summary.bad_record_count:
         first = train.summary.bad_records[0]
         notes.append(f"{train.summary.bad_record_count} records are passed over, first {first}")
+    if train.summary.turned_images:
+        notes.append(
+            f"{train.summary.turned_images} images have an EXIF orientation, which training "
+            "ignores: if boxes are on them as viewers show them, convert the dataset again"
+        )
     absent = [name for name, count in train.summary.boxes_per_class.items() if not count]
     if absent and not train.sampled_files:
         notes.append(f"the training set has no box of {', '.join(absent[:8])}")

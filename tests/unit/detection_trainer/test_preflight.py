@@ -35,6 +35,7 @@ from detection_trainer.options import Options
 from detection_trainer.preflight import PreflightResult, run_preflight
 from detection_trainer.storage import Folder, open_folder
 from tests.support.datasets import CLASSES, Drawn, write_dataset
+from tests.support.image_files import draw_scene, write_turned
 from tests.support.runs import description, parsed
 from tests.support.torch_files import as_torch, old_file, state_dict
 from tests.support.trainings import TINY_MODEL
@@ -432,3 +433,9 @@ def test_no_tensorflow_is_imported(place: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["source"]["start"] == "Scratch"
+
+
+def test_images_that_viewers_turn_are_noted(place: Path) -> None:
+    image = write_turned(place / "a.jpg", draw_scene(24, 32), 3).read_bytes()
+    write_dataset(place / "data/train-0.tfrecord", [Drawn().record(image__encoded=[image])])
+    assert "1 images have an EXIF orientation, which training ignores" in check(place).message

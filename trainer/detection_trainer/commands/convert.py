@@ -15,7 +15,7 @@ from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.data.convert.coco import read_coco
 from detection_trainer.data.convert.coco_writer import write_coco
-from detection_trainer.data.convert.photographs import Annotations
+from detection_trainer.data.convert.findings import Annotations
 from detection_trainer.data.convert.tiles import Tiling
 from detection_trainer.data.convert.voc import read_voc
 from detection_trainer.data.convert.voc_writer import write_voc
@@ -54,9 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
         return convert_pipeline.run(arguments)
     if arguments.format in _WRITERS:
         return _convert_back(arguments)
-    annotations = _read(arguments)
-    classes = _classes(arguments, annotations)
     plan = _plan(arguments)
+    said = _said_classes(arguments)
+    annotations = _read(arguments, said)
+    classes = annotations.classes if said is None else said
+    if said is None and not classes:
+        msg = f"{arguments.source}: has no box, so no class: name the classes by --classes"
+        raise DataInvalidError(msg)
     folder = open_place(arguments.output, arguments.credentials)
     summary = convert(annotations.photographs, classes, plan, folder)
     findings = annotations.findings
@@ -64,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         **dump(summary),
         "clippedBoxes": findings.clipped,
         "droppedBoxes": findings.problems,
+        "leftOut": {kind: what for kind, what in findings.left_out.items() if what},
     }
     sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     return ExitCode.COMPLETED
@@ -117,32 +122,43 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drop-bad-boxes", action="store_true", help="leave them out, and name them"
     )
+    parser.add_argument(
+        "--exif",
+        choices=("apply", "ignore"),
+        help="for images with an EXIF orientation where the annotated size does not decide: boxes "
+        "are on the image as viewers show it (apply), or on the pixels as they are stored (ignore)",
+    )
+    parser.add_argument(
+        "--box-units",
+        choices=("pixels", "fractions"),
+        help="what boxes are given in; default: pixels, and boxes between 0 and 1 are refused",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset in the folder")
     add_credentials(parser)
 
 
-def _read(arguments: argparse.Namespace) -> Annotations:
-    dropping = arguments.drop_bad_boxes
+def _read(arguments: argparse.Namespace, classes: list[str] | None) -> Annotations:
+    source, images = arguments.source, arguments.images
+    rules = {
+        "drop_bad_boxes": arguments.drop_bad_boxes,
+        "exif": arguments.exif,
+        "box_units": arguments.box_units,
+    }
     if arguments.format == "coco":
-        return read_coco(arguments.source, arguments.images, drop_bad_boxes=dropping)
+        return read_coco(source, images, classes=classes, **rules)
     names = None
     if arguments.names is not None:
         # In VOC's class-wise lists a 1 or -1 follows the name.
         names = [
             line.split()[0] for line in _read_text(arguments.names).splitlines() if line.strip()
         ]
-    return read_voc(arguments.source, arguments.images, names=names, drop_bad_boxes=dropping)
+    return read_voc(source, images, names=names, **rules)
 
 
-def _classes(arguments: argparse.Namespace, annotations: Annotations) -> list[str]:
+def _said_classes(arguments: argparse.Namespace) -> list[str] | None:
     if arguments.label_map is not None:
         return parse_label_map(_read_text(arguments.label_map).encode(), str(arguments.label_map))
-    if arguments.classes is not None:
-        return _split(arguments.classes)
-    if not annotations.classes:
-        msg = f"{arguments.source}: has no box, so no class: name the classes by --classes"
-        raise DataInvalidError(msg)
-    return annotations.classes
+    return None if arguments.classes is None else _split(arguments.classes)
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:

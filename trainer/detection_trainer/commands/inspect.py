@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _is_dataset(arguments: argparse.Namespace) -> bool:
     name = arguments.place.rpartition("/")[2]
     said = arguments.label_map is not None or arguments.classes is not None
-    return said or "*" in name or name.endswith(".tfrecord")
+    return said or "*" in name or name.lower().endswith(".tfrecord")
 
 
 def _inspect_dataset(arguments: argparse.Namespace) -> int:
@@ -71,6 +71,7 @@ def dataset_lines(summary: DatasetSummary) -> Iterator[str]:
         "width x height": " to ".join(f"{width}x{height}" for width, height in sides),
         "boxes": f"{summary.boxes}: {sizes}",
         "crowd, difficult": f"{summary.crowd_boxes}, {summary.difficult_boxes}",
+        "turned by EXIF": _turned(summary),
         **{f"class {name}": str(count) for name, count in summary.boxes_per_class.items()},
         "bad records": str(summary.bad_record_count),
         "digest": summary.digest,
@@ -81,6 +82,15 @@ def dataset_lines(summary: DatasetSummary) -> Iterator[str]:
     hidden = summary.bad_record_count - len(summary.bad_records)
     if hidden:
         yield f"  and {hidden} more"
+
+
+def _turned(summary: DatasetSummary) -> str:
+    if not summary.turned_images:
+        return "0"
+    return (
+        f"{summary.turned_images}: viewers turn these images, training reads their pixels as they "
+        "are stored: if boxes are on what viewers show, convert the dataset again"
+    )
 
 
 def _describe_training(training: Training) -> dict[str, Any]:

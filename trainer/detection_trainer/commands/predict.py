@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from detection_trainer.commands.locations import add_credentials, choose_checkpoint
 from detection_trainer.contract.exit_codes import ExitCode
+from detection_trainer.data.depth import depth_problem
+from detection_trainer.data.orientation import orientation_of, turn
 from detection_trainer.errors import DataInvalidError, NotFoundError
 from detection_trainer.evaluation.drawing import Finding, draw_findings
 from detection_trainer.options import parse_credentials
@@ -112,9 +114,17 @@ def _find_images(text: str, credentials: dict[str, Path]) -> Iterator[tuple[Fold
 
 
 def _read_image(folder: Folder, name: str) -> Image.Image:
+    """Return the image as viewers show it, turned by its EXIF orientation.
+
+    Raises:
+        DataInvalidError: it does not decode, or has more than 8 bits a channel.
+    """
     try:
         with Image.open(io.BytesIO(folder.read(name))) as image:
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            problem = depth_problem(image)
+            if problem is not None:
+                raise DataInvalidError(f"{folder.uri_of(name)}: {problem}")
+            return turn(image, orientation_of(image), upright=True).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         msg = f"{folder.uri_of(name)}: expected an image that Pillow reads; received {error}"
         raise DataInvalidError(msg) from error

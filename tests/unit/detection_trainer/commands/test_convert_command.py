@@ -93,3 +93,41 @@ def test_without_any_box_the_classes_must_be_given(
     write_voc(tmp_path / "a.xml", [], filename="a.png")
     assert main(["convert", "voc", str(tmp_path), str(tmp_path / "o")]) == ExitCode.DATA_INVALID
     assert "name the classes by --classes" in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_told(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_image(source / "c.png", 40, 20)
+    told = convert(capsys, "voc", source, tmp_path / "out")
+    assert told["leftOut"] == {"imagesWithoutAnnotation": 1}
+
+
+def test_boxes_in_fractions_can_be_told(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        write_voc(source / f"{name}.xml", [("tree", 0.1, 0.1, 0.5, 0.5)], filename=f"{name}.png")
+    words = ["voc", source, tmp_path / "out"]
+    assert main(["convert", *map(str, words)]) == ExitCode.DATA_INVALID
+    assert "--box-units fractions" in capsys.readouterr().err
+    assert convert(capsys, *words, "--box-units", "fractions")["train"]["boxes"] == 2
+
+
+def test_categories_with_one_name_become_one_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_image(tmp_path / "a.png", 40, 20)
+    categories = [{"id": 18, "name": "dog"}, {"id": 3, "name": "dog"}]
+    file = write_coco(tmp_path / "instances.json", categories=categories)
+    assert main(["convert", "coco", str(file), str(tmp_path / "out")]) == ExitCode.DATA_INVALID
+    told = convert(capsys, "coco", file, tmp_path / "out", "--classes", "dog")
+    assert told["classes"] == ["dog"]
+
+
+@pytest.mark.parametrize("name", ["100%", "50%20", "a b", "[x]", "#1?"])
+def test_the_uris_that_are_told_can_be_given_back(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    told = convert(capsys, "voc", source, tmp_path / name / "out%20")
+    assert main(["inspect", told["train"]["uri"], "--label-map", told["labelMap"]]) == 0

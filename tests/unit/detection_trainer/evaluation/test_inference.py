@@ -13,6 +13,7 @@ from detection_trainer.evaluation.inference import find_objects, load_detector
 from detection_trainer.run.session import build_update
 from detection_trainer.storage import Folder, open_folder
 from tests.support.datasets import Drawn, write_dataset
+from tests.support.image_files import STORED, draw_scene, write_turned
 from tests.support.runs import commit, description, flip_byte, parsed
 from tests.support.trainings import training
 
@@ -149,3 +150,18 @@ def test_evaluate_needs_a_validation_set(tmp_path: Path) -> None:
     path = tmp_path / "trees.json"
     path.write_text(json.dumps(training()))
     assert main(["evaluate", str(path)]) == 50
+
+
+@pytest.mark.parametrize("orientation", sorted(STORED))
+def test_predict_sees_an_image_as_viewers_show_it(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], orientation: int
+) -> None:
+    scene = draw_scene(24, 40)
+    write_turned(tmp_path / "upright.png", scene, 1)
+    write_turned(tmp_path / "turned.png", scene, orientation)
+    words = ["predict", str(root / "run"), "--min-score", "0", "--out", str(tmp_path / "out")]
+    assert main([*words, str(tmp_path / "upright.png"), str(tmp_path / "turned.png")]) == 0
+    upright, turned = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert turned["objects"] == upright["objects"]
+    with Image.open(tmp_path / "out/turned.png") as drawn:
+        assert drawn.size == (40, 24)

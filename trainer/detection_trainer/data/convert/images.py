@@ -2,56 +2,48 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
+from detection_trainer.data.convert.image_files import opened_image
 from detection_trainer.data.convert.tiles import Tile
+from detection_trainer.data.depth import depth_problem
+from detection_trainer.data.orientation import orientation_of, turn, without_orientation
 from detection_trainer.errors import DataInvalidError
 
 JPEG_QUALITY = 95
 _AS_THEY_ARE = {("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L")}
-_EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa"}
 
 ImageFormat = Literal["jpeg", "png"]
 
 
-def encode_tiles(path: Path, tiles: Sequence[Tile], form: ImageFormat) -> Iterator[bytes]:
-    """Yield the image of each of `tiles`, all of the photograph at `path`, decoded once.
+def encode_tiles(tiles: Sequence[Tile], form: ImageFormat) -> Iterator[bytes]:
+    """Yield the image of each of `tiles`, all of one photograph, which is decoded once.
 
-    A whole image keeps its file's bytes where TensorFlow reads them; JPEG is written with quality
-    95 and full colour, PNG without loss.
+    A whole image keeps its file's bytes where TensorFlow reads them as they are meant; JPEG is
+    written with quality 95 and full colour, PNG without loss. None has an EXIF orientation.
 
     Raises:
         DataInvalidError: the image cannot be decoded, or has more than 8 bits a channel.
     """
-    with _opened(path) as image:
-        as_it_is = (image.format, image.mode) in _AS_THEY_ARE
+    photograph = tiles[0].photograph
+    tiled = not any(tile.is_whole for tile in tiles)
+    with opened_image(photograph.path, tiled=tiled) as image:
+        problem = depth_problem(image)
+        if problem is not None:
+            raise DataInvalidError(f"{photograph.path}: {problem}")
+        orientation = orientation_of(image)
+        pixels = turn(image, orientation, upright=photograph.upright)
+        kept = (image.format, image.mode) in _AS_THEY_ARE and pixels is image
         for tile in tiles:
-            if tile.is_whole and as_it_is:
-                yield path.read_bytes()
+            if tile.is_whole and kept:
+                encoded = photograph.path.read_bytes()
+                yield encoded if orientation == 1 else without_orientation(encoded)
                 continue
             window = tile.window
             box = (window.left, window.top, window.right, window.bottom)
-            yield _encode(image.crop(box).convert("RGB"), form)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            if image.mode not in _EIGHT_BITS:
-                msg = (
-                    f"{path}: has pixels of mode {image.mode}: expected 8 bits a channel; scale it "
-                    "to that, since which values matter only you know"
-                )
-                raise DataInvalidError(msg)
-            image.load()
-            yield image
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataInvalidError(f"{path}: decoding the image failed: {error}") from error
+            yield _encode(pixels.crop(box).convert("RGB"), form)
 
 
 def _encode(image: Image.Image, form: ImageFormat) -> bytes:

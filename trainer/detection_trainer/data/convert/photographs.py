@@ -1,21 +1,16 @@
-"""Photographs with their boxes in pixels, as annotation files give them.
-
-What an annotation says and what the image is are compared here, so that a mistake is found while
-the annotation is at hand and not in the middle of a training.
-"""
+"""Photographs with their boxes in pixels, as annotation files give them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
-from detection_trainer.errors import DataInvalidError, NotFoundError
+from detection_trainer.errors import DataInvalidError
 
-_SHOWN_PROBLEMS = 5
+_SHOWN_CLASSES = 8
 
 PixelBoxes = npt.NDArray[np.float64]
 """[N,4]: ymin, xmin, ymax, xmax in pixels from the image's upper left corner."""
@@ -33,6 +28,11 @@ class Photograph:
     """Class of each box."""
     difficult: tuple[bool, ...]
     crowd: tuple[bool, ...]
+    source: str = ""
+    """Which annotation names the image, for messages."""
+    upright: bool = True
+    """Height, width and boxes are of the image as viewers show it, turned by its EXIF orientation;
+    else of the pixels as they are stored."""
 
     def select(self, kept: npt.NDArray[np.bool_]) -> "Photograph":
         """Return the photograph with the boxes where `kept` [N] is true."""
@@ -46,93 +46,40 @@ class Photograph:
         )
 
 
-@dataclass(slots=True)
-class Findings:
-    """What was wrong with single boxes while annotations were read."""
-
-    drop_bad_boxes: bool = False
-    """Leave bad boxes out instead of refusing the conversion."""
-    clipped: int = 0
-    """Boxes that reached beyond the image and were cut at its edge."""
-    problems: list[str] = field(default_factory=list)
-    """Boxes that cannot be used, each with file and number."""
-
-    def clip(self, photograph: Photograph, source: str) -> Photograph:
-        """Return `photograph` with every box cut at the image's edge, and bad ones left out."""
-        limits = np.array([photograph.height, photograph.width] * 2, np.float64)
-        boxes = np.clip(photograph.boxes, 0.0, limits)
-        finite = np.isfinite(photograph.boxes).all(axis=1)
-        has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        kept: npt.NDArray[np.bool_] = np.asarray(finite & has_area)
-        for index in np.flatnonzero(~kept):
-            corners = [float(value) for value in photograph.boxes[index]]
-            self.problems.append(
-                f"{source}: box {index} ({photograph.names[index]}) has no area inside the image "
-                f"of {photograph.width}x{photograph.height}: ymin, xmin, ymax, xmax are {corners}"
-            )
-        self.clipped += int((boxes != photograph.boxes)[kept].any(axis=1).sum())
-        return replace(photograph, boxes=boxes).select(kept)
-
-    def refuse(self) -> None:
-        """Refuse the annotations if boxes are bad and may not be dropped.
-
-        Raises:
-            DataInvalidError: the first of them are named.
-        """
-        if not self.problems or self.drop_bad_boxes:
-            return
-        shown = "\n".join(self.problems[:_SHOWN_PROBLEMS])
-        msg = (
-            f"{len(self.problems)} boxes cannot be used: correct them, or leave them out by "
-            f"--drop-bad-boxes:\n{shown}"
-        )
-        raise DataInvalidError(msg)
+def clipped_boxes(boxes: PixelBoxes, height: int, width: int) -> PixelBoxes:
+    """Return `boxes` cut at the edges of an image of `height` and `width`."""
+    return np.clip(boxes, 0.0, np.array([height, width] * 2, np.float64))
 
 
-@dataclass(frozen=True, slots=True)
-class Annotations:
-    """All that an annotation file or folder says."""
-
-    photographs: list[Photograph]
-    classes: list[str]
-    """Names in the order of the source's own ids, else sorted."""
-    findings: Findings
+def have_area(boxes: PixelBoxes, height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Return which of `boxes` have an area as records keep them: fractions in float32."""
+    with np.errstate(invalid="ignore"):
+        fractions = (boxes / np.array([height, width] * 2, np.float64)).astype(np.float32)
+        return np.asarray((fractions[:, 2:] > fractions[:, :2]).all(axis=1))
 
 
-def measure_image(path: Path) -> tuple[int, int]:
-    """Return height and width of the image at `path`; its pixels are not decoded.
+def require_distinct(photographs: Iterable[Photograph]) -> None:
+    """Refuse two annotations that name one image: boxes of one would be on the other's pixels.
 
     Raises:
-        NotFoundError: there is no such file.
-        DataInvalidError: it is no image that can be read.
+        DataInvalidError: there are such; each is named.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except FileNotFoundError as error:
-        raise NotFoundError(
-            f"{path}: the annotated image does not exist: check --images"
-        ) from error
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataInvalidError(f"{path}: expected an image; reading it failed: {error}") from error
-    return height, width
-
-
-def require_size(path: Path, said: tuple[int | None, int | None], source: str) -> tuple[int, int]:
-    """Return the image's height and width, which must be what its annotation says.
-
-    Raises:
-        DataInvalidError: they differ.
-    """
-    actual = measure_image(path)
-    pairs = zip(said, actual, strict=True)
-    if any(stated and stated != measured for stated, measured in pairs):
-        msg = (
-            f"{source}: says that {path.name} is {said[1]} wide and {said[0]} high; it is "
-            f"{actual[1]} wide and {actual[0]} high: the boxes are of another image or size"
+    first: dict[Path, Photograph] = {}
+    problems = []
+    for photograph in photographs:
+        path = photograph.path.resolve()
+        other = first.get(path)
+        if other is None:
+            first[path] = photograph
+        else:
+            names = f"{other.source or other.path} and {photograph.source or photograph.path}"
+            problems.append(f"{names} both name the image {photograph.path}")
+    if problems:
+        advice = "correct the image's name in one of them, or take one out"
+        shown = "\n".join(problems)
+        raise DataInvalidError(
+            f"{shown}: {advice}" if len(problems) == 1 else f"{advice}:\n{shown}"
         )
-        raise DataInvalidError(msg)
-    return actual
 
 
 def require_classes(
@@ -149,8 +96,9 @@ def require_classes(
     unknown = sorted(counts.keys() - set(classes))
     if unknown:
         msg = (
-            f"{source}: boxes of {', '.join(map(repr, unknown[:8]))} are not among the classes "
-            f"{', '.join(map(repr, list(classes)[:8]))}: add them, or take them out"
+            f"{source}: boxes of {', '.join(map(repr, unknown[:_SHOWN_CLASSES]))} are not among "
+            f"the classes {', '.join(map(repr, list(classes)[:_SHOWN_CLASSES]))}: add them, or "
+            "take them out"
         )
         raise DataInvalidError(msg)
     return counts

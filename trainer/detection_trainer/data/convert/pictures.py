@@ -12,6 +12,7 @@ import numpy as np
 
 from detection_trainer.data.convert.photographs import PixelBoxes
 from detection_trainer.data.dataset import Dataset
+from detection_trainer.data.orientation import without_orientation
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.storage import Folder
 
@@ -41,6 +42,8 @@ def take_pictures(dataset: Dataset) -> Iterator[Picture]:
     taken: set[str] = set()
     for number, stored in enumerate(dataset.images, start=1):
         about, encoded = stored.annotations, dataset.read_image(stored)
+        if about.turned:  # Boxes are on the pixels as they are stored.
+            encoded = without_orientation(encoded)
         suffix = ".png" if encoded.startswith(_PNG_SIGNATURE) else ".jpg"
         sides = np.array([about.height, about.width] * 2, np.float64)
         yield Picture(

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from detection_trainer.data.convert.photographs import Photograph
+from detection_trainer.data.convert.photographs import Photograph, have_area
 from detection_trainer.errors import InvalidConfigError
 
 
@@ -132,7 +132,8 @@ def _cut(photograph: Photograph, window: Window, min_visible: float) -> Tile:
     moved = photograph.boxes - corner
     clipped = np.clip(moved, 0.0, limits)
     area = _areas(moved)
-    kept = (_areas(clipped) >= min_visible * area) & (_areas(clipped) > 0.0)
+    solid = have_area(clipped, window.height, window.width)
+    kept = (_areas(clipped) >= min_visible * area) & solid
     shown = replace(photograph, boxes=clipped).select(kept)
     return Tile(shown, window, is_whole=window == whole(photograph))
 

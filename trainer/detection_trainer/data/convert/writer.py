@@ -2,12 +2,14 @@
 
     train-00000-of-00002.tfrecord …  validation-00000-of-00001.tfrecord …  label_map.pbtxt
 
-The label map is written last and deleted first: where there is one, all records are whole.
+All records are written to this machine first, and each is read back by the trainer's own rule. Then
+they replace what is in the folder; the label map is deleted first and written last: where there is
+one, all records are whole.
 """
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +18,11 @@ import numpy as np
 
 from detection_trainer.contract.base import Contract
 from detection_trainer.data.convert.images import ImageFormat, encode_tiles
-from detection_trainer.data.convert.photographs import Photograph, require_classes
+from detection_trainer.data.convert.photographs import (
+    Photograph,
+    require_classes,
+    require_distinct,
+)
 from detection_trainer.data.convert.tiles import (
     Tile,
     Tiling,
@@ -25,6 +31,7 @@ from detection_trainer.data.convert.tiles import (
     split_window,
     whole,
 )
+from detection_trainer.data.examples import InvalidExampleError, read_example
 from detection_trainer.data.label_map import format_label_map
 from detection_trainer.data.records import write_records
 from detection_trainer.data.wire import Values, encode_example
@@ -76,6 +83,8 @@ class SetSummary(Contract):
     images_without_boxes: int
     boxes: int
     boxes_per_class: dict[str, int]
+    crowd_boxes: int = 0
+    """Of `boxes`: they are not learned as objects."""
 
 
 class ConversionSummary(Contract):
@@ -104,19 +113,18 @@ def convert(
             folder.
     """
     _require_distinct(classes)
+    require_distinct(photographs)
     require_classes(photographs, classes, folder.uri)
     _require_names(photographs, plan.holdout_names)
-    sets = plan_sets(photographs, plan)
-    if not sets[TRAIN]:
+    sets = {name: tiles for name, tiles in plan_sets(photographs, plan).items() if tiles}
+    if TRAIN not in sets:
         msg = f"{folder.uri}: no image is left to train on: keep fewer apart"
         raise DataInvalidError(msg)
-    _make_room(folder, overwrite=plan.overwrite)
-    summaries = {
-        name: _write_set(name, tiles, classes, plan, folder)
-        for name, tiles in sets.items()
-        if tiles
-    }
-    folder.write(LABEL_MAP_FILE, format_label_map(classes).encode())
+    present = _present_files(folder, overwrite=plan.overwrite)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = _write_sets(sets, classes, plan, Path(scratch))
+        _replace(folder, present, files, classes)
+    summaries = {name: _summarise(name, tiles, classes, folder) for name, tiles in sets.items()}
     return ConversionSummary(
         label_map=folder.uri_of(LABEL_MAP_FILE),
         classes=list(classes),
@@ -155,7 +163,8 @@ def _require_names(photographs: Sequence[Photograph], names: frozenset[str]) -> 
         raise InvalidConfigError(msg)
 
 
-def _make_room(folder: Folder, *, overwrite: bool) -> None:
+def _present_files(folder: Folder, *, overwrite: bool) -> list[str]:
+    """Return the files of the dataset that is in `folder` already; only with `overwrite` any."""
     present = [
         entry.path
         for prefix in (LABEL_MAP_FILE, f"{TRAIN}-", f"{VALIDATION}-")
@@ -168,20 +177,44 @@ def _make_room(folder: Folder, *, overwrite: bool) -> None:
             "folder, or replace it by --overwrite"
         )
         raise InvalidConfigError(msg)
-    for path in present:
+    return present
+
+
+def _write_sets(
+    sets: Mapping[str, Sequence[Tile]], classes: Sequence[str], plan: Plan, scratch: Path
+) -> list[Path]:
+    """Write the files of all sets into the local folder `scratch`.
+
+    Raises:
+        DataInvalidError: images cannot be used; all of them are named.
+    """
+    encoder = _Encoder(classes, plan.image_format)
+    files = []
+    for name, tiles in sets.items():
+        shards = min(plan.shards, len(tiles)) if name == TRAIN else 1
+        for number, (first, end) in enumerate(shard_bounds(len(tiles), shards)):
+            file = scratch / f"{name}-{number:05d}-of-{shards:05d}.tfrecord"
+            _write_shard(file, encoder.records(tiles[first:end]))
+            files.append(file)
+    encoder.refuse()
+    return files
+
+
+def _replace(
+    folder: Folder, present: Sequence[str], files: Sequence[Path], classes: Sequence[str]
+) -> None:
+    if LABEL_MAP_FILE in present:
+        folder.delete(LABEL_MAP_FILE)
+    for file in files:
+        folder.write(file.name, file)
+    for path in sorted(set(present) - {LABEL_MAP_FILE, *(file.name for file in files)}):
         folder.delete(path)
+    folder.write(LABEL_MAP_FILE, format_label_map(classes).encode())
 
 
-def _write_set(
-    name: str, tiles: Sequence[Tile], classes: Sequence[str], plan: Plan, folder: Folder
+def _summarise(
+    name: str, tiles: Sequence[Tile], classes: Sequence[str], folder: Folder
 ) -> SetSummary:
-    shards = min(plan.shards, len(tiles)) if name == TRAIN else 1
-    for number, (first, end) in enumerate(shard_bounds(len(tiles), shards)):
-        path = f"{name}-{number:05d}-of-{shards:05d}.tfrecord"
-        with tempfile.TemporaryDirectory() as scratch:
-            shard = Path(scratch) / "shard"
-            _write_shard(shard, _records(tiles[first:end], classes, plan.image_format))
-            folder.write(path, shard)
     counts: Counter[str] = Counter(n for tile in tiles for n in tile.photograph.names)
     return SetSummary(
         uri=folder.uri_of(f"{name}-*.tfrecord"),
@@ -189,6 +222,7 @@ def _write_set(
         images_without_boxes=sum(not tile.photograph.names for tile in tiles),
         boxes=counts.total(),
         boxes_per_class={label: counts[label] for label in classes},
+        crowd_boxes=sum(sum(tile.photograph.crowd) for tile in tiles),
     )
 
 
@@ -200,11 +234,46 @@ def _write_shard(path: Path, records: Iterable[bytes]) -> None:
         raise explain_os_error(error, path, "writing records to") from error
 
 
-def _records(tiles: Sequence[Tile], classes: Sequence[str], form: ImageFormat) -> Iterator[bytes]:
-    for path, group in groupby(tiles, key=lambda tile: tile.photograph.path):
-        same = list(group)
-        for tile, image in zip(same, encode_tiles(path, same, form), strict=True):
-            yield encode_example(make_features(tile, image, classes))
+@dataclass(slots=True)
+class _Encoder:
+    """Makes records; collects the images of which none can be made."""
+
+    classes: Sequence[str]
+    image_format: ImageFormat
+    problems: dict[str, None] = field(default_factory=dict)
+    """In order, each once: two sets may show parts of one image."""
+
+    def records(self, tiles: Sequence[Tile]) -> Iterator[bytes]:
+        """Yield the record of each tile that can be used."""
+        for _, group in groupby(tiles, key=lambda tile: tile.photograph.path):
+            same = list(group)
+            try:
+                for tile, image in zip(same, encode_tiles(same, self.image_format), strict=True):
+                    yield self._record(tile, image)
+            except DataInvalidError as error:
+                self.problems[str(error)] = None
+
+    def refuse(self) -> None:
+        """Refuse the conversion if an image cannot be used.
+
+        Raises:
+            DataInvalidError: all such images are named.
+        """
+        if len(self.problems) == 1:
+            raise DataInvalidError(next(iter(self.problems)))
+        if self.problems:
+            listed = "\n".join(self.problems)
+            msg = f"{len(self.problems)} images cannot be used, and nothing was written:\n{listed}"
+            raise DataInvalidError(msg)
+
+    def _record(self, tile: Tile, image: bytes) -> bytes:
+        """Return the record, which the trainer's own reader must accept."""
+        record = encode_example(make_features(tile, image, self.classes))
+        try:
+            read_example(memoryview(record), self.classes, decode=True)
+        except InvalidExampleError as error:
+            raise DataInvalidError(f"{tile.photograph.path}: {error}") from error
+        return record
 
 
 def make_features(tile: Tile, image: bytes, classes: Sequence[str]) -> dict[str, Values]:

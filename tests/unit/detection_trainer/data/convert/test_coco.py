@@ -62,11 +62,15 @@ def test_degenerate_boxes_are_refused_or_dropped(file: Path) -> None:
         ({"annotations": [{**OBJECT, "category_id": 1}]}, "annotations[0] has category_id 1"),
         (
             {"categories": [{"id": 18, "name": "dog"}, {"id": 19, "name": "dog"}]},
-            "some are given twice",
+            "the categories 18, 19 all have the name 'dog'",
+        ),
+        (
+            {"categories": [{"id": 18, "name": "dog"}, {"id": 18, "name": "car"}]},
+            "each category needs an id of its own; given more than once: 18",
         ),
         (
             {"images": [{"id": 7, "file_name": "a.png"}, {"id": 7, "file_name": "a.png"}]},
-            "some are given twice",
+            "each image needs an id of its own; given more than once: 7",
         ),
         (
             {"images": [{"id": 7, "file_name": "a.png", "width": 20, "height": 40}]},
@@ -81,6 +85,7 @@ def test_degenerate_boxes_are_refused_or_dropped(file: Path) -> None:
         "an image that is not there",
         "a category that is not there",
         "two categories of one name",
+        "two categories of one id",
         "two images of one id",
         "a size that is not the image's",
         "an image outside the folder",
@@ -102,3 +107,102 @@ def test_what_is_no_json_and_what_is_missing_are_told_apart(file: Path) -> None:
     write_coco(file, images=[{"id": 7, "file_name": "gone.png"}])
     with pytest.raises(NotFoundError, match=r"gone\.png: the annotated image does not exist"):
         read_coco(file)
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    ["sub\\c d.png", "sub/c%20d.png", "SUB/C D.PNG", "./sub/c d.png", "sub/../sub/c d.png"],
+    ids=["of Windows", "as in a URL", "in capitals", "with a dot", "with a way back"],
+)
+def test_an_image_is_found_by_a_name(file: Path, tmp_path: Path, file_name: str) -> None:
+    draw_image(tmp_path / "sub/c d.png", 40, 20)
+    write_coco(file, images=[{"id": 7, "file_name": file_name}])
+    [photograph] = read_coco(file).photographs
+    assert photograph.path == tmp_path / "sub/c d.png"
+
+
+def test_a_name_of_windows_stays_below_the_folder(file: Path) -> None:
+    write_coco(file, images=[{"id": 7, "file_name": "..\\..\\a.png"}])
+    with pytest.raises(DataInvalidError, match="expected a path below"):
+        read_coco(file)
+
+
+def test_a_file_whose_name_holds_a_backslash_is_taken_first(file: Path, tmp_path: Path) -> None:
+    draw_image(tmp_path / "sub\\c.png", 40, 20)
+    draw_image(tmp_path / "sub/c.png", 30, 20)
+    write_coco(file, images=[{"id": 7, "file_name": "sub\\c.png"}])
+    assert read_coco(file).photographs[0].width == 40
+
+
+@pytest.mark.parametrize("second", ["a.png", "./a.png", "A.PNG"])
+def test_two_entries_that_name_one_image_are_refused_by_name(file: Path, second: str) -> None:
+    images = [{"id": 7, "file_name": "a.png"}, {"id": 9, "file_name": second}]
+    with pytest.raises(DataInvalidError, match=r"image 7 and .*image 9 both name the image"):
+        read_coco(write_coco(file, images=images))
+
+
+ROOT = {"id": 0, "name": "animals", "supercategory": "none"}
+BELOW = [{"id": i, "name": n, "supercategory": "animals"} for i, n in ((3, "car"), (18, "dog"))]
+
+
+def test_the_root_category_of_roboflow_is_left_out(file: Path) -> None:
+    annotations = read_coco(write_coco(file, categories=[ROOT, *BELOW]))
+    assert annotations.classes == ["car", "dog"]
+    assert annotations.findings.left_out["rootCategories"] == ["animals"]
+
+
+def test_a_root_category_may_have_the_name_of_one_below_it(file: Path) -> None:
+    root = {"id": 0, "name": "dog", "supercategory": "none"}
+    dog = {"id": 18, "name": "dog", "supercategory": "dog"}
+    assert read_coco(write_coco(file, categories=[root, dog])).classes == ["dog"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        ({"categories": [{**ROOT, "id": 1}, *BELOW]}, {}),
+        ({"categories": [ROOT, *BELOW, {"id": 19, "name": "cat"}]}, {}),
+        ({"categories": [ROOT]}, {}),
+        (
+            {"categories": [ROOT, *BELOW], "annotations": [OBJECT, {**OBJECT, "category_id": 0}]},
+            {},
+        ),
+        ({"categories": [ROOT, *BELOW]}, {"classes": ["animals", "dog", "car"]}),
+    ],
+    ids=[
+        "another id",
+        "a category that is not below it",
+        "nothing below it",
+        "a box of its own",
+        "its name among the wanted classes",
+    ],
+)
+def test_a_category_stays_with(file: Path, fields: dict[str, Any], options: Any) -> None:
+    fields = {"annotations": [], **fields}
+    assert "animals" in read_coco(write_coco(file, **fields), **options).classes
+
+
+def test_categories_with_one_name_are_one_class_where_classes_are_given(file: Path) -> None:
+    categories = [{"id": 18, "name": "dog"}, {"id": 19, "name": "dog"}]
+    objects = [OBJECT, {**OBJECT, "category_id": 19}]
+    write_coco(file, categories=categories, annotations=objects)
+    with pytest.raises(DataInvalidError, match="--classes"):
+        read_coco(file)
+    assert read_coco(file, classes=["dog"]).photographs[0].names == ("dog", "dog")
+
+
+def test_boxes_that_seem_to_be_fractions_are_refused_unless_told(file: Path) -> None:
+    write_coco(file, annotations=[{**OBJECT, "bbox": [0.1, 0.25, 0.25, 0.4]}])
+    with pytest.raises(DataInvalidError, match="1 boxes lie between 0 and 1"):
+        read_coco(file)
+    [photograph] = read_coco(file, box_units="fractions").photographs
+    np.testing.assert_allclose(photograph.boxes, [[5, 4, 13, 14]])
+
+
+def test_all_bad_images_are_named_at_once_and_others_are_counted(file: Path) -> None:
+    images = [{"id": i, "file_name": f"{i}.png"} for i in (7, 8, 9)]
+    with pytest.raises(NotFoundError, match="3 annotations or their images") as refused:
+        read_coco(write_coco(file, images=images))
+    assert all(f"{i}.png: the annotated image does not exist" in str(refused.value) for i in (7, 9))
+    draw_image(file.parent / "other.png", 4, 4)
+    assert read_coco(write_coco(file)).findings.left_out == {"imagesWithoutEntry": 1}

@@ -162,3 +162,10 @@ def test_shards_hold_every_record_once_and_are_even(count: int, shards: int) -> 
     assert numbers == list(range(count))
     lengths = [end - first for first, end in bounds]
     assert max(lengths) - min(lengths) <= 1
+
+
+def test_a_sliver_that_float32_makes_empty_is_left_out() -> None:
+    image = photograph(40, 20, (0, 19.9999999, 20, 40))
+    left, right = cut_tiles(image, whole(image), Tiling(side=20, min_visible=1e-12))
+    assert left.photograph.names == ()
+    assert right.photograph.names == ("b0",)

@@ -1,4 +1,6 @@
 import io
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from detection_trainer.data.convert.voc import read_voc
 from detection_trainer.data.convert.writer import ConversionSummary, Plan, convert
 from detection_trainer.data.dataset import open_dataset
 from detection_trainer.data.label_map import parse_label_map
-from detection_trainer.errors import DataInvalidError, InvalidConfigError
+from detection_trainer.errors import DataInvalidError, InvalidConfigError, StorageFullError
 from detection_trainer.storage import Folder, open_folder
 from tests.support.annotations import draw_image, write_voc
 
@@ -176,13 +178,92 @@ def test_an_image_that_is_cut_off_is_refused(source: Path, target: Folder) -> No
         written(source, target)
 
 
-def test_there_is_no_label_map_before_all_records_are_written(source: Path, target: Folder) -> None:
+def contents(folder: Folder) -> dict[str, bytes]:
+    return {entry.path: folder.read(entry.path) for entry in folder.list()}
+
+
+def test_a_dataset_stays_whole_where_the_one_to_replace_it_is_refused(
+    source: Path, target: Folder
+) -> None:
     written(source, target)
+    before = contents(target)
     path = source / "b.jpg"
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(DataInvalidError):
         written(source, target, overwrite=True)
+    assert contents(target) == before
+
+
+def test_all_bad_images_are_named_at_once(source: Path, target: Folder) -> None:
+    for name in ("a.png", "b.jpg"):
+        path = source / name
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataInvalidError, match="2 images cannot be used") as refused:
+        written(source, target, holdout=0.4)
+    for name in ("a.png", "b.jpg"):
+        assert str(refused.value).count(f"{source / name}: ") == 1
+
+
+def test_there_is_no_label_map_before_all_records_are_replaced(
+    source: Path, target: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(source, target)
+    write = Folder.write
+
+    def fail(folder: Folder, path: str, *rest: Any, **options: Any) -> None:
+        if path.startswith("validation"):
+            raise StorageFullError("full")
+        write(folder, path, *rest, **options)
+
+    monkeypatch.setattr(Folder, "write", fail)
+    with pytest.raises(StorageFullError):
+        written(source, target, overwrite=True, holdout=0.4)
     assert not target.exists("label_map.pbtxt")
+
+
+def without_end(path: Path) -> None:
+    content = path.read_bytes()
+    assert content[-8:-4] == b"IEND"
+    path.write_bytes(content[:-12])
+
+
+def too_wide(path: Path) -> None:
+    Image.new("L", (17000, 20)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [(without_end, "is cut off or damaged"), (too_wide, "expected at most 16384 a side; tile it")],
+)
+def test_what_the_trainer_would_not_read_is_not_written(
+    source: Path, target: Folder, spoil: Callable[[Path], None], message: str
+) -> None:
+    spoil(source / "a.png")
+    with pytest.raises(DataInvalidError, match=rf"a\.png: .*{message}"):
+        written(source, target)
+    assert contents(target) == {}
+
+
+def test_an_image_beyond_pillow_s_limit_is_cut_into_tiles(
+    source: Path, target: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_image(source / "a.png", 60, 40)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 620)
+    with pytest.raises(DataInvalidError, match=r"a\.png: is 60x40, 2400 pixels.*--tile"):
+        written(source, target)
+    assert written(source, target, tiling=Tiling(side=20)).train.images == 8
+    assert Image.MAX_IMAGE_PIXELS == 620
+
+
+def test_one_image_in_two_photographs_is_refused(source: Path, target: Folder) -> None:
+    photographs = read_voc(source).photographs
+    with pytest.raises(DataInvalidError, match="both name the image"):
+        convert([*photographs, photographs[0]], CLASSES, Plan(), target)
+
+
+def test_crowds_are_counted(source: Path, target: Folder) -> None:
+    photographs = [replace(p, crowd=(True,) * len(p.names)) for p in read_voc(source).photographs]
+    assert convert(photographs, CLASSES, Plan(), target).train.crowd_boxes == 3
 
 
 @pytest.mark.parametrize(
