@@ -31,13 +31,19 @@ def short_uid(uid: str) -> str:
 
 
 def attempt_name(training: str, uid: str, attempt: int) -> str:
-    """Return the name of the Job of one attempt: at most 63 characters."""
-    return f"{training}-{short_uid(uid)}-{attempt}"
+    """Return the name of the Job of one attempt: at most 63 characters, and a DNS label.
+
+    The host names of several workers are made from it, and may hold no dot.
+    """
+    return f"{training.replace('.', '-')}-{short_uid(uid)}-{attempt}"
 
 
-def service_name(training: str, uid: str) -> str:
-    """Return the name of the Service by which the workers of a training find each other."""
-    return f"{training}-{short_uid(uid)}"
+def workers_name(uid: str) -> str:
+    """Return the name of the Service and the NetworkPolicy of a training's workers.
+
+    A Service's name is a DNS label that begins with a letter, which a training's need not be.
+    """
+    return f"workers-{uid}"
 
 
 def preflight_name(training: str, uid: str, generation: int) -> str:

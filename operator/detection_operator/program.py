@@ -66,6 +66,7 @@ def policy_settings(settings: Settings) -> PolicySettings:
         backoff_cap_s=settings.backoff_cap_s,
         termination_grace_s=settings.termination_grace_s,
         image_pull_timeout_s=settings.image_pull_timeout_s,
+        several_workers=settings.several_workers,
     )
 
 

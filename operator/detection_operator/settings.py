@@ -34,6 +34,8 @@ class Settings(BaseModel):
     backoff_cap_s: Annotated[float, Field(gt=0)] = 300.0
     termination_grace_s: Annotated[int, Field(ge=1)] = 60
     image_pull_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    several_workers: bool = False
+    """Whether trainings may have several workers."""
     resync_s: Annotated[float, Field(gt=0)] = 600.0
     status_interval_s: Annotated[float, Field(ge=0)] = 30.0
     """At most this often progress alone is written to a status."""

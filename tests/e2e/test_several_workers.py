@@ -1,10 +1,23 @@
 """Two workers train as one: together they start, end, and go on."""
 
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox import installation
 from sandbox.kube import Object
-from tests.support.site import LiveTraining, Workspace
+from tests.support.site import OPERATOR_VALUES, LiveTraining, Site, Workspace
 
 STEPS = 160
 SAVED_STEP = 40
+
+
+@pytest.fixture(autouse=True)
+def allowed(site: Site) -> Iterator[None]:
+    """Let trainings have several workers, as an administrator does."""
+    installation.install(site.tools, *OPERATOR_VALUES, "trainer.severalWorkers=true")
+    yield
+    installation.install(site.tools, *OPERATOR_VALUES)
 
 
 def test_two_workers_complete_and_a_killed_one_is_made_again_with_the_other(
@@ -15,6 +28,8 @@ def test_two_workers_complete_and_a_killed_one_is_made_again_with_the_other(
     assert sorted(index_of(pod) for pod in training.pods) == ["0", "1"]
     (service,) = training.owned("services", "api/v1")
     assert service["spec"]["clusterIP"] == "None"
+    (policy,) = training.owned("networkpolicies", "apis/networking.k8s.io/v1")
+    assert policy["metadata"]["name"] == service["metadata"]["name"]
     kill(training, "1")
     status = training.wait_for_phase("Complete")
     (interruption,) = status["interruptions"]

@@ -26,7 +26,7 @@ from tests.support.observations import (
     unread,
     waiting,
 )
-from tests.support.situation import Situation, Situations, settled
+from tests.support.situation import Situation, Situations, running, settled
 from tests.support.trainings import TINY_MODEL
 
 CONFIG_TOLD = said(0, "Completed", pipeline_config=pack("model { }"))
@@ -425,6 +425,18 @@ REFUSALS: Situations = {
         ),
         Phase.REFUSED,
         Reason.LEARNING_RATE_ZERO,
+    ),
+    "several workers are refused where the administrator does not allow them": Situation(
+        observed(spec(workers=2)), Phase.REFUSED, Reason.SEVERAL_WORKERS_OFF, "administrator"
+    ),
+    "several workers of a training that ran are refused at its next attempt": Situation(
+        settled(40, "Saved", spec(workers=2), generation=2),
+        Phase.REFUSED,
+        Reason.SEVERAL_WORKERS_OFF,
+        "workers: 1",
+    ),
+    "several workers that run go on": Situation(
+        running(job(pod(), workers=1), made=spec(workers=2)), Phase.RUNNING, Reason.TRAINING
     ),
     "a folder of an older training refuses": Situation(
         observed(folder_owner="vision/oaks"), Phase.REFUSED, Reason.STORAGE_IN_USE, "vision/oaks"

@@ -58,6 +58,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [persistentvolumeclaims, services]
   verbs: [get, create]
+{{- if .Values.trainer.severalWorkers }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, create, update]
+{{- end }}
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]

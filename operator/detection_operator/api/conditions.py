@@ -113,6 +113,7 @@ class Reason(StrEnum):
     SOURCE_HAS_NO_CHECKPOINT = "SourceHasNoCheckpoint"
     LEARNING_RATE_ZERO = "LearningRateZero"
     STORAGE_IN_USE = "StorageInUse"
+    SEVERAL_WORKERS_OFF = "SeveralWorkersOff"
     # Ended badly, named after the trainer's exit codes where it said so
     INVALID_CONFIG = "InvalidConfig"
     DATA_INVALID = "DataInvalid"
@@ -205,6 +206,9 @@ REASON_HELP: dict[Reason, str] = {
     "optimizer.schedule.onExtend: Restart, or a finalFraction above 0.",
     Reason.STORAGE_IN_USE: "The checkpoint folder belongs to another training: choose another in "
     "spec.checkpoints.storage.",
+    Reason.SEVERAL_WORKERS_OFF: "The administrator does not allow several workers, whose "
+    "connection has no authentication: set spec.workers: 1, or ask for the chart's value "
+    "trainer.severalWorkers.",
     Reason.INVALID_CONFIG: "The trainer cannot run this spec: correct the fields that the message "
     "names.",
     Reason.DATA_INVALID: "Correct the files that the message names, or raise "

@@ -30,6 +30,7 @@ from detection_operator.core.policies.deletion import leave_deleted
 from detection_operator.core.policies.folder_in_use import refuse_shared_folder
 from detection_operator.core.policies.learning_rate_zero import refuse_zero_rate
 from detection_operator.core.policies.permanent_failure import fail_permanently
+from detection_operator.core.policies.several_workers import refuse_several_workers
 from detection_operator.core.policies.stop import stop
 from detection_operator.core.policies.suspend import suspend
 from detection_operator.core.state import Observed, Obstacle, PolicySettings, Training
@@ -43,6 +44,7 @@ GATES: tuple[Policy, ...] = (
     fail_permanently,
     fail_over_deadline,
     retry.give_up,
+    refuse_several_workers,
     refuse_zero_rate,
     refuse_shared_folder,
 )

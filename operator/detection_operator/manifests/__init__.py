@@ -1,13 +1,21 @@
 """Builders of the Kubernetes objects that the operator owns: pure functions to plain dicts."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from detection_operator.core.actions import EnsureClaim, StartAttempt, StartPreflight
 from detection_operator.core.state import PolicySettings, Training
 from detection_operator.manifests.claim import build_claim
 from detection_operator.manifests.job import build_attempt_job, build_preflight_job
+from detection_operator.manifests.network_policy import build_network_policy
 from detection_operator.manifests.service import build_service
+
+
+class Network(NamedTuple):
+    """The objects by which the workers of a training reach each other."""
+
+    policy: dict[str, Any]
+    service: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +28,12 @@ class Manifests:
         """Return the PersistentVolumeClaim for checkpoints."""
         return build_claim(training, action.name)
 
-    def service(
-        self, training: Training, action: StartAttempt | StartPreflight
-    ) -> dict[str, Any] | None:
-        """Return the Service of several workers; None where there is one."""
+    def network(self, training: Training, action: StartAttempt | StartPreflight) -> Network | None:
+        """Return what several workers need to reach each other; None where there is one."""
         several = training.spec is not None and training.spec.workers > 1
-        return build_service(training) if several and isinstance(action, StartAttempt) else None
+        if not several or not isinstance(action, StartAttempt):
+            return None
+        return Network(build_network_policy(training), build_service(training))
 
     def job(self, training: Training, action: StartAttempt | StartPreflight) -> dict[str, Any]:
         """Return the Job."""

@@ -67,7 +67,7 @@ def build_pod(training: Training, spec: Spec, run: Run, settings: PolicySettings
         **_scheduling(template),
     }
     if run.workers > 1:
-        pod["subdomain"] = names.service_name(training.identity.name, training.identity.uid)
+        pod["subdomain"] = names.workers_name(training.identity.uid)
     metadata = {
         "labels": {**template.labels, **run.labels},
         "annotations": {**template.annotations, names.ANNOTATION_DOCUMENT: run.document},

@@ -24,7 +24,7 @@ def build_service(training: Training) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": names.service_name(identity.name, identity.uid),
+            "name": names.workers_name(identity.uid),
             "namespace": identity.namespace,
             "labels": labels(identity),
             "ownerReferences": [owner_reference(identity)],
@@ -43,7 +43,7 @@ def build_service(training: Training) -> dict[str, Any]:
 
 def worker_environment(identity: Identity, job_name: str, workers: int) -> list[dict[str, Any]]:
     """Return the variables by which a pod of `job_name` knows the others and its own place."""
-    service = names.service_name(identity.name, identity.uid)
+    service = names.workers_name(identity.uid)
     hosts = [f"{job_name}-{i}.{service}.{identity.namespace}.svc:{PORT}" for i in range(workers)]
     # The kubelet puts the index in: a variable may name one that stands before it.
     task = f'{{"type": "worker", "index": $({INDEX_VARIABLE})}}'

@@ -14,6 +14,7 @@ from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.resources import (
     CLAIMS,
     JOBS,
+    NETWORK_POLICIES,
     PODS,
     SERVICES,
     Object,
@@ -51,8 +52,10 @@ class Manifests(Protocol):
     def claim(self, training: Training, action: EnsureClaim) -> Object:
         """Return the PersistentVolumeClaim for checkpoints."""
 
-    def service(self, training: Training, action: StartAttempt | StartPreflight) -> Object | None:
-        """Return the Service of several workers; None where there is one."""
+    def network(
+        self, training: Training, action: StartAttempt | StartPreflight
+    ) -> tuple[Object, Object] | None:
+        """Return NetworkPolicy and Service of several workers; None where there is one."""
 
     def job(self, training: Training, action: StartAttempt | StartPreflight) -> Object:
         """Return the Job."""
@@ -131,7 +134,10 @@ class Applier:
         raise OutdatedObjectError(CLAIMS.kind, training.identity.namespace, name, differences)
 
     async def _start(self, training: Training, action: StartAttempt | StartPreflight) -> None:
-        if (service := self._manifests.service(training, action)) is not None:
+        if (network := self._manifests.network(training, action)) is not None:
+            policy, service = network
+            # First: no worker listens before it is guarded.
+            await self._ensure_policy(training, policy)
             await self._ensure(SERVICES, training, service)
         job = self._manifests.job(training, action)
         found = await self._ensure(JOBS, training, job)
@@ -139,6 +145,21 @@ class Applier:
             msg = "the one of before is still being deleted"
             raise ConflictError(f"creating Job {action.job_name}", 0, msg)
         self._cache.apply(JOBS, found)
+
+    async def _ensure_policy(self, training: Training, wanted: Object) -> None:
+        """Create the NetworkPolicy of the workers, or put its rules back where somebody edited it.
+
+        Raises:
+            ConflictError: another wrote in between.
+        """
+        found = await self._ensure(NETWORK_POLICIES, training, wanted)
+        if found.get("spec") == wanted["spec"]:
+            return
+        namespace, name = training.identity.namespace, wanted["metadata"]["name"]
+        await self._client.replace(
+            NETWORK_POLICIES, namespace, name, {**found, "spec": wanted["spec"]}
+        )
+        logger.warning("NetworkPolicy %s was edited: put back", name, extra=_about(training))
 
     async def _delete_job(self, training: Training, action: DeleteJob) -> None:
         await self._delete(training, JOBS, action.name, action.uid)

@@ -1,6 +1,7 @@
 """The promises that each created object keeps, beside the golden files."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from detection_operator.manifests import Manifests
 from detection_operator.manifests.claim import build_claim
 from detection_operator.manifests.document import document_text
 from detection_operator.manifests.job import build_attempt_job, build_preflight_job
+from detection_operator.manifests.network_policy import build_network_policy
 from detection_operator.manifests.service import INDEX_VARIABLE, build_service
 from detection_trainer.contract import runtime
 from detection_trainer.contract.base import text_digest
@@ -308,7 +310,7 @@ def test_several_workers_know_each_other_and_their_own_place() -> None:
     assert job["spec"]["completionMode"] == "Indexed"
     service = build_service(PAIR)
     pod = job["spec"]["template"]["spec"]
-    assert pod["subdomain"] == service["metadata"]["name"] == "trees-5f2c8a1b"
+    assert pod["subdomain"] == service["metadata"]["name"] == f"workers-{UID}"
     (container,) = pod["containers"]
     env = container["env"]
     assert [e["name"] for e in env[-2:]] == [INDEX_VARIABLE, "TF_CONFIG"], "it must stand before"
@@ -317,8 +319,8 @@ def test_several_workers_know_each_other_and_their_own_place() -> None:
         cluster = parse_cluster(env[-1]["value"].replace(f"$({INDEX_VARIABLE})", str(index)))
         assert cluster.index == index
         assert cluster.addresses == (
-            "trees-5f2c8a1b-1-0.trees-5f2c8a1b.vision.svc:2222",
-            "trees-5f2c8a1b-1-1.trees-5f2c8a1b.vision.svc:2222",
+            f"trees-5f2c8a1b-1-0.workers-{UID}.vision.svc:2222",
+            f"trees-5f2c8a1b-1-1.workers-{UID}.vision.svc:2222",
         )
     selector = service["spec"]["selector"]
     assert selector.items() <= job["spec"]["template"]["metadata"]["labels"].items()
@@ -331,9 +333,31 @@ def test_several_workers_know_each_other_and_their_own_place() -> None:
 
 def test_one_worker_and_a_preflight_have_no_service() -> None:
     build = Manifests(SETTINGS)
-    assert build.service(training(spec()), ATTEMPT) is None
-    assert build.service(PAIR, CHECKING) is None
-    assert build.service(PAIR, ATTEMPT) == build_service(PAIR)
+    assert build.network(training(spec()), ATTEMPT) is None
+    assert build.network(PAIR, CHECKING) is None
+    assert build.network(PAIR, ATTEMPT) == (build_network_policy(PAIR), build_service(PAIR))
     check = build_preflight_job(PAIR, CHECKING, SETTINGS)
     assert check["spec"]["completions"] == 1
     assert "TF_CONFIG" not in environment(check)
+
+
+def test_workers_are_reached_by_each_other_alone_and_by_prometheus() -> None:
+    policy = build_network_policy(PAIR)
+    workers, metrics = policy["spec"]["ingress"]
+    assert workers["from"] == [{"podSelector": policy["spec"]["podSelector"]}]
+    assert workers["ports"] == [{"port": 2222, "protocol": "TCP"}]
+    assert metrics == {"ports": [{"port": 9464, "protocol": "TCP"}]}
+    job = Manifests(SETTINGS).job(PAIR, ATTEMPT)
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("name", ["2026-trees", "trees-v1.2", "a" * 40, "9"])
+def test_names_of_what_several_workers_need_are_dns_labels(name: str) -> None:
+    label = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+    named = replace(PAIR, identity=replace(PAIR.identity, name=name))
+    policy, service = Manifests(SETTINGS).network(named, ATTEMPT) or ({}, {})
+    assert label.fullmatch(service["metadata"]["name"])
+    assert label.fullmatch(policy["metadata"]["name"])
+    host = f"{names.attempt_name(name, named.identity.uid, 99999)}-1023"
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", host)
