@@ -59,7 +59,7 @@ class PodTemplate(Contract):
     """What may be said about the trainer's pods; maps merge with ours, lists append."""
 
     labels: Labels = {}
-    """Labels of the pods."""
+    """Labels of the pods, and of the Jobs, Services and claims made for the training."""
     annotations: Annotated[
         dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)
     ] = {}

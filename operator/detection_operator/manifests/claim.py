@@ -3,7 +3,7 @@
 from typing import Any
 
 from detection_operator.core.state import Training
-from detection_operator.manifests.owner import labels, owner_reference
+from detection_operator.manifests.owner import object_metadata
 
 
 def build_claim(training: Training, name: str) -> dict[str, Any]:
@@ -20,14 +20,9 @@ def build_claim(training: Training, name: str) -> dict[str, Any]:
             f"training {training.identity.name!r}: expected checkpoints.storage.volumeClaim.size; "
             "received none, so there is no claim to make"
         )
-    identity = training.identity
-    metadata: dict[str, Any] = {
-        "name": name,
-        "namespace": identity.namespace,
-        "labels": labels(identity),
-    }
-    if claim.when_deleted == "Delete":
-        metadata["ownerReferences"] = [owner_reference(identity)]
+    metadata = object_metadata(training, name)
+    if claim.when_deleted == "Retain":
+        del metadata["ownerReferences"]
     spec: dict[str, Any] = {
         "accessModes": list(claim.access_modes),
         "resources": {"requests": {"storage": claim.size}},

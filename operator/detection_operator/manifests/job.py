@@ -12,7 +12,7 @@ from detection_operator.core.actions import StartAttempt, StartPreflight
 from detection_operator.core.case import newest_step
 from detection_operator.core.state import PolicySettings, Training
 from detection_operator.manifests.document import document_text
-from detection_operator.manifests.owner import labels, owner_reference
+from detection_operator.manifests.owner import labels, object_metadata
 from detection_operator.manifests.pod import Run, build_pod
 from detection_trainer.contract import runtime
 from detection_trainer.contract.base import dump
@@ -114,15 +114,11 @@ def _spec_of(training: Training) -> Spec:
 
 
 def _job(training: Training, run: Run, pod: Object) -> Object:
+    metadata = object_metadata(training, run.name)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": run.name,
-            "namespace": training.identity.namespace,
-            "labels": dict(run.labels),
-            "ownerReferences": [owner_reference(training.identity)],
-        },
+        "metadata": {**metadata, "labels": {**metadata["labels"], **run.labels}},
         "spec": {
             "completions": run.workers,
             "parallelism": run.workers,

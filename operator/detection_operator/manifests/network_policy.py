@@ -8,7 +8,7 @@ from typing import Any
 
 from detection_operator import names
 from detection_operator.core.state import Training
-from detection_operator.manifests.owner import labels, owner_reference
+from detection_operator.manifests.owner import object_metadata
 from detection_operator.manifests.service import PORT
 from detection_trainer.contract import runtime
 
@@ -29,12 +29,7 @@ def build_network_policy(training: Training) -> dict[str, Any]:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": {
-            "name": names.workers_name(identity.uid),
-            "namespace": identity.namespace,
-            "labels": labels(identity),
-            "ownerReferences": [owner_reference(identity)],
-        },
+        "metadata": object_metadata(training, names.workers_name(identity.uid)),
         "spec": {
             "podSelector": workers,
             "policyTypes": ["Ingress"],

@@ -1,10 +1,10 @@
-"""Who an object of ours belongs to: owner reference and labels, the same on each."""
+"""What all objects made for a training have in common: owner reference and labels."""
 
 from typing import Any
 
 from detection_operator import names
 from detection_operator.api.v1alpha1 import API_VERSION, KIND
-from detection_operator.core.state import Identity
+from detection_operator.core.state import Identity, Training
 
 
 def owner_reference(identity: Identity) -> dict[str, Any]:
@@ -18,6 +18,23 @@ def owner_reference(identity: Identity) -> dict[str, Any]:
         "name": identity.name,
         "uid": identity.uid,
         "controller": True,
+    }
+
+
+def object_metadata(training: Training, name: str) -> dict[str, Any]:
+    """Return the metadata of an object that the training owns.
+
+    It has the labels of `spec.podTemplate` too, so that a policy which demands some can be met. The
+    labels of the training itself are left out: GitOps tools know their objects by such labels, and
+    would prune what they did not apply.
+    """
+    identity = training.identity
+    wanted = training.spec.pod_template.labels if training.spec is not None else {}
+    return {
+        "name": name,
+        "namespace": identity.namespace,
+        "labels": {**wanted, **labels(identity)},
+        "ownerReferences": [owner_reference(identity)],
     }
 
 

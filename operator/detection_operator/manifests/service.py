@@ -10,7 +10,7 @@ from typing import Any
 
 from detection_operator import names
 from detection_operator.core.state import Identity, Training
-from detection_operator.manifests.owner import labels, owner_reference
+from detection_operator.manifests.owner import object_metadata
 
 PORT = 2222
 """As TensorFlow's own examples have it."""
@@ -23,12 +23,7 @@ def build_service(training: Training) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {
-            "name": names.workers_name(identity.uid),
-            "namespace": identity.namespace,
-            "labels": labels(identity),
-            "ownerReferences": [owner_reference(identity)],
-        },
+        "metadata": object_metadata(training, names.workers_name(identity.uid)),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,

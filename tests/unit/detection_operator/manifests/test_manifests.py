@@ -361,3 +361,26 @@ def test_names_of_what_several_workers_need_are_dns_labels(name: str) -> None:
     assert label.fullmatch(policy["metadata"]["name"])
     host = f"{names.attempt_name(name, named.identity.uid, 99999)}-1023"
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", host)
+
+
+def test_labels_of_the_pod_template_are_on_all_that_is_made() -> None:
+    wanted = {"cost-centre": "4711", "detectiontraining.dev/training": "not this one"}
+    claim = {"storage": {"volumeClaim": {"size": "1Gi", "accessModes": ["ReadWriteMany"]}}}
+    labelled = training(spec(workers=2, podTemplate={"labels": wanted}, checkpoints=claim))
+    made = [
+        *(Manifests(SETTINGS).network(labelled, ATTEMPT) or ()),
+        Manifests(SETTINGS).job(labelled, ATTEMPT),
+        Manifests(SETTINGS).job(labelled, CHECKING),
+        build_claim(labelled, "trees-checkpoints"),
+    ]
+    assert len(made) == 5
+    for found in made:
+        labels = found["metadata"]["labels"]
+        assert labels["cost-centre"] == "4711"
+        assert labels["detectiontraining.dev/training"] == "trees", "ours win"
+
+
+def test_labels_of_the_training_itself_are_on_nothing_that_is_made() -> None:
+    tracked = replace(training(spec()), labels={"argocd.argoproj.io/instance": "app"})
+    job = Manifests(SETTINGS).job(tracked, ATTEMPT)
+    assert "argocd.argoproj.io/instance" not in json.dumps(job)
