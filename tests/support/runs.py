@@ -51,6 +51,9 @@ class DyingStore:
     def read(self, key: str) -> bytes:
         return self.store.read(key)
 
+    def read_small(self, key: str, limit: int) -> bytes:
+        return self.store.read_small(key, limit)
+
     def read_large(self, key: str) -> bytes:
         return self.store.read_large(key)
 

@@ -26,6 +26,10 @@ class InvalidConfigError(TrainerError):
     exit_code = ExitCode.INVALID_CONFIG
 
 
+class TooLargeError(InvalidConfigError):
+    """A file is larger than its reader takes; nothing of it was kept."""
+
+
 class ConfigChangedError(TrainerError):
     """The mounted document is not the one that the operator wrote."""
 

@@ -1,13 +1,13 @@
 """What a trainer's surroundings tell it beside the training: `contract.runtime` as a value."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from detection_trainer.contract import runtime
+from detection_trainer.contract.documents import DocumentError, parse_json
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.distributed.tf_config import Cluster
 from detection_trainer.errors import ConfigChangedError, InvalidConfigError
@@ -53,8 +53,8 @@ def parse_credentials(text: str) -> dict[str, Path]:
         InvalidConfigError: it is anything else.
     """
     try:
-        document = json.loads(text or "{}")
-    except ValueError:
+        document = parse_json(text or "{}")
+    except DocumentError:
         document = None
     if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
         msg = (

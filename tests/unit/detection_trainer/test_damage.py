@@ -1,13 +1,11 @@
 """Damaged files, wherever the damage lies: a sentence and an exit code, never a wrong load."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from detection_trainer.checkpoints.format import (
     Arrays,
@@ -26,33 +24,10 @@ from detection_trainer.data.wire import encode_example
 from detection_trainer.errors import TrainerError
 from detection_trainer.storage import open_folder
 from tests.support.datasets import CLASSES, Drawn, write_dataset
+from tests.support.fuzzing import Damage, damages
 from tests.support.runs import NOW, commit, parsed
 
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-Damage = Callable[[bytes], bytes]
-
-
-@st.composite
-def damages(draw: st.DrawFn) -> Damage:
-    """Return a cut, a flipped bit, or some bytes put in, somewhere."""
-    place = draw(st.floats(0.0, 1.0, exclude_max=True))
-    match draw(st.sampled_from(["cut", "flip", "insert"])):
-        case "cut":
-            return lambda data: data[: int(place * len(data))]
-        case "flip":
-            bit = draw(st.integers(0, 7))
-            return lambda data: _flipped(data, int(place * len(data)), bit)
-        case _:
-            more = draw(st.binary(min_size=1, max_size=9))
-            return lambda data: (
-                data[: int(place * len(data))] + more + data[int(place * len(data)) :]
-            )
-
-
-def _flipped(data: bytes, position: int, bit: int) -> bytes:
-    changed = bytearray(data)
-    changed[position] ^= 1 << bit
-    return bytes(changed)
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from detection_trainer.checkpoints.format import MANIFEST_FILE
-from detection_trainer.checkpoints.manifest import FileRecord, Stored
+from detection_trainer.checkpoints.manifest import MAX_MANIFEST_BYTES, FileRecord, Stored
 from detection_trainer.contract.base import ClassName, Digest
 from detection_trainer.contract.report import ExportRecord, Step
 from detection_trainer.contract.spec import ExportFormat
-from detection_trainer.errors import NotFoundError
+from detection_trainer.errors import NotFoundError, TooLargeError
 from detection_trainer.storage import Folder
 
 
@@ -32,8 +32,10 @@ class ExportManifest(Stored):
 def read_export(place: Folder) -> ExportRecord | None:
     """Return the export committed at `place`; None where there is none that is whole."""
     try:
-        manifest = ExportManifest.model_validate_json(place.read(MANIFEST_FILE))
-    except (NotFoundError, ValidationError):
+        manifest = ExportManifest.model_validate_json(
+            place.read_small(MANIFEST_FILE, MAX_MANIFEST_BYTES)
+        )
+    except (NotFoundError, TooLargeError, ValidationError):
         return None
     return export_record(place, manifest)
 

@@ -25,6 +25,7 @@ import safetensors.numpy
 from detection_trainer.checkpoints.candidate import Candidate
 from detection_trainer.checkpoints.manifest import (
     AVERAGE,
+    MAX_MANIFEST_BYTES,
     MODEL_FILE,
     OPTIMIZER_FILE,
     FileRecord,
@@ -34,18 +35,24 @@ from detection_trainer.checkpoints.manifest import (
     seal,
 )
 from detection_trainer.checkpoints.safetensors_writer import pack_tensors
+from detection_trainer.contract.documents import parse_json
 from detection_trainer.contract.report import CheckpointRecord
 from detection_trainer.errors import (
     DamagedCheckpointError,
     NotFoundError,
+    TooLargeError,
 )
 from detection_trainer.storage import PIECE_BYTES, Folder, Pieces
+from detection_trainer.storage.folder import require_small
 
 MANIFEST_FILE = "manifest.json"
 METRICS_FILE = "metrics.json"
 _DIRECTORY = re.compile(r"^step-(\d{8,10})/(.+)$")
 _BEST = "mAP"
 MAX_REPORTED_METRICS = 64
+
+_UNREADABLE = (safetensors.SafetensorError, ValueError, LookupError, TypeError, OverflowError)
+"""What safetensors raises at bytes that are invalid, and at types that numpy has not."""
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -111,7 +118,7 @@ class Checkpoint:
         data = _read_verified(self.folder, name, self.manifest.files.get(name))
         try:
             tensors: Arrays = safetensors.numpy.load(data)
-        except safetensors.SafetensorError as error:
+        except _UNREADABLE as error:
             msg = f"{self.folder.uri}/{name}: expected safetensors; reading it failed: {error}"
             raise DamagedCheckpointError(msg) from error
         _compare_with_manifest(tensors, self.manifest, name, self.folder.uri)
@@ -181,15 +188,27 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
 
 def read_manifest(folder: Folder) -> Manifest:
     """Read the manifest in a checkpoint's directory; see `open_checkpoint` for what it raises."""
-    return parse_manifest(folder.read(MANIFEST_FILE), f"{folder.uri}/{MANIFEST_FILE}")
+    try:
+        data = folder.read_small(MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    except TooLargeError as error:
+        raise DamagedCheckpointError(f"manifest {error}") from error
+    return parse_manifest(data, f"{folder.uri}/{MANIFEST_FILE}")
 
 
 def read_metrics(folder: Folder) -> dict[str, float] | None:
     """Read the metrics beside a manifest; None where the step was not evaluated yet."""
     try:
-        document = json.loads(folder.read(METRICS_FILE))
+        document = parse_json(folder.read_small(METRICS_FILE, MAX_MANIFEST_BYTES))
         return {str(name): float(value) for name, value in document["metrics"].items()}
-    except (NotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (
+        NotFoundError,
+        TooLargeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+    ):
         # Whatever is no metrics file is evaluated again.
         return None
 
@@ -319,10 +338,15 @@ def _read_verified(folder: Folder, name: str, record: FileRecord | None) -> byte
     if record is None:
         raise DamagedCheckpointError(f"{place}: the manifest does not name this file")
     try:
-        is_large = record.size > PIECE_BYTES
-        data = folder.read_large(name) if is_large else folder.read(name)
+        if record.size > PIECE_BYTES:
+            require_small(place, folder.head(name).size, record.size)
+            data = folder.read_large(name)
+        else:
+            data = folder.read_small(name, record.size)
     except NotFoundError as error:
         raise DamagedCheckpointError(f"{place}: the manifest's file is missing") from error
+    except TooLargeError as error:
+        raise DamagedCheckpointError(f"the bytes differ from the manifest: {error}") from error
     digest = _sha256([data])
     if digest != record.sha256:
         msg = (

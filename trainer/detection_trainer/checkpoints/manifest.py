@@ -4,19 +4,21 @@ Written last, so that its presence commits the checkpoint. Reads without TensorF
 `checkpoints ls` and every start rest on it.
 """
 
-import json
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from detection_trainer.contract.base import ClassName, Contract, Digest, canonical_digest, dump
+from detection_trainer.contract.documents import DocumentError, parse_json
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.report import Restored, Step
 from detection_trainer.contract.schedule import Cycles
 from detection_trainer.contract.training import Identity, explain
 from detection_trainer.errors import CheckpointMissingError, DamagedCheckpointError
 
+MAX_MANIFEST_BYTES = 1 << 23
+"""That of a ResNet152 detector has 300 KB."""
 FORMAT_VERSION = 1
 """Raised when an older reader would misread; fields may be added without."""
 MODEL_FILE = "model.safetensors"
@@ -124,7 +126,11 @@ class Manifest(Stored):
     @property
     def averaged(self) -> list[str]:
         """The paths of the weights of which a moving average is kept."""
-        return [p.removeprefix(AVERAGE) for p in self.variables if p.startswith(AVERAGE)]
+        return [
+            path.removeprefix(AVERAGE)
+            for path, variable in self.variables.items()
+            if path.startswith(AVERAGE) and variable.file == OPTIMIZER_FILE
+        ]
 
     def shapes(self, file: str = MODEL_FILE) -> dict[str, tuple[int, ...]]:
         """Return path -> shape of the variables in `file`."""
@@ -164,23 +170,33 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
     except ValidationError as error:
         msg = f"{place}: the manifest does not hold: {explain(error)[:512]}"
         raise DamagedCheckpointError(msg) from error
+    _require_files(manifest, place)
+    return manifest
+
+
+def _require_files(manifest: Manifest, place: str) -> None:
     if MODEL_FILE not in manifest.files:
         raise DamagedCheckpointError(f"{place}: the manifest names no {MODEL_FILE}")
-    return manifest
+    elsewhere = next((name for name in manifest.files if "/" in name or "\\" in name), None)
+    if elsewhere is not None:
+        raise DamagedCheckpointError(
+            f"{place}: expected files beside the manifest; received {elsewhere[:80]!r}: take "
+            "another checkpoint"
+        )
 
 
 def _digest(document: dict[str, Any]) -> str | None:
     try:
         return canonical_digest(document)
-    except ValueError:  # NaN and infinity, which no manifest holds
+    except ValueError:  # Infinity (1e999), which no manifest contains.
         return None
 
 
 def _json_object(data: bytes, place: str) -> dict[str, Any]:
     try:
-        document = json.loads(data)
-    except ValueError as error:
-        msg = f"{place}: expected a JSON manifest; reading it failed: {error}"
+        document = parse_json(data)
+    except DocumentError as error:
+        msg = f"{place}: the manifest cannot be read: {error}: take another checkpoint"
         raise DamagedCheckpointError(msg) from error
     if not isinstance(document, dict):
         msg = f"{place}: expected a JSON object; received {type(document).__name__}"

@@ -18,11 +18,17 @@ from pydantic import ValidationError
 from detection_trainer.checkpoints.manifest import Stored
 from detection_trainer.contract.base import Digest, dump
 from detection_trainer.contract.training import Identity
-from detection_trainer.errors import NotFoundError, StorageInUseError, SupersededError
+from detection_trainer.errors import (
+    NotFoundError,
+    StorageInUseError,
+    SupersededError,
+    TooLargeError,
+)
 from detection_trainer.storage import Folder
 
 OWNER_FILE = "owner.json"
 ATTEMPTS = "attempts"
+_MAX_RECORD_BYTES = 1 << 16
 _MARKER = re.compile(r"(?:^|/)(\d{6,})\.json$")
 
 
@@ -55,12 +61,10 @@ def read_owner(folder: Folder) -> Owner | None:
         StorageInUseError: there is a record that cannot be read, so its owner is unknown.
     """
     try:
-        data = folder.read(OWNER_FILE)
+        return Owner.model_validate_json(folder.read_small(OWNER_FILE, _MAX_RECORD_BYTES))
     except NotFoundError:
         return None
-    try:
-        return Owner.model_validate_json(data)
-    except ValidationError as error:
+    except (ValidationError, TooLargeError) as error:
         msg = (
             f"{folder.uri}/{OWNER_FILE} is no owner record, so the folder may be another run's: "
             "choose another folder, or delete that file if no run uses it"
@@ -163,8 +167,8 @@ def marker_numbers(folder: Folder) -> list[int]:
 def _refuse_late_start(folder: Folder, newest: int, attempt: int, uid: str) -> None:
     path = _marker_path(newest)
     try:
-        marker = Marker.model_validate_json(folder.read(path))
-    except ValidationError as error:
+        marker = Marker.model_validate_json(folder.read_small(path, _MAX_RECORD_BYTES))
+    except (ValidationError, TooLargeError) as error:
         msg = (
             f"{folder.uri_of(path)} is no marker of a trainer's start, so a later attempt may have "
             "begun: make sure that no trainer writes to this folder, then delete that file"

@@ -8,8 +8,8 @@ from pathlib import Path
 from detection_trainer.commands.locations import add_credentials, place_uri
 from detection_trainer.contract.spec import Place
 from detection_trainer.data.dataset import Dataset, read_dataset
-from detection_trainer.data.label_map import parse_label_map
-from detection_trainer.errors import InvalidConfigError
+from detection_trainer.data.label_map import read_label_map
+from detection_trainer.errors import InvalidConfigError, NotFoundError
 from detection_trainer.options import parse_credentials
 from detection_trainer.storage import open_parent
 
@@ -60,4 +60,9 @@ def _classes(uri: str, arguments: argparse.Namespace, credentials: Mapping[str, 
     beside = f"{uri.rpartition('/')[0]}/{LABEL_MAP_FILE}"
     label_map = beside if arguments.label_map is None else place_uri(arguments.label_map)
     folder, name = open_parent(label_map, credentials)
-    return parse_label_map(folder.read(name), label_map)
+    try:
+        return read_label_map(folder, name)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{error}. Name the label map by --label-map, or the classes by --classes a,b"
+        ) from error

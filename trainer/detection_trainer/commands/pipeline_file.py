@@ -1,5 +1,6 @@
 """Loads a pipeline.config from a path or a URI, and trainings that name one."""
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -8,8 +9,9 @@ from detection_trainer.contract.pipeline_config.mapping import PipelineConfig, r
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
 from detection_trainer.contract.spec import MAX_PIPELINE_CONFIG
 from detection_trainer.contract.training import Training, read_training
-from detection_trainer.errors import InvalidConfigError, NotFoundError
+from detection_trainer.errors import InvalidConfigError, NotFoundError, TooLargeError
 from detection_trainer.storage import open_parent
+from detection_trainer.storage.folder import require_small
 
 
 def load_training(path: Path, credentials: Mapping[str, Path]) -> Training:
@@ -58,6 +60,10 @@ def read_config_text(place: str, credentials: Mapping[str, Path]) -> str:
         raise NotFoundError(
             f"{place}: expected a pipeline.config; reading it failed: {error}"
         ) from error
+    except NotFoundError as error:
+        raise NotFoundError(f"{place}: expected a pipeline.config: {error}") from error
+    except TooLargeError as error:
+        raise InvalidConfigError(f"pipeline.config {error}") from error
     except UnicodeDecodeError as error:
         raise InvalidConfigError(
             f"{place}: expected a pipeline.config in UTF-8; received something else: {error}"
@@ -66,17 +72,10 @@ def read_config_text(place: str, credentials: Mapping[str, Path]) -> str:
 
 def _read(place: str, credentials: Mapping[str, Path]) -> bytes:
     if "://" not in place:
-        path = Path(place)
-        _require_small(place, path.stat().st_size)
-        return path.read_bytes()
+        with Path(place).open("rb") as file:
+            data = file.read(MAX_PIPELINE_CONFIG + 1)
+            size = max(len(data), os.fstat(file.fileno()).st_size)
+        require_small(place, size, MAX_PIPELINE_CONFIG)
+        return data
     folder, name = open_parent(place, credentials)
-    _require_small(place, folder.head(name).size)
-    return folder.read(name)
-
-
-def _require_small(place: str, size: int) -> None:
-    if size > MAX_PIPELINE_CONFIG:
-        raise InvalidConfigError(
-            f"{place}: expected a pipeline.config of at most {MAX_PIPELINE_CONFIG} bytes; received "
-            f"{size}: check the address"
-        )
+    return folder.read_small(name, MAX_PIPELINE_CONFIG)

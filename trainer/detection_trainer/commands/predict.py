@@ -15,6 +15,7 @@ from PIL import Image
 from detection_trainer.commands.locations import add_credentials, choose_checkpoint
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.data.depth import depth_problem
+from detection_trainer.data.examples import UNDECODABLE
 from detection_trainer.data.orientation import orientation_of, turn
 from detection_trainer.errors import DataInvalidError, NotFoundError
 from detection_trainer.evaluation.drawing import Finding, draw_findings
@@ -125,6 +126,6 @@ def _read_image(folder: Folder, name: str) -> Image.Image:
             if problem is not None:
                 raise DataInvalidError(f"{folder.uri_of(name)}: {problem}")
             return turn(image, orientation_of(image), upright=True).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNDECODABLE as error:
         msg = f"{folder.uri_of(name)}: expected an image that Pillow reads; received {error}"
         raise DataInvalidError(msg) from error

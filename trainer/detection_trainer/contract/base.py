@@ -65,7 +65,8 @@ RestoreUri = Annotated[
 ]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=253)]
-ClassName = Annotated[str, Field(min_length=1, max_length=128)]
+MAX_CLASS_NAME = 128
+ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
 Digest = Annotated[str, Field(max_length=80, pattern=r"^sha256:[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=1024)]
 Message = Annotated[str, Field(max_length=16384)]

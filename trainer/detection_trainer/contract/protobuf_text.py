@@ -9,16 +9,22 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+MAX_DEPTH = 64
+"""Messages within messages; a pipeline.config has about 10."""
+_SPACE = re.compile(r"(?:[ \t\r\n\f\v]+|\#[^\n]*)+")
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|\#[^\n]*)
-      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-      | (?P<word>[A-Za-z0-9_.+-]+)
-      | (?P<mark>[{}\[\]<>:;,])""",
+    r"""(?P<word>[A-Za-z0-9_.+-]+)
+      | (?P<mark>[{}\[\]<>:;,])
+      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""",
     re.VERBOSE,
 )
-_ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)")
-_ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
+_ESCAPE = re.compile(
+    rb"\\(?:(?P<octal>[0-7]{1,3})|[xX](?P<hex>[0-9a-fA-F]{1,2})"
+    rb"|u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8})|(?P<other>[\xc0-\xff][\x80-\xbf]*|(?s:.)))"
+)
+_ESCAPES = dict(zip(b"abfnrtv\\?'\"", b"\a\b\f\n\r\t\v\\?'\"", strict=True))
 _CLOSES = {"{": "}", "<": ">"}
 
 
@@ -49,8 +55,7 @@ def parse(text: str) -> Message:
     Raises:
         TextFormatError: it is none.
     """
-    reader = _Reader(list(_tokens(text)))
-    return Message(list(reader.fields(None)))
+    return Message(list(_Reader(text).fields(None)))
 
 
 def quoted(text: str) -> str:
@@ -59,32 +64,19 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
     line: int
 
 
-def _tokens(text: str) -> Iterator[_Token]:
-    position, line = 0, 1
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            received = text[position : position + 20].partition("\n")[0]
-            raise TextFormatError(f"line {line}: expected protobuf text; received {received!r}")
-        if match.lastgroup and match.lastgroup != "space":
-            yield _Token(match.lastgroup, match[0], line)
-        line += match[0].count("\n")
-        position = match.end()
-    yield _Token("end", "", line)
-
-
 class _Reader:
-    """Reads tokens one after another."""
+    """Reads tokens one after another, one ahead."""
 
-    def __init__(self, tokens: list[_Token]) -> None:
-        self._tokens, self._position = tokens, 0
+    def __init__(self, text: str) -> None:
+        self._tokens = _tokens(text)
+        self._ahead = next(self._tokens)
+        self._depth = 0
 
     def fields(self, closing: _Token | None) -> Iterator[Field]:
         """Yield the fields up to the end, or to what closes the message that `closing` opened."""
@@ -96,36 +88,39 @@ class _Reader:
                 continue
             if token.kind != "word":
                 raise TextFormatError(
-                    f"line {token.line}: expected a field's name; received {token.text!r}"
+                    f"line {token.line}: expected a field's name; received {_shown(token.text)}"
                 )
             for value in self._values(token):
                 yield Field(token.text, value, token.line)
 
     def _values(self, name: _Token) -> Iterator[str | Message]:
         colon = self._take(":")
-        opening = self._peek()
+        opening = self._ahead
         if opening.text in _CLOSES:
-            self._next()
-            yield Message(list(self.fields(opening)))
+            yield self._message()
         elif not colon:
             raise TextFormatError(
-                f"line {name.line}: expected `:` or `{{` behind {name.text}; received "
-                f"{opening.text!r}"
+                f"line {name.line}: expected `:` or `{{` behind {name.text[:_SHOWN]}; received "
+                f"{_shown(opening.text)}"
             )
         elif self._take("["):
             while not self._take("]"):
-                yield from self._one(name)
+                yield self._message() if self._ahead.text in _CLOSES else self._scalar(name)
                 self._take(",")
         else:
             yield self._scalar(name)
 
-    def _one(self, name: _Token) -> Iterator[str | Message]:
-        opening = self._peek()
-        if opening.text not in _CLOSES:
-            yield self._scalar(name)
-            return
-        self._next()
-        yield Message(list(self.fields(opening)))
+    def _message(self) -> Message:
+        opening = self._next()
+        if self._depth >= MAX_DEPTH:
+            raise TextFormatError(
+                f"line {opening.line}: expected messages at most {MAX_DEPTH} levels deep; received "
+                "a deeper one: check that this is the right file"
+            )
+        self._depth += 1
+        message = Message(list(self.fields(opening)))
+        self._depth -= 1
+        return message
 
     def _scalar(self, name: _Token) -> str:
         token = self._next()
@@ -133,32 +128,97 @@ class _Reader:
             return token.text
         if token.kind != "string":
             raise TextFormatError(
-                f"line {name.line}: expected a value for {name.text}; received {token.text!r}"
+                f"line {name.line}: expected a value for {name.text[:_SHOWN]}; received "
+                f"{_shown(token.text)}"
             )
-        value = _unquoted(token.text)
-        while self._peek().kind == "string":  # Adjacent strings are one.
-            value += _unquoted(self._next().text)
-        return value
+        parts = [_unquoted(token)]
+        while self._ahead.kind == "string":  # Adjacent strings are one.
+            parts.append(_unquoted(self._next()))
+        try:
+            return b"".join(parts).decode()
+        except UnicodeDecodeError as error:
+            raise TextFormatError(
+                f"line {token.line}: expected UTF-8 in the string of {name.text[:_SHOWN]}; its "
+                f"escapes make other bytes: {error}"
+            ) from None
 
     def _take(self, mark: str) -> bool:
-        found = self._peek().text == mark and self._peek().kind == "mark"
-        self._position += found
+        found = self._ahead.kind == "mark" and self._ahead.text == mark
+        if found:
+            self._next()
         return found
 
-    def _peek(self) -> _Token:
-        return self._tokens[self._position]
-
     def _next(self) -> _Token:
-        token = self._tokens[self._position]
-        self._position = min(self._position + 1, len(self._tokens) - 1)
+        token = self._ahead
+        self._ahead = next(self._tokens, token)  # The end stays ahead.
         return token
 
 
-def _unquoted(text: str) -> str:
-    return _ESCAPE.sub(_unescaped, text[1:-1].encode()).decode(errors="replace")
+_SHOWN = 80
+"""Characters of a token that a message shows."""
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    position, line, length = 0, 1, len(text)
+    while True:
+        if space := _SPACE.match(text, position):
+            position = space.end()
+            line += text.count("\n", space.start(), position)
+        if position == length:
+            yield _Token("end", "", line)
+            return
+        match = _TOKEN.match(text, position)
+        if match is None or match.lastgroup is None:
+            received = text[position : position + 20].partition("\n")[0]
+            raise TextFormatError(f"line {line}: expected protobuf text; received {received!r}")
+        yield _Token(match.lastgroup, match[0], line)
+        position = match.end()
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def _unquoted(token: _Token) -> bytes:
+    """Return a string's bytes: escapes stand for bytes or characters, as protobuf reads them.
+
+    Raises:
+        TextFormatError: protobuf knows no such escape.
+    """
+    text = token.text[1:-1].encode(errors="surrogatepass")
+    if b"\\" not in text:
+        return text
+    try:
+        return _SURROGATES.sub(_pair, _ESCAPE.sub(_unescaped, text))
+    except ValueError as error:
+        raise TextFormatError(f"line {token.line}: {error}") from None
+
+
+_SURROGATES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
+"""What `\ud83d\ude00` gives: two halves of one character, each encoded by itself."""
+
+
+def _pair(match: re.Match[bytes]) -> bytes:
+    halves = match[0].decode(errors="surrogatepass")
+    return halves.encode("utf-16", "surrogatepass").decode("utf-16").encode()
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
-    """Return what an escape stands for; protobuf writes other than ASCII as octal bytes."""
-    said = match[1]
-    return bytes([int(said, 8) & 0xFF]) if said.isdigit() else _ESCAPES.get(said, said)
+    octal, hexadecimal, short, long, other = match.groups()
+    if octal or hexadecimal:
+        value = int(octal, 8) if octal else int(hexadecimal, 16)
+        if value > 0xFF:  # noqa: PLR2004 - a byte
+            raise ValueError(f"the escape \\{octal.decode()} is no byte: at most \\377")
+        return bytes([value])
+    if short or long:
+        value = int(short or long, 16)
+        if value > 0x10FFFF:  # noqa: PLR2004 - Unicode's last character
+            raise ValueError(f"the escape \\U{long.decode()} is no character: at most \\U0010ffff")
+        return chr(value).encode(errors="surrogatepass")
+    if (value := _ESCAPES.get(other[0], -1)) < 0:
+        received = match[0].decode(errors="replace")
+        raise ValueError(
+            f'unknown escape {received} in a string: protobuf knows \\n, \\t, \\", \\\\, \\u677e '
+            "and the like; write a backslash itself as \\\\"
+        )
+    return bytes([value])

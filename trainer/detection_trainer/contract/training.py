@@ -5,15 +5,14 @@ a YAML 1.1 `no` stays what kubectl makes of it.
 """
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from detection_trainer.contract.base import Contract
+from detection_trainer.contract.documents import MAX_DOCUMENT_BYTES, DocumentError, parse_yaml
 from detection_trainer.contract.pipeline_config.expansion import expand, source_of
 from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
@@ -25,6 +24,10 @@ from detection_trainer.contract.spec import (
 
 API_VERSION = "detectiontraining.dev/v1alpha1"
 KIND = "DetectionTraining"
+MAX_EXPLAINED = 20
+"""Problems of a document that a message lists."""
+MAX_SHOWN = 200
+"""Characters of a value that a message shows."""
 
 ReadConfig = Callable[[str], str]
 """Returns the text of the pipeline.config at a URI."""
@@ -56,24 +59,9 @@ class Training(Contract):
     """The text that was read at `pipelineConfig.uri`."""
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with kubectl's idea of a float (`1e-4` needs no dot)."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    key: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"),
-    list("-+.0123456789"),
-)
-
-
 def load_yaml(text: str) -> Any:
-    """Read one YAML document (JSON is YAML) as kubectl does."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - derives from SafeLoader
+    """Return the one YAML document (JSON is YAML) that `text` is; see `parse_yaml`."""
+    return parse_yaml(text)
 
 
 def read_training(path: Path, read_config: ReadConfig | None = None) -> Training:
@@ -87,11 +75,18 @@ def read_training(path: Path, read_config: ReadConfig | None = None) -> Training
         InvalidTrainingError: the file is no YAML, another kind, or its spec does not hold.
     """
     try:
-        document = load_yaml(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = parse_yaml(_read_text(path))
+    except (OSError, UnicodeDecodeError, DocumentError) as error:
         msg = f"{path}: expected a DetectionTraining in YAML or JSON; reading it failed: {error}"
         raise InvalidTrainingError(msg) from error
     return parse_training(document, str(path), read_config)
+
+
+def _read_text(path: Path) -> str:
+    """Return the text at `path`, of one that is too large only enough to say so."""
+    with path.open("rb") as file:
+        data = file.read(MAX_DOCUMENT_BYTES + 1)
+    return data.decode(errors="strict" if len(data) <= MAX_DOCUMENT_BYTES else "replace")
 
 
 def parse_training(
@@ -106,8 +101,7 @@ def parse_training(
     if kind != KIND or document.get("apiVersion") != API_VERSION:
         msg = f"{source}: expected kind {KIND} of {API_VERSION}; received {kind!r}"
         raise InvalidTrainingError(msg)
-    metadata = document.get("metadata") or {}
-    spec = dict(document.get("spec") or {})
+    metadata, spec = (_map_at(document, field, source) for field in ("metadata", "spec"))
     set_aside = sorted(KUBERNETES_FIELDS & spec.keys())
     identity = {key: metadata[key] for key in ("namespace", "name") if metadata.get(key)}
     try:
@@ -125,6 +119,14 @@ def parse_training(
         raise InvalidTrainingError(f"{source}: {explain(error)}") from error
     except PipelineConfigError as error:
         raise InvalidTrainingError(f"{source}: pipelineConfig: {error}") from error
+
+
+def _map_at(document: dict[str, Any], field: str, source: str) -> dict[str, Any]:
+    value = document.get(field) or {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        msg = f"{source}: {field}: expected a map with names as keys; received {_shown(value)}"
+        raise InvalidTrainingError(msg)
+    return dict(value)
 
 
 def _whole(
@@ -160,11 +162,21 @@ def _text_of(place: PipelineConfigSource, read_config: ReadConfig | None) -> str
 
 def explain(error: ValidationError) -> str:
     """Return what is wrong, field by field: what was expected and what was received."""
-    lines = []
-    for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"]) or "spec"
-        received = json.dumps(problem["input"], default=str)
-        if len(received) > 200:  # noqa: PLR2004 - enough to recognise the value
-            received = received[:200] + "…"
-        lines.append(f"{field}: {problem['msg']} (received {received})")
-    return "; ".join(lines)
+    problems = error.errors(include_url=False)
+    lines = [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'spec'}: {problem['msg']} "
+        f"(received {_shown(problem['input'])})"
+        for problem in problems[:MAX_EXPLAINED]
+    ]
+    hidden = len(problems) - len(lines)
+    return "; ".join(lines) + (f"; and {hidden} more" if hidden else "")
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of `value` as JSON, enough to recognise it."""
+    text = ""
+    for part in json.JSONEncoder(default=str, skipkeys=True).iterencode(value):
+        text += part
+        if len(text) > MAX_SHOWN:
+            return text[:MAX_SHOWN] + "…"
+    return text

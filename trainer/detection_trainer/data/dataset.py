@@ -8,7 +8,7 @@ look at data. Imports no TensorFlow.
 import hashlib
 import mmap
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -206,6 +206,9 @@ class _Reading:
     size: int
     """Bytes of the whole dataset; 0 where all of it is to be verified."""
     problems: list[str] = field(default_factory=list)
+    """The first of them."""
+    latest: deque[str] = field(default_factory=lambda: deque(maxlen=_SHOWN_PROBLEMS))
+    problem_count: int = 0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
     def read_file(self, file: LocalFile, index: int) -> Iterator[StoredImage]:
@@ -238,12 +241,15 @@ class _Reading:
             raise BadRecordError(place, frame.number, frame.offset, str(error)) from error
 
     def _pass_over(self, error: BadRecordError) -> None:
-        self.problems.append(str(error))
-        if len(self.problems) <= self.max_bad_records:
+        self.problem_count += 1
+        self.latest.append(str(error))
+        if len(self.problems) < _KEPT_PROBLEMS:
+            self.problems.append(str(error))
+        if self.problem_count <= self.max_bad_records:
             return
         if not self.max_bad_records:
             raise error
-        shown = "\n".join(self.problems[-_SHOWN_PROBLEMS:])
+        shown = "\n".join(self.latest)
         msg = (
             f"more than the {self.max_bad_records} bad records that dataset.maxBadRecords "
             f"allows:\n{shown}"
@@ -307,8 +313,8 @@ def _summarise(
         turned_images=sum(image.turned for image in found),
         image_height=[min(heights), max(heights)] if heights else [],
         image_width=[min(widths), max(widths)] if widths else [],
-        bad_records=reading.problems[:_KEPT_PROBLEMS],
-        bad_record_count=len(reading.problems),
+        bad_records=reading.problems,
+        bad_record_count=reading.problem_count,
         every_image_decoded=reading.size <= DECODED_BYTES,
         every_checksum_verified=reading.size <= VERIFIED_BYTES,
         digest="sha256:" + reading.digest.hexdigest(),

@@ -2,12 +2,14 @@
 
     image/encoded, image/format, image/height, image/width, image/source_id, image/filename
     image/object/bbox/{ymin,xmin,ymax,xmax}       fractions of the image's sides
-    image/object/class/{label,text}, image/object/{is_crowd,group_of,difficult}
+    image/object/class/{label,text}, image/object/{is_crowd,group_of,difficult,weight}
 
 (object_detection/data_decoders/tf_example_decoder.py.) Read and checked without TensorFlow.
 """
 
 import io
+import struct
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from detection_trainer.data.depth import depth_problem
+from detection_trainer.data.label_map import class_gaps, class_ids, class_texts
 from detection_trainer.data.orientation import orientation_of
 from detection_trainer.data.wire import Feature, WireError, decode_example
 
@@ -26,7 +29,22 @@ _EDGES = ("ymin", "xmin", "ymax", "xmax")
 _BOX = "image/object/bbox/"
 _LABEL = "image/object/class/label"
 _TEXT = "image/object/class/text"
+_FLAGS = ("is_crowd", "group_of", "difficult")
+_WEIGHT = "image/object/weight"
+_KINDS = {
+    _IMAGE: "bytes",
+    "image/height": "int64",
+    "image/width": "int64",
+    **{_BOX + edge: "float" for edge in _EDGES},
+    _LABEL: "int64",
+    _TEXT: "bytes",
+    **{f"image/object/{flag}": "int64" for flag in _FLAGS},
+    _WEIGHT: "float",
+}
+"""Features that decide what is trained, and the kind of their values; the OD API refuses others."""
+_READ = {*_KINDS, "image/source_id", "image/filename"}
 _FORMATS = ("JPEG", "PNG")
+_JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_FRAME_BYTES = 12
@@ -34,7 +52,32 @@ _PNG_FRAME_BYTES = 12
 _ROUNDING = 1e-4
 """How far a box may reach beyond the image by a converter's rounding; it is clipped."""
 _MAX_SIDE = 16384
+_MAX_PIXELS = 178_956_970
+"""As many as Pillow opens; 16 GB of memory decode some twenty at once."""
+_MAX_SCANNED = 1 << 32
+"""Pixels times scans of a progressive JPEG: a small file may have thousands of scans."""
+_JPEG_SCAN = b"\xff\xda"
+_SCAN_BYTES = 10
+"""Of the smallest scan's header."""
+UNDECODABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises at files that are no image, or a damaged one."""
 _FEW = 8
+_SHOWN = 80
+"""Characters of a name that a message shows."""
 _ABSENT = Feature()
 
 
@@ -79,14 +122,16 @@ def read_example(data: memoryview, classes: Sequence[str], *, decode: bool) -> A
         InvalidExampleError: something in it cannot be used.
     """
     try:
-        features = decode_example(data)
+        features = decode_example(data, _READ)
     except WireError as error:
         msg = f"expected a serialised tf.train.Example: {error}: convert the dataset again"
         raise InvalidExampleError(msg) from error
+    _require_kinds(features)
     start, end = _image_span(features)
     height, width, orientation = check_image(bytes(data[start:end]), decode=decode)
     _require_size(features, height, width)
     boxes = _read_boxes(features)
+    _require_equal_weights(features, len(boxes))
     return AnnotatedImage(
         name=_text(data, features, "image/source_id") or _text(data, features, "image/filename"),
         height=height,
@@ -110,24 +155,27 @@ def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int, int]:
             bits a channel.
     """
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
-            kind, (width, height) = image.format, image.size
-            problem, orientation = depth_problem(image), orientation_of(image)
-            if decode:
-                image.load()
+        with warnings.catch_warnings():
+            # Pillow warns of large images, and of metadata that nobody reads here.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+                kind, (width, height) = image.format, image.size
+                _require_modest(encoded, height, width)
+                problem, orientation = depth_problem(image), orientation_of(image)
+                if decode:
+                    image.load()
     except UnidentifiedImageError as error:
         begin = encoded[:8].hex(" ")
         msg = f"the image is neither JPEG nor PNG: its {len(encoded)} bytes begin with {begin}"
         raise InvalidExampleError(msg) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except InvalidExampleError:
+        raise
+    except UNDECODABLE as error:
         raise InvalidExampleError(
             f"the image of {len(encoded)} bytes does not decode: {error}"
         ) from error
     if problem is not None:
         raise InvalidExampleError(f"the image {problem}")
-    if max(height, width) > _MAX_SIDE:
-        msg = f"the image is {width}x{height}: expected at most {_MAX_SIDE} a side; tile it"
-        raise InvalidExampleError(msg)
     whole = _is_whole_png(encoded) if kind == "PNG" else _is_whole_jpeg(encoded)
     if not whole:
         msg = f"the {kind} image of {len(encoded)} bytes is cut off or damaged: make it again"
@@ -135,11 +183,65 @@ def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int, int]:
     return height, width, orientation
 
 
+def _require_modest(encoded: bytes, height: int, width: int) -> None:
+    """Raise for an image that takes much memory or time; it is not decoded yet."""
+    if max(height, width) > _MAX_SIDE:
+        msg = f"the image is {width}x{height}: expected at most {_MAX_SIDE} a side; tile it"
+        raise InvalidExampleError(msg)
+    if height * width > _MAX_PIXELS:
+        msg = f"the image is {width}x{height}: expected at most {_MAX_PIXELS} pixels; tile it"
+        raise InvalidExampleError(msg)
+    scans = _count_scans(encoded, height * width)
+    if scans * height * width > _MAX_SCANNED:
+        msg = (
+            f"the JPEG of {width}x{height} has {scans} scans, which take long to decode: save it "
+            "again as a baseline JPEG"
+        )
+        raise InvalidExampleError(msg)
+
+
+def _count_scans(encoded: bytes, pixels: int) -> int:
+    """Return the scans of a JPEG; 0 where it is too small for many, which most are."""
+    if not encoded.startswith(_JPEG_START) or len(encoded) // _SCAN_BYTES * pixels <= _MAX_SCANNED:
+        return 0
+    values = np.frombuffer(encoded, "u1")
+    marked = (values[:-1] == _JPEG_SCAN[0]) & (values[1:] == _JPEG_SCAN[1])
+    return int(np.count_nonzero(marked))
+
+
+def _require_kinds(features: Mapping[str, Feature]) -> None:
+    for name, expected in _KINDS.items():
+        received = features.get(name, _ABSENT).kind
+        if received not in {"", expected}:
+            raise InvalidExampleError(
+                f"{name}: expected {expected} values, as the OD API reads them; received "
+                f"{received} values: convert the dataset again"
+            )
+
+
+def _require_equal_weights(features: Mapping[str, Feature], count: int) -> None:
+    weights = features.get(_WEIGHT, _ABSENT).floats
+    if not weights:
+        return
+    if len(weights) != count:
+        raise InvalidExampleError(
+            f"expected {_WEIGHT} for each of {count} boxes; received {len(weights)}"
+        )
+    other = next((number for number, weight in enumerate(weights) if weight != 1.0), None)
+    if other is not None:
+        raise InvalidExampleError(
+            f"{_WEIGHT}: box {other} has the weight {weights[other]:.6g}; expected 1, since boxes "
+            "are not weighted here as the OD API does: write the records without this feature; a "
+            "box that is to be ignored is one with is_crowd 1"
+        )
+
+
 def _image_span(features: Mapping[str, Feature]) -> tuple[int, int]:
     spans = features.get(_IMAGE, _ABSENT).bytes_spans
     if len(spans) != 1 or spans[0][0] == spans[0][1]:
-        present = ", ".join(sorted(features)[:_FEW]) or "none"
-        msg = f"expected one image in {_IMAGE}; received {len(spans)} (features: {present})"
+        present = ", ".join(name[:_SHOWN] for name in sorted(features)[:_FEW]) or "none"
+        received = "an empty one" if len(spans) == 1 else len(spans)
+        msg = f"expected one image in {_IMAGE}; received {received} (features: {present})"
         raise InvalidExampleError(msg)
     return spans[0]
 
@@ -191,34 +293,48 @@ def _read_labels(
     spans = features.get(_TEXT, _ABSENT).bytes_spans
     texts = [bytes(data[start:end]).decode(errors="replace") for start, end in spans]
     if not labels:
-        labels = [_label_of(text, classes) for text in texts]
+        ids = class_ids(classes)
+        labels = [_label_of(text, classes, ids) for text in texts]
     if len(labels) != count:
         raise InvalidExampleError(
             f"expected a class for each of {count} boxes; received {len(labels)}"
         )
     for number, label in enumerate(labels):
-        if not 1 <= label <= len(classes):
-            msg = (
-                f"box {number} has the label {label}, outside the label map, whose ids are 1 to "
-                f"{len(classes)}: name the label map that the dataset was made with"
-            )
-            raise InvalidExampleError(msg)
-        text = texts[number] if len(texts) == count else classes[label - 1]
-        if text != classes[label - 1]:
-            msg = (
-                f"box {number} has the label {label}, which is {text!r} here and "
-                f"{classes[label - 1]!r} in the label map: name the label map that the dataset "
-                "was made with"
-            )
-            raise InvalidExampleError(msg)
+        text = texts[number] if len(texts) == count else None
+        _require_class(number, label, text, classes)
     return np.asarray(labels, np.int32)
 
 
-def _label_of(text: str, classes: Sequence[str]) -> int:
-    if text not in classes:
+def _require_class(number: int, label: int, text: str | None, classes: Sequence[str]) -> None:
+    """Compare a box's label, and its text where there is one, with the label map."""
+    if not 1 <= label <= len(classes):
+        msg = (
+            f"box {number} has the label {label}, outside the label map, whose ids are 1 to "
+            f"{len(classes)}: name the label map that the dataset was made with"
+        )
+        raise InvalidExampleError(msg)
+    if label in class_gaps(classes):
+        msg = (
+            f"box {number} has the label {label}, for which the label map has no item: name the "
+            "label map that the dataset was made with, or add the item"
+        )
+        raise InvalidExampleError(msg)
+    if text is not None and text not in class_texts(classes, label):
+        msg = (
+            f"box {number} has the label {label}, which is {text[:_SHOWN]!r} here and "
+            f"{classes[label - 1]!r} in the label map: name the label map that the dataset "
+            "was made with"
+        )
+        raise InvalidExampleError(msg)
+
+
+def _label_of(text: str, classes: Sequence[str], ids: Mapping[str, int]) -> int:
+    if text not in ids:
         known = ", ".join(classes[:_FEW])
-        raise InvalidExampleError(f"the class {text!r} is not in the label map, which has {known}")
-    return list(classes).index(text) + 1
+        raise InvalidExampleError(
+            f"the class {text[:_SHOWN]!r} is not in the label map, which has {known}"
+        )
+    return ids[text]
 
 
 def _read_flags(features: Mapping[str, Feature], name: str, count: int) -> npt.NDArray[np.bool_]:

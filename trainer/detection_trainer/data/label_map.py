@@ -1,17 +1,25 @@
-"""Label maps: `item { id: 1 name: "tree" }` in protobuf text, ids from 1 without gaps.
+"""Label maps: `item { id: 1 name: "tree" }` in protobuf text, read as the OD API reads them.
 
-(object_detection/protos/string_int_label_map.proto.) Id 0 is the background and never named.
+(object_detection/protos/string_int_label_map.proto, utils/label_map_util.py.) Id 0 is the
+`background`. Ids may have gaps: a number without an item keeps its place and is named by itself. A
+record may carry the text of `name` or of `display_name`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from detection_trainer.contract.base import MAX_CLASS_NAME
 from detection_trainer.contract.protobuf_text import Field, Message, TextFormatError, parse, quoted
 from detection_trainer.contract.spec import Dataset
-from detection_trainer.errors import DataInvalidError
-from detection_trainer.storage import open_parent
+from detection_trainer.errors import DataInvalidError, TooLargeError
+from detection_trainer.storage import Folder, open_parent
 
+MAX_LABEL_MAP_BYTES = 1 << 20
+"""A thousand classes with keypoints take a third of it."""
+_BACKGROUND = "background"
 _MAX_CLASSES = 1000
 
 
@@ -28,7 +36,7 @@ def load_classes(dataset: Dataset, credentials: Mapping[str, Path] | None = None
     if place is None:
         raise DataInvalidError("dataset names neither classes nor a labelMap: name one")
     folder, name = open_parent(place.uri, credentials)
-    classes = parse_label_map(folder.read(name), place.uri)
+    classes = read_label_map(folder, name)
     try:
         dataset.require_count(classes, place.uri)
     except ValueError as error:
@@ -36,25 +44,84 @@ def load_classes(dataset: Dataset, credentials: Mapping[str, Path] | None = None
     return classes
 
 
-def parse_label_map(data: bytes, place: str) -> list[str]:
+class ClassNames(list[str]):
+    """Names in the order of their ids, from id 1; also what records may call a class.
+
+    It is a list, since most of the program needs the names alone.
+    """
+
+    def __init__(self, items: Mapping[int, "_Item"]) -> None:
+        """Take the items of a label map, by id."""
+        last = max(items, default=0)
+        super().__init__(items[i].name if i in items else str(i) for i in range(1, last + 1))
+        self.gaps = frozenset(range(1, last + 1)) - items.keys()
+        """Ids without an item."""
+        self.texts = {i: {item.name, item.display_name} - {""} for i, item in items.items()}
+        """What records may call the class of an id."""
+        self.ids = _ids_by_text(items)
+        """The id of each text, a class's `name` or `display_name`, that names one class."""
+
+
+def class_ids(classes: Sequence[str]) -> Mapping[str, int]:
+    """Return the id of each text that a record may name a class by."""
+    if isinstance(classes, ClassNames):
+        return classes.ids
+    return {name: identifier for identifier, name in enumerate(classes, start=1)}
+
+
+def class_gaps(classes: Sequence[str]) -> frozenset[int]:
+    """Return the ids that the label map has no item for."""
+    return classes.gaps if isinstance(classes, ClassNames) else frozenset()
+
+
+def class_texts(classes: Sequence[str], label: int) -> Container[str]:
+    """Return what a record may call the class `label`."""
+    if isinstance(classes, ClassNames):
+        return classes.texts.get(label, ())
+    return (classes[label - 1],)
+
+
+def read_label_map(folder: Folder, name: str) -> ClassNames:
+    """Return the class names in the label map `name`; see `parse_label_map`.
+
+    Raises:
+        NotFoundError: there is none.
+        DataInvalidError: it is invalid, or too large.
+    """
+    try:
+        data = folder.read_small(name, MAX_LABEL_MAP_BYTES)
+    except TooLargeError as error:
+        raise DataInvalidError(f"label map {error}") from error
+    return parse_label_map(data, folder.uri_of(name))
+
+
+def parse_label_map(data: bytes, place: str) -> ClassNames:
     """Return the class names in a label map, in the order of their ids.
 
     Raises:
-        DataInvalidError: it is no label map, or ids or names repeat or leave gaps.
+        DataInvalidError: it is no label map, or ids or names repeat.
     """
+    if len(data) > MAX_LABEL_MAP_BYTES:
+        raise DataInvalidError(
+            f"{place}: expected a label map of at most {MAX_LABEL_MAP_BYTES} bytes; received "
+            f"{len(data)}: check that this is the right file"
+        )
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise DataInvalidError(f"{place}: expected a label map in UTF-8: {error}") from error
-    names: dict[int, str] = {}
-    for item in _items(text, place):
-        identifier, name = _read_item(item, place)
-        if identifier in names:
-            msg = f"{place}, line {item.line}: id {identifier} is given twice: number items from 1"
-            raise DataInvalidError(msg)
-        names[identifier] = name
-    _require_whole(names, place)
-    return [names[identifier] for identifier in sorted(names)]
+    items: dict[int, _Item] = {}
+    for field in _items(text, place):
+        identifier, item = _read_item(field, place)
+        if identifier in items:
+            raise DataInvalidError(
+                f"{place}, line {field.line}: id {identifier} has two items, {item.name!r} and "
+                f"{items[identifier].name!r}: keep the one that the records were made with"
+            )
+        items[identifier] = item
+    _leave_out_background(items, place)
+    _require_usable(items, place)
+    return ClassNames(items)
 
 
 def format_label_map(classes: Sequence[str]) -> str:
@@ -65,23 +132,52 @@ def format_label_map(classes: Sequence[str]) -> str:
     )
 
 
-def _require_whole(names: Mapping[int, str], place: str) -> None:
-    if not names:
+@dataclass(frozen=True, slots=True)
+class _Item:
+    name: str
+    display_name: str = ""
+
+
+def _ids_by_text(items: Mapping[int, _Item]) -> dict[str, int]:
+    """A display name that several items share, or that is the name of another, names none."""
+    shown = Counter(item.display_name for item in items.values())
+    displayed = {
+        item.display_name: identifier
+        for identifier, item in items.items()
+        if item.display_name and shown[item.display_name] == 1
+    }
+    return displayed | {item.name: identifier for identifier, item in items.items()}
+
+
+def _leave_out_background(items: dict[int, _Item], place: str) -> None:
+    background = items.pop(0, None)
+    if background and _BACKGROUND not in {background.name, background.display_name}:
+        raise DataInvalidError(
+            f"{place}: id 0 is {background.name!r}; expected {_BACKGROUND!r} or no item with id 0, "
+            "which no box can have: take the label map that the records were made with, or make "
+            "the records again with ids from 1"
+        )
+
+
+def _require_usable(items: Mapping[int, _Item], place: str) -> None:
+    if not items:
         msg = f'{place}: expected items such as `item {{ id: 1 name: "tree" }}`; there is none'
         raise DataInvalidError(msg)
-    if len(names) > _MAX_CLASSES:
-        msg = f"{place}: {len(names)} classes; at most {_MAX_CLASSES} can be trained"
+    last = max(items)
+    if last > _MAX_CLASSES:
+        received = f"{last} classes" if len(items) == last else f"the id {last}"
+        msg = f"{place}: received {received}; at most {_MAX_CLASSES} can be trained"
         raise DataInvalidError(msg)
-    if sorted(names) != list(range(1, len(names) + 1)):
-        missing = sorted(set(range(1, len(names) + 1)) - names.keys())
-        msg = (
-            f"{place}: expected the ids 1 to {len(names)} without gaps (0 is the background); "
-            f"received {_shortened(sorted(names))}, without {_shortened(missing)}: number again"
-        )
-        raise DataInvalidError(msg)
-    repeated = sorted({n for n in names.values() if list(names.values()).count(n) > 1})
-    if repeated:
-        raise DataInvalidError(f"{place}: several items have the name {repeated[0]!r}")
+    names = {identifier: item.name for identifier, item in items.items()}
+    gaps = {i: str(i) for i in range(1, last + 1) if i not in items}
+    repeated = Counter((names | gaps).values())
+    for name in names.values():
+        if repeated[name] > 1:
+            others = [i for i, other in (names | gaps).items() if other == name]
+            raise DataInvalidError(
+                f"{place}: the ids {_shortened(sorted(others))} have the name {name!r}: expected a "
+                "name of its own for each id (an id without an item is named by its number)"
+            )
 
 
 def _items(text: str, place: str) -> Iterator[Field]:
@@ -96,17 +192,23 @@ def _items(text: str, place: str) -> Iterator[Field]:
         yield field
 
 
-def _read_item(item: Field, place: str) -> tuple[int, str]:
+def _read_item(field: Field, place: str) -> tuple[int, _Item]:
     """Nested messages (keypoints, …) are passed over."""
-    inner = item.value.fields if isinstance(item.value, Message) else []
-    said = {field.name: field.value for field in inner if isinstance(field.value, str)}
-    name = said.get("name") or said.get("display_name") or ""
+    inner = field.value.fields if isinstance(field.value, Message) else []
+    said = {each.name: each.value for each in inner if isinstance(each.value, str)}
+    shown = said.get("display_name", "")
+    name = said.get("name") or shown
     identifier = said.get("id", "")
-    if not re.fullmatch(r"[0-9]{1,9}", identifier) or not name:
-        received = ", ".join(f"{k}: {v!r}" for k, v in said.items()) or "nothing"
-        msg = f"{place}, line {item.line}: expected an item with id and name; received {received}"
+    if not re.fullmatch(r"[0-9]{1,9}", identifier, re.ASCII) or not name:
+        received = ", ".join(f"{k}: {v[:80]!r}" for k, v in list(said.items())[:8]) or "nothing"
+        msg = f"{place}, line {field.line}: expected an item with id and name; received {received}"
         raise DataInvalidError(msg)
-    return int(identifier), name
+    if len(name) > MAX_CLASS_NAME:
+        raise DataInvalidError(
+            f"{place}, line {field.line}: expected a name of at most {MAX_CLASS_NAME} characters; "
+            f"received {len(name)}: shorten it in the label map and in the records"
+        )
+    return int(identifier), _Item(name, shown)
 
 
 def _shortened(values: Sequence[int]) -> str:

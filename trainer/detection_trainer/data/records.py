@@ -17,6 +17,8 @@ from detection_trainer.errors import DataInvalidError
 _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = _LENGTH.size + _CHECKSUM.size
+MAX_RECORDS = 1 << 22
+"""Of one file: empty ones, of 16 bytes each, would fill the memory with their places."""
 _GZIP = b"\x1f\x8b"
 
 
@@ -65,6 +67,11 @@ def index_records(data: memoryview, place: str) -> tuple[list[Frame], BadRecordE
             frame = _read_header(data, place, len(frames), offset)
         except BadRecordError as error:
             return frames, error
+        if len(frames) == MAX_RECORDS:
+            problem = f"the file has more than {MAX_RECORDS} records: write several files"
+            too_many = BadRecordError(place, len(frames), offset, problem)
+            too_many.skippable = False
+            return frames, too_many
         frames.append(frame)
         offset = frame.end
     return frames, None

@@ -8,7 +8,7 @@ can later be read straight from the file.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,10 @@ import numpy as np
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _BYTES, _FLOATS, _INTS = 1, 2, 3
 _MAX_SHIFT = 63
+
+MAX_FIELDS = 1_000_000
+"""Fields and numbers that are read of one record: an image with 10,000 boxes has 60,000."""
+_NAMES = {_BYTES: "bytes", _FLOATS: "float", _INTS: "int64"}
 
 Values = Sequence[bytes] | Sequence[float] | Sequence[int]
 Buffer = bytes | memoryview
@@ -29,25 +33,45 @@ class WireError(ValueError):
 class Feature:
     """The values of one feature; at most one of the three is filled."""
 
+    kind: str = ""
+    """`bytes`, `float` or `int64`; empty where nothing was said."""
     bytes_spans: list[tuple[int, int]] = field(default_factory=list)
     """Start and end of each value in the record's data."""
     floats: list[float] = field(default_factory=list)
     ints: list[int] = field(default_factory=list)
 
 
-def decode_example(data: Buffer) -> dict[str, Feature]:
+class _Effort:
+    """What may still be read: an Example of many empty fields takes as long as one asks for."""
+
+    def __init__(self) -> None:
+        self._left = MAX_FIELDS
+
+    def take(self, count: int) -> None:
+        """Count fields or numbers; raises WireError where there are too many."""
+        self._left -= count
+        if self._left < 0:
+            raise WireError(f"it has more than {MAX_FIELDS} fields and numbers")
+
+
+def decode_example(data: Buffer, names: Container[str] | None = None) -> dict[str, Feature]:
     """Return the features in `data` by name.
 
+    Args:
+        data: the serialised Example.
+        names: the features to read; None: all. Of others, such as masks, no number is read.
+
     Raises:
-        WireError: it is no serialised Example.
+        WireError: it is no serialised Example, or has too many values.
     """
     features: dict[str, Feature] = {}
-    for number, start, end in _messages(data, 0, len(data)):
+    effort = _Effort()
+    for number, start, end in _messages(data, 0, len(data), effort):
         if number != 1:
             continue
-        for inner, first, last in _messages(data, start, end):
+        for inner, first, last in _messages(data, start, end, effort):
             if inner == 1:
-                name, feature = _decode_entry(data, first, last)
+                name, feature = _decode_entry(data, first, last, names, effort)
                 features[name] = feature
     return features
 
@@ -62,30 +86,40 @@ def encode_example(features: Mapping[str, Values]) -> bytes:
     return _delimited(1, entries)
 
 
-def _decode_entry(data: Buffer, start: int, end: int) -> tuple[str, Feature]:
-    name, feature = "", Feature()
-    for number, first, last in _messages(data, start, end):
+def _decode_entry(
+    data: Buffer, start: int, end: int, names: Container[str] | None, effort: _Effort
+) -> tuple[str, Feature]:
+    name, value = "", (end, end)
+    for number, first, last in _messages(data, start, end, effort):
         if number == 1:
             try:
                 name = bytes(data[first:last]).decode()
             except UnicodeDecodeError as error:
                 raise WireError("a feature's name is not UTF-8") from error
         elif number == 2:  # noqa: PLR2004 - the map's value
-            feature = _decode_feature(data, first, last)
-    return name, feature
+            value = (first, last)
+    if names is not None and name not in names:
+        return name, Feature()
+    return name, _decode_feature(data, *value, effort)
 
 
-def _decode_feature(data: Buffer, start: int, end: int) -> Feature:
+def _decode_feature(data: Buffer, start: int, end: int, effort: _Effort) -> Feature:
     feature = Feature()
-    for kind, first, last in _messages(data, start, end):
+    for kind, first, last in _messages(data, start, end, effort):
         for number, wire, begin, stop in fields(data, first, last):
+            effort.take(1)
             if number != 1:
                 continue
+            if feature.kind not in {"", _NAMES.get(kind)}:
+                raise WireError("a feature holds lists of two kinds")
+            feature.kind = _NAMES.get(kind, "")
             if kind == _BYTES and wire == _LENGTH_DELIMITED:
                 feature.bytes_spans.append((begin, stop))
             elif kind == _FLOATS and wire in {_LENGTH_DELIMITED, _FIXED32}:
+                effort.take((stop - begin) // 4)
                 feature.floats.extend(_floats(data, begin, stop))
             elif kind == _INTS and wire in {_LENGTH_DELIMITED, _VARINT}:
+                effort.take(stop - begin)
                 feature.ints.extend(_ints(data, begin, stop))
             else:
                 raise WireError(f"a list of kind {kind} holds values of wire type {wire}")
@@ -105,9 +139,12 @@ def _ints(data: Buffer, start: int, end: int) -> Iterator[int]:
         yield value - (1 << 64) if value >> 63 else value
 
 
-def _messages(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _messages(
+    data: Buffer, start: int, end: int, effort: _Effort
+) -> Iterator[tuple[int, int, int]]:
     """Yield number and span of the length-delimited fields."""
     for number, wire, first, last in fields(data, start, end):
+        effort.take(1)
         if wire == _LENGTH_DELIMITED:
             yield number, first, last
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from detection_trainer.contract.documents import parse_json
 from detection_trainer.distributed.tf_config import Cluster
 from detection_trainer.errors import PeerLostError
 
@@ -96,10 +97,18 @@ def _ask(cluster: Cluster, subject: str, deadline: float) -> Decision:
     if not line:
         # It met somebody in time or not, or ended: the next connection tells.
         raise ConnectionResetError("it closed the connection")
-    said = json.loads(line)
-    if "refused" in said:
-        raise PeerLostError(f"the chief refused worker {cluster.index}: {said['refused']}")
-    return Decision(step=said["step"], done=said["done"])
+    try:
+        said = parse_json(line)
+        refused = said.get("refused")
+        decision = None if refused else Decision(step=said["step"], done=said["done"])
+    except (ValueError, LookupError, AttributeError) as error:
+        raise PeerLostError(
+            f"expected the chief's decision at {cluster.addresses[0]}; received {line[:80]!r}: "
+            "check that the address is that of worker 0"
+        ) from error
+    if decision is None:
+        raise PeerLostError(f"the chief refused worker {cluster.index}: {refused}")
+    return decision
 
 
 def _listen(cluster: Cluster) -> socket.socket:
@@ -115,7 +124,7 @@ def _admit(connection: socket.socket, subject: str, present: dict[int, socket.so
     """Take a worker in; who says anything else is not one, and is not answered."""
     connection.settimeout(_HELLO_S)
     with suppress(OSError, ValueError, KeyError, TypeError):
-        said = json.loads(_receive(connection))
+        said = parse_json(_receive(connection))
         if said["subject"] != subject:
             _send(connection, {"refused": f"this is {subject}; it is {said['subject']}"})
         else:

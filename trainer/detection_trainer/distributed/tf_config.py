@@ -1,8 +1,8 @@
 """The workers of one training, as `TF_CONFIG` names them; knows nothing of TensorFlow."""
 
-import json
 from dataclasses import dataclass
 
+from detection_trainer.contract.documents import parse_json
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import InvalidConfigError
 
@@ -41,7 +41,7 @@ def parse_cluster(text: str | None) -> Cluster:
     if not text:
         return Cluster()
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         cluster, task = document["cluster"], document["task"]
         addresses, index = tuple(cluster["worker"]), int(task["index"])
         holds = set(cluster) == {"worker"} and task["type"] == "worker"

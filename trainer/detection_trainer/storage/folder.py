@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from detection_trainer.errors import NotFoundError
+from detection_trainer.errors import NotFoundError, TooLargeError
 
 PIECE_BYTES = 16 * 1024 * 1024
 """What of a big file goes over the wire by itself, several at once."""
@@ -54,6 +54,9 @@ class Store(Protocol):
     def read(self, key: str) -> bytes:
         """Return the whole file."""
 
+    def read_small(self, key: str, limit: int) -> bytes:
+        """Return the whole file, of at most `limit` bytes (TooLargeError)."""
+
     def read_large(self, key: str) -> bytes:
         """Return the whole file, by several requests at once where that is faster."""
 
@@ -77,6 +80,19 @@ class Store(Protocol):
 
     def local_path(self, key: str) -> Path | None:
         """Return where the file lies on this machine, or None if it does not."""
+
+
+def require_small(place: str, size: int, limit: int) -> None:
+    """Compare the size of the file at `place` with its reader's limit.
+
+    Raises:
+        TooLargeError: it is larger.
+    """
+    if size > limit:
+        raise TooLargeError(
+            f"{place}: expected a file of at most {limit} bytes; received {size}: check that this "
+            "is the right file"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +125,15 @@ class Folder:
             StorageUnavailableError: it did not answer, also after retries.
         """
         return self.store.read(self._key(path))
+
+    def read_small(self, path: str, limit: int) -> bytes:
+        """Return the whole file at `path`, which anybody may have written.
+
+        Raises:
+            TooLargeError: it has more than `limit` bytes; they are not read.
+            TrainerError: what `read` raises.
+        """
+        return self.store.read_small(self._key(path), limit)
 
     def read_large(self, path: str) -> bytes:
         """Return the whole file at `path`, which is likely to be big; raises what `read` does."""

@@ -22,7 +22,7 @@ from detection_trainer.errors import (
     StorageUnavailableError,
     TrainerError,
 )
-from detection_trainer.storage.folder import Entry, Pieces, Source
+from detection_trainer.storage.folder import Entry, Pieces, Source, require_small
 
 _PARTIAL = ".partial"
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -42,6 +42,15 @@ class LocalFiles:
         with _explained(self.root / key, "reading"):
             return (self.root / key).read_bytes()
 
+    def read_small(self, key: str, limit: int) -> bytes:
+        """Return the whole file, of at most `limit` bytes."""
+        path = self.root / key
+        with _explained(path, "reading"), open(path, "rb", opener=_open_at_once) as file:
+            require_small(path.as_uri(), os.fstat(file.fileno()).st_size, limit)
+            data = file.read(limit + 1)
+        require_small(path.as_uri(), len(data), limit)  # A device has no size.
+        return data
+
     def read_large(self, key: str) -> bytes:
         """Return the whole file."""
         return self.read(key)
@@ -49,8 +58,12 @@ class LocalFiles:
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return at most `length` bytes from byte `start`."""
         with _explained(self.root / key, "reading"), (self.root / key).open("rb") as file:
+            # Python reserves `length` bytes at once, and a damaged file may ask for any number.
+            left = os.fstat(file.fileno()).st_size - start
+            if left <= 0:
+                return b""
             file.seek(start)
-            return file.read(length)
+            return file.read(min(length, left))
 
     def write(self, key: str, data: Source, *, create: bool) -> None:
         """Write the whole file at once, making its folders; `create` refuses to replace one."""
@@ -143,6 +156,11 @@ def _explained(path: Path, doing: str) -> Iterator[None]:
         raise explain_os_error(error, path, doing) from error
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _copy_into(file: BinaryIO, data: Source) -> None:
     match data:
         case Path():
@@ -192,6 +210,8 @@ def _walk(place: Path, key: str, name: str, *, recursive: bool) -> Iterator[Entr
             if recursive:
                 yield from _walk(place / item.name, f"{key}{item.name}/", "", recursive=True)
             continue
+        if not item.is_file():
+            continue  # A pipe, which would be waited for, or a link to nothing.
         with suppress(FileNotFoundError):
             yield _entry(key + item.name, item.stat())
 

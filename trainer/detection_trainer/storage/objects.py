@@ -23,7 +23,7 @@ from detection_trainer.errors import (
     StorageUnavailableError,
     TrainerError,
 )
-from detection_trainer.storage.folder import PIECE_BYTES, Entry, Pieces, Source
+from detection_trainer.storage.folder import PIECE_BYTES, Entry, Pieces, Source, require_small
 from detection_trainer.storage.local import explain_os_error
 
 _PARALLEL_PARTS = 4
@@ -57,6 +57,13 @@ class ObjectStorage:
         """Return the whole object."""
         with self._explained(key, "reading"):
             return bytes(obstore.get(self.store, key).bytes())
+
+    def read_small(self, key: str, limit: int) -> bytes:
+        """Return the whole object, of at most `limit` bytes."""
+        with self._explained(key, "reading"):
+            found = obstore.get(self.store, key)
+            require_small(f"{self.root}/{key}", found.meta["size"], limit)
+            return bytes(found.bytes())
 
     def read_large(self, key: str) -> bytes:
         """Return the whole object; of a big one several parts come at once."""

@@ -141,7 +141,11 @@ def test_the_configuration_at_a_uri_is_told_with_the_outcome(
 @pytest.mark.parametrize(
     ("content", "code", "says"),
     [
-        (None, ExitCode.NOT_FOUND, "pipeline.config does not exist: check the address"),
+        (
+            None,
+            ExitCode.NOT_FOUND,
+            "pipeline.config failed: No such file or directory: check the address",
+        ),
         (b"\xff\xfe\x00", ExitCode.INVALID_CONFIG, "expected a pipeline.config in UTF-8"),
         (
             b"kind: Pod\nmetadata:\n  name: x",

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from detection_trainer.data.examples import AnnotatedImage, InvalidExampleError, read_example
+from detection_trainer.data.label_map import parse_label_map
 from detection_trainer.data.wire import Values
 from tests.support.datasets import CLASSES, Drawn
 
@@ -53,6 +54,29 @@ def test_names_of_classes_serve_where_numbers_are_missing() -> None:
     assert read(record).labels.tolist() == [2, 1]
 
 
+def test_weights_of_1_change_nothing() -> None:
+    plain, weighted = read(TWO_BOXES.record()), TWO_BOXES.record(image__object__weight=[1.0, 1.0])
+    assert read(weighted).boxes.tolist() == plain.boxes.tolist()
+
+
+LABEL_MAP = parse_label_map(
+    b'item { id: 1 name: "/m/1" display_name: "Tree" } item { id: 3 name: "/m/3" }', "labels"
+)
+
+
+@pytest.mark.parametrize("text", [b"/m/1", b"Tree"])
+@pytest.mark.parametrize("label", [[1], []])
+def test_text_is_found_in_name_or_display_name(text: bytes, label: list[int]) -> None:
+    record = Drawn().record(image__object__class__text=[text], image__object__class__label=label)
+    assert read_example(memoryview(record), LABEL_MAP, decode=False).labels.tolist() == [1]
+
+
+def test_a_label_that_the_label_map_leaves_out_is_refused() -> None:
+    record = memoryview(Drawn(labels=(2,)).record())
+    with pytest.raises(InvalidExampleError, match="label 2, for which the label map has no item"):
+        read_example(record, LABEL_MAP, decode=False)
+
+
 def test_the_file_name_serves_where_there_is_no_source_id() -> None:
     record = Drawn().record(image__source_id=[], image__filename=[b"a.png"])
     assert read(record).name == "a.png"
@@ -82,7 +106,50 @@ FLIPPED = PNG[:200] + bytes([PNG[200] ^ 1]) + PNG[201:]
     ("changes", "expected"),
     [
         pytest.param({"image__encoded": []}, "expected one image in image/encoded", id="no image"),
-        pytest.param({"image__encoded": [b""]}, "expected one image", id="an empty image"),
+        pytest.param(
+            {"image__encoded": [b""]}, "received an empty one (features:", id="an empty image"
+        ),
+        pytest.param({"image__encoded": [PNG, PNG]}, "received 2 (features:", id="two images"),
+        pytest.param(
+            {"image__object__is_crowd": [1.0]},
+            "image/object/is_crowd: expected int64 values, as the OD API reads them; received "
+            "float values",
+            id="crowds as floats",
+        ),
+        pytest.param(
+            {"image__object__difficult": [b"1"]},
+            "image/object/difficult: expected int64 values",
+            id="difficult as text",
+        ),
+        pytest.param(
+            {f"image__object__bbox__{edge}": [1] for edge in ("ymin", "xmin", "ymax", "xmax")},
+            "image/object/bbox/ymin: expected float values",
+            id="boxes as whole numbers",
+        ),
+        pytest.param(
+            {"image__object__class__label": [1.0]},
+            "image/object/class/label: expected int64 values",
+            id="labels as floats",
+        ),
+        pytest.param(
+            {"image__object__class__text": [1]},
+            "image/object/class/text: expected bytes values",
+            id="names as numbers",
+        ),
+        pytest.param({"image__height": [24.0]}, "image/height: expected int64", id="float height"),
+        pytest.param(
+            {"image__object__weight": [0.0]},
+            "image/object/weight: box 0 has the weight 0; expected 1",
+            id="a weight of 0",
+        ),
+        pytest.param(
+            {"image__object__weight": [1]},
+            "image/object/weight: expected float values",
+            id="weights as whole numbers",
+        ),
+        pytest.param(
+            {"image__object__weight": [1.0, 1.0]}, "weight for each of 1 boxes", id="many weights"
+        ),
         pytest.param(
             {"image__encoded": [b"not an image"]},
             "neither JPEG nor PNG: its 12 bytes begin with 6e 6f 74",

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from detection_trainer.contract.spec import Dataset
-from detection_trainer.data.label_map import format_label_map, load_classes, parse_label_map
+from detection_trainer.data.label_map import (
+    class_gaps,
+    class_ids,
+    format_label_map,
+    load_classes,
+    parse_label_map,
+)
 from detection_trainer.errors import DataInvalidError, NotFoundError
 
 PLACE = "s3://b/labels.pbtxt"
@@ -35,6 +41,9 @@ def parsed(text: str) -> list[str]:
         ),
         pytest.param('item { id: 1 name: "ar" "bre" }', ["arbre"], id="adjacent strings"),
         pytest.param(r'item { id: 1 name: "H\303\274tte \"1\"" }', ['Hütte "1"'], id="escapes"),
+        pytest.param(
+            r'item { id: 1 name: "\303" "\274" }', ["ü"], id="a character in adjacent strings"
+        ),
         pytest.param("item { id: 1 name: tree }", ["tree"], id="a name without quotes"),
         pytest.param(
             'item { id: 1 name: "a" };item { id: 2 name: "b" }', ["a", "b"], id="; between"
@@ -54,20 +63,31 @@ def test_what_is_formatted_is_read_back() -> None:
     ("text", "expected"),
     [
         pytest.param("", "there is none", id="an empty file"),
-        pytest.param('item { id: 0 name: "x" }', "ids 1 to 1 without gaps", id="id 0"),
         pytest.param(
-            'item { id: 1 name: "a" } item { id: 3 name: "b" }',
-            "received 1, 3, without 2",
-            id="a gap",
+            'item { id: 0 name: "x" }', "id 0 is 'x'; expected 'background'", id="id 0 as a class"
+        ),
+        pytest.param('item { id: 0 name: "background" }', "there is none", id="background alone"),
+        pytest.param(
+            'item { id: 1 name: "a" } item { id: 1001 name: "b" }',
+            "received the id 1001; at most 1000",
+            id="an id far away",
+        ),
+        pytest.param(
+            'item { id: 1 name: "2" } item { id: 3 name: "b" }',
+            "the ids 1, 2 have the name '2'",
+            id="a name that is the number of a gap",
+        ),
+        pytest.param(
+            f'item {{ id: 1 name: "{"x" * 129}" }}', "at most 128 characters", id="a long name"
         ),
         pytest.param(
             'item { id: 1 name: "a" }\nitem { id: 1 name: "b" }',
-            "line 2: id 1 is given twice",
+            "line 2: id 1 has two items, 'b' and 'a': keep the one",
             id="an id twice",
         ),
         pytest.param(
             'item { id: 1 name: "a" } item { id: 2 name: "a" }',
-            "several items have the name 'a'",
+            "the ids 1, 2 have the name 'a'",
             id="a name twice",
         ),
         pytest.param("item { id: 1 }", "expected an item with id and name", id="no name"),
@@ -95,6 +115,62 @@ def test_what_does_not_hold_is_named(text: str, expected: str) -> None:
         parsed(text)
     assert PLACE in str(caught.value)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("string", "expected"),
+    [
+        (r"\u677e", "松"),
+        (r"\U0001F333", "🌳"),
+        (r"\ud83c\udf33", "🌳"),
+        (r"\x41\X4a\x4", "AJ\x04"),
+        (r"\101\60\0", "A0\0"),
+        (r"\346\235\276", "松"),
+        (r"\a\b\f\n\r\t\v", "\a\b\f\n\r\t\v"),
+        (r"\?\'\"\\", "?'\"\\"),
+        (r"\\u677e", r"\u677e"),
+    ],
+)
+def test_escapes_are_those_of_protobuf(string: str, expected: str) -> None:
+    assert parsed(f'item {{ id: 1 name: "{string}" }}') == [expected]
+
+
+@pytest.mark.parametrize(
+    ("string", "expected"),
+    [
+        (r"C:\data\x", r"line 1: unknown escape \d in a string"),
+        (r"\é", r"unknown escape \é"),
+        (r"\x", r"unknown escape \x"),
+        (r"\u12", r"unknown escape \u"),
+        (r"\U0011000", r"unknown escape \U"),
+        (r"\U00110000", r"\U00110000 is no character"),
+        (r"\777", r"\777 is no byte"),
+        (r"\xff", "expected UTF-8 in the string of name"),
+        (r"\ud83c", "expected UTF-8 in the string of name"),
+    ],
+)
+def test_escapes_that_protobuf_does_not_know_are_refused(string: str, expected: str) -> None:
+    with pytest.raises(DataInvalidError) as caught:
+        parsed(f'item {{ id: 1 name: "{string}" }}')
+    assert expected in str(caught.value)
+
+
+def test_ids_with_gaps_keep_their_places() -> None:
+    """As the label map of COCO, whose 80 classes have ids up to 90."""
+    text = 'item { id: 4 name: "d" } item { id: 1 name: "a" } item { id: 0 name: "background" }'
+    assert parsed(text) == ["a", "2", "3", "d"]
+
+
+def test_a_class_is_found_by_its_name_or_its_display_name() -> None:
+    classes = parsed(
+        'item { id: 1 name: "/m/1" display_name: "Tree" }'
+        'item { id: 3 name: "/m/3" display_name: "Shrub" }'
+        'item { id: 4 name: "Shrub" }'
+        'item { id: 5 name: "/m/5" display_name: "Bush" }'
+        'item { id: 6 name: "/m/6" display_name: "Bush" }'
+    )
+    assert class_ids(classes) == {"/m/1": 1, "Tree": 1, "/m/3": 3, "Shrub": 4, "/m/5": 5, "/m/6": 6}
+    assert class_gaps(classes) == {2}
 
 
 def test_other_encodings_are_refused() -> None:

@@ -12,6 +12,7 @@ link to another file followed. Imports no TensorFlow.
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,15 @@ import numpy.typing as npt
 from detection_trainer.errors import DamagedCheckpointError
 from detection_trainer.storage import Folder
 from detection_trainer.storage.stream import buffered, open_stream
+from detection_trainer.weights.archive import ALWAYS_INFLATED, MAX_RATIO, open_archive, read_entry
 
 HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+MAX_WEIGHTS_BYTES = 1 << 31
+"""Of all weights of a file, or of one variable; a ResNet152 detector has 300 MB."""
+MAX_OBJECTS = 50_000
+"""Groups and variables of a file; a ResNet152 detector has 5,000."""
+MAX_NAMES = 50_000
+_MAX_DEPTH = 32
 _INNER = "model.weights.h5"
 _ZIP_HEADER = 30
 _BROKEN = (
@@ -36,6 +44,9 @@ _BROKEN = (
     RuntimeError,
     TypeError,
     zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    MemoryError,
 )
 """What h5py and zipfile raise at bytes that do not hold."""
 
@@ -67,7 +78,8 @@ def read_layers(folder: Folder, name: str) -> list[KerasLayer]:
     """
     with _opened(folder, name) as file:
         root = _root(file)
-        found = list(_legacy(root) if "layer_names" in root.attrs else _by_vars(root))
+        is_legacy = "layer_names" in root.attrs
+        found = list(_legacy(root, _Budget()) if is_legacy else _by_vars(root, _Budget()))
         if not found:
             raise ValueError("it holds no layer with variables")
         return found
@@ -82,7 +94,7 @@ def read_arrays(
         DamagedCheckpointError: it does not hold.
     """
     with _opened(folder, name) as file:
-        return {key: _at(file, place)[()] for key, place in places.items()}
+        return {key: _numbers(_at(file, place)) for key, place in places.items()}
 
 
 @contextmanager
@@ -110,10 +122,10 @@ def _content(folder: Folder, name: str) -> Iterator[BinaryIO]:
 
 def _inner(whole: BinaryIO) -> BinaryIO:
     """Return the weights in the archive; where they are not compressed, without reading them."""
-    with zipfile.ZipFile(whole) as archive:
+    with open_archive(whole) as archive:
         entry = archive.getinfo(_INNER)
         if entry.compress_type != zipfile.ZIP_STORED:
-            return io.BytesIO(archive.read(entry))
+            return io.BytesIO(read_entry(archive, _INNER, MAX_WEIGHTS_BYTES))
     whole.seek(entry.header_offset)
     name, extra = struct.unpack_from("<HH", whole.read(_ZIP_HEADER), _ZIP_HEADER - 4)
     first = entry.header_offset + _ZIP_HEADER + name + extra
@@ -125,27 +137,50 @@ def _inner(whole: BinaryIO) -> BinaryIO:
     return buffered(entry.file_size, read)
 
 
-def _by_vars(group: Any) -> Iterator[KerasLayer]:
+class _Budget:
+    """What is left to walk: links may make a tree of few groups endless."""
+
+    def __init__(self) -> None:
+        self._left = MAX_OBJECTS
+
+    def take(self, count: int, depth: int) -> None:
+        """Count objects that are visited.
+
+        Raises:
+            ValueError: there are too many, or they are nested too deeply.
+        """
+        self._left -= count
+        if self._left < 0:
+            raise ValueError(f"it has more than {MAX_OBJECTS} groups and variables")
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"its groups are nested more than {_MAX_DEPTH} levels deep")
+
+
+def _by_vars(group: Any, budget: _Budget, depth: int = 0) -> Iterator[KerasLayer]:
     """Walk Keras 3's layout."""
+    budget.take(len(group), depth)
     for key in group:
         inner = _child(group, key)
         if not isinstance(inner, h5py.Group):
             continue
         if key != "vars":
-            yield from _by_vars(inner)
+            yield from _by_vars(inner, budget, depth + 1)
         elif len(inner):
+            budget.take(len(inner), depth)
             places = [_child(inner, str(index)) for index in range(len(inner))]
             variables = tuple((place.name, tuple(place.shape)) for place in places)
             name = str(inner.attrs.get("name", ""))
             yield KerasLayer(inner.parent.parent.name, name, variables)
 
 
-def _legacy(root: Any) -> Iterator[KerasLayer]:
+def _legacy(root: Any, budget: _Budget) -> Iterator[KerasLayer]:
     """Walk the older layout; a model within the model is one layer there, with all its weights."""
-    for layer in map(_text, root.attrs["layer_names"]):
+    for layer in _names(root, "layer_names"):
         group = _child(root, layer)
         found: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-        for weight in map(_text, group.attrs["weight_names"]):
+        weights = _names(group, "weight_names")
+        budget.take(1 + len(weights), 0)
+        for weight in weights:
             place = _at(group, weight)
             owner = weight.rpartition("/")[0]
             found.setdefault(owner, []).append((place.name, tuple(place.shape)))
@@ -175,6 +210,23 @@ def _child(group: Any, key: str) -> Any:
     if isinstance(child, h5py.Dataset) and (child.external or child.is_virtual):
         raise ValueError(f"{child.name} keeps its numbers in another file")
     return child
+
+
+def _names(group: Any, attribute: str) -> list[str]:
+    """Return the names in an attribute; its size is looked at before it is read."""
+    space = group.attrs.get_id(attribute).get_space()
+    if space.get_simple_extent_npoints() > MAX_NAMES:
+        raise ValueError(f"{attribute} has more than {MAX_NAMES} names")
+    return [_text(value) for value in group.attrs[attribute]]
+
+
+def _numbers(dataset: Any) -> npt.NDArray[Any]:
+    """Return a variable's value; its size is looked at before it is read."""
+    stored, size = dataset.id.get_storage_size(), dataset.nbytes
+    if size > max(ALWAYS_INFLATED, MAX_RATIO * stored) or size > MAX_WEIGHTS_BYTES:
+        raise ValueError(f"{dataset.name} states {size} bytes, of which {stored} are stored")
+    numbers: npt.NDArray[Any] = dataset[()]
+    return numbers
 
 
 def _text(value: Any) -> str:

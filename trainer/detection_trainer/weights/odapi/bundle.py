@@ -10,6 +10,7 @@ leveldb/doc/table_format.md.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,19 @@ import numpy.typing as npt
 
 from detection_trainer.data.checksum import masked_crc32c
 from detection_trainer.data.wire import WireError, fields, varint
-from detection_trainer.errors import DamagedCheckpointError
+from detection_trainer.errors import DamagedCheckpointError, TooLargeError
 from detection_trainer.storage import Folder
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES = 48
 _TRAILER_BYTES = 5
 _UNCOMPRESSED = 0
+MAX_INDEX_BYTES = 1 << 24
+"""That of a ResNet152 detector with its optimizer has 400 KB."""
+MAX_NAME = 4096
+"""Bytes. An entry may repeat the name before it, so that a small table could grow without end."""
+MAX_TENSOR_BYTES = 1 << 31
+MAX_RANK = 32
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 10: "?", 19: "<f2"}
 """`DataType` of types.proto, as far as variables of models have them."""
 
@@ -64,6 +71,7 @@ class Bundle:
             DamagedCheckpointError: its bytes are not those that were written.
         """
         tensor = self.tensors[name]
+        self._require_numbers(name, tensor)
         file = f"{self.prefix}.data-{tensor.shard:05d}-of-{self.shards:05d}"
         content = self.folder.read_range(file, tensor.offset, tensor.size)
         if len(content) != tensor.size or masked_crc32c(content) != tensor.crc:
@@ -73,6 +81,16 @@ class Bundle:
             )
         return np.frombuffer(content, tensor.dtype).reshape(tensor.shape)
 
+    def _require_numbers(self, name: str, tensor: Tensor) -> None:
+        """Compare the tensor's size with its shape, before anything is read."""
+        whole = 0 if tensor.dtype is None else np.dtype(tensor.dtype).itemsize * prod(tensor.shape)
+        if tensor.dtype is None or whole != tensor.size or whole > MAX_TENSOR_BYTES:
+            raise DamagedCheckpointError(
+                f"{self.uri}.index: expected numbers of shape {list(tensor.shape)} for {name!r} in "
+                f"at most {MAX_TENSOR_BYTES} bytes; received {tensor.size} bytes of "
+                f"{tensor.dtype or 'another type'}: take another checkpoint"
+            )
+
 
 def open_bundle(folder: Folder, prefix: str) -> Bundle:
     """Read the index of the checkpoint `prefix` in `folder`; no tensor is read.
@@ -81,12 +99,15 @@ def open_bundle(folder: Folder, prefix: str) -> Bundle:
         NotFoundError: there is none.
         DamagedCheckpointError: the index does not hold.
     """
-    content = folder.read(f"{prefix}.index")
+    try:
+        content = folder.read_small(f"{prefix}.index", MAX_INDEX_BYTES)
+    except TooLargeError as error:
+        raise DamagedCheckpointError(f"index of a TensorFlow checkpoint {error}") from error
     try:
         entries = dict(_table(content))
         shards = _header_shards(entries.pop(b""))
         tensors = {key.decode(): _tensor(value) for key, value in entries.items()}
-    except (WireError, KeyError, IndexError, struct.error, UnicodeDecodeError) as error:
+    except (WireError, LookupError, struct.error, UnicodeDecodeError) as error:
         raise DamagedCheckpointError(
             f"{folder.uri_of(prefix)}.index: expected the index of a TensorFlow checkpoint; "
             f"received bytes that do not hold ({error}): copy it again, or take another"
@@ -101,8 +122,12 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         raise WireError("the footer lacks the table's magic number")
     _, start = _handle(footer, 0)
     index, _ = _handle(footer, start)
+    left = len(content)
     for _, value in _block(content, index):
         span, _ = _handle(value, 0)
+        left -= span[1] + _TRAILER_BYTES
+        if left < 0:
+            raise WireError("its blocks overlap")
         yield from _block(content, span)
 
 
@@ -127,6 +152,8 @@ def _block(content: bytes, span: Span) -> Iterator[tuple[bytes, bytes]]:
         shared, position = varint(content, position, stop)
         unshared, position = varint(content, position, stop)
         length, position = varint(content, position, stop)
+        if shared + unshared > MAX_NAME:
+            raise WireError(f"a name has more than {MAX_NAME} bytes")
         key = key[:shared] + content[position : position + unshared]
         position += unshared
         yield key, content[position : position + length]
@@ -151,6 +178,8 @@ def _tensor(value: bytes) -> Tensor:
             numbers[number] = varint(value, first, last)[0]
         elif number == 2:  # noqa: PLR2004 - the shape
             shape = tuple(_shape(value[first:last]))
+            if len(shape) > MAX_RANK:
+                raise WireError(f"a tensor has {len(shape)} dimensions")
         elif number == 6:  # noqa: PLR2004 - the CRC
             crc = struct.unpack("<I", value[first:last])[0]
     return Tensor(_DTYPES.get(numbers[1]), shape, numbers[3], numbers[4], numbers[5], crc)
@@ -161,4 +190,7 @@ def _shape(value: bytes) -> Iterator[int]:
     for number, _, first, last in fields(value, 0, len(value)):
         if number == 2:  # noqa: PLR2004 - a dimension
             sizes = [varint(value, a, b)[0] for n, _, a, b in fields(value, first, last) if n == 1]
-            yield sizes[0] if sizes else 0
+            size = sizes[0] if sizes else 0
+            if size > MAX_TENSOR_BYTES:
+                raise WireError(f"a tensor has a side of {size}")
+            yield size

@@ -16,7 +16,12 @@ import numpy.typing as npt
 
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.odapi import BACKBONES
-from detection_trainer.errors import DamagedCheckpointError, NotFoundError, RestoreRefusedError
+from detection_trainer.errors import (
+    DamagedCheckpointError,
+    NotFoundError,
+    RestoreRefusedError,
+    TooLargeError,
+)
 from detection_trainer.storage import Folder, open_folder, open_parent
 from detection_trainer.weights.odapi.bundle import Bundle, open_bundle
 from detection_trainer.weights.odapi.names import (
@@ -28,13 +33,16 @@ from detection_trainer.weights.odapi.names import (
 
 STATE_FILE = "checkpoint"
 """What `tf.train.CheckpointManager` keeps in a model_dir: which checkpoint is the newest."""
+_MAX_STATE_BYTES = 1 << 20
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
 _AVERAGE = f"{_SLOT}optimizer/average{_VALUE}"
 _STEP = f"step{_VALUE}"
 _MODEL = "model/"
+_OPTIMIZERS = {"rms": "rms_prop", "m": "adam", "momentum": "momentum"}
+"""A slot of Keras' optimizers -> `optimizer.name`; RMSprop with momentum has both slots."""
 _CLASSIFICATION = "feature_extractor/"
-_NEWEST = re.compile(r"""^\s*model_checkpoint_path\s*:\s*(["'])(.+?)\1""", re.MULTILINE)
+_NEWEST = re.compile(r"""^[ \t]*model_checkpoint_path[ \t]*:[ \t]*(["'])(.+?)\1""", re.MULTILINE)
 _INDEX = ".index"
 _PART = re.compile(r"(.+)\.data-\d{5}-of-\d{5}|((?:.*/)?[^/]*ckpt[^/]*)\.index")
 """A file of a checkpoint."""
@@ -104,7 +112,10 @@ def _by_number(uri: str) -> list[tuple[int, str]]:
 
 def _newest(folder: Folder) -> str:
     """A path of another machine may stand there, also of Windows: the files lie beside it."""
-    state = folder.read(STATE_FILE).decode(errors="replace")
+    try:
+        state = folder.read_small(STATE_FILE, _MAX_STATE_BYTES).decode(errors="replace")
+    except TooLargeError as error:
+        raise DamagedCheckpointError(f"state of a model_dir {error}") from error
     found = _NEWEST.search(state)
     if found is None:
         raise DamagedCheckpointError(
@@ -134,7 +145,9 @@ class ODAPIWeights:
         self.shapes: Mapping[str, tuple[int, ...]] = {
             path: bundle.tensors[name].shape for path, name in self._names.items()
         }
-        self.step = int(bundle.read(_STEP)) if _STEP in bundle.tensors else None
+        self.step = _step(bundle) if _STEP in bundle.tensors else None
+        self.optimizer = _optimizer(bundle)
+        """The optimizer whose slots it holds, as `optimizer.name`; None where there are none."""
         self.averaged = any(name.endswith(_AVERAGE) for name in bundle.tensors)
         """Whether its training kept moving averages of the weights beside them."""
 
@@ -151,6 +164,16 @@ class ODAPIWeights:
         return {p: self.bundle.read(n) for p, n in names.items() if n in self.bundle.tensors}
 
 
+def _step(bundle: Bundle) -> int:
+    value = bundle.read(_STEP)
+    if value.shape != () or value.dtype.kind != "i" or not 0 <= value < 2**31:
+        raise DamagedCheckpointError(
+            f"{bundle.uri}: expected a whole number as its step; received {value.dtype} of shape "
+            f"{list(value.shape)}: take another checkpoint"
+        )
+    return int(value)
+
+
 def _names_by_path(bundle: Bundle, model: Model) -> dict[str, str]:
     try:
         table = object_paths(model, num_classes=1)
@@ -163,6 +186,13 @@ def _names_by_path(bundle: Bundle, model: Model) -> dict[str, str]:
         ) from None
     known = {twin: path for path, twin in table.items()}
     return {known.get(twin) or f"{_group(twin)}/{twin}": name for name, twin in _variables(bundle)}
+
+
+def _optimizer(bundle: Bundle) -> str | None:
+    said = (name.partition(_SLOT)[2].removesuffix(_VALUE) for name in bundle.tensors)
+    # Those of an optimizer within `use_moving_average` are below its name.
+    slots = {slot.rpartition("/")[2] for slot in said if slot}
+    return next((name for slot, name in _OPTIMIZERS.items() if slot in slots), None)
 
 
 def _variables(bundle: Bundle) -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ Only names, shapes and numbers are read; see `unpickler`. Imports neither torch 
 """
 
 import io
-import pickle
 import struct
 import zipfile
 import zlib
@@ -23,7 +22,9 @@ import numpy.typing as npt
 from detection_trainer.errors import DamagedCheckpointError, RestoreRefusedError
 from detection_trainer.storage import Folder
 from detection_trainer.storage.stream import open_stream
+from detection_trainer.weights.archive import open_archive, read_entry
 from detection_trainer.weights.torch.unpickler import (
+    MAX_PICKLE_BYTES,
     ForbiddenNameError,
     Storage,
     Tensor,
@@ -35,6 +36,7 @@ SUFFIXES = (".pth", ".pt")
 _PICKLE_MARK, _ZIP_MARK = b"\x80", b"PK\x03\x04"
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _DATA = "/data.pkl"
+_FEW_BYTES = 64
 _LENGTH = struct.Struct("<q")
 _BROKEN = (
     OSError,
@@ -48,11 +50,10 @@ _BROKEN = (
     RuntimeError,
     ImportError,
     struct.error,
-    pickle.PickleError,
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What pickle and zipfile raise at bytes that do not hold."""
+"""What pickletools and zipfile raise at bytes that do not hold."""
 
 
 def is_torch_file(folder: Folder, name: str) -> bool:
@@ -154,16 +155,16 @@ class _Archive:
 
     def __init__(self, stream: BinaryIO) -> None:
         """Read the state dict, and require that its storages are there."""
-        self._archive = zipfile.ZipFile(stream)
+        self._archive = open_archive(stream)
         names = self._archive.namelist()
         data = next((name for name in names if name.endswith(_DATA)), None)
         if data is None:
             raise ValueError("it is a zip without data.pkl")
         self._root = data.removesuffix(_DATA)
         order = f"{self._root}/byteorder"
-        if order in names and self._archive.read(order) != b"little":
+        if order in names and read_entry(self._archive, order, _FEW_BYTES) != b"little":
             raise ValueError("it was written on a big-endian machine")
-        self.tensors = load_tensors(io.BytesIO(self._archive.read(data)))
+        self.tensors = load_tensors(io.BytesIO(read_entry(self._archive, data, MAX_PICKLE_BYTES)))
         for storage in {tensor.storage for tensor in self.tensors.values()}:
             found = self._archive.getinfo(self._entry(storage)).file_size
             if found != storage.size:
@@ -171,7 +172,7 @@ class _Archive:
 
     def read(self, storage: Storage) -> bytes:
         """Return the bytes of `storage`."""
-        return self._archive.read(self._entry(storage))
+        return read_entry(self._archive, self._entry(storage), storage.size)
 
     def _entry(self, storage: Storage) -> str:
         return f"{self._root}/data/{storage.key}"
@@ -186,7 +187,7 @@ def _values(file: _File, tensor: Tensor) -> npt.NDArray[Any]:
 
 def _is_torch_archive(folder: Folder, name: str) -> bool:
     try:
-        with open_stream(folder, name) as stream, zipfile.ZipFile(stream) as archive:
+        with open_stream(folder, name) as stream, open_archive(stream) as archive:
             return any(entry.endswith(_DATA) for entry in archive.namelist())
     except _BROKEN:
         return False  # Another reader will say what is wrong with it.

@@ -201,7 +201,13 @@ def test_a_run_with_averages_goes_on_with_them(tmp_path: Path) -> None:
     ("changes", "num_classes", "expected"),
     [
         pytest.param({}, 3, "class_head/predictor/pointwise_kernel", id="other classes"),
-        pytest.param({"optimizer": {"name": "adam"}}, 2, "there momentum, here adam", id="Adam"),
+        pytest.param(
+            {"optimizer": {"name": "adam"}},
+            2,
+            "there momentum, here adam; of the OD API's optimizers only momentum goes on: use "
+            r"restore instead \(mode full keeps all weights",
+            id="Adam",
+        ),
         pytest.param(
             {"optimizer": {"movingAverageDecay": 0.9}},
             2,
@@ -217,6 +223,34 @@ def test_what_cannot_go_on_is_refused(
     spec = training_spec(**changes)
     with pytest.raises(TrainerError, match=expected):
         require_continuable(weights(model_dir.as_uri()), spec, num_classes)
+
+
+@pytest.mark.parametrize(
+    ("slots", "name"), [(("m", "v"), "adam"), (("rms", "momentum"), "rms_prop")]
+)
+@pytest.mark.parametrize("wrapped", ["", "ema_base_optimizer/"])
+@pytest.mark.parametrize("here", ["adam", "momentum"])
+def test_the_optimizer_of_a_model_dir_is_named(
+    tmp_path: Path, slots: tuple[str, ...], name: str, wrapped: str, here: str
+) -> None:
+    tensors: dict[str, Any] = {f"{path}{VALUE}": value for path, value in twins(2).items()}
+    for slot in slots:
+        place = SLOT.replace("momentum", f"{wrapped}{slot}")
+        tensors |= {f"{path}{place}{VALUE}": value for path, value in twins(2).items()}
+    write_bundle(tmp_path / "ckpt-2", {**tensors, f"step{VALUE}": np.array(25, np.int64)})
+    source = weights(f"{tmp_path.as_uri()}/ckpt-2")
+    with pytest.raises(RestoreRefusedError, match=f"there {name}, here {here}.*mode full"):
+        require_continuable(source, training_spec(optimizer={"name": here}), 2)
+
+
+@pytest.mark.parametrize(
+    "step", [np.array([1, 2]), np.array(0.5), np.array(-1), np.array(2**40), np.array(b"x")]
+)
+def test_a_step_that_is_none_is_refused(tmp_path: Path, step: Any) -> None:
+    tensors: dict[str, Any] = {f"{path}{VALUE}": value for path, value in twins(2).items()}
+    write_bundle(tmp_path / "ckpt-2", {**tensors, f"step{VALUE}": step})
+    with pytest.raises(DamagedCheckpointError, match="take another checkpoint"):
+        weights(f"{tmp_path.as_uri()}/ckpt-2")
 
 
 def test_a_model_of_the_zoo_has_no_run_to_go_on_with(tmp_path: Path) -> None:
