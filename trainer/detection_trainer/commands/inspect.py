@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from detection_trainer.checkpoints.format import MANIFEST_FILE, find_checkpoint
+from detection_trainer.checkpoints.format import MANIFEST_FILE, Checkpoint, find_checkpoint
 from detection_trainer.checkpoints.manifest import Manifest
 from detection_trainer.checkpoints.ownership import marker_numbers, read_owner
 from detection_trainer.commands.dataset_arguments import add_records, read_records
@@ -18,6 +19,7 @@ from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import config_digest
 from detection_trainer.contract.training import Training
 from detection_trainer.data.dataset import DatasetSummary
+from detection_trainer.errors import NotFoundError
 from detection_trainer.options import parse_credentials
 from detection_trainer.storage import Folder
 
@@ -103,7 +105,7 @@ def _describe_training(training: Training) -> dict[str, Any]:
 
 
 def _describe_folder(folder: Folder) -> dict[str, Any]:
-    newest = find_checkpoint(folder)
+    newest = _find_checkpoint(folder)
     described = {"checkpoint": dump(newest.record), **_describe_manifest(newest.manifest)}
     if folder.exists(MANIFEST_FILE):
         return described
@@ -113,6 +115,22 @@ def _describe_folder(folder: Folder) -> dict[str, Any]:
         "trainerStarts": len(marker_numbers(folder)),
         **described,
     }
+
+
+def _find_checkpoint(folder: Folder) -> Checkpoint:
+    try:
+        return find_checkpoint(folder)
+    except NotFoundError as error:
+        names = [entry.path for entry in folder.list(recursive=False)]
+        records = next((name for name in names if ".tfrecord" in name or ".record" in name), None)
+        if records is None:
+            raise
+        pattern = re.sub(r"-\d+-of-\d+.*$", "-*", records)
+        pattern = pattern if pattern != records else f"*{PurePath(records).suffix}"
+        raise NotFoundError(
+            f"{folder.uri} is a folder of TFRecords, such as {records}: name the files, "
+            f"`detection-trainer inspect '{folder.uri_of(pattern)}'`"
+        ) from error
 
 
 def _describe_manifest(manifest: Manifest) -> dict[str, Any]:

@@ -22,8 +22,7 @@ def require_continuable(source: Manifest, uri: str, spec: TrainingSpec, classes:
     if differences:
         msg = (
             f"continueFrom {uri} takes a run with the same classes, model and optimizer; "
-            f"{differences[0]}: use restore instead (mode detection keeps backbone and feature "
-            "extractor, and the heads begin fresh)"
+            f"{differences[0]}: {advice(differences)}"
         )
         raise RestoreRefusedError(msg, differences)
     if spec.steps <= source.step:
@@ -52,6 +51,16 @@ def compare_for_continue(source: Manifest, spec: TrainingSpec, classes: list[str
         there, here = ("kept" if kept else "none" for kept in (source.averaged, mine_averaged))
         differences.append(f"optimizer.movingAverageDecay: averages there {there}, here {here}")
     return differences
+
+
+def advice(differences: Sequence[str]) -> str:
+    """Return which restore helps where a run cannot go on."""
+    if all(difference.startswith("optimizer.") for difference in differences):
+        return "use restore instead (mode full keeps all weights; step and optimizer begin anew)"
+    return (
+        "use restore instead (mode detection keeps backbone and feature extractor, and the heads "
+        "begin fresh)"
+    )
 
 
 def continued(source: Manifest, uri: str) -> Restored:

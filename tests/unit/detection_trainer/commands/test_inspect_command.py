@@ -39,6 +39,25 @@ def test_a_dataset_is_counted_with_the_label_map_beside_it(
     assert told["imageHeight"] == [24, 100]
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("train-00000-of-00002.tfrecord", "train-*"),
+        ("a.tfrecord", "*.tfrecord"),
+        ("trees_val.record-00000-of-00010", "trees_val.record-*"),
+    ],
+)
+def test_a_folder_of_records_is_told_how_to_be_inspected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, pattern: str
+) -> None:
+    (tmp_path / "label_map.pbtxt").write_text("item { id: 1 name: 'tree' }")
+    write_dataset(tmp_path / name, GOOD[:1])
+    assert main(["inspect", str(tmp_path)]) == 56
+    said = capsys.readouterr().err
+    assert f"is a folder of TFRecords, such as {name}" in said
+    assert f"`detection-trainer inspect '{tmp_path.as_uri()}/{pattern}'`" in said
+
+
 def test_a_person_reads_a_table(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(good)]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -73,6 +92,7 @@ def test_every_problem_is_named_by_file_and_record(
     [
         (["--classes", "tree,tree"], 50, "names that differ"),
         ([], 56, "label_map.pbtxt"),
+        ([], 56, "Name the label map by --label-map, or the classes by --classes a,b"),
         (["--label-map", "nowhere.pbtxt"], 56, "nowhere.pbtxt"),
     ],
 )

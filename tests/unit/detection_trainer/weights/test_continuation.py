@@ -53,9 +53,17 @@ def test_a_difference_is_refused_and_named(
 ) -> None:
     spec = parsed(**changes).spec
     assert compare_for_continue(source, spec, classes) == [difference]
-    with pytest.raises(RestoreRefusedError, match="use restore instead") as refused:
+    with pytest.raises(RestoreRefusedError, match=r"use restore instead \(mode") as refused:
         require_continuable(source, URI, spec, classes)
     assert refused.value.differences == (difference,)
+
+
+def test_where_only_the_optimizer_differs_all_weights_can_be_kept(source: Manifest) -> None:
+    adam = parsed(optimizer={"name": "adam"}).spec
+    with pytest.raises(RestoreRefusedError, match="mode full keeps all weights"):
+        require_continuable(source, URI, adam, ["tree"])
+    with pytest.raises(RestoreRefusedError, match="mode detection keeps"):
+        require_continuable(source, URI, adam, ["tree", "car"])
 
 
 def test_a_target_that_the_source_has_passed_is_refused(source: Manifest) -> None:

@@ -15,7 +15,7 @@ from detection_trainer.contract.report import Restored
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import InvalidConfigError, RestoreRefusedError
-from detection_trainer.weights.continuation import all_taken_over
+from detection_trainer.weights.continuation import advice, all_taken_over
 from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
 
 ITERATION = "optimizer/iteration"
@@ -43,8 +43,7 @@ def require_continuable(source: ODAPIWeights, spec: TrainingSpec, num_classes: i
     if differences:
         raise RestoreRefusedError(
             f"continueFrom {uri} takes a run with the same classes, model and optimizer; "
-            f"{differences[0]}: use restore instead (mode detection keeps backbone and feature "
-            "extractor, and the heads begin fresh)",
+            f"{differences[0]}: {advice(differences)}",
             differences,
         )
     if spec.steps <= source.step:
@@ -56,8 +55,9 @@ def require_continuable(source: ODAPIWeights, spec: TrainingSpec, num_classes: i
 
 
 def _differences(source: ODAPIWeights, spec: TrainingSpec, num_classes: int) -> list[str]:
-    if spec.optimizer.name != "momentum":
-        return [f"optimizer.name: there momentum, here {spec.optimizer.name}"]
+    if {source.optimizer or "momentum", spec.optimizer.name} != {"momentum"}:
+        names = f"there {source.optimizer or 'none'}, here {spec.optimizer.name}"
+        return [f"optimizer.name: {names}; of the OD API's optimizers only momentum goes on"]
     averaged = spec.optimizer.moving_average_decay is not None
     if source.averaged != averaged:
         there, here = ("kept" if kept else "none" for kept in (source.averaged, averaged))
