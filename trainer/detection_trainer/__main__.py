@@ -12,9 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.training import InvalidTrainingError
-from detection_trainer.errors import MissingPackageError, TrainerError
+from detection_trainer.errors import TrainerError
 from detection_trainer.run.outcome import error_line, exit_code_of
+
+
+class MissingPackageError(Exception):
+    """A package that the command needs is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             require_packages(chosen)
         arguments = build_parser(chosen).parse_args(words)
         return int(_load(COMMANDS[arguments.command]).run(arguments))
+    except MissingPackageError as error:
+        sys.stderr.write(f"detection-trainer: {error}\n")
+        return int(ExitCode.UNEXPECTED)
     except (TrainerError, InvalidTrainingError) as error:
         code = exit_code_of(error)
         sys.stderr.write(error_line(code.reason, str(error)) + "\n")

@@ -16,10 +16,6 @@ class TrainerError(Exception):
     exit_code: ClassVar[ExitCode] = ExitCode.UNEXPECTED
 
 
-class MissingPackageError(TrainerError):
-    """A package that the command needs is not installed."""
-
-
 class InvalidConfigError(TrainerError):
     """The training's document does not hold."""
 
