@@ -50,7 +50,7 @@ class DataInvalidError(TrainerError):
 
 
 class DatasetChangedError(DataInvalidError):
-    """The training set is not the one that was checked, or that the run began with."""
+    """Training set or classes are not those that were checked, or that the run began with."""
 
     exit_code = ExitCode.DATASET_CHANGED
 

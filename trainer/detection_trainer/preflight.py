@@ -16,6 +16,7 @@ from detection_trainer.checkpoints.candidate import Candidate
 from detection_trainer.checkpoints.format import list_checkpoints
 from detection_trainer.checkpoints.manifest import Manifest
 from detection_trainer.checkpoints.ownership import Owner, read_owner, require_claimable
+from detection_trainer.checkpoints.resume_check import have_records_changed, require_same_classes
 from detection_trainer.contract.base import Contract, Digest
 from detection_trainer.contract.report import DatasetPin, VariableCounts
 from detection_trainer.contract.restore_check import compare_for_restore
@@ -25,7 +26,7 @@ from detection_trainer.contract.training import Training
 from detection_trainer.data.dataset import VERIFIED_BYTES, DatasetSummary, open_dataset
 from detection_trainer.data.label_map import load_classes
 from detection_trainer.data.source import find_files, pin_files
-from detection_trainer.errors import DataInvalidError, RestoreRefusedError
+from detection_trainer.errors import RestoreRefusedError
 from detection_trainer.options import Options
 from detection_trainer.storage import Folder, open_folder
 from detection_trainer.training.cycles import choose_cycles
@@ -183,7 +184,7 @@ def _check_source(
     match choose_start(standing.candidates, spec):
         case Resume(step=step):
             manifest = next(m for m in standing.manifests if m.step == step)
-            _require_same_classes(manifest, classes)
+            require_same_classes(manifest, classes)
             choose_cycles(spec, manifest.cycles)
             return SourceResult(start="Resume", step=step, digest=manifest.digest)
         case Continue(uri=uri):
@@ -253,17 +254,6 @@ def _check_restore(
     )
 
 
-def _require_same_classes(manifest: Manifest, classes: list[str]) -> None:
-    """A label map that changed would give the trained outputs other names, and nobody would see."""
-    if manifest.classes != classes:
-        msg = (
-            f"the label map has the classes {classes}; the run's checkpoint of step "
-            f"{manifest.step} was trained with {manifest.classes}: bring the label map back, or "
-            "make a new training with restore.mode detection"
-        )
-        raise DataInvalidError(msg)
-
-
 def _require_writable(folder: Folder) -> None:
     """Write a file of a few bytes, and delete it: keys that only read are found out here."""
     name = f"{_PROBE}{secrets.token_hex(6)}"
@@ -314,10 +304,10 @@ def _notes(standing: _Standing, train: DataResult) -> list[str]:
     if train.sampled_files:
         notes.append(f"of the training set only {train.sampled_files[0]} was read")
     elif standing.manifests:
-        before = standing.manifests[0].data.dataset_digest
-        if before is not None and before != train.summary.digest:
+        newest = standing.manifests[0]
+        if have_records_changed(newest, train.summary.digest):
             notes.append(
-                f"the training set is not the one that step {standing.manifests[0].step} was "
+                f"the training set is not the one that step {newest.step} was "
                 "trained on: the run will refuse to go on; bring the files back, or make a new "
                 "training with continueFrom"
             )

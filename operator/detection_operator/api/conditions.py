@@ -213,9 +213,10 @@ REASON_HELP: dict[Reason, str] = {
     "names.",
     Reason.DATA_INVALID: "Correct the files that the message names, or raise "
     "dataset.maxBadRecords.",
-    Reason.DATASET_CHANGED: "The training set is not the one that was checked, or that the run "
-    "began with: bring its files back. Before the first checkpoint any change of the spec checks "
-    "them anew; after it, make a new training with continueFrom.",
+    Reason.DATASET_CHANGED: "The training set, or the classes of its label map, are not those that "
+    "were checked, or that the run began with: bring the files back. Before the first checkpoint "
+    "any change of the spec checks them anew; after it, make a new training with continueFrom, or "
+    "with restore where the classes differ.",
     Reason.NON_FINITE_LOSS: "The loss became NaN or infinite: lower optimizer.learningRate or set "
     "gradientClipNorm, in a new training.",
     Reason.CHECKPOINT_MISSING: "Storage no longer holds a recorded checkpoint: put it back, or "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from detection_trainer.checkpoints.format import Checkpoint
 from detection_trainer.checkpoints.ownership import Fence, claim_folder, raise_fence
 from detection_trainer.checkpoints.store import CheckpointStore
 from detection_trainer.contract.exit_codes import ExitCode
@@ -61,6 +62,11 @@ class Beginning:
     store: CheckpointStore
     fence: Fence
     start: Start
+
+    @property
+    def resumed(self) -> Checkpoint | None:
+        """The own checkpoint that the attempt resumes from, if it does."""
+        return self.store.at(self.start.step) if isinstance(self.start, Resume) else None
 
 
 def run_attempt(attempt: Attempt) -> Outcome:

@@ -15,7 +15,9 @@ from detection_trainer.checkpoints.fence_watch import FenceWatch
 from detection_trainer.checkpoints.format import Checkpoint, Snapshot
 from detection_trainer.checkpoints.manifest import Environment, Manifest
 from detection_trainer.checkpoints.manifest_builder import RunDescription
+from detection_trainer.checkpoints.resume_check import require_same_classes, require_same_records
 from detection_trainer.checkpoints.saver import Saver
+from detection_trainer.contract.base import canonical_digest
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
 from detection_trainer.contract.spec import Place, TrainingSpec
@@ -30,7 +32,7 @@ from detection_trainer.distributed.distribution import (
     start_distribution,
 )
 from detection_trainer.distributed.rendezvous import Decision, gather_all
-from detection_trainer.errors import DatasetChangedError, TrainerError
+from detection_trainer.errors import TrainerError
 from detection_trainer.evaluation.evaluator import Evaluator
 from detection_trainer.models import build_detector
 from detection_trainer.reporting.console import Console
@@ -42,7 +44,6 @@ from detection_trainer.run.loop import Evaluate, Surroundings, TrainingLoop
 from detection_trainer.run.outcome import early_outcome, outcome_of
 from detection_trainer.run.tensorflow_setup import prepare_tensorflow
 from detection_trainer.training.cycles import describe_extension
-from detection_trainer.training.start import Resume
 from detection_trainer.training.step import TrainingStep
 from detection_trainer.weights.restore import weights_digest
 
@@ -74,10 +75,10 @@ def run_session(attempt: Attempt, beginning: Beginning) -> Outcome:
     """
     spec = attempt.spec
     environment = prepare_tensorflow(spec)
-    data = open_data(attempt)
-    cluster, start = attempt.options.cluster, beginning.start
-    step = start.step if isinstance(start, Resume) else None
-    gather_all(cluster, attempt.subject, Decision(step=step))
+    resumed = beginning.resumed
+    data = open_data(attempt, resumed)
+    cluster = attempt.options.cluster
+    gather_all(cluster, attempt.subject, Decision(step=resumed.step if resumed else None))
     with losing_peers(cluster, attempt.stop):
         distribution = start_distribution(spec, cluster, attempt.stop)
         environment = environment.model_copy(update={"world_size": distribution.replicas})
@@ -89,9 +90,9 @@ def _train(attempt: Attempt, beginning: Beginning, parts: Parts) -> Outcome:
     spec, data, distribution = attempt.spec, parts.data, parts.distribution
     update = build_update(spec, len(data.classes), distribution)
     origin = take_origin(beginning.start, beginning.store, attempt, data.classes, update)
-    require_same_state(distribution, data.train, update.snapshot(origin.step))
+    require_same_state(distribution, data, update.snapshot(origin.step))
     if origin.resumed is not None:
-        require_same_data(origin.resumed, data.train)
+        require_same_records(origin.resumed.manifest, data.train.digest)
     evaluator = None
     if data.validation is not None:
         evaluator = Evaluator(update.detector, data.validation, spec)
@@ -115,11 +116,19 @@ def _train(attempt: Attempt, beginning: Beginning, parts: Parts) -> Outcome:
         return session.train()
 
 
-def open_data(attempt: Attempt) -> Data:
-    """Open and validate label map, training and validation set."""
+def open_data(attempt: Attempt, resumed: Checkpoint | None = None) -> Data:
+    """Open and validate label map, training and validation set.
+
+    Raises:
+        DatasetChangedError: the classes are not those of the checkpoint `resumed`.
+        DataInvalidError: label map or records cannot be trained on.
+    """
     spec, options = attempt.spec, attempt.options
     credentials = options.credentials
     classes = load_classes(spec.dataset, credentials)
+    if resumed is not None:
+        # Reading the records may take minutes.
+        require_same_classes(resumed.manifest, classes)
     cache_dir = options.cache_dir or Path(tempfile.gettempdir()) / "detection-trainer"
 
     def opened(place: Place, purpose: str) -> Dataset:
@@ -157,30 +166,15 @@ def _tell_dataset(console: Console, dataset: Dataset, purpose: str) -> None:
     console.say("dataset", message, digest=about.digest, badRecords=about.bad_records, **counts)
 
 
-def require_same_data(source: Checkpoint, dataset: Dataset) -> None:
-    """Refuse to go on within a run on other records than it began with.
-
-    Raises:
-        DatasetChangedError: the digest over all records differs from the checkpoint's.
-    """
-    before = source.manifest.data.dataset_digest
-    if before is not None and before != dataset.digest:
-        msg = (
-            f"dataset.train has changed since step {source.step} was saved (digest "
-            f"{before[:19]}…, now {dataset.digest[:19]}…), so the run cannot go on exactly: bring "
-            "the files back, or make a new training with continueFrom"
-        )
-        raise DatasetChangedError(msg)
-
-
-def require_same_state(distribution: Distribution, dataset: Dataset, state: Snapshot) -> None:
+def require_same_state(distribution: Distribution, data: Data, state: Snapshot) -> None:
     """Let all workers find that they train one model on the same records.
 
     Raises:
         PeerLostError: they do not.
     """
     if distribution.cluster.size > 1:
-        distribution.require_same("records", dataset.digest)
+        distribution.require_same("records", data.train.digest)
+        distribution.require_same("classes", canonical_digest(data.classes))
         distribution.require_same("state", weights_digest({**state.weights, **state.optimizer}))
 
 

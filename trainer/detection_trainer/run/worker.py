@@ -53,7 +53,7 @@ def _follow(attempt: Attempt) -> Outcome:
         distribution = start_distribution(spec, cluster, attempt.stop)
         update = build_update(spec, len(data.classes), distribution)
         origin = _take_origin(attempt, data, decision, update)
-        require_same_state(distribution, data.train, update.snapshot(origin.step))
+        require_same_state(distribution, data, update.snapshot(origin.step))
         message = f"worker {cluster.index} of {cluster.size} begins at step {origin.step}"
         attempt.reporter.console.say("started", message, step=origin.step)
         with distribution.ending_together():

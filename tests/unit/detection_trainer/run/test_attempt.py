@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from detection_trainer.contract.report import Report
+from detection_trainer.data.label_map import format_label_map
 from detection_trainer.errors import (
     CheckpointMissingError,
     DatasetChangedError,
@@ -165,6 +166,52 @@ def test_a_dataset_that_changed_under_the_run_is_refused(place: RunPlace) -> Non
             place.run("drifted", name="control")
     finally:
         (place.root / "train.tfrecord").write_bytes(kept)
+
+
+SWAPPED = "id 1 was 'tree', now 'shrub'"
+
+
+@pytest.mark.parametrize(
+    ("classes", "change"),
+    [
+        (("shrub", "tree"), SWAPPED),
+        (("tree", "bush"), "id 2 was 'shrub', now 'bush'"),
+        (("tree", "shrub", "car"), "id 3 was nothing, now 'car'"),
+        (("tree",), "id 2 was 'shrub', now nothing"),
+    ],
+    ids=["ids are swapped", "a class is renamed", "a class is added", "a class is removed"],
+)
+def test_a_label_map_that_changed_under_the_run_is_refused_before_records_are_read(
+    place: RunPlace, monkeypatch: pytest.MonkeyPatch, classes: tuple[str, ...], change: str
+) -> None:
+    dataset = mapped(place, "tree", "shrub")
+    folder = f"mapped-{'-'.join(classes)}"
+    place.run(folder, dataset=dataset, steps=1)
+    mapped(place, *classes)
+    monkeypatch.setattr("detection_trainer.data.dataset.read_dataset", refuse_to_read)
+    with pytest.raises(DatasetChangedError, match="classes have changed since step 1") as refused:
+        place.run(folder, dataset=dataset, steps=2)
+    assert change in str(refused.value)
+    assert place.steps(folder) == [0, 1]
+
+
+def test_a_label_map_in_another_order_of_items_is_the_same(place: RunPlace) -> None:
+    dataset = mapped(place, "tree", "shrub")
+    place.run("reordered", dataset=dataset, steps=1)
+    items = format_label_map(["tree", "shrub"]).split("item")[1:]
+    (place.root / "map.pbtxt").write_text("".join(f"item{item}" for item in reversed(items)))
+    assert place.run("reordered", dataset=dataset, steps=2).resumed_from_step == 1
+
+
+def mapped(place: RunPlace, *classes: str) -> dict[str, Any]:
+    """Write a label map and return the dataset field that names it."""
+    path = place.root / "map.pbtxt"
+    path.write_text(format_label_map(classes))
+    return {**place.dataset(), "classes": None, "labelMap": {"uri": path.as_uri()}}
+
+
+def refuse_to_read(*_given: Any, **_named: Any) -> Any:
+    pytest.fail("the records were read")
 
 
 def test_other_files_than_those_that_were_checked_are_not_trained_on(place: RunPlace) -> None:

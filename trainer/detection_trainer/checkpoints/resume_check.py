@@ -1,0 +1,62 @@
+"""Whether a run may resume from its own checkpoint with the data at hand: pure.
+
+Called by the preflight and by the run, so that both refuse alike. The configuration is not compared
+here: the ownership record holds its digest. What a label map or a file contains is in no digest of
+the configuration.
+"""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from detection_trainer.checkpoints.manifest import Manifest
+from detection_trainer.errors import DatasetChangedError
+
+_SHOWN = 5
+
+
+def require_same_classes(manifest: Manifest, classes: Sequence[str]) -> None:
+    """Compare the classes with those of the checkpoint that the run resumes from.
+
+    With other names, or the same names in another order, training would go on without an error, and
+    each output of the class head would be reported as another class.
+
+    Raises:
+        DatasetChangedError: a name or an id differs.
+    """
+    changes = [
+        f"id {number} was {_name(before)}, now {_name(now)}"
+        for number, (before, now) in enumerate(zip_longest(manifest.classes, classes), start=1)
+        if before != now
+    ]
+    if changes:
+        more = f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+        msg = (
+            f"the dataset's classes have changed since step {manifest.step} was saved: "
+            f"{'; '.join(changes[:_SHOWN])}{more}. Restore the former dataset.labelMap, or create "
+            "a new training with restore.mode detection"
+        )
+        raise DatasetChangedError(msg)
+
+
+def require_same_records(manifest: Manifest, digest: str) -> None:
+    """Compare the digest over all training records with the checkpoint's.
+
+    Raises:
+        DatasetChangedError: they differ, so that the run cannot resume exactly.
+    """
+    if have_records_changed(manifest, digest):
+        msg = (
+            f"dataset.train has changed since step {manifest.step} was saved (digest "
+            f"{(manifest.data.dataset_digest or '')[:19]}…, now {digest[:19]}…), so the run cannot "
+            "go on exactly: bring the files back, or make a new training with continueFrom"
+        )
+        raise DatasetChangedError(msg)
+
+
+def have_records_changed(manifest: Manifest, digest: str) -> bool:
+    """Return whether the checkpoint records another digest of the training set."""
+    return manifest.data.dataset_digest not in {None, digest}
+
+
+def _name(name: str | None) -> str:
+    return "nothing" if name is None else repr(name)
