@@ -18,7 +18,8 @@ from detection_trainer.contract.training import Training
 from detection_trainer.options import Options
 from detection_trainer.reporting.console import JsonLines
 from detection_trainer.reporting.reporter import Reporter
-from detection_trainer.run.attempt import Attempt, run_attempt
+from detection_trainer.run.attempt import run_attempt
+from detection_trainer.run.context import Attempt
 from detection_trainer.stop import StopSignal
 from detection_trainer.storage import open_folder
 from tests.support.datasets import Drawn, write_dataset

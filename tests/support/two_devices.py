@@ -17,8 +17,7 @@ import tensorflow as tf
 
 from detection_trainer.checkpoints.format import Snapshot
 from detection_trainer.distributed.distribution import Distribution
-from detection_trainer.run.session import build_update
-from detection_trainer.training.step import TrainingStep
+from detection_trainer.training.step import TrainingStep, build_training_step
 from tests.support.runs import parsed
 
 STEPS, ROWS, RATE = 20, 4, 0.01
@@ -77,12 +76,12 @@ def main() -> int:
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     optimizer = {"learningRate": RATE}
     spec = parsed(steps=STEPS, batchSize=ROWS, seed=7, optimizer=optimizer).spec
-    update = build_update(spec, 1)
+    update = build_training_step(spec, 1)
     begun = update.snapshot(0)
     one = trained(update)
     update.load(begun.weights, begun.optimizer)
     turned = trained(update, turned=True)
-    two = build_update(spec, 1, Distribution(strategy=strategy))
+    two = build_training_step(spec, 1, Distribution(strategy=strategy))
     found = {
         "twoDevices": distance(one, trained(two)),
         "rowsTurned": distance(one, turned),

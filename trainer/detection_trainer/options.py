@@ -1,12 +1,12 @@
 """What a trainer's surroundings tell it beside the training: `contract.runtime` as a value."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from detection_trainer.contract import runtime
+from detection_trainer.contract.base import bytes_digest
 from detection_trainer.contract.documents import DocumentError, parse_json
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.distributed.tf_config import Cluster
@@ -74,7 +74,7 @@ def require_unchanged(file: Path, digest: str | None) -> None:
     if digest is None:
         return
     try:
-        found = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+        found = bytes_digest([file.read_bytes()])
     except OSError as error:
         raise ConfigChangedError(f"{file}: expected the training; received {error}") from error
     if found != digest:

@@ -52,19 +52,19 @@ def main(file: str, killed_at: str) -> int:
     prepare_process()  # As `run` does, before what imports TensorFlow.
     importing = stages.timed("import", __import__)
     importing("detection_trainer.run.session")
-    session: Any = sys.modules["detection_trainer.run.session"]
+    startup: Any = sys.modules["detection_trainer.run.startup"]
     from detection_trainer import __main__  # noqa: PLC0415 - the import above is measured
     from detection_trainer.training.step import TrainingStep  # noqa: PLC0415 - likewise
 
     for stage, name in (
-        ("data", "open_data"),
-        ("build", "build_update"),
-        ("restore", "take_origin"),
+        ("data", "open_datasets"),
+        ("build", "build_training_step"),
+        ("restore", "load_initial_state"),
         ("data", "training_batches"),
     ):
-        setattr(session, name, stages.timed(stage, getattr(session, name)))
-    batches = session.training_batches
-    session.training_batches = lambda *given: stages.until_second(batches(*given))
+        setattr(startup, name, stages.timed(stage, getattr(startup, name)))
+    batches = startup.training_batches
+    startup.training_batches = lambda *given: stages.until_second(batches(*given))
     first_step = stages.timed("compile", TrainingStep.__call__)
     TrainingStep.__call__ = first_step  # type: ignore[method-assign]
     return __main__.main(["run", file])

@@ -23,10 +23,9 @@ from detection_trainer.checkpoints.manifest_builder import RunDescription
 from detection_trainer.checkpoints.saver import Saver
 from detection_trainer.contract.schedule import first_cycles
 from detection_trainer.contract.training import Training, read_training
-from detection_trainer.run.session import build_update
 from detection_trainer.run.tensorflow_setup import read_environment
 from detection_trainer.storage import open_folder
-from detection_trainer.training.step import TrainingStep
+from detection_trainer.training.step import TrainingStep, build_training_step
 
 USUAL_STEPS = 4
 
@@ -45,7 +44,7 @@ class Saving:
     def __init__(self, training: Training, folder: Path) -> None:
         """Build and train a first step."""
         spec, self._folder = training.spec, folder
-        self._update = build_update(spec, len(spec.dataset.classes or []))
+        self._update = build_training_step(spec, len(spec.dataset.classes or []))
         self._batch = _batch(spec.model.image_size)
         self._keras = _keras_model(self._update, spec)
         self.step()

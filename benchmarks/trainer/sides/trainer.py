@@ -16,11 +16,11 @@ def main(arguments: list[str]) -> int:
     from benchmarks.trainer.sides.gate import Gate  # noqa: PLC0415
     from benchmarks.trainer.sides.pipeline import validation_score  # noqa: PLC0415
 
-    session: Any = importlib.import_module("detection_trainer.run.session")
+    startup: Any = importlib.import_module("detection_trainer.run.startup")
     gate, spec = Gate(), read_training(Path(arguments[0])).spec
-    build, batches = session.build_update, session.training_batches
+    build, batches = startup.build_training_step, startup.training_batches
 
-    def build_update(*given: Any) -> Any:
+    def build_training_step(*given: Any) -> Any:
         update = build(*given)
         gate.evaluate = validation_score(update.detector, spec)
         return update
@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> int:
     def training_batches(*given: Any) -> Any:
         return gate.batches(batches(*given))
 
-    for replacement in (build_update, training_batches):
-        setattr(session, replacement.__name__, replacement)
+    for replacement in (build_training_step, training_batches):
+        setattr(startup, replacement.__name__, replacement)
     return __main__.main(["run", *arguments])
 
 

@@ -9,7 +9,6 @@ What has no manifest does not exist; what differs from its manifest is damaged a
 Imports no TensorFlow.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +34,7 @@ from detection_trainer.checkpoints.manifest import (
     seal,
 )
 from detection_trainer.checkpoints.safetensors_writer import pack_tensors
+from detection_trainer.contract.base import bytes_digest
 from detection_trainer.contract.documents import parse_json
 from detection_trainer.contract.report import CheckpointRecord
 from detection_trainer.errors import (
@@ -252,7 +252,7 @@ def _write_files(place: Folder, contents: Mapping[str, Pieces]) -> dict[str, Fil
     """Write and digest all files at once, each by threads of its own: neither copies its bytes."""
     with ThreadPoolExecutor(2 * len(contents)) as pool:
         writes = [pool.submit(place.write, name, data) for name, data in contents.items()]
-        digests = {name: pool.submit(_sha256, data) for name, data in contents.items()}
+        digests = {name: pool.submit(bytes_digest, data) for name, data in contents.items()}
         for write in writes:
             write.result()
         return {
@@ -347,7 +347,7 @@ def _read_verified(folder: Folder, name: str, record: FileRecord | None) -> byte
         raise DamagedCheckpointError(f"{place}: the manifest's file is missing") from error
     except TooLargeError as error:
         raise DamagedCheckpointError(f"the bytes differ from the manifest: {error}") from error
-    digest = _sha256([data])
+    digest = bytes_digest([data])
     if digest != record.sha256:
         msg = (
             f"{place}: the bytes differ from the manifest: expected {record.size} bytes of "
@@ -372,13 +372,6 @@ def _require_step(checkpoint: Checkpoint, step: int) -> None:
     if checkpoint.step != step:
         msg = f"{checkpoint.folder.uri}: the manifest says step {checkpoint.step}"
         raise DamagedCheckpointError(msg)
-
-
-def _sha256(pieces: Iterable[bytes | memoryview]) -> str:
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    return "sha256:" + digest.hexdigest()
 
 
 def _json_bytes(document: Any) -> bytes:

@@ -1,12 +1,12 @@
 """A dataset of TFRecords as people name it: a place, and a label map or the classes' names."""
 
 import argparse
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from detection_trainer.commands.locations import add_credentials, place_uri
 from detection_trainer.contract.spec import Place
+from detection_trainer.data.cache import default_cache_dir
 from detection_trainer.data.dataset import Dataset, read_dataset
 from detection_trainer.data.label_map import read_label_map
 from detection_trainer.errors import InvalidConfigError, NotFoundError
@@ -39,7 +39,7 @@ def read_records(place: str, arguments: argparse.Namespace) -> Dataset:
     return read_dataset(
         Place(uri=uri),
         _classes(uri, arguments, credentials),
-        arguments.cache_dir or Path(tempfile.gettempdir()) / "detection-trainer",
+        arguments.cache_dir or default_cache_dir(),
         credentials=credentials,
         max_bad_records=MOST_BAD_RECORDS,
         thorough=True,

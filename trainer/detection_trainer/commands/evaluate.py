@@ -7,7 +7,6 @@ running trainer's to write.
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -72,6 +71,7 @@ def _evaluate(
     spec: TrainingSpec, place: Place, arguments: argparse.Namespace, checkpoint: Checkpoint
 ) -> dict[str, float]:
     # TensorFlow takes seconds to import; `--help` and refusals need none of it.
+    from detection_trainer.data.cache import default_cache_dir  # noqa: PLC0415
     from detection_trainer.data.dataset import open_dataset  # noqa: PLC0415
     from detection_trainer.evaluation.evaluator import Evaluator  # noqa: PLC0415
     from detection_trainer.evaluation.inference import load_detector  # noqa: PLC0415
@@ -79,7 +79,7 @@ def _evaluate(
     dataset = open_dataset(
         place,
         checkpoint.manifest.classes,
-        cache_dir=arguments.cache_dir or Path(tempfile.gettempdir()) / "detection-trainer",
+        cache_dir=arguments.cache_dir or default_cache_dir(),
         credentials=parse_credentials(arguments.credentials),
         max_bad_records=spec.dataset.max_bad_records,
         purpose="validation",

@@ -29,7 +29,8 @@ from detection_trainer.reporting.console import Console, open_console
 from detection_trainer.reporting.metrics_port import MetricsPort
 from detection_trainer.reporting.report_client import ReportClient
 from detection_trainer.reporting.reporter import Reporter
-from detection_trainer.run.attempt import Attempt, run_attempt
+from detection_trainer.run.attempt import run_attempt
+from detection_trainer.run.context import Attempt
 from detection_trainer.run.outcome import (
     error_line,
     last_report,
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop.install()
     reporter = Reporter(open_console(clock), clock)
     try:
-        outcome = _train(arguments, reporter, stop)
+        outcome = _connect_and_run(arguments, reporter, stop)
     except StopRequested:
         outcome = outcome_of(ExitCode.SAVED, _stopped_message(reporter.report))
     except KeyboardInterrupt:
@@ -143,7 +144,10 @@ def parse_options(arguments: argparse.Namespace) -> Options:
     )
 
 
-def _train(arguments: argparse.Namespace, reporter: Reporter, stop: StopSignal) -> Outcome:
+def _connect_and_run(
+    arguments: argparse.Namespace, reporter: Reporter, stop: StopSignal
+) -> Outcome:
+    """Read options and document, connect what listens to the run, and run the attempt."""
     options = parse_options(arguments)
     if options.report_url is not None and options.cluster.is_chief:
         tell = partial(_tell_connection, reporter.console)

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+DIGEST_PREFIX = "sha256:"
 
 
 class Contract(BaseModel):
@@ -36,7 +38,24 @@ def canonical_digest(value: Any) -> str:
 
 def text_digest(text: str) -> str:
     """Return `sha256:<hex>` of `text` in UTF-8."""
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return bytes_digest([text.encode()])
+
+
+def bytes_digest(pieces: Iterable[bytes | memoryview]) -> str:
+    """Return `sha256:<hex>` of all `pieces` one after the other."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return written_digest(digest)
+
+
+def written_digest(digest: "hashlib._Hash") -> str:
+    """Return the state of a SHA-256 as documents, manifests and messages write it.
+
+    >>> written_digest(hashlib.sha256())[:19]
+    'sha256:e3b0c44298fc'
+    """
+    return f"{DIGEST_PREFIX}{digest.hexdigest()}"
 
 
 def _whole_scheme(schemes: tuple[str, ...]) -> Callable[[str], str]:
@@ -67,6 +86,6 @@ Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 MAX_CLASS_NAME = 128
 ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
-Digest = Annotated[str, Field(max_length=80, pattern=r"^sha256:[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(max_length=80, pattern=rf"^{DIGEST_PREFIX}[0-9a-f]{{64}}$")]
 Text = Annotated[str, Field(max_length=1024)]
 Message = Annotated[str, Field(max_length=16384)]

@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 import time
 import weakref
 from collections.abc import Collection, Iterator
@@ -23,6 +24,11 @@ KEPT_SHARE = 0.5
 SUFFIX = ".tfrecord"
 _PARTIAL = ".partial"
 _USE = ".use"
+
+
+def default_cache_dir() -> Path:
+    """Return the folder of copies where no option names one; all trainers of a machine share it."""
+    return Path(tempfile.gettempdir()) / "detection-trainer"
 
 
 class Claim:

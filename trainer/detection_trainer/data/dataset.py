@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from detection_trainer.contract.base import Contract
+from detection_trainer.contract.base import Contract, written_digest
 from detection_trainer.contract.spec import Place
 from detection_trainer.data.examples import (
     AnnotatedImage,
@@ -317,7 +317,7 @@ def _summarise(
         bad_record_count=reading.problem_count,
         every_image_decoded=reading.size <= DECODED_BYTES,
         every_checksum_verified=reading.size <= VERIFIED_BYTES,
-        digest="sha256:" + reading.digest.hexdigest(),
+        digest=written_digest(reading.digest),
     )
 
 

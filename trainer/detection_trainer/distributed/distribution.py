@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from detection_trainer.contract.base import DIGEST_PREFIX
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.data.pipeline import Shard
 from detection_trainer.distributed.tf_config import Cluster
@@ -134,7 +135,7 @@ class Distribution:
             PeerLostError: they differ, so that the workers would not train one model.
         """
         # Of 20 bits, so that squares of a thousand workers add up without rounding.
-        mine = float(int(digest.removeprefix("sha256:")[:5], 16))
+        mine = float(int(digest.removeprefix(DIGEST_PREFIX)[:5], 16))
         size = self.cluster.size
         mean, square = self.agree(mine) / size, self.agree(mine * mine) / size
         if mean != mine or square != mine * mine:

@@ -8,7 +8,6 @@ What has no manifest is not there; a later try writes over it. TensorFlow is imp
 something is to be exported.
 """
 
-import hashlib
 import json
 import re
 import tempfile
@@ -23,7 +22,7 @@ from detection_trainer.checkpoints.export_manifest import (
 )
 from detection_trainer.checkpoints.format import MANIFEST_FILE, Checkpoint
 from detection_trainer.checkpoints.manifest import FileRecord
-from detection_trainer.contract.base import dump
+from detection_trainer.contract.base import bytes_digest, dump
 from detection_trainer.contract.report import ExportRecord
 from detection_trainer.contract.spec import ExportFormat
 from detection_trainer.storage import Folder
@@ -112,7 +111,7 @@ def _commit(
 def _file_records(local: Path, paths: Sequence[Path]) -> dict[str, FileRecord]:
     return {
         path.relative_to(local).as_posix(): FileRecord(
-            sha256="sha256:" + hashlib.sha256(path.read_bytes()).hexdigest(),
+            sha256=bytes_digest([path.read_bytes()]),
             size=path.stat().st_size,
         )
         for path in paths

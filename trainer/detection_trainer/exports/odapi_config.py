@@ -7,7 +7,7 @@ configurations of the model zoo.
 import math
 
 from detection_trainer.checkpoints.manifest import Manifest
-from detection_trainer.contract.model import BatchNorm, Matcher, Model
+from detection_trainer.contract.model import BatchNorm, Loss, Matcher, Model, PostProcessing
 from detection_trainer.contract.odapi import BACKBONES
 
 PLACE = "PATH_TO_BE_CONFIGURED"
@@ -24,13 +24,31 @@ def format_pipeline_config(manifest: Manifest) -> str:
 
 
 def _model(model: Model, classes: int) -> str:
-    loss, post = model.loss, model.post_processing
-    per_class = post.max_detections_per_class or post.max_detections
     return f"""model {{
   ssd {{
     num_classes: {classes}
     image_resizer {{ {_resizer(model)} }}
-    feature_extractor {{
+    {_feature_extractor(model)}
+    box_coder {{
+      faster_rcnn_box_coder {{ y_scale: 10.0 x_scale: 10.0 height_scale: 5.0 width_scale: 5.0 }}
+    }}
+    matcher {{ argmax_matcher {{ {_matcher(model.matcher)} }} }}
+    similarity_calculator {{ iou_similarity {{ }} }}
+    {_predictor(model)}
+    {_anchors(model)}
+    {_post_processing(model.post_processing)}
+    normalize_loss_by_num_matches: true
+    normalize_loc_loss_by_codesize: true
+    {_loss(model.loss)}
+    encode_background_as_zeros: true
+    inplace_batchnorm_update: true
+    freeze_batchnorm: false
+  }}
+}}"""
+
+
+def _feature_extractor(model: Model) -> str:
+    return f"""feature_extractor {{
       type: "{BACKBONES[model.backbone]}"
       depth_multiplier: 1.0
       min_depth: 16
@@ -42,38 +60,30 @@ def _model(model: Model, classes: int) -> str:
         max_level: {model.fpn.max_level}
         additional_layer_depth: {model.fpn.additional_layer_depth}
       }}
-    }}
-    box_coder {{
-      faster_rcnn_box_coder {{ y_scale: 10.0 x_scale: 10.0 height_scale: 5.0 width_scale: 5.0 }}
-    }}
-    matcher {{ argmax_matcher {{ {_matcher(model.matcher)} }} }}
-    similarity_calculator {{ iou_similarity {{ }} }}
-    {_predictor(model)}
-    {_anchors(model)}
-    post_processing {{
+    }}"""
+
+
+def _post_processing(spec: PostProcessing) -> str:
+    return f"""post_processing {{
       batch_non_max_suppression {{
-        score_threshold: {post.score_threshold:.9g}
-        iou_threshold: {post.iou_threshold:.9g}
-        max_detections_per_class: {per_class}
-        max_total_detections: {post.max_detections}
+        score_threshold: {spec.score_threshold:.9g}
+        iou_threshold: {spec.iou_threshold:.9g}
+        max_detections_per_class: {spec.max_detections_per_class or spec.max_detections}
+        max_total_detections: {spec.max_detections}
       }}
       score_converter: SIGMOID
-    }}
-    normalize_loss_by_num_matches: true
-    normalize_loc_loss_by_codesize: true
-    loss {{
+    }}"""
+
+
+def _loss(loss: Loss) -> str:
+    return f"""loss {{
       localization_loss {{ weighted_smooth_l1 {{ delta: {loss.huber_delta:.9g} }} }}
       classification_loss {{
         weighted_sigmoid_focal {{ gamma: {loss.focal_gamma:.9g} alpha: {loss.focal_alpha:.9g} }}
       }}
       classification_weight: {loss.classification_weight:.9g}
       localization_weight: {loss.localization_weight:.9g}
-    }}
-    encode_background_as_zeros: true
-    inplace_batchnorm_update: true
-    freeze_batchnorm: false
-  }}
-}}"""
+    }}"""
 
 
 def _resizer(model: Model) -> str:

@@ -1,72 +1,21 @@
 """One attempt of a training: who may write, where to begin, and whether anything is left to do.
 
-Decides all that without TensorFlow; what has to be computed is `session`'s.
+Decides all that without TensorFlow; `session` and `worker` compute.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
-
-from detection_trainer.checkpoints.format import Checkpoint
-from detection_trainer.checkpoints.ownership import Fence, claim_folder, raise_fence
+from detection_trainer.checkpoints.ownership import claim_folder, raise_fence
 from detection_trainer.checkpoints.store import CheckpointStore
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
 from detection_trainer.contract.spec import TrainingSpec, config_digest
-from detection_trainer.contract.training import Training
 from detection_trainer.distributed.rendezvous import Decision, gather_all
 from detection_trainer.distributed.tf_config import require_cluster
 from detection_trainer.exports.export import export_checkpoint, export_folder, list_exports
-from detection_trainer.options import Options
-from detection_trainer.reporting.reporter import Reporter
+from detection_trainer.run.context import Attempt, Beginning
 from detection_trainer.run.outcome import outcome_of
-from detection_trainer.stop import StopSignal
 from detection_trainer.storage import open_folder
 from detection_trainer.training.cycles import choose_cycles
-from detection_trainer.training.start import Resume, Start, choose_start
-
-
-class Clock(Protocol):
-    """Tells the time, with a zone."""
-
-    def __call__(self) -> datetime:
-        """Return now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What one trainer start works with."""
-
-    training: Training
-    options: Options
-    reporter: Reporter
-    stop: StopSignal
-    clock: Clock
-
-    @property
-    def spec(self) -> TrainingSpec:
-        """What is to be trained."""
-        return self.training.spec
-
-    @property
-    def subject(self) -> str:
-        """What all workers must agree to train."""
-        identity, digest = self.training.identity, config_digest(self.spec)
-        return f"{identity.namespace}/{identity.name} to step {self.spec.steps}, {digest[:19]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """The run's folder, this trainer's right to write there, and where it begins."""
-
-    store: CheckpointStore
-    fence: Fence
-    start: Start
-
-    @property
-    def resumed(self) -> Checkpoint | None:
-        """The own checkpoint that the attempt resumes from, if it does."""
-        return self.store.at(self.start.step) if isinstance(self.start, Resume) else None
+from detection_trainer.training.start import Resume, choose_start
 
 
 def run_attempt(attempt: Attempt) -> Outcome:
@@ -79,9 +28,9 @@ def run_attempt(attempt: Attempt) -> Outcome:
     cluster = attempt.options.cluster
     require_cluster(attempt.spec, cluster)
     if not cluster.is_chief:
-        from detection_trainer.run.worker import follow  # noqa: PLC0415 - TensorFlow, as below
+        from detection_trainer.run.worker import run_worker  # noqa: PLC0415 - TensorFlow, as below
 
-        return follow(attempt)
+        return run_worker(attempt)
     beginning = begin(attempt)
     reached = step_reached(attempt.spec, beginning)
     if reached is not None:

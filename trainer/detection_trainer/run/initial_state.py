@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from detection_trainer.checkpoints.format import Checkpoint
+from detection_trainer.checkpoints.resume_check import require_same_classes
 from detection_trainer.checkpoints.store import CheckpointStore
 from detection_trainer.contract.report import Restored
 from detection_trainer.contract.restore_check import RestorePlan, restored_groups
 from detection_trainer.contract.schedule import Cycle
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.reporting.console import Console
-from detection_trainer.run.attempt import Attempt
+from detection_trainer.run.context import Attempt
 from detection_trainer.training.cycles import choose_cycles
 from detection_trainer.training.start import Continue, Restore, Resume, Scratch, Start
 from detection_trainer.training.step import TrainingStep
@@ -22,29 +23,30 @@ from detection_trainer.weights.sources import find_run, open_weights
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where the attempt stands before its first step."""
+class InitialState:
+    """The state of an attempt before its first step."""
 
     step: int
     cycles: list[Cycle]
     restored: Restored | None
     resumed: Checkpoint | None
     """The own checkpoint; None where the run has none yet."""
-    came_from: Checkpoint | None
-    """The checkpoint whose schedule goes on."""
+    previous: Checkpoint | None
+    """The checkpoint whose schedule continues: the own one, or that of `continueFrom`."""
 
 
-def take_origin(
+def load_initial_state(
     start: Start,
     store: CheckpointStore,
     attempt: Attempt,
     classes: list[str],
     update: TrainingStep,
-) -> Origin:
-    """Put the state that `start` names in place of `update`'s.
+) -> InitialState:
+    """Load the state that `start` names into `update`.
 
     Raises:
         RestoreRefusedError: the source does not fit; nothing was assigned.
+        DatasetChangedError: the own checkpoint was trained with other classes.
         CheckpointMissingError: a source is damaged, or of another format.
         NotFoundError: there is no source.
     """
@@ -52,53 +54,56 @@ def take_origin(
     match start:
         case Resume(step=step):
             checkpoint = _own(store, step)
-            return _go_on(checkpoint, spec, update, checkpoint.manifest.restored, checkpoint)
+            require_same_classes(checkpoint.manifest, classes)
+            return _load_checkpoint(
+                checkpoint, spec, update, checkpoint.manifest.restored, checkpoint
+            )
         case Continue(uri=uri):
             found = find_run(uri, credentials, spec.model)
             if isinstance(found, ODAPIWeights):
-                return _go_on_from_odapi(found, spec, update, len(classes))
+                return _load_odapi(found, spec, update, len(classes))
             require_continuable(found.manifest, uri, spec, classes)
             provenance = continued(found.manifest, found.folder.uri)
-            return _go_on(found, spec, update, provenance, None)
+            return _load_checkpoint(found, spec, update, provenance, None)
         case Restore(mode=mode, uri=uri):
             cycles = choose_cycles(spec, None)
             source = open_weights(uri, credentials, spec.model)
-            tell = partial(_tell_variables, attempt.reporter.console)
-            restored = restore(update.detector, mode, source, classes, tell)
+            log = partial(_log_variables, attempt.reporter.console)
+            restored = restore(update.detector, mode, source, classes, log)
             update.optimizer.start_averages()
-            return Origin(0, cycles, restored, None, None)
+            return InitialState(0, cycles, restored, None, None)
         case Scratch():
             update.optimizer.start_averages()
-            return Origin(0, choose_cycles(spec, None), None, None, None)
+            return InitialState(0, choose_cycles(spec, None), None, None, None)
 
 
-def _go_on(
+def _load_checkpoint(
     checkpoint: Checkpoint,
     spec: TrainingSpec,
     update: TrainingStep,
     restored: Restored | None,
     resumed: Checkpoint | None,
-) -> Origin:
+) -> InitialState:
     cycles = choose_cycles(spec, checkpoint.manifest.cycles)
     update.load(*checkpoint.load())
-    return Origin(checkpoint.step, cycles, restored, resumed, checkpoint)
+    return InitialState(checkpoint.step, cycles, restored, resumed, checkpoint)
 
 
-def _go_on_from_odapi(
+def _load_odapi(
     source: ODAPIWeights, spec: TrainingSpec, update: TrainingStep, num_classes: int
-) -> Origin:
+) -> InitialState:
     """The schedule is the new run's: the checkpoint knows the step, and nothing of the rate."""
     step = odapi.require_continuable(source, spec, num_classes)
     cycles = choose_cycles(spec, None)
     trainable = list(update.detector.trainable_by_path)
     weights, slots = odapi.load_state(source, step, trainable, update.optimizer.variables)
     update.load(weights, slots)
-    provenance = odapi.provenance(source, f"sha256:{weights_digest(weights)}")
-    return Origin(step, cycles, provenance, None, None)
+    provenance = odapi.provenance(source, weights_digest(weights))
+    return InitialState(step, cycles, provenance, None, None)
 
 
-def _tell_variables(console: Console, plan: RestorePlan) -> None:
-    """List them all, for whoever reads lines of JSON; a terminal shows the sentence alone."""
+def _log_variables(console: Console, plan: RestorePlan) -> None:
+    """List all variables in the JSON line; a terminal shows only the sentence."""
     groups = ", ".join(restored_groups(plan.mode))
     message = (
         f"takes over {len(plan.assign)} variables ({groups}); {len(plan.fresh)} begin fresh: "

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,7 +16,7 @@ from detection_trainer.checkpoints.format import Arrays, Snapshot
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.distributed.distribution import ALONE, Distribution
 from detection_trainer.errors import CheckpointMissingError
-from detection_trainer.models import replicas
+from detection_trainer.models import build_detector, replicas
 from detection_trainer.models.detector import Detector
 from detection_trainer.models.losses import detection_loss
 from detection_trainer.models.targets import assign_targets
@@ -127,6 +128,16 @@ class TrainingStep:
         bad = ~finite & (self._first_bad_step < 0)
         replicas.assign(self._first_bad_step, tf.where(bad, step + 1, self._first_bad_step))
         return {**losses, "stops": stops}
+
+
+def build_training_step(
+    spec: TrainingSpec, num_classes: int, distribution: Distribution = ALONE
+) -> TrainingStep:
+    """Build detector and optimizer; fresh weights are a pure function of the seed."""
+    keras.utils.set_random_seed(spec.seed)
+    with distribution.scope():
+        detector = build_detector(spec.model, num_classes, freeze=spec.freeze, seed=spec.seed)
+        return TrainingStep(detector, spec, distribution)
 
 
 def _read(variable: Any) -> np.ndarray[Any, Any]:

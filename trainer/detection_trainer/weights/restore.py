@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detection_trainer.contract.base import written_digest
 from detection_trainer.contract.report import Restored, VariableCounts
 from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
 from detection_trainer.contract.spec import RestoreMode
@@ -66,19 +67,19 @@ def restore(
         mode=mode,
         uri=source.uri,
         step=source.step,
-        digest=source.digest or f"sha256:{weights_digest(arrays)}",
+        digest=source.digest or weights_digest(arrays),
         variables=VariableCounts(restored=len(plan.assign), fresh=len(plan.fresh)),
         groups=_counts_by_group(plan),
     )
 
 
 def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return the SHA-256 over paths and raw bytes, by sorted path."""
+    """Return `sha256:<hex>` over paths and raw bytes, by sorted path."""
     digest = hashlib.sha256()
     for path in sorted(arrays):
         digest.update(path.encode() + b"\0")
         digest.update(np.ascontiguousarray(arrays[path]).tobytes())
-    return digest.hexdigest()
+    return written_digest(digest)
 
 
 def _require_as_promised(detector: Detector, plan: RestorePlan, arrays: Arrays, uri: str) -> None:

@@ -10,8 +10,8 @@ from detection_trainer.__main__ import main
 from detection_trainer.checkpoints.format import checkpoint_name, find_checkpoint, write_checkpoint
 from detection_trainer.errors import CheckpointMissingError, DamagedCheckpointError
 from detection_trainer.evaluation.inference import find_objects, load_detector
-from detection_trainer.run.session import build_update
 from detection_trainer.storage import Folder, open_folder
+from detection_trainer.training.step import build_training_step
 from tests.support.datasets import Drawn, write_dataset
 from tests.support.image_files import STORED, draw_scene, write_turned
 from tests.support.runs import commit, description, flip_byte, parsed
@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     write_dataset(root / "a.tfrecord", [Drawn(seed=i) for i in range(3)])
     (root / "trees.json").write_text(json.dumps(training(**fields)))
-    state = build_update(parsed(**fields).spec, len(CLASSES)).snapshot(7)
+    state = build_training_step(parsed(**fields).spec, len(CLASSES)).snapshot(7)
     shared = description(parsed(**fields).spec, classes=CLASSES)
     folder = open_folder((root / "run").as_uri())
     write_checkpoint(folder, state, lambda f, v: shared.manifest(state, f, v), lambda: None)

@@ -25,8 +25,8 @@ from detection_trainer.exports.export import (
     export_folder,
     list_exports,
 )
-from detection_trainer.run.session import build_update
 from detection_trainer.storage import Folder, open_folder
+from detection_trainer.training.step import build_training_step
 from tests.support.attempts import export_quickly
 from tests.support.detectors import shake
 from tests.support.runs import DyingStore, KilledError, description, parsed
@@ -61,7 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(root: Path) -> Checkpoint:
     """A checkpoint of step 7 whose weights find many things."""
     spec = parsed().spec
-    update = build_update(spec, len(CLASSES))
+    update = build_training_step(spec, len(CLASSES))
     shake(update.detector)
     state, shared = update.snapshot(7), description(spec, classes=CLASSES)
     folder = open_folder((root / "run").as_uri())

@@ -9,8 +9,8 @@ from detection_trainer.checkpoints.format import Checkpoint, write_checkpoint
 from detection_trainer.contract.base import dump
 from detection_trainer.errors import RestoreRefusedError
 from detection_trainer.exports.export import export_checkpoint, export_folder
-from detection_trainer.run.session import build_update
 from detection_trainer.storage import Folder, open_folder
+from detection_trainer.training.step import build_training_step
 from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
 from detection_trainer.weights.sources import find_run, open_weights
 from tests.support.attempts import export_quickly
@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 def checkpoint(run: Folder) -> Checkpoint:
     """A run's checkpoint, every number of its state random."""
     spec = parsed(model=dump(MODEL)).spec
-    update = build_update(spec, len(CLASSES))
+    update = build_training_step(spec, len(CLASSES))
     shake(update.detector)
     state, shared = update.snapshot(STEP), description(spec, classes=CLASSES)
     return write_checkpoint(run, state, lambda f, v: shared.manifest(state, f, v), lambda: None)

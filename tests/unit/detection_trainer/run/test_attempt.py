@@ -1,7 +1,9 @@
 """Attempts from start to end, in this process, on a dataset of noise."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from typing import Any
 
@@ -22,6 +24,7 @@ from tests.support.attempts import RunPlace, export_quickly, make_place
 from tests.support.datasets import Drawn, write_dataset
 from tests.support.events import points, steps
 from tests.support.runs import flip_byte
+from tests.support.trainings import training
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,22 @@ def test_a_reached_target_ends_at_once(place: RunPlace) -> None:
     assert [c.step for c in report.checkpoints] == [4, 2, 0]
     assert report.classes == ["tree", "shrub"]
     assert report.cycles is not None
+
+
+@pytest.mark.usefixtures("control")
+def test_tensorflow_is_not_imported_where_nothing_is_left_to_compute(place: RunPlace) -> None:
+    file = place.root / "control.json"
+    file.write_text(json.dumps(training(**place.spec("control"))))
+    program = (
+        "import sys; from detection_trainer.__main__ import main; "
+        f"assert main(['run', {str(file)!r}]) == 0; "
+        "sys.exit(sorted({'tensorflow', 'keras'} & sys.modules.keys()) or 0)"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "step 4 was reached already" in done.stdout
 
 
 @pytest.mark.usefixtures("control", "no_tensorflow")

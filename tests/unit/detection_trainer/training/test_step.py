@@ -11,8 +11,7 @@ from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import CheckpointMissingError
 from detection_trainer.models import targets
 from detection_trainer.run.loop import Batch
-from detection_trainer.run.session import build_update
-from detection_trainer.training.step import TrainingStep
+from detection_trainer.training.step import TrainingStep, build_training_step
 from tests.support.runs import parsed
 from tests.support.trainings import TINY_MODEL
 
@@ -73,27 +72,27 @@ HALF = {"model": {**TINY_MODEL, "precision": "mixed_float16"}}
 def test_resumed_from_a_snapshot_it_is_bit_identical_to_uninterrupted(
     optimizer: dict[str, Any], fields: dict[str, Any]
 ) -> None:
-    control = build_update(spec(**optimizer, **fields), 1)
+    control = build_training_step(spec(**optimizer, **fields), 1)
     losses = train(control, range(3))
     state = control.snapshot(3)
     losses += train(control, range(3, 6))
     # Another seed: what is not restored would show.
     other = spec(**optimizer, **fields).model_copy(update={"seed": 8})
-    second = build_update(other, 1)
+    second = build_training_step(other, 1)
     second.load(state.weights, state.optimizer)
     assert train(second, range(3, 6)) == losses[3:]
     assert_same_state(second, control)
 
 
 def test_without_crowds_every_bit_is_as_without_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    update = build_update(spec(), 1)
+    update = build_training_step(spec(), 1)
     train(update, range(2))
     state = update.snapshot(2)
     images, boxes, classes = (part.numpy() for part in batch(2))
     boxes[:, 1], classes[:, 1] = [0.5, 0.0, 1.0, 0.5], targets.CROWD
     losses = update((tf.constant(images), tf.constant(boxes), tf.constant(classes)), 0.01, 2)
     monkeypatch.setattr(targets._Matcher, "_passing_over_crowds", lambda _, match, *__: match)
-    without = build_update(spec(), 1)
+    without = build_training_step(spec(), 1)
     train(without, range(2))
     control = without.snapshot(2)
     for ours, wanted in ((state.weights, control.weights), (state.optimizer, control.optimizer)):
@@ -106,9 +105,9 @@ def test_without_crowds_every_bit_is_as_without_the_rule(monkeypatch: pytest.Mon
 
 
 def test_fresh_weights_are_a_function_of_the_seed() -> None:
-    assert_same_state(build_update(spec(), 1), build_update(spec(), 1))
-    other = build_update(spec().model_copy(update={"seed": 8}), 1).snapshot(0)
-    same = build_update(spec(), 1).snapshot(0)
+    assert_same_state(build_training_step(spec(), 1), build_training_step(spec(), 1))
+    other = build_training_step(spec().model_copy(update={"seed": 8}), 1).snapshot(0)
+    same = build_training_step(spec(), 1).snapshot(0)
     assert any((other.weights[p] != same.weights[p]).any() for p in same.weights)
 
 
@@ -122,12 +121,12 @@ def assert_differs(arrays: Arrays, before: Arrays) -> None:
 
 @pytest.fixture(scope="module")
 def update() -> TrainingStep:
-    return build_update(spec(), 1)
+    return build_training_step(spec(), 1)
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])
 def test_a_snapshot_does_not_change_when_training_goes_on(optimizer: str) -> None:
-    update = build_update(spec(optimizer), 1)
+    update = build_training_step(spec(optimizer), 1)
     train(update, range(1))
     state = update.snapshot(1)
     before, slots = copied(state.weights), copied(state.optimizer)
@@ -140,7 +139,7 @@ def test_a_snapshot_does_not_change_when_training_goes_on(optimizer: str) -> Non
 def test_a_snapshot_does_not_change_when_another_state_is_loaded(update: TrainingStep) -> None:
     state = update.snapshot(0)
     before, slots = copied(state.weights), copied(state.optimizer)
-    other = build_update(spec().model_copy(update={"seed": 9}), 1).snapshot(0)
+    other = build_training_step(spec().model_copy(update={"seed": 9}), 1).snapshot(0)
     update.load(other.weights, other.optimizer)
     assert all(np.array_equal(before[path], state.weights[path]) for path in before)
     assert all(np.array_equal(slots[path], state.optimizer[path]) for path in slots)
@@ -172,7 +171,7 @@ def damaged(change: Callable[[np.ndarray[Any, Any]], None]) -> Batch:
 
 
 def test_the_first_step_that_is_not_finite_is_remembered() -> None:
-    update = build_update(spec(), 1)
+    update = build_training_step(spec(), 1)
     assert update.first_bad_step() is None
 
     def poison(array: np.ndarray[Any, Any]) -> None:
@@ -184,7 +183,7 @@ def test_the_first_step_that_is_not_finite_is_remembered() -> None:
 
 
 def test_frozen_groups_do_not_move() -> None:
-    update = build_update(spec(freeze=["backbone"], model=TINY_MODEL), 1)
+    update = build_training_step(spec(freeze=["backbone"], model=TINY_MODEL), 1)
     before = update.snapshot(0).weights
     train(update, range(2))
     after = update.snapshot(2).weights
@@ -201,7 +200,7 @@ def test_a_run_without_averages_evaluates_its_own_weights(update: TrainingStep) 
 
 
 def test_averaged_weights_lie_in_the_detector_only_meanwhile() -> None:
-    update = build_update(spec(movingAverageDecay=0.5), 1)
+    update = build_training_step(spec(movingAverageDecay=0.5), 1)
     update.optimizer.start_averages()
     train(update, range(3))
     trained = update.snapshot(3)

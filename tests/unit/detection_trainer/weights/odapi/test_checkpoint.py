@@ -16,7 +16,7 @@ from detection_trainer.errors import (
     TrainerError,
 )
 from detection_trainer.models import build_detector
-from detection_trainer.run.session import build_update
+from detection_trainer.training.step import build_training_step
 from detection_trainer.weights.odapi.checkpoint import ODAPIWeights, find_bundle, find_strays
 from detection_trainer.weights.odapi.continuation import load_state, require_continuable
 from detection_trainer.weights.odapi.names import object_paths
@@ -159,7 +159,10 @@ def test_slots_of_the_optimizer_come_with_their_variables(model_dir: Path) -> No
 
 def test_a_run_goes_on_with_step_weights_and_momentum(model_dir: Path) -> None:
     spec = training_spec(optimizer={"name": "momentum"})
-    step, update = require_continuable(weights(model_dir.as_uri()), spec, 2), build_update(spec, 2)
+    step, update = (
+        require_continuable(weights(model_dir.as_uri()), spec, 2),
+        build_training_step(spec, 2),
+    )
     trainable = list(update.detector.trainable_by_path)
     state = load_state(weights(model_dir.as_uri()), step, trainable, update.optimizer.variables)
     update.load(*state)
@@ -186,7 +189,7 @@ def averaged(folder: Path) -> str:
 def test_a_run_with_averages_goes_on_with_them(tmp_path: Path) -> None:
     source = weights(averaged(tmp_path))
     spec = training_spec(optimizer={"movingAverageDecay": 0.9})
-    step, update = require_continuable(source, spec, 2), build_update(spec, 2)
+    step, update = require_continuable(source, spec, 2), build_training_step(spec, 2)
     trainable = list(update.detector.trainable_by_path)
     update.load(*load_state(source, step, trainable, update.optimizer.variables))
     slots = {path: variable.numpy() for path, variable in update.optimizer.variables.items()}
