@@ -374,6 +374,24 @@ SOURCES: Situations = {
         Reason.RESTORE_REFUSED,
         "optimizer.name: there momentum, here adam",
     ),
+    "continuing with averages of a run that keeps none refuses": Situation(
+        _from(
+            source(Phase.COMPLETE, 500),
+            spec(continueFrom=COCO, steps=600, optimizer={"movingAverageDecay": 0.9}),
+        ),
+        Phase.REFUSED,
+        Reason.RESTORE_REFUSED,
+        "averages there none, here kept",
+    ),
+    "continuing with a group frozen that was trained refuses": Situation(
+        _from(
+            source(Phase.COMPLETE, 500),
+            spec(continueFrom=COCO, steps=600, freeze=["backbone"]),
+        ),
+        Phase.REFUSED,
+        Reason.RESTORE_REFUSED,
+        "freeze: there [], here ['backbone']",
+    ),
     "continuing to more steps fits": Situation(
         _from(source(Phase.COMPLETE, 500), spec(continueFrom=COCO, steps=600)),
         Phase.QUEUED,

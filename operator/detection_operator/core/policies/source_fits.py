@@ -4,15 +4,17 @@ What only storage knows (label maps, what a checkpoint really holds) is left to 
 the trainer, which ask the same pure function.
 """
 
-from collections.abc import Iterator
-from typing import Any
-
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import Spec, Status
 from detection_operator.core.case import Standing, clip
 from detection_operator.core.phases import MAX_MESSAGE
 from detection_operator.core.state import UnreadSpec
-from detection_trainer.contract.base import dump
+from detection_trainer.contract.continue_check import (
+    RunTraits,
+    compare_for_continue,
+    continue_refusal,
+    reached_refusal,
+)
 from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import RestoreMode
@@ -35,47 +37,23 @@ def refuse_unfit_source(spec: Spec, name: str, source: Spec, status: Status) -> 
 
 
 def refuse_reached_steps(spec: Spec, name: str, step: int) -> Standing | None:
-    """Refuse to continue a run that stands at the target already."""
-    if spec.continue_from is None or spec.steps > step:
+    """Refuse to continue a run that has reached the target already."""
+    if spec.continue_from is None:
         return None
-    message = (
-        f"steps {spec.steps} is reached already: training {name!r}, which continueFrom names, "
-        f"stands at step {step}. steps is the absolute total, so give more than {step}."
-    )
-    return Standing(Phase.REFUSED, Reason.INVALID_CONFIG, message)
+    refusal = reached_refusal(f"training {name!r}", step, spec.steps)
+    if refusal is None:
+        return None
+    return Standing(Phase.REFUSED, Reason.INVALID_CONFIG, clip(f"{refusal}.", MAX_MESSAGE))
 
 
 def _refuse_continuation(spec: Spec, name: str, source: Spec, status: Status) -> Standing | None:
-    differences = list(_continuation_differences(spec, source, status))
+    theirs = source.dataset.classes or status.classes or None
+    differences = compare_for_continue(
+        RunTraits.of_spec(source, theirs), RunTraits.of_spec(spec, spec.dataset.classes)
+    )
     if not differences:
         return None
-    return _refused(
-        f"continueFrom training {name!r} takes a run with the same classes, model and optimizer; "
-        f"{'; '.join(differences)}. Use restore instead: mode detection keeps backbone and feature "
-        "extractor, and the heads begin fresh."
-    )
-
-
-def _continuation_differences(spec: Spec, source: Spec, status: Status) -> Iterator[str]:
-    mine, theirs = spec.dataset.classes, source.dataset.classes or status.classes
-    if mine is not None and theirs and list(mine) != list(theirs):
-        yield f"classes: there {list(theirs)}, here {list(mine)}"
-    there, here = _flat(dump(source.model), "model"), _flat(dump(spec.model), "model")
-    for field in sorted(there.keys() | here.keys()):
-        if there.get(field) != here.get(field):
-            yield f"{field}: there {there.get(field)}, here {here.get(field)}"
-    if source.optimizer.name != spec.optimizer.name:
-        yield f"optimizer.name: there {source.optimizer.name}, here {spec.optimizer.name}"
-
-
-def _flat(value: Any, path: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {path: value}
-    return {
-        name: leaf
-        for key, below in value.items()
-        for name, leaf in _flat(below, f"{path}.{key}").items()
-    }
+    return _refused(f"{continue_refusal(f'training {name!r}', differences)}.")
 
 
 def _refused(message: str) -> Standing:

@@ -11,15 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from detection_trainer.checkpoints.manifest import AVERAGE
+from detection_trainer.contract.continue_check import RunTraits, continue_refusal
 from detection_trainer.contract.report import Restored
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import TrainingSpec
-from detection_trainer.errors import InvalidConfigError, RestoreRefusedError
-from detection_trainer.weights.continuation import advice, all_taken_over
+from detection_trainer.errors import RestoreRefusedError
+from detection_trainer.weights.continuation import (
+    all_taken_over,
+    require_same_traits,
+    require_steps_beyond,
+)
 from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
 
 ITERATION = "optimizer/iteration"
 SLOT = "momentum"
+OPTIMIZER = "momentum"
+"""The only optimizer whose state is read of a checkpoint of the OD API."""
 AVERAGE_SLOT = "average"
 WITHIN_AVERAGES = "ema_base_optimizer/"
 """`use_moving_average` wraps the optimizer in another, which has the averages and knows it so."""
@@ -39,36 +46,15 @@ def require_continuable(source: ODAPIWeights, spec: TrainingSpec, num_classes: i
             f"continueFrom {uri}: it holds a model and no step, as those of the model zoo: there "
             "is nothing to go on with; use restore, with mode full for the same classes"
         )
-    differences = list(_differences(source, spec, num_classes))
-    if differences:
-        raise RestoreRefusedError(
-            f"continueFrom {uri} takes a run with the same classes, model and optimizer; "
-            f"{differences[0]}: {advice(differences)}",
-            differences,
-        )
-    if spec.steps <= source.step:
-        raise InvalidConfigError(
-            f"steps {spec.steps} is reached already by continueFrom {uri}, which stands at step "
-            f"{source.step}: steps is the absolute total, so give more than {source.step}"
-        )
-    return source.step
-
-
-def _differences(source: ODAPIWeights, spec: TrainingSpec, num_classes: int) -> list[str]:
-    if {source.optimizer or "momentum", spec.optimizer.name} != {"momentum"}:
+    if {source.optimizer or OPTIMIZER, spec.optimizer.name} != {OPTIMIZER}:
         names = f"there {source.optimizer or 'none'}, here {spec.optimizer.name}"
-        return [f"optimizer.name: {names}; of the OD API's optimizers only momentum goes on"]
-    averaged = spec.optimizer.moving_average_decay is not None
-    if source.averaged != averaged:
-        there, here = ("kept" if kept else "none" for kept in (source.averaged, averaged))
-        field = "optimizer.movingAverageDecay (use_moving_average of a pipeline.config)"
-        return [f"{field}: averages there {there}, here {here}"]
-    expected = variable_shapes(spec.model, num_classes)
-    return [
-        f"{path}: there {source.shapes.get(path, 'nothing')}, here {expected.get(path, 'nothing')}"
-        for path in dict.fromkeys((*expected, *source.shapes))
-        if source.shapes.get(path) != expected.get(path)
-    ]
+        differences = [f"optimizer.name: {names}; of the OD API's optimizers only momentum goes on"]
+        raise RestoreRefusedError(continue_refusal(uri, differences), differences)
+    theirs = RunTraits(OPTIMIZER, source.averaged, shapes=source.shapes)
+    mine = RunTraits.of_spec(spec, None, variable_shapes(spec.model, num_classes))
+    require_same_traits(uri, theirs, mine)
+    require_steps_beyond(uri, source.step, spec)
+    return source.step
 
 
 def load_state(

@@ -1,0 +1,133 @@
+"""Whether a run may continue another run exactly (`continueFrom`): pure.
+
+Called by the operator before any pod, by the preflight, and by the trainer before it assigns
+anything. Each of them describes both runs by what it knows; what one side does not know is not
+compared.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from detection_trainer.contract.backbone_shapes import Shape
+from detection_trainer.contract.base import dump
+from detection_trainer.contract.model import Model
+from detection_trainer.contract.spec import TrainingSpec
+
+_AVERAGES = "optimizer.movingAverageDecay (use_moving_average of a pipeline.config): averages"
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunTraits:
+    """What a continuation must find the same in both runs; None where it is not known."""
+
+    optimizer: str
+    averaged: bool
+    """Whether moving averages of the weights are kept."""
+    classes: Sequence[str] | None = None
+    model: Model | None = None
+    frozen: frozenset[str] | None = None
+    """The groups of `freeze`: their variables have no state in the optimizer."""
+    shapes: Mapping[str, Shape] | None = None
+    """The model's variables, for a source that does not know its model."""
+
+    @classmethod
+    def of_spec(
+        cls,
+        spec: TrainingSpec,
+        classes: Sequence[str] | None,
+        shapes: Mapping[str, Shape] | None = None,
+    ) -> Self:
+        """Return the traits of the run that `spec` describes."""
+        return cls(
+            optimizer=spec.optimizer.name,
+            averaged=spec.optimizer.moving_average_decay is not None,
+            classes=classes,
+            model=spec.model,
+            frozen=frozenset(spec.freeze),
+            shapes=shapes,
+        )
+
+
+def compare_for_continue(source: RunTraits, target: RunTraits) -> list[str]:
+    """Return what differs, one sentence each; empty where `target` can continue `source`.
+
+    >>> compare_for_continue(RunTraits("adam", averaged=False), RunTraits("momentum", False))
+    ['optimizer.name: there adam, here momentum']
+    """
+    return list(_differences(source, target))
+
+
+def continue_refusal(source: str, differences: Sequence[str]) -> str:
+    """Return why the run `source` (a URI, or the name of a training) cannot be continued."""
+    return (
+        f"continueFrom {source} needs a run with the same classes, model, optimizer and freeze; "
+        f"{'; '.join(differences[:_SHOWN])}{_more(differences)}: {advice(differences)}"
+    )
+
+
+def advice(differences: Sequence[str]) -> str:
+    """Return which restore helps where a run cannot go on."""
+    if all(difference.startswith("optimizer.") for difference in differences):
+        return "use restore instead (mode full keeps all weights; step and optimizer begin anew)"
+    return (
+        "use restore instead (mode detection keeps backbone and feature extractor, and the heads "
+        "begin fresh)"
+    )
+
+
+def reached_refusal(source: str, step: int, steps: int) -> str | None:
+    """Return why a run to `steps` cannot continue `source` at `step`; None if it can."""
+    if steps > step:
+        return None
+    return (
+        f"steps {steps} is reached already by continueFrom {source}, which is at step {step}: "
+        f"steps is the absolute total, so give more than {step}"
+    )
+
+
+def _more(differences: Sequence[str]) -> str:
+    return f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+
+
+def _differences(source: RunTraits, target: RunTraits) -> Iterator[str]:
+    if source.classes is not None and target.classes is not None:
+        yield from _differing("classes", list(source.classes), list(target.classes))
+    if source.model is not None and target.model is not None:
+        yield from _differing_fields(source.model, target.model)
+    yield from _differing("optimizer.name", source.optimizer, target.optimizer)
+    if source.averaged != target.averaged:
+        yield f"{_AVERAGES} there {_kept(source)}, here {_kept(target)}"
+    if source.frozen is not None and target.frozen is not None:
+        yield from _differing("freeze", sorted(source.frozen), sorted(target.frozen))
+    if source.shapes is not None and target.shapes is not None:
+        for path in dict.fromkeys((*target.shapes, *source.shapes)):
+            found, expected = source.shapes.get(path), target.shapes.get(path)
+            yield from _differing(path, _shown(found), _shown(expected))
+
+
+def _differing_fields(source: Model, target: Model) -> Iterator[str]:
+    there, here = _flat(dump(source), "model"), _flat(dump(target), "model")
+    for field in sorted(there.keys() | here.keys()):
+        yield from _differing(field, there.get(field), here.get(field))
+
+
+def _kept(run: RunTraits) -> str:
+    return "kept" if run.averaged else "none"
+
+
+def _differing(what: str, there: Any, here: Any) -> Iterator[str]:
+    if there != here:
+        yield f"{what}: there {there}, here {here}"
+
+
+def _shown(shape: Shape | None) -> str:
+    return "nothing" if shape is None else str(tuple(shape))
+
+
+def _flat(value: Any, path: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {path: value}
+    parts = [_flat(inner, f"{path}.{key}") for key, inner in value.items()]
+    return {key: inner for part in parts for key, inner in part.items()}
