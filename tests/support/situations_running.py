@@ -52,7 +52,7 @@ UNDER_WAY: Situations = {
     "an attempt on record without a Job is made again": Situation(
         just_made(), Phase.QUEUED, Reason.ATTEMPT_CREATED
     ),
-    "a Job without a pod waits": Situation(just_made(job()), Phase.QUEUED, Reason.QUEUED),
+    "a Job without a pod waits": Situation(just_made(job()), Phase.QUEUED, Reason.POD_PENDING),
     "a Job that its queue holds back waits": Situation(
         just_made(job(suspended=True)), Phase.QUEUED, Reason.QUEUED, "queue"
     ),
@@ -60,7 +60,7 @@ UNDER_WAY: Situations = {
         just_made(job(deleted_pod(), suspended=True)), Phase.QUEUED, Reason.QUEUED, "queue"
     ),
     "a Job that has its place again waits for its next pod": Situation(
-        just_made(job(deleted_pod())), Phase.QUEUED, Reason.QUEUED
+        just_made(job(deleted_pod())), Phase.QUEUED, Reason.POD_PENDING
     ),
     "a Job whose pod a person deleted before it started is made again": Situation(
         just_made(job(deleted_pod(), failed=True)),
@@ -71,7 +71,7 @@ UNDER_WAY: Situations = {
     "a pod that is being set up waits": Situation(
         just_made(job(pending_pod(waiting=waiting("ContainerCreating")))),
         Phase.QUEUED,
-        Reason.QUEUED,
+        Reason.POD_PENDING,
     ),
     "a pod that no node takes is unschedulable": Situation(
         just_made(job(pending_pod(unschedulable=waiting("Unschedulable", "Insufficient gpu")))),

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     SIDECAR_RUNNING = "SidecarRunning"
     BEING_DELETED = "BeingDeleted"
     QUEUED = "Queued"
+    POD_PENDING = "PodPending"
     STARTING = "Starting"
     TRAINING = "Training"
     BACKING_OFF = "BackingOff"
@@ -168,7 +169,9 @@ REASON_HELP: dict[Reason, str] = {
     "deleted the Job: make it a native sidecar (an init container with restartPolicy: Always).",
     Reason.BEING_DELETED: "The training is being deleted: the trainer saves and stops. Finalizers "
     "of others hold the deletion up.",
-    Reason.QUEUED: "Wait: the pod waits for a node, an image, a volume or a queue.",
+    Reason.QUEUED: "Wait: the Job waits in its queue, such as Kueue's.",
+    Reason.POD_PENDING: "Wait: the Job has no pod yet, or the pod waits for a node, a volume or "
+    "its image.",
     Reason.STARTING: "Wait: the trainer loads data and weights before its first report.",
     Reason.TRAINING: "Nothing to do: status.step and status.progress show how far it is.",
     Reason.BACKING_OFF: "The last attempt made no new checkpoint; another follows by itself. If "

@@ -10,7 +10,6 @@ control plane are slow, that there is no pod yet, or no node for it, tells littl
 from detection_operator.api.conditions import ConditionType, Phase, Reason
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import Plan
-from detection_operator.core.policies.pod_waits import NO_CONTAINER_YET, NO_POD_YET
 from detection_trainer.contract.exit_codes import ExitCode
 
 ON_THE_WAY = frozenset({Phase.QUEUED, Phase.STARTING})
@@ -20,7 +19,7 @@ LONGEST_PATIENCE_S = 60.0
 """How long it may be unsaid what a pod waits for, where nobody complains; in a rush, all of it."""
 END_PATIENCE_S = 3.0
 """How long a trainer that has done all steps takes to exit."""
-UNEVENTFUL = frozenset({NO_POD_YET, NO_CONTAINER_YET})
+UNEVENTFUL = frozenset({Reason.ATTEMPT_CREATED, Reason.POD_PENDING})
 
 
 def patience_s(before: Status, plan: Plan) -> float:
@@ -51,11 +50,11 @@ def _is_done(status: Status) -> bool:
 
 
 def _is_uneventful(status: Status) -> bool:
-    """Tell whether the status says no more than that the attempt is made and has yet to start."""
+    """Return whether the status reports only that the attempt is made and has yet to start."""
     ready = status.condition(ConditionType.READY)
     if ready is None or status.phase != Phase.QUEUED:
         return False
-    return ready.reason == Reason.ATTEMPT_CREATED or ready.message in UNEVENTFUL
+    return ready.reason in UNEVENTFUL
 
 
 def _settled(status: Status) -> Status:

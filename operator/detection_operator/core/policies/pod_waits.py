@@ -9,10 +9,8 @@ from detection_operator.core.policies import image_pull
 from detection_operator.core.state import Job, Pod, Waiting
 
 STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
-NO_POD_YET = "The Job has no pod yet."
 NODE_SLACK_S = 30.0
 """A busy node ends a pod some seconds after its grace period; one that is lost never does."""
-NO_CONTAINER_YET = "The pod waits for a node, a volume or its image."
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def _wait_of_pod(case: Case, job: Job, pod: Pod) -> Wait | None:
         return _wait_for_image(case, job, pod, problem)
     if pod.waiting is not None and pod.waiting.reason not in STARTING_REASONS:
         return _wait_for_container(pod.waiting, job)
-    return Wait(Reason.QUEUED, NO_CONTAINER_YET)
+    return Wait(Reason.POD_PENDING, "The pod waits for a node, a volume or its image.")
 
 
 def stopping(case: Case, pod: Pod) -> Wait | None:
@@ -97,7 +95,7 @@ def _wait_for_pod(job: Job) -> Wait:
     if job.suspended:
         return Wait(Reason.QUEUED, "The Job waits in its queue: its spec.suspend is the queue's.")
     if not job.rejected:
-        return Wait(Reason.QUEUED, NO_POD_YET)
+        return Wait(Reason.POD_PENDING, "The Job has no pod yet.")
     if is_quota(job.rejected):
         message = (
             f"The namespace's quota has no room for the pod: {sentence(job.rejected)} The pod is "

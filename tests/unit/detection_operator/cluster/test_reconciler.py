@@ -303,7 +303,7 @@ async def test_each_decision_that_is_new_is_logged_with_what_it_rested_on(
         await scene.reconciler.reconcile(TREES)
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
     told = [line for line in lines if "decision" in line]
-    assert [line["decision"]["reason"] for line in told] == ["AttemptCreated", "Queued"]
+    assert [line["decision"]["reason"] for line in told] == ["AttemptCreated", "PodPending"]
     assert told[0]["name"] == "trees"
     assert told[0]["decision"]["actions"] == [f"StartAttempt {JOB}"]
     assert told[0]["decision"]["inputs"]["generation"] == 1

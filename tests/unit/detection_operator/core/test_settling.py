@@ -7,7 +7,6 @@ import pytest
 from detection_operator.api.conditions import ConditionType, Reason
 from detection_operator.api.v1alpha1 import Condition, Status
 from detection_operator.core.actions import DeleteJob, Event, Plan
-from detection_operator.core.policies.pod_waits import NO_CONTAINER_YET, NO_POD_YET
 from detection_operator.core.settling import (
     END_PATIENCE_S,
     LONGEST_PATIENCE_S,
@@ -78,8 +77,8 @@ def said(reason: Reason, message: str, phase: str = "Queued") -> Status:
 
 
 MADE_SAID = said(Reason.ATTEMPT_CREATED, "Attempt 1 is made, from the start to step 100.")
-NO_POD = said(Reason.QUEUED, NO_POD_YET)
-NO_CONTAINER = said(Reason.QUEUED, NO_CONTAINER_YET)
+NO_POD = said(Reason.POD_PENDING, "in any words")
+NO_CONTAINER = said(Reason.POD_PENDING, "in others")
 IN_QUEUE = said(Reason.QUEUED, "The Job waits in its queue: its spec.suspend is the queue's.")
 NO_NODE = said(Reason.UNSCHEDULABLE, "No node takes the pod: 0/3 nodes are available")
 STARTS = said(Reason.STARTING, "The trainer of attempt 1 runs.", phase="Starting")
