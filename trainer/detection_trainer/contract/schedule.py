@@ -103,3 +103,16 @@ def zero_rate_from(optimizer: Optimizer, cycles: list[Cycle], steps: int) -> int
     if steps <= end or learning_rate(optimizer, extended, end) > 0.0:
         return None
     return end
+
+
+def zero_rate_refusal(optimizer: Optimizer, cycles: list[Cycle], steps: int) -> str | None:
+    """Return why a run to `steps` is refused, and what to set; None if its rate stays above 0."""
+    start = zero_rate_from(optimizer, cycles, steps)
+    if start is None:
+        return None
+    return (
+        f"steps {steps} would train at learning rate 0 from step {start}: set "
+        "optimizer.schedule.onExtend to Restart, which begins a new cycle over the added steps, or "
+        "optimizer.schedule.finalFraction above 0 (once the run has checkpoints: in a new training "
+        f"with continueFrom), or steps to {start}"
+    )

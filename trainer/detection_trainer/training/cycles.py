@@ -11,7 +11,7 @@ from detection_trainer.contract.schedule import (
     extend_cycles,
     first_cycles,
     learning_rate,
-    zero_rate_from,
+    zero_rate_refusal,
 )
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import InvalidConfigError
@@ -29,15 +29,9 @@ def choose_cycles(spec: TrainingSpec, carried: Sequence[Cycle] | None) -> list[C
     """
     schedule = spec.optimizer.schedule
     cycles = list(carried) if carried else first_cycles(schedule, spec.steps)
-    zero_from = zero_rate_from(spec.optimizer, cycles, spec.steps)
-    if zero_from is not None:
-        msg = (
-            f"steps {spec.steps} would train at learning rate 0 from step {zero_from}: set "
-            "optimizer.schedule.onExtend to Restart, which begins a new cycle over the added "
-            "steps, or optimizer.schedule.finalFraction above 0 (once the run has checkpoints: "
-            "in a new training with continueFrom)"
-        )
-        raise InvalidConfigError(msg)
+    refusal = zero_rate_refusal(spec.optimizer, cycles, spec.steps)
+    if refusal is not None:
+        raise InvalidConfigError(refusal)
     return extend_cycles(cycles, schedule, spec.steps)
 
 

@@ -6,7 +6,7 @@ which the training's conditions report.
 """
 
 import logging
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from detection_operator import names
 from detection_operator.cluster.api.client import Client
@@ -42,23 +42,9 @@ from detection_operator.errors import (
     OutdatedObjectError,
 )
 from detection_operator.logs import about
+from detection_operator.manifests import Manifests
 
 logger = logging.getLogger(__name__)
-
-
-class Manifests(Protocol):
-    """Builds the objects that an action creates; pure."""
-
-    def claim(self, training: Training, action: EnsureClaim) -> Object:
-        """Return the PersistentVolumeClaim for checkpoints."""
-
-    def network(
-        self, training: Training, action: StartAttempt | StartPreflight
-    ) -> tuple[Object, Object] | None:
-        """Return NetworkPolicy and Service of several workers; None where there is one."""
-
-    def job(self, training: Training, action: StartAttempt | StartPreflight) -> Object:
-        """Return the Job."""
 
 
 class Applier:

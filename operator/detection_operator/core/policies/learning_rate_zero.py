@@ -3,7 +3,8 @@
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import ScheduleStatus
 from detection_operator.core.case import Case, Standing
-from detection_trainer.contract.schedule import first_cycles, zero_rate_from
+from detection_operator.core.outcomes import sentence
+from detection_trainer.contract.schedule import first_cycles, zero_rate_refusal
 
 
 def refuse_zero_rate(case: Case) -> Standing | None:
@@ -12,15 +13,10 @@ def refuse_zero_rate(case: Case) -> Standing | None:
         return None
     spec, schedule = case.spec, case.status.schedule or _carried(case)
     cycles = schedule.cycles if schedule else first_cycles(spec.optimizer.schedule, spec.steps)
-    start = zero_rate_from(spec.optimizer, cycles, spec.steps)
-    if start is None:
+    refusal = zero_rate_refusal(spec.optimizer, cycles, spec.steps)
+    if refusal is None:
         return None
-    message = (
-        f"From step {start} to {spec.steps} the learning rate would be 0 and nothing would be "
-        "learned: set optimizer.schedule.onExtend: Restart for a new cycle over the added steps, "
-        f"or steps: {start}."
-    )
-    return Standing(Phase.REFUSED, Reason.LEARNING_RATE_ZERO, message)
+    return Standing(Phase.REFUSED, Reason.LEARNING_RATE_ZERO, sentence(refusal))
 
 
 def _carried(case: Case) -> ScheduleStatus | None:

@@ -259,6 +259,13 @@ def test_steps_beyond_the_schedule_are_told() -> None:
     assert "learns nothing" in told[0]
 
 
+def test_a_rate_out_of_range_is_left_to_the_spec_s_own_check() -> None:
+    longer = text(ZOO).replace("num_steps: 25000", "num_steps: 50000")
+    wrong = re.sub(r"learning_rate_base: \S+", "learning_rate_base: 20.0", longer)
+    assert wrong != longer
+    assert not any("total_steps" in note for note in read_pipeline_config(wrong).notes)
+
+
 CHANGES = {
     "an L1 regulariser": ("l2_regularizer", "l1_regularizer", "only L2 exists here"),
     "another batch norm in the heads": ("decay: 0.997", "decay: 0.9", "one holds for the whole"),

@@ -6,7 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from detection_trainer.contract.optimizer import Optimizer, Schedule
-from detection_trainer.contract.schedule import Cycle, first_cycles, learning_rate, zero_rate_from
+from detection_trainer.contract.schedule import (
+    Cycle,
+    first_cycles,
+    learning_rate,
+    zero_rate_from,
+    zero_rate_refusal,
+)
 
 RATES: dict[str, tuple[dict[str, Any], dict[int, float]]] = {
     "a warm-up from a rate of its own": (
@@ -90,3 +96,27 @@ def test_an_exponential_schedule_never_reaches_0() -> None:
 def test_what_a_type_needs_is_said(said: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Schedule.model_validate(said)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "zero_from"),
+    [
+        ({"finalFraction": 0.0}, 10, None),
+        ({"finalFraction": 0.0}, 11, 10),
+        ({"finalFraction": 0.01}, 11, None),
+        ({"finalFraction": 0.0, "onExtend": "Restart"}, 11, None),
+        ({"type": "constant"}, 11, None),
+    ],
+    ids=["to the end", "beyond the end", "a rate above 0", "a new cycle", "no decay"],
+)
+def test_a_run_at_rate_0_is_refused_with_its_remedies(
+    schedule: dict[str, Any], steps: int, zero_from: int | None
+) -> None:
+    optimizer = Optimizer.model_validate({"schedule": schedule})
+    refusal = zero_rate_refusal(optimizer, [Cycle(start=0, decay_steps=10)], steps)
+    if zero_from is None:
+        assert refusal is None
+        return
+    assert refusal is not None
+    assert refusal.startswith(f"steps {steps} would train at learning rate 0 from step {zero_from}")
+    assert refusal.endswith(f"or steps to {zero_from}")

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
+from detection_trainer.contract.optimizer import Optimizer
 from detection_trainer.contract.pipeline_config.augmentation import map_augmentation
 from detection_trainer.contract.pipeline_config.ignored import reason_of
 from detection_trainer.contract.pipeline_config.model import map_model
@@ -11,6 +14,7 @@ from detection_trainer.contract.pipeline_config.optimizer import map_optimizer
 from detection_trainer.contract.pipeline_config.places import map_places
 from detection_trainer.contract.pipeline_config.reading import Node, PipelineConfigError
 from detection_trainer.contract.protobuf_text import Field, Message, TextFormatError, parse
+from detection_trainer.contract.schedule import first_cycles, zero_rate_from
 
 _SHOWN = 60
 SECTIONS = ("dataset", "restore", "continueFrom")
@@ -106,10 +110,14 @@ def _positive(node: Node, name: str, default: int) -> int:
 
 
 def _zero_rate(optimizer: Mapping[str, Any], steps: int) -> Iterator[str]:
-    schedule = optimizer["schedule"]
-    if schedule["type"] == "cosine" and schedule["decaySteps"] < steps:
+    try:
+        given = Optimizer.model_validate(optimizer)
+    except ValidationError:  # Reported with its field when the spec is validated.
+        return
+    start = zero_rate_from(given, first_cycles(given.schedule, steps), steps)
+    if start is not None:
         yield (
-            f"train_config.num_steps: {steps}: beyond total_steps {schedule['decaySteps']} the "
+            f"train_config.num_steps: {steps}: beyond total_steps {start} the "
             "rate is 0, and the OD API trains on and learns nothing; such a run does not start "
             "here: set optimizer.schedule.onExtend to Restart, finalFraction above 0, or "
             "decaySteps to steps"
