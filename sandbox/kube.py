@@ -67,7 +67,7 @@ class Kube:
         headers = {"Content-Type": content_type, "Accept": "application/json", **self.credentials()}
         pool = self.api.rest_client.pool_manager
         url = self.api.configuration.host + path
-        data = None if body is None else json.dumps(body)
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body)
         answer: urllib3.BaseHTTPResponse = pool.request(
             method, url, body=data, headers=headers, timeout=timeout, **more
         )

@@ -10,7 +10,9 @@ OperatorError
 │   ├── UnauthorizedError       our credentials are not accepted
 │   ├── ForbiddenError          RBAC, a quota, or an admission plugin says no
 │   ├── InvalidError            the object does not hold
+│   ├── TooLargeError           the answer has more bytes than are read
 │   └── UnavailableError        no answer, or an answer that says "later"
+├── UnreadableError             an object holds what cannot be read; the others are served
 ├── ForeignObjectError          an object with a name of ours belongs to another
 ├── OutdatedObjectError         an object of ours was created from an older spec and cannot change
 └── RefusedError                a report is not taken; carries the HTTP status
@@ -86,6 +88,18 @@ class UnavailableError(ClusterError):
     """No answer in time, or one that says to come again."""
 
     reason = "Unavailable"
+
+
+class TooLargeError(ClusterError):
+    """The answer has more bytes than are read."""
+
+    reason = "TooLarge"
+
+
+class UnreadableError(OperatorError):
+    """An object holds what this version cannot read."""
+
+    reason = "Unreadable"
 
 
 class ForeignObjectError(OperatorError):

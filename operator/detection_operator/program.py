@@ -103,6 +103,7 @@ class Operator:
         """
         cache, queue = Cache(), KeyQueue()
         metrics = Metrics(cache.trainings)
+        cache.quarantine.on_held = metrics.quarantined
         configuration = await load_configuration(environment)
         client = Client(configuration, metrics)
         election = None
@@ -191,6 +192,8 @@ class Operator:
             "How long the training that waits longest has waited",
             lambda: queue.oldest_age_s() if self.is_leading else 0.0,
         )
+        held = self.cache.quarantine
+        measure("quarantined_objects", "Objects that cannot be read", lambda: float(len(held)))
         measure("event_loop_lag_seconds", "How late the event loop is", lambda: self.lag.worst_s)
         measure(
             "watch_problems",

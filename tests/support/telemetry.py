@@ -18,3 +18,6 @@ class Silence:
 
     def report_handled(self, result: str) -> None:
         """Drop it."""
+
+    def quarantined(self, plural: str) -> None:
+        """Drop it."""

@@ -109,6 +109,7 @@ class Reason(StrEnum):
     RESTORE_PENDING = "RestorePending"
     # Refused: the spec must change
     INVALID_SPEC = "InvalidSpec"
+    UNREADABLE = "Unreadable"
     RESTORE_REFUSED = "RestoreRefused"
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_HAS_NO_CHECKPOINT = "SourceHasNoCheckpoint"
@@ -199,6 +200,8 @@ REASON_HELP: dict[Reason, str] = {
     Reason.FROM_SCRATCH: "Neither spec.restore nor spec.continueFrom is set.",
     Reason.RESTORE_PENDING: "Wait: the trainer has not reported what it restored.",
     Reason.INVALID_SPEC: "Correct the fields that the message names.",
+    Reason.UNREADABLE: "The status, or a Job or pod of the training, holds what the operator "
+    "cannot read: correct or delete what the message names. What runs goes on; nothing is decided.",
     Reason.RESTORE_REFUSED: "The source does not fit: the message names the variables that differ "
     "and the restore mode that fits.",
     Reason.SOURCE_NOT_FOUND: "Create the training that trainingRef names, or correct the name; "

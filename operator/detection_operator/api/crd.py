@@ -174,7 +174,9 @@ def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     if len(choices) == 1:
         return _resolved({**choices[0], **result}, definitions)
     if sorted(choice.get("type", "") for choice in choices) == ["integer", "string"]:
-        return {**result, INT_OR_STRING: True}
+        text = next(choice for choice in choices if choice["type"] == "string")
+        limits = {key: text[key] for key in ("maxLength", "pattern") if key in text}
+        return {**result, **limits, INT_OR_STRING: True}
     msg = f"no structural schema for the alternatives {choices}"
     raise TypeError(msg)
 

@@ -4,11 +4,24 @@
 Numbers that change with time are strings in the status, as the Kubernetes API conventions ask.
 """
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from detection_operator.api.pod_template import (
+    Affinity,
+    Annotations,
+    EnvFrom,
+    EnvVariable,
+    Labels,
+    LocalReference,
+    PodSecurityContext,
+    Quantities,
+    Toleration,
+    VolumeMount,
+)
+from detection_operator.api.times import Time
+from detection_operator.api.volumes import Volume
 from detection_trainer.contract.base import Contract, Digest, Message, Name, Text
 from detection_trainer.contract.report import (
     MAX_CHECKPOINTS,
@@ -37,10 +50,6 @@ SHORT_NAME = "dt"
 
 Decimal = Annotated[str, Field(max_length=32, pattern=r"^-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?$")]
 Metrics = Annotated[dict[str, Decimal], Field(max_length=64)]
-Object = dict[str, Any]
-"""A Kubernetes object that the API server itself validates once it is used."""
-Quantities = Annotated[dict[str, int | str], Field(max_length=32)]
-Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
 Step = Annotated[int, Field(ge=0)]
 Reason = Annotated[str, Field(max_length=64)]
 ImageName = Annotated[str, Field(max_length=512)]
@@ -60,19 +69,17 @@ class PodTemplate(Contract):
 
     labels: Labels = {}
     """Labels of the pods, and of the Jobs, Services and claims made for the training."""
-    annotations: Annotated[
-        dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)
-    ] = {}
+    annotations: Annotations = {}
     """Annotations of the pods."""
     node_selector: Labels = {}
     """Labels that a node must have."""
-    tolerations: Annotated[list[Object], Field(max_length=32)] = []
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
     """Taints that the pods tolerate (core/v1 Toleration), as those of spot nodes."""
-    affinity: Object = {}
+    affinity: Affinity = Affinity()
     """core/v1 Affinity."""
     service_account_name: Name | None = None
     """The ServiceAccount of the pods, for cloud identities; its token is not mounted."""
-    image_pull_secrets: Annotated[list[Object], Field(max_length=16)] = []
+    image_pull_secrets: Annotated[list[LocalReference], Field(max_length=16)] = []
     """Secrets for the image's registry, each `{name: …}`."""
     priority_class_name: Name | None = None
     """The PriorityClass of the pods."""
@@ -80,16 +87,16 @@ class PodTemplate(Contract):
     """The RuntimeClass of the pods, as `nvidia`."""
     scheduler_name: Name | None = None
     """The scheduler of the pods; absent: the cluster's default."""
-    env: Annotated[list[Object], Field(max_length=64)] = []
+    env: Annotated[list[EnvVariable], Field(max_length=64)] = []
     """Environment variables of the trainer (core/v1 EnvVar); the contract's own cannot be replaced.
     """
-    env_from: Annotated[list[Object], Field(max_length=16)] = []
+    env_from: Annotated[list[EnvFrom], Field(max_length=16)] = []
     """Sources of environment variables (core/v1 EnvFromSource)."""
-    volumes: Annotated[list[Object], Field(max_length=32)] = []
+    volumes: Annotated[list[Volume], Field(max_length=32)] = []
     """Further volumes of the pods (core/v1 Volume), as for file:// URIs."""
-    volume_mounts: Annotated[list[Object], Field(max_length=32)] = []
+    volume_mounts: Annotated[list[VolumeMount], Field(max_length=32)] = []
     """Where they are mounted in the trainer's container (core/v1 VolumeMount)."""
-    security_context: Object = {}
+    security_context: PodSecurityContext = PodSecurityContext()
     """Fields of the pods' security context; they replace the restricted defaults."""
 
 
@@ -148,7 +155,7 @@ class Condition(Contract):
     type: Annotated[str, Field(max_length=64)]
     status: Literal["True", "False", "Unknown"]
     observed_generation: Annotated[int, Field(ge=0)] = 0
-    last_transition_time: datetime
+    last_transition_time: Time
     reason: Reason
     message: Message
 
@@ -159,7 +166,7 @@ class CheckpointStatus(Contract):
     step: Step
     uri: Text
     digest: Digest
-    saved_at: datetime
+    saved_at: Time
     metrics: Metrics = {}
 
 
@@ -182,8 +189,8 @@ class ProgressStatus(Contract):
     data_wait_fraction: Decimal | None = None
     checkpoint_seconds: Decimal | None = None
     memory_bytes: Annotated[int, Field(ge=0)] | None = None
-    estimated_completion_time: datetime | None = None
-    reported_at: datetime | None = None
+    estimated_completion_time: Time | None = None
+    reported_at: Time | None = None
 
 
 class RestoredStatus(Contract):
@@ -206,7 +213,7 @@ class OutcomeStatus(Contract):
     differences: Annotated[list[Text], Field(max_length=50)] = []
     dataset: DatasetPin | None = None
     """Of a preflight that passed: attempts that find other files end with DatasetChanged."""
-    finished_at: datetime | None = None
+    finished_at: Time | None = None
     """When its pods had ended; absent: the trainer said its last word and has yet to exit."""
 
 
@@ -218,9 +225,9 @@ class AttemptStatus(Contract):
     image: ImageName
     image_id: Annotated[ImageName | None, Field(alias="imageID")] = None
     """The image that its container runs, in the node's words (core/v1 ContainerStatus)."""
-    created_at: datetime
+    created_at: Time
     """When the operator decided on it."""
-    started_at: datetime | None = None
+    started_at: Time | None = None
     """When its trainer's container started."""
     start_step: Step | None = None
     """The newest checkpoint when it was created: what it is to go on from."""
@@ -241,7 +248,7 @@ class Interruption(Contract):
     """An attempt that ended before its target, and what that cost."""
 
     attempt: Annotated[int, Field(ge=1)]
-    time: datetime
+    time: Time
     reason: Reason
     message: Message = ""
     last_reported_step: Step
@@ -254,7 +261,7 @@ class PreflightStatus(Contract):
     """The check before the first attempt."""
 
     job_name: Name
-    created_at: datetime
+    created_at: Time
     generation: Annotated[int, Field(ge=0)] = 0
     outcome: OutcomeStatus | None = None
 
@@ -281,7 +288,7 @@ class RetryStatus(Contract):
     """How many attempts in a row made no new checkpoint, and when the next one may start."""
 
     count: Annotated[int, Field(ge=0)] = 0
-    not_before: datetime | None = None
+    not_before: Time | None = None
 
 
 class Status(Contract):
@@ -316,8 +323,8 @@ class Status(Contract):
     """The trainer image, pinned at the first attempt."""
     image_digest: Digest | None = None
     """Of `image` as the first attempt ran it: later ones run this. Absent: no registry has it."""
-    start_time: datetime | None = None
-    completion_time: datetime | None = None
+    start_time: Time | None = None
+    completion_time: Time | None = None
     active_seconds: Annotated[int, Field(ge=0)] = 0
     """Time that ended attempts were active; what `activeDeadlineSeconds` bounds."""
 

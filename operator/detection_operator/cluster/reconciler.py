@@ -11,11 +11,12 @@ from http import HTTPStatus
 from detection_operator.cluster.act.apply import Applier
 from detection_operator.cluster.act.obstacles import Obstacles
 from detection_operator.cluster.act.status import StatusWriter
-from detection_operator.cluster.api.resources import Key
+from detection_operator.cluster.api.resources import TRAININGS, Key
 from detection_operator.cluster.api.telemetry import Telemetry
 from detection_operator.cluster.decision_log import log_decision
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gathered, Gatherer
+from detection_operator.cluster.observe.quarantine import Held
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.restate import MakePlan
@@ -27,6 +28,7 @@ from detection_operator.errors import (
     ConflictError,
     NotFoundError,
     OperatorError,
+    UnreadableError,
 )
 from detection_operator.logs import about
 
@@ -84,7 +86,7 @@ class Reconciler:
         started = time.monotonic()
         error = ""
         try:
-            recheck_after_s = await self.reconcile(key)
+            recheck_after_s = await self._reconcile_or_tell(key)
         except asyncio.CancelledError:
             raise
         except OperatorError as problem:
@@ -102,12 +104,24 @@ class Reconciler:
             self._queue.settle(key, recheck_after_s)
         self._telemetry.reconciled(time.monotonic() - started, error)
 
+    async def _reconcile_or_tell(self, key: Key) -> float | None:
+        """Reconcile, and say in the conditions where something cannot be read."""
+        try:
+            return await self.reconcile(key)
+        except UnreadableError as error:
+            if (record := self._cache.training(key)) is not None:
+                held = Held(TRAININGS, key, record.version, frozenset(), str(error))
+                self._cache.quarantine.hold(held)
+            await self._writer.tell_unreadable(key, str(error), self._now())
+            raise
+
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done for one training; return when to look again, in seconds.
 
         Raises:
             ClusterError: the API did not let us; all of it may be done again.
             ForeignObjectError: a name of ours is taken.
+            UnreadableError: what must be known cannot be read.
         """
         for _ in range(MAX_CONFLICTS):
             gathered = await self._gatherer.gather(key)

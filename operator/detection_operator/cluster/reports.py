@@ -35,6 +35,7 @@ from detection_operator.errors import (
     NotFoundError,
     RefusedError,
     UnavailableError,
+    UnreadableError,
 )
 from detection_operator.logs import about
 from detection_trainer.contract.exit_codes import ExitCode
@@ -216,7 +217,12 @@ class ReportWriter:
         refusal = self._refusal(key, uid, report)
         if record is None or refusal is not None:
             raise refusal or gone(key)
-        return record.parse()
+        try:
+            return record.parse()
+        except UnreadableError as error:
+            unready = HTTPStatus.SERVICE_UNAVAILABLE
+            wait_s = self._interval_s
+            raise RefusedError(unready, "unreadable", str(error), retry_after_s=wait_s) from error
 
     def _refusal(self, key: Key, uid: str, report: Report) -> RefusedError | None:
         """Return why the training cannot take this report, as far as is known."""

@@ -16,7 +16,7 @@ from detection_operator.core.state import PolicySettings, Training
 from detection_operator.manifests.document import FILE
 from detection_operator.manifests.service import PORT, worker_environment
 from detection_trainer.contract import runtime
-from detection_trainer.contract.base import text_digest
+from detection_trainer.contract.base import dump, text_digest
 
 Object = dict[str, Any]
 
@@ -61,9 +61,9 @@ def build_pod(training: Training, spec: Spec, run: Run, settings: PolicySettings
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.termination_grace_s,
-        "securityContext": {**_pod_security(), **template.security_context},
+        "securityContext": {**_pod_security(), **dump(template.security_context)},
         "containers": [_container(training, spec, run, settings, mounts)],
-        "volumes": [*volumes, *template.volumes],
+        "volumes": [*volumes, *map(dump, template.volumes)],
         **_scheduling(template),
     }
     if run.workers > 1:
@@ -89,10 +89,10 @@ def _pod_security() -> Object:
 def _scheduling(template: PodTemplate) -> Object:
     said: Object = {
         "nodeSelector": template.node_selector,
-        "tolerations": template.tolerations,
-        "affinity": template.affinity,
+        "tolerations": [*map(dump, template.tolerations)],
+        "affinity": dump(template.affinity),
         "serviceAccountName": template.service_account_name,
-        "imagePullSecrets": template.image_pull_secrets,
+        "imagePullSecrets": [*map(dump, template.image_pull_secrets)],
         "priorityClassName": template.priority_class_name,
         "runtimeClassName": template.runtime_class_name,
         "schedulerName": template.scheduler_name,
@@ -118,14 +118,14 @@ def _container(
         },
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
-        "volumeMounts": [*mounts, *template.volume_mounts],
+        "volumeMounts": [*mounts, *map(dump, template.volume_mounts)],
     }
     if run.reports:
         container["ports"] = [{"name": "metrics", "containerPort": runtime.DEFAULT_METRICS_PORT}]
     if run.workers > 1:
         container["ports"].append({"name": "workers", "containerPort": PORT})
     if template.env_from:
-        container["envFrom"] = list(template.env_from)
+        container["envFrom"] = [*map(dump, template.env_from)]
     return container
 
 
@@ -154,8 +154,8 @@ def _environment(
     if run.workers > 1:
         ours += worker_environment(training.identity, run.name, run.workers)
     taken = {entry["name"] for entry in ours}
-    said = [entry for entry in spec.pod_template.env if entry.get("name") not in taken]
-    if all(entry.get("name") != "HOME" for entry in said):
+    said = [dump(entry) for entry in spec.pod_template.env if entry.name not in taken]
+    if all(entry["name"] != "HOME" for entry in said):
         ours.insert(0, {"name": "HOME", "value": "/tmp"})  # noqa: S108 - the pod's own emptyDir
     return [*said, *ours]
 

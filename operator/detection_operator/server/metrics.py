@@ -62,6 +62,9 @@ class Metrics:
         self._reports = self._counter(
             "reports", "Reports of trainers by what became of them", "result"
         )
+        self._quarantined = self._counter(
+            "quarantines", "Versions of objects that could not be read, by kind", "kind"
+        )
         self._pruned = self._counter("resync_pruned_records", "Records whose deletion was missed")
         self._missed = self._counter("resync_missed_objects", "Objects whose events were missed")
 
@@ -88,6 +91,10 @@ class Metrics:
     def report_handled(self, result: str) -> None:
         """Count one report."""
         self._reports.labels(result).inc()
+
+    def quarantined(self, plural: str) -> None:
+        """Count one version of an object that cannot be read."""
+        self._quarantined.labels(plural).inc()
 
     def measure(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Serve a gauge whose value is asked for at each scrape."""

@@ -8,6 +8,7 @@ import pytest
 from detection_operator.api.crd import build_crd
 from detection_trainer.contract.rules import CEL_KEY
 from sandbox.kube import TRAININGS, ApiError, Kube, Object
+from tests.support.hostile import api_bytes, nested
 from tests.support.trainings import changed, training
 
 BASE = training()
@@ -51,6 +52,19 @@ ACCEPTED: dict[str, Object] = {
             "tolerations": [{"key": "gpu", "operator": "Exists"}],
             "nodeSelector": {"accelerator": "a100"},
             "affinity": {"nodeAffinity": {}},
+        },
+    ),
+    "volumes and variables of each kind": training(
+        podTemplate={
+            "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+            "volumes": [
+                {"name": "a", "emptyDir": {"sizeLimit": "1Gi", "medium": "Memory"}},
+                {"name": "b", "persistentVolumeClaim": {"claimName": "c"}},
+                {"name": "c", "csi": {"driver": "d", "volumeAttributes": {"share": "s"}}},
+                {"name": "d", "projected": {"sources": [{"configMap": {"name": "c"}}]}},
+            ],
+            "volumeMounts": [{"name": "a", "mountPath": "/a", "subPath": "b"}],
+            "securityContext": {"fsGroup": 1000, "seLinuxOptions": {"level": "s0"}},
         },
     ),
     "a pipeline.config in a ConfigMap": training(
@@ -252,6 +266,22 @@ REFUSED: dict[str, tuple[Object, str]] = {
         training(podTemplate={"hostNetwork": True}),
         'unknown field "spec.podTemplate.hostNetwork"',
     ),
+    "a volume whose name is an object": (
+        training(podTemplate={"volumes": [{"name": {"a": "b"}}]}),
+        "spec.podTemplate.volumes[0].name",
+    ),
+    "an affinity that is nested without end": (
+        training(podTemplate={"affinity": {"nodeAffinity": {"a": {"b": {}}}}}),
+        'unknown field "spec.podTemplate.affinity.nodeAffinity.a"',
+    ),
+    "more variables than a pod needs": (
+        training(podTemplate={"env": [{"name": f"V{n}"} for n in range(65)]}),
+        "must have at most 64 items",
+    ),
+    "a value of 10 KB": (
+        training(podTemplate={"env": [{"name": "V", "value": "x" * 10_000}]}),
+        "Too long",
+    ),
     "a learning rate of 0": (training(optimizer={"learningRate": 0}), "greater than 0"),
 }
 
@@ -276,6 +306,14 @@ def test_an_unknown_field_is_dropped_where_the_client_asks_for_no_validation(
     path = TRAININGS.format(namespace=namespace) + "?fieldValidation=Ignore&dryRun=All"
     stored = kube.request("POST", path, changed(BASE, "spec.stepps", 5))
     assert "stepps" not in stored["spec"]
+
+
+@pytest.mark.parametrize("levels", [250, 1200, 9000])
+def test_what_is_nested_deep_is_dropped(kube: Kube, namespace: str, levels: int) -> None:
+    path = TRAININGS.format(namespace=namespace) + "?fieldValidation=Ignore&dryRun=All"
+    document = training(podTemplate={"affinity": {"a": nested(levels)}})
+    stored = kube.request("POST", path, api_bytes(document))
+    assert stored["spec"]["podTemplate"]["affinity"] == {}
 
 
 STARTED: Object = {

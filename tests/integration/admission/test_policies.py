@@ -175,6 +175,7 @@ ACCEPTED: dict[str, Object] = {
 
 STORAGE = "storage that this namespace may not name"
 SECRETS = "Secrets of a training must have names that begin with training-; received"
+TOKEN = {"serviceAccountToken": {"path": "token"}}
 KINDS = "spec.podTemplate.volumes: expected only"
 HOSTILE: dict[str, tuple[Object, str]] = {
     "an image of another registry": (
@@ -200,7 +201,7 @@ HOSTILE: dict[str, tuple[Object, str]] = {
         KINDS,
     ),
     "the API token of its service account": (
-        pod(volumes=[{"name": "t", "projected": {"sources": [{"serviceAccountToken": {}}]}}]),
+        pod(volumes=[{"name": "t", "projected": {"sources": [TOKEN]}}]),
         KINDS,
     ),
     "a Secret by a projected volume": (

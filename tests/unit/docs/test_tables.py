@@ -103,7 +103,7 @@ def test_troubleshooting_helps_with_whatever_needs_a_person() -> None:
         Reason.CHECKPOINT_MISSING, Reason.NOT_FOUND, Reason.ACCESS_DENIED,
         Reason.RETRIES_EXHAUSTED, Reason.DEADLINE_EXCEEDED, Reason.UNSCHEDULABLE,
         Reason.IMAGE_PULL_FAILED, Reason.POD_REJECTED, Reason.JOB_REJECTED, Reason.NAME_TAKEN,
-        Reason.REPORT_MISSING, Reason.START_FAILED,
+        Reason.REPORT_MISSING, Reason.START_FAILED, Reason.UNREADABLE,
     }  # fmt: skip
     missing = [reason for reason in needs_a_person if f"`{reason}`" not in text]
     assert not missing

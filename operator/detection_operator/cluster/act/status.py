@@ -1,13 +1,18 @@
 """Writes a training's status: only where it differs, and only onto the state it was made from."""
 
+from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
+from detection_operator.api.conditions import ConditionType, Reason
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster.api.client import Client
-from detection_operator.cluster.api.resources import TRAININGS, Key
+from detection_operator.cluster.api.resources import TRAININGS, Key, Object
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.parse import render_status
 from detection_operator.cluster.observe.queue import KeyQueue
+from detection_operator.core.case import clip
+from detection_operator.core.phases import MAX_MESSAGE
 from detection_operator.core.state import Training
 from detection_operator.errors import ConflictError, NotFoundError
 
@@ -43,6 +48,28 @@ class StatusWriter:
             self._queue.add(key)
         return True
 
+    async def tell_unreadable(self, key: Key, problem: str, now: datetime) -> None:
+        """Say in the conditions why nothing is decided; all else in the status stays as it is.
+
+        Raises:
+            ClusterError: it could not be written.
+        """
+        record = self._cache.training(key)
+        if record is None:
+            return
+        status = record.stored_status()
+        told = unreadable_conditions(status.get("conditions"), problem, now)
+        if told == status.get("conditions"):
+            return
+        body = await self._client.replace_status(
+            TRAININGS,
+            key.namespace,
+            key.name,
+            record.version.resource_version,
+            {**status, "conditions": told},
+        )
+        self._cache.apply(TRAININGS, body)
+
     async def confirm(self, training: Training) -> None:
         """Return if the training is still in the state that was read; asks the API, not a watch.
 
@@ -68,3 +95,25 @@ class StatusWriter:
             concerned = self._cache.apply(TRAININGS, body)
         for other in concerned - {key}:
             self._queue.add(other)
+
+
+def unreadable_conditions(stored: Any, problem: str, now: datetime) -> list[Object]:
+    """Return the conditions `stored`, with Ready and Stalled saying what cannot be read."""
+    before = {
+        entry["type"]: entry
+        for entry in (stored if isinstance(stored, list) else [])
+        if isinstance(entry, dict) and isinstance(entry.get("type"), str)
+    }
+    for kind, value in ((ConditionType.READY, "False"), (ConditionType.STALLED, "True")):
+        old = before.get(kind, {})
+        same = old.get("status") == value
+        stamp = f"{now.replace(microsecond=0, tzinfo=None).isoformat()}Z"
+        before[kind] = {
+            **old,
+            "type": kind.value,
+            "status": value,
+            "lastTransitionTime": old.get("lastTransitionTime", stamp) if same else stamp,
+            "reason": Reason.UNREADABLE.value,
+            "message": clip(problem, MAX_MESSAGE),
+        }
+    return list(before.values())

@@ -20,9 +20,15 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from pydantic_core import from_json
 
+from detection_operator.cluster.api.decode import decode
 from detection_operator.cluster.api.resources import Object, Resource
 from detection_operator.cluster.api.telemetry import Telemetry
-from detection_operator.errors import ConfigurationError, UnavailableError, cluster_error
+from detection_operator.errors import (
+    ConfigurationError,
+    TooLargeError,
+    UnavailableError,
+    cluster_error,
+)
 
 POOL_SIZE = 100
 REQUEST_TIMEOUT_S = 30.0
@@ -30,6 +36,11 @@ CONNECT_TIMEOUT_S = 5.0
 WATCH_S = 20.0
 """Below the time limit of a call."""
 PAGE_SIZE = 500
+FIRST_PAGE_SIZE = 100
+PAGE_BYTES = 4 * 2**20
+"""What a page of a list is to have: decoded, it takes up to ten times the memory."""
+MAX_BYTES = 8 * 2**20
+"""The longest answer that is read; an object has 1.5 MB at most, as etcd keeps it."""
 JSON = "application/json"
 DOCUMENT = "application/jwk-set+json, application/json"
 JSON_PATCH = "application/json-patch+json"
@@ -112,19 +123,32 @@ class Client:
         metadata_only: bool = False,
         page_size: int = PAGE_SIZE,
     ) -> AsyncIterator[Object]:
-        """List a collection page by page.
+        """List a collection page by page; a page has fewer objects where these are large.
 
         Raises:
             GoneError: it took so long that the API no longer keeps the snapshot; list again.
         """
-        query = {"limit": str(page_size), "labelSelector": labels, "fieldSelector": fields}
+        query = {"labelSelector": labels, "fieldSelector": fields}
         accept = METADATA_ONLY if metadata_only else JSON
+        size = min(page_size, FIRST_PAGE_SIZE)
         while True:
-            page = await self.request("list", resource.path(namespace), query=query, accept=accept)
+            query["limit"] = str(size)
+            try:
+                page, length = await self._page(resource.path(namespace), query, accept)
+            except TooLargeError:
+                if size == 1:
+                    raise
+                size = max(1, size // 4)
+                continue
             # An empty list of metadata alone has null for its items.
-            for item in page["items"] or ():
-                yield item
+            items = page["items"] or []
+            size = _next_size(size, length, len(items), page_size)
             query["continue"] = page["metadata"].get("continue", "")
+            del page
+            # Each is given up once it is taken in: of a page, only the rest stays in memory.
+            items.reverse()
+            while items:
+                yield items.pop()
             if not query["continue"]:
                 return
 
@@ -211,10 +235,31 @@ class Client:
         Raises:
             ClusterError: one of its kinds, by the answer's status and reason.
         """
-        what = f"{METHODS[verb]} {path}"
-        said = urlencode({key: value for key, value in (query or {}).items() if value})
-        said = f"?{said}" if said else ""
         headers = {"Accept": accept, "Content-Type": content_type}
+        status, text = await self._exchange(
+            verb, path, query or {}, body, headers, first_line=first_line
+        )
+        return await _decoded(f"{METHODS[verb]} {path}", status, text)
+
+    async def _page(self, path: str, query: Mapping[str, str], accept: str) -> tuple[Object, int]:
+        """Return a page of a list, and how many bytes it has."""
+        headers = {"Accept": accept, "Content-Type": JSON}
+        status, text = await self._exchange("list", path, query, None, headers)
+        return await _decoded(f"GET {path}", status, text), len(text)
+
+    async def _exchange(  # noqa: PLR0913 - as `request`
+        self,
+        verb: Verb,
+        path: str,
+        query: Mapping[str, str],
+        body: Any,
+        headers: dict[str, str],
+        *,
+        first_line: bool = False,
+    ) -> tuple[int, bytes]:
+        """Send one request and return the status and the text of its answer."""
+        said = urlencode({key: value for key, value in query.items() if value})
+        said = f"?{said}" if said else ""
         started = time.monotonic()
         status = 0
         try:
@@ -222,10 +267,11 @@ class Client:
                 METHODS[verb], path + said, body, headers, first_line=first_line
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            what = f"{METHODS[verb]} {path}"
             raise UnavailableError(what, 0, str(error) or type(error).__name__) from error
         finally:
             self._telemetry.request_ended(verb, status, time.monotonic() - started)
-        return _decode(what, status, text)
+        return status, text
 
     async def _send(
         self, method: str, path: str, body: Any, headers: dict[str, str], *, first_line: bool
@@ -240,7 +286,8 @@ class Client:
         )
         try:
             if not first_line or answer.status != HTTPStatus.OK:
-                return answer.status, await answer.read()
+                what = f"{method} {path.partition('?')[0]}"
+                return answer.status, await _read(what, answer.status, answer.response)
             line = await answer.response.content.readline()
             answer.response.close()
         except asyncio.CancelledError:
@@ -249,12 +296,38 @@ class Client:
         return answer.status, line
 
 
-def _decode(what: str, status: int, text: bytes) -> Object:
+def _next_size(size: int, length: int, count: int, largest: int) -> int:
+    """Return how many objects the next page is to have, by the `count` in `length` bytes.
+
+    It grows slowly, since objects need not be alike.
+    """
+    fitting = PAGE_BYTES * count // max(length, 1)
+    return max(1, min(fitting, size * 8, largest)) if count else size
+
+
+async def _read(what: str, status: int, response: aiohttp.ClientResponse) -> bytes:
+    """Return the text of an answer.
+
+    Raises:
+        TooLargeError: it has more than `MAX_BYTES`; the rest is not read.
+    """
+    parts, length = [], 0
+    while part := await response.content.readany():
+        length += len(part)
+        if length > MAX_BYTES:
+            response.close()
+            msg = f"expected at most {MAX_BYTES} bytes; received more: the rest was not read"
+            raise TooLargeError(what, status, msg)
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _decoded(what: str, status: int, text: bytes) -> Object:
     try:
-        # Twice as fast as the standard library's, which is most of what a long list costs.
         body = from_json(text) if text else {}
     except ValueError:
-        body = None
+        # Nested too deep, or no JSON: the search for it may take a second.
+        body = await asyncio.to_thread(_decode_slowly, text)
     if not isinstance(body, dict):
         if status < HTTPStatus.BAD_REQUEST:
             raise UnavailableError(what, status, f"expected a JSON object; received {text[:200]!r}")
@@ -262,3 +335,10 @@ def _decode(what: str, status: int, text: bytes) -> Object:
     if status >= HTTPStatus.BAD_REQUEST:
         raise cluster_error(what, status, body.get("reason", ""), body.get("message", ""))
     return body
+
+
+def _decode_slowly(text: bytes) -> Any:
+    try:
+        return decode(text)
+    except ValueError:
+        return None

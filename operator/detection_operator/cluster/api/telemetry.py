@@ -20,3 +20,6 @@ class Telemetry(Protocol):
 
     def report_handled(self, result: str) -> None:
         """Count one report: `written`, `deferred`, or why it was refused."""
+
+    def quarantined(self, plural: str) -> None:
+        """Count one version of an object that cannot be read."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from detection_operator.api.conditions import Phase
 from detection_operator.cluster.api.resources import JOBS, TRAININGS, Key, Object, Resource
+from detection_operator.cluster.observe.quarantine import Held, Quarantine, held_body
 from detection_operator.cluster.observe.records import (
     JobRecord,
     PodRecord,
@@ -20,6 +21,7 @@ from detection_operator.cluster.observe.records import (
     job_record,
     pod_record,
     training_record,
+    version_of,
 )
 from detection_operator.core.state import PodPhase
 
@@ -37,6 +39,7 @@ class Cache:
 
     def __init__(self) -> None:
         """Begin empty."""
+        self.quarantine = Quarantine()
         self._trainings: dict[Key, TrainingRecord] = {}
         self._keys: dict[str, Key] = {}
         self._jobs: dict[str, JobRecord] = {}
@@ -90,6 +93,9 @@ class Cache:
 
     def versions(self, resource: Resource) -> dict[str, Version]:
         """Return the version of every object of a kind that is thought to exist, by uid."""
+        return self._read_versions(resource) | self.quarantine.versions(resource)
+
+    def _read_versions(self, resource: Resource) -> dict[str, Version]:
         if resource is TRAININGS:
             return {record.version.uid: record.version for record in self._trainings.values()}
         if resource is JOBS:
@@ -99,11 +105,29 @@ class Cache:
     # -- changing
 
     def apply(self, resource: Resource, body: Object) -> Keys:
-        """Take in a state of an object; return the keys that it concerns."""
-        if body["metadata"]["uid"] in self._deleted:
+        """Take in a state of an object; return the keys that it concerns.
+
+        What cannot be read is held in quarantine, and what was known of it before stays.
+        """
+        uid = body["metadata"]["uid"]
+        if uid in self._deleted:
             return NOTHING
+        try:
+            keys = self._apply(resource, body)
+        except Exception as error:  # noqa: BLE001 - whatever it holds, the others are served
+            self.quarantine.hold(held_body(resource, body, error))
+            return NOTHING
+        if len(self.quarantine):
+            self.quarantine.release(uid, version_of(body))
+        return keys
+
+    def _apply(self, resource: Resource, body: Object) -> Keys:
         if resource is TRAININGS:
-            return self._apply_training(training_record(body))
+            record = training_record(body)
+            if record.problem:
+                held = Held(resource, record.key, record.version, frozenset(), record.problem)
+                self.quarantine.hold(held)
+            return self._apply_training(record)
         if resource is JOBS:
             return self._apply_job(job_record(body))
         return self._apply_pod(pod_record(body))
@@ -116,6 +140,7 @@ class Cache:
     def forget(self, resource: Resource, uid: str) -> Keys:
         """Take in that the object with this uid exists no more."""
         self._remember_deletion(uid)
+        self.quarantine.release(uid)
         if resource is TRAININGS:
             return self._forget_training(uid)
         if resource is JOBS:

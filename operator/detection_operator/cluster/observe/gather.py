@@ -5,7 +5,9 @@ yet must not be taken for deleted: else the next attempt would run beside them. 
 says that an attempt has ended, the API server is asked.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -19,6 +21,7 @@ from detection_operator.cluster.api.resources import (
     Key,
 )
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.configs import read_config
 from detection_operator.cluster.observe.records import JobRecord, PodRecord, TrainingRecord
 from detection_operator.cluster.observe.warnings import Overdue, WarningEvents
 from detection_operator.core.case import is_settled
@@ -31,13 +34,15 @@ from detection_operator.core.state import (
     Training,
     Waiting,
 )
-from detection_operator.errors import ForbiddenError, NotFoundError
+from detection_operator.errors import ForbiddenError, NotFoundError, UnreadableError
 
 POD_EXPECTED_AFTER = timedelta(seconds=3)
 """The Job controller makes a pod within a second; where none comes, its Events say why."""
 START_EXPECTED_AFTER = timedelta(seconds=10)
 """A node starts a container within seconds; where it cannot, the pod's Events say why."""
 CONFIG_MAP_RECHECK_S = 10.0
+SMALL_BYTES = 16384
+"""So much text is parsed in a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Gatherer:
     def __init__(self, client: Client, cache: Cache, warnings: WarningEvents) -> None:
         """Read from `cache` first; have `warnings` look out for why a pod does not start."""
         self._client, self._cache, self._warnings = client, cache, warnings
+        self._parser = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parser")
 
     async def gather(self, key: Key) -> Gathered | None:
         """Return what is known of a training; None where it is gone.
@@ -70,6 +76,7 @@ class Gatherer:
             return None
         training = await self._parsed(record)
         await self._confirm_absences(training)
+        self._require_readable(training)
         orphans = self._orphans(training)
         observed = self._observed(record, training, orphans)
         self._warnings.follow(key, _overdue(observed.jobs))
@@ -86,7 +93,7 @@ class Gatherer:
         """
         wanted = record.config_map
         if wanted is None:
-            return record.parse()
+            return await self._parse(record)
         try:
             found = await self._client.get(CONFIG_MAPS, record.key.namespace, wanted.name)
         except NotFoundError:
@@ -96,11 +103,18 @@ class Gatherer:
         else:
             data = found.get("data") or {}
             if text := data.get(wanted.key):
-                return record.parse(str(text))
+                return await self._parse(record, str(text))
             keys = ", ".join(sorted(data)) or "none"
             problem = f"ConfigMap {wanted.name!r} has no key {wanted.key!r}; it has {keys}"
         invalid = f"pipelineConfig.configMapKeyRef: {problem}: make it, or correct the reference."
         return replace(record.parse(), spec=None, invalid=invalid, pipeline_config=None)
+
+    async def _parse(self, record: TrainingRecord, found: str | None = None) -> Training:
+        """Parse what is small here, and the rest in a thread: the event loop must go on."""
+        length = max(record.length, len(found or ""))
+        if length <= SMALL_BYTES or (found is not None and found in read_config):
+            return record.parse(found)
+        return await asyncio.get_running_loop().run_in_executor(self._parser, record.parse, found)
 
     def known(self, training: Training) -> Observed | None:
         """Return what the cache knows of a training as it is to be; None where absence decides.
@@ -159,6 +173,18 @@ class Gatherer:
         async for pod in self._client.items(PODS, namespace, labels=labels):
             self._cache.apply(PODS, pod)
 
+    def _require_readable(self, training: Training) -> None:
+        """Decide nothing where an object of the training is there and cannot be read.
+
+        Raises:
+            UnreadableError: there is one; an attempt that it belongs to may be running.
+        """
+        who = training.identity
+        held = self._cache.quarantine.of_training(who.namespace, who.uid)
+        if held is not None:
+            msg = f"{held}. Nothing is decided until it changes or is deleted."
+            raise UnreadableError(msg)
+
     async def _look_up_job(self, namespace: str, name: str) -> None:
         try:
             body = await self._client.get(JOBS, namespace, name)
@@ -199,7 +225,10 @@ class Gatherer:
         source = self._cache.training(record.source)
         if source is None:
             return Source(record.source.name, found=False)
-        parsed = source.parse()
+        try:
+            parsed = source.parse()
+        except UnreadableError:
+            return Source(record.source.name, found=True)
         return Source(record.source.name, found=True, spec=parsed.spec, status=parsed.status)
 
     def _folder_owner(self, record: TrainingRecord) -> str | None:

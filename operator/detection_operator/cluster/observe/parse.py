@@ -1,16 +1,18 @@
 """Pure functions from Kubernetes objects to what `plan` is given (core/state.py)."""
 
 import json
+import logging
 import sys
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
 
 from detection_operator import names
+from detection_operator.api.times import read_time
 from detection_operator.api.v1alpha1 import GROUP, KIND, PipelineConfigStatus, Spec, Status
 from detection_operator.cluster.api.resources import Key, Object, controller_of
+from detection_operator.cluster.observe.configs import read_config
 from detection_operator.core.case import is_settled
 from detection_operator.core.state import (
     Identity,
@@ -22,24 +24,54 @@ from detection_operator.core.state import (
     UnreadSpec,
     Waiting,
 )
+from detection_operator.errors import UnreadableError
 from detection_trainer.contract.base import dump, text_digest
 from detection_trainer.contract.pipeline_config.expansion import expand, source_of
-from detection_trainer.contract.pipeline_config.mapping import PipelineConfig, read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
 from detection_trainer.contract.spec import PipelineConfigSource
 from detection_trainer.contract.training import explain
 
+logger = logging.getLogger(__name__)
+
 MAX_REMOVALS = 100
 MAX_NOTES, MAX_NOTE = 200, 1024
-CACHED_CONFIGS = 512
-"""Each takes some 15 KB with its text, and 3 ms to map."""
 BORN = datetime.min.replace(tzinfo=UTC)
 """Of what has no time."""
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Return metav1.Time or MicroTime as an aware datetime."""
-    return datetime.fromisoformat(text) if text else None
+    """Return metav1.Time or MicroTime as an aware datetime.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return read_time(str(text)) if text else None
+
+
+def text_of(value: Any) -> str:
+    """Return a text; None is an empty one.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    msg = f"expected a text; received {json.dumps(value)[:64]}"
+    raise TypeError(msg)
+
+
+def whole_number(value: Any) -> int:
+    """Return a whole number.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    msg = f"expected a whole number; received {json.dumps(value)[:64]}"
+    raise TypeError(msg)
 
 
 def key_of(body: Object) -> Key:
@@ -53,9 +85,13 @@ def parse_training(body: Object, found: str | None = None) -> Training:
     Args:
         body: the resource.
         found: the pipeline.config in the ConfigMap that it names, where that was read.
+
+    Raises:
+        UnreadableError: the status does not hold; nothing may be decided without it.
     """
-    metadata, status = body["metadata"], parse_status(body.get("status") or {})
-    stored, generation = body.get("spec") or {}, metadata.get("generation", 0)
+    metadata, status = body["metadata"], _readable_status(body)
+    stored, generation = body.get("spec") or {}, whole_number(metadata.get("generation", 0))
+    labels = metadata.get("labels") or {}
     spec, invalid, config = parse_any_spec(stored, status, generation, found)
     return Training(
         identity=Identity(metadata["namespace"], metadata["name"], metadata["uid"]),
@@ -67,18 +103,8 @@ def parse_training(body: Object, found: str | None = None) -> Training:
         status=status,
         invalid=invalid,
         pipeline_config=config,
-        labels=dict(metadata.get("labels") or {}),
+        labels={name: text_of(value) for name, value in labels.items()},
     )
-
-
-@lru_cache(maxsize=CACHED_CONFIGS)
-def read_config(text: str) -> PipelineConfig:
-    """Return what a pipeline.config says; a training is parsed for each event, its text stays.
-
-    Raises:
-        PipelineConfigError: it does not hold.
-    """
-    return read_pipeline_config(text)
 
 
 def parse_spec(spec: Object) -> tuple[Spec | None, str]:
@@ -97,20 +123,30 @@ def parse_any_spec(
     One at a URI that no pod has read yet is an UnreadSpec.
     """
     try:
-        place = source_of(spec)
-        if place is None:
-            return *parse_spec(spec), None
-        text = _config_text(place, status, generation, found)
-        if text is None and place.uri is not None:
-            return UnreadSpec.model_validate(spec), "", None
-        if text is None:
-            return None, "pipelineConfig: its ConfigMap has not been read yet.", None
-        config = read_config(text)
-        whole = Spec.model_validate(expand(spec, config, Spec))
+        return _whole_spec(spec, status, generation, found)
     except ValidationError as error:
         return None, explain(error), None
     except PipelineConfigError as error:
         return None, f"pipelineConfig: {error}.", None
+    except Exception as error:
+        # Whatever it holds: the training is refused, and the others are served.
+        logger.exception("a spec could not be read")
+        return None, f"it cannot be read: {type(error).__name__}: {error}.", None
+
+
+def _whole_spec(
+    spec: Object, status: Status, generation: int, found: str | None
+) -> tuple[Spec | None, str, PipelineConfigStatus | None]:
+    place = source_of(spec)
+    if place is None:
+        return *parse_spec(spec), None
+    text = _config_text(place, status, generation, found)
+    if text is None and place.uri is not None:
+        return UnreadSpec.model_validate(spec), "", None
+    if text is None:
+        return None, "pipelineConfig: its ConfigMap has not been read yet.", None
+    config = read_config(text)
+    whole = Spec.model_validate(expand(spec, config, Spec))
     notes = [note[:MAX_NOTE] for note in config.notes[:MAX_NOTES]]
     config_status = PipelineConfigStatus(
         digest=text_digest(text), text=text, uri=place.uri, passed_over=notes
@@ -143,6 +179,17 @@ def _is_read(uri: str, status: Status, generation: int) -> bool:
     if check is None or check.outcome is None:
         return False
     return check.outcome.exit_code == 0 and check.generation == generation
+
+
+def _readable_status(body: Object) -> Status:
+    try:
+        return parse_status(body.get("status") or {})
+    except ValidationError as error:
+        msg = (
+            f"The status of {key_of(body)} cannot be read: {explain(error)}. Correct the fields "
+            "named (kubectl edit --subresource=status); nothing is decided until then."
+        )
+        raise UnreadableError(msg) from error
 
 
 def parse_status(status: Object) -> Status:
@@ -194,26 +241,27 @@ def _prune(value: Any) -> Any:
 def training_uid_of_job(body: Object) -> str:
     """Return the uid of the DetectionTraining that controls a Job; empty where none does."""
     owner = controller_of(body)
-    ours = owner.get("kind") == KIND and owner.get("apiVersion", "").startswith(f"{GROUP}/")
-    return str(owner["uid"]) if ours else ""
+    ours = owner.get("kind") == KIND and text_of(owner.get("apiVersion")).startswith(f"{GROUP}/")
+    return text_of(owner["uid"]) if ours else ""
 
 
 def parse_job(body: Object) -> Job:
     """Return a Job, without its pods."""
     metadata, status = body["metadata"], body.get("status") or {}
-    conditions = {c["type"]: c for c in status.get("conditions") or [] if c["status"] == "True"}
+    said = status.get("conditions") or []
+    conditions = {text_of(c["type"]): c for c in said if c["status"] == "True"}
     failure = conditions.get("Failed") or {}
     ended = failure or conditions.get("Complete") or {}
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
         created_at=parse_time(metadata.get("creationTimestamp")) or BORN,
-        workers=int(body.get("spec", {}).get("parallelism") or 1),
+        workers=whole_number(body.get("spec", {}).get("parallelism") or 1),
         attempt=parse_attempt(metadata.get("labels") or {}),
         complete="Complete" in conditions,
         failed="Failed" in conditions,
-        failure_reason=failure.get("reason", ""),
-        failure_message=failure.get("message", ""),
+        failure_reason=text_of(failure.get("reason")),
+        failure_message=text_of(failure.get("message")),
         suspended=bool(body.get("spec", {}).get("suspend")),
         deleting="deletionTimestamp" in metadata,
         finished_at=parse_time(ended.get("lastTransitionTime")),
@@ -235,7 +283,7 @@ def parse_index(labels: Object) -> int:
 def parse_pod(body: Object) -> Pod:
     """Return a pod as its status tells of it."""
     metadata, status = body["metadata"], body.get("status") or {}
-    conditions = {c["type"]: c for c in status.get("conditions") or []}
+    conditions = {text_of(c["type"]): c for c in status.get("conditions") or []}
     container = _container(status)
     state = container.get("state") or {}
     ended = state.get("terminated") or {}
@@ -243,22 +291,29 @@ def parse_pod(body: Object) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
-        job_name=controller_of(body).get("name", ""),
+        job_name=text_of(controller_of(body).get("name")),
         index=parse_index(metadata.get("labels") or {}),
-        phase=PodPhase(status.get("phase") or "Pending"),
-        node=(body.get("spec") or {}).get("nodeName", ""),
+        phase=_pod_phase(text_of(status.get("phase")) or "Pending"),
+        node=text_of((body.get("spec") or {}).get("nodeName")),
         deleting_since=parse_time(metadata.get("deletionTimestamp")),
         forced=metadata.get("deletionGracePeriodSeconds") == 0,
         unschedulable=_condition(conditions.get("PodScheduled"), "False"),
         waiting=_waiting(status, state, _condition(conditions.get("PodScheduled"), "True")),
         disruption=_condition(conditions.get("DisruptionTarget"), "True"),
-        pod_reason=status.get("reason", ""),
-        pod_message=status.get("message", ""),
+        pod_reason=text_of(status.get("reason")),
+        pod_message=text_of(status.get("message")),
         # One text for thousands of pods of one image.
         image_id=sys.intern(str(container.get("imageID") or "")),
         running_since=parse_time(started),
         termination=_termination(ended),
     )
+
+
+def _pod_phase(text: str) -> PodPhase:
+    try:
+        return PodPhase(text)
+    except ValueError:
+        return PodPhase.UNKNOWN
 
 
 def _container(status: Object) -> Object:
@@ -281,7 +336,7 @@ def _waiting(status: Object, state: Object, scheduled: Waiting | None) -> Waitin
     for waiting in waits:
         # These two say only that another step is not done yet.
         if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
-            return Waiting(waiting.get("reason", ""), waiting.get("message", ""), since)
+            return _waiting_state(waiting, since)
     return None
 
 
@@ -289,15 +344,19 @@ def _condition(condition: Object | None, status: str) -> Waiting | None:
     if condition is None or condition.get("status") != status:
         return None
     since = parse_time(condition.get("lastTransitionTime"))
-    return Waiting(condition.get("reason", ""), condition.get("message", ""), since)
+    return _waiting_state(condition, since)
+
+
+def _waiting_state(said: Object, since: datetime | None) -> Waiting:
+    return Waiting(text_of(said.get("reason")), text_of(said.get("message")), since)
 
 
 def _termination(terminated: Object) -> Termination | None:
     if not terminated:
         return None
     return Termination(
-        exit_code=int(terminated.get("exitCode", 0)),
-        reason=terminated.get("reason", ""),
-        message=terminated.get("message", ""),
+        exit_code=whole_number(terminated.get("exitCode", 0)),
+        reason=text_of(terminated.get("reason")),
+        message=text_of(terminated.get("message")),
         finished_at=parse_time(terminated.get("finishedAt")),
     )

@@ -6,7 +6,7 @@ decoded form; Jobs and pods are kept as the frozen values that `plan` reads.
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -14,6 +14,8 @@ from typing import NamedTuple
 from pydantic_core import from_json, to_json
 
 from detection_operator import names
+from detection_operator.api.conditions import Phase
+from detection_operator.cluster.api.decode import CUT, MAX_DEPTH
 from detection_operator.cluster.api.resources import Key, Object, controller_of
 from detection_operator.cluster.observe.packing import pack, unpack
 from detection_operator.cluster.observe.parse import (
@@ -23,9 +25,11 @@ from detection_operator.cluster.observe.parse import (
     parse_pod,
     parse_time,
     parse_training,
+    text_of,
     training_uid_of_job,
 )
 from detection_operator.core.state import Job, Pod, Training
+from detection_operator.errors import UnreadableError
 
 KEPT_METADATA = (
     "name",
@@ -39,6 +43,8 @@ KEPT_METADATA = (
 )
 
 
+PHASES = frozenset(Phase)
+_CUT = CUT.encode()
 FILE_SCHEME = "file://"
 PRIVATE_VOLUMES = frozenset({"emptyDir", "ephemeral"})
 """Kinds of volumes that each pod has for itself."""
@@ -105,32 +111,96 @@ class TrainingRecord:
     """Its JSON."""
     config_map: ConfigMapKey | None
     """The ConfigMap that has its pipeline.config, as long as that may still change."""
+    length: int
+    """Bytes of its JSON."""
+    problem: str = ""
+    """Why its spec cannot be read, where the spec itself does not say it."""
 
     def parse(self, found: str | None = None) -> Training:
-        """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap."""
-        return parse_training(from_json(unpack(self.packed)), found)
+        """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap.
+
+        Raises:
+            UnreadableError: the status or the metadata does not hold.
+        """
+        try:
+            training = parse_training(from_json(unpack(self.packed)), found)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UnreadableError(f"{self.key} cannot be read: {error}") from error
+        if not self.problem:
+            return training
+        invalid = training.invalid or self.problem
+        return replace(training, spec=None, invalid=invalid, pipeline_config=None)
+
+    def stored_status(self) -> Object:
+        """Return the status as the API server has it."""
+        found: Object = from_json(unpack(self.packed))["status"]
+        return found
 
 
 def training_record(body: Object) -> TrainingRecord:
     """Return the record of a DetectionTraining, whose spec and status may be anything."""
+    kept = _kept(body)
+    text = to_json(kept)
+    try:
+        if _CUT in text:
+            problem = f"a field of it is nested deeper than {MAX_DEPTH} levels: take it out."
+            return _record_without(body, kept, text, problem)
+        return _record(body, kept, text)
+    except Exception as error:  # noqa: BLE001 - it is told, and the others are served
+        # An older CRD may have let through what this one refuses.
+        problem = f"it cannot be read: {type(error).__name__}: {error}."
+        return _record_without(body, kept, text, problem)
+
+
+def _kept(body: Object) -> Object:
     metadata = body["metadata"]
-    kept = {
+    return {
         "metadata": {name: metadata[name] for name in KEPT_METADATA if name in metadata},
         "spec": body.get("spec") or {},
         "status": body.get("status") or {},
     }
+
+
+def _record_without(body: Object, kept: Object, text: bytes, problem: str) -> TrainingRecord:
+    """Return the record of a training of which only the status can be used."""
+    try:
+        measures = measures_of({}, kept["status"])
+    except Exception:  # noqa: BLE001 - parsing says what is wrong with it
+        measures = Measures(0, 0, 0, 0, Phase.PENDING)
+    return TrainingRecord(
+        key=key_of(body),
+        version=version_of(body),
+        created_at=str(body["metadata"].get("creationTimestamp", "")),
+        folder="",
+        source=None,
+        attempt=_attempt_of(kept["status"]),
+        measures=measures,
+        packed=pack(text),
+        config_map=None,
+        length=len(text),
+        problem=problem,
+    )
+
+
+def _record(body: Object, kept: Object, text: bytes) -> TrainingRecord:
     key = key_of(body)
     return TrainingRecord(
         key=key,
         version=version_of(body),
-        created_at=metadata.get("creationTimestamp", ""),
+        created_at=text_of(body["metadata"].get("creationTimestamp")),
         folder=folder_of(key, kept["spec"]),
         source=source_of(key, kept["spec"]),
-        attempt=(kept["status"].get("currentAttempt") or {}).get("number"),
+        attempt=_attempt_of(kept["status"]),
         measures=measures_of(kept["spec"], kept["status"]),
-        packed=pack(to_json(kept)),
+        packed=pack(text),
         config_map=config_map_of(kept["spec"], kept["status"]),
+        length=len(text),
     )
+
+
+def _attempt_of(status: Object) -> int | None:
+    number = (status.get("currentAttempt") or {}).get("number")
+    return number if isinstance(number, int) else None
 
 
 def folder_of(key: Key, spec: Object) -> str:
@@ -153,14 +223,17 @@ def folder_of(key: Key, spec: Object) -> str:
 def _volume_at(key: Key, template: Object, path: str) -> str:
     """Return which volume has `path`, and what the path is in it; both lists may say anything."""
     wanted = PurePosixPath(path)
-    places = {PurePosixPath(str(m.get("mountPath"))): m for m in template.get("volumeMounts") or []}
+    places = {
+        PurePosixPath(str(mount.get("mountPath"))): mount
+        for mount in _objects(template, "volumeMounts")
+    }
     around = [place for place in places if wanted.is_relative_to(place)]
     if not around:
         return ""
     place = max(around, key=lambda place: len(place.parts))
     mount = places[place]
-    volumes = {volume.get("name"): volume for volume in template.get("volumes") or []}
-    volume = volumes.get(mount.get("name")) or {}
+    volumes = {str(volume.get("name")): volume for volume in _objects(template, "volumes")}
+    volume = volumes.get(str(mount.get("name"))) or {}
     source = {kind: said for kind, said in volume.items() if kind != "name"}
     if not source.keys() - PRIVATE_VOLUMES:
         return ""
@@ -170,10 +243,15 @@ def _volume_at(key: Key, template: Object, path: str) -> str:
     return f"{which}{json.dumps(source, sort_keys=True)}/{inside / wanted.relative_to(place)}"
 
 
+def _objects(document: Object, name: str) -> list[Object]:
+    found = document.get(name)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
 def source_of(key: Key, spec: Object) -> Key | None:
     """Return the training that the spec refers to."""
     place = spec.get("continueFrom") or (spec.get("restore") or {}).get("from") or {}
-    name = (place.get("trainingRef") or {}).get("name")
+    name = text_of((place.get("trainingRef") or {}).get("name"))
     return Key(key.namespace, name) if name else None
 
 
@@ -184,20 +262,23 @@ def config_map_of(spec: Object, status: Object) -> ConfigMapKey | None:
     running = bool(attempt) and not (attempt.get("outcome") or {}).get("finishedAt")
     if not reference or status.get("latestCheckpoint") or (running and "pipelineConfig" in status):
         return None
-    return ConfigMapKey(reference["name"], reference.get("key") or "pipeline.config")
+    return ConfigMapKey(
+        text_of(reference["name"]), text_of(reference.get("key")) or "pipeline.config"
+    )
 
 
 def measures_of(spec: Object, status: Object) -> Measures:
     """Return what `/metrics` tells, from what the status says."""
     progress = status.get("progress") or {}
+    phase = status.get("phase")
     checkpoint = status.get("latestCheckpoint") or {}
     loss = progress.get("loss")
     return Measures(
-        step=status.get("step", 0),
-        target_steps=spec.get("steps") or status.get("targetSteps") or 0,
-        attempts=status.get("attemptCount", 0),
-        steps_lost=status.get("stepsLost", 0),
-        phase=status.get("phase", "Pending"),
+        step=int(status.get("step", 0)),
+        target_steps=int(spec.get("steps") or status.get("targetSteps") or 0),
+        attempts=int(status.get("attemptCount", 0)),
+        steps_lost=int(status.get("stepsLost", 0)),
+        phase=phase if phase in PHASES else Phase.PENDING,
         loss=None if loss is None else float(loss),
         checkpoint_at=parse_time(checkpoint.get("savedAt")),
     )
@@ -220,7 +301,7 @@ def job_record(body: Object) -> JobRecord | None:
     if not uid:
         return None
     namespace = body["metadata"]["namespace"]
-    owner = Key(namespace, controller_of(body)["name"])
+    owner = Key(namespace, text_of(controller_of(body)["name"]))
     return JobRecord(namespace, version_of(body), uid, owner, parse_job(body))
 
 
@@ -244,7 +325,8 @@ def pod_record(body: Object) -> PodRecord | None:
     """Return the record of a pod; None where no Job controls it, or it names no training."""
     metadata, owner = body["metadata"], controller_of(body)
     labels = metadata.get("labels") or {}
-    training, uid = labels.get(names.LABEL_TRAINING), labels.get(names.LABEL_TRAINING_UID)
+    training = text_of(labels.get(names.LABEL_TRAINING))
+    uid = text_of(labels.get(names.LABEL_TRAINING_UID))
     if owner.get("kind") != "Job" or not training or not uid:
         return None
     return PodRecord(
@@ -252,8 +334,8 @@ def pod_record(body: Object) -> PodRecord | None:
         version=version_of(body),
         training_uid=uid,
         training=Key(metadata["namespace"], training),
-        created_at=sys.intern(metadata.get("creationTimestamp", "")),
-        job_uid=owner["uid"],
+        created_at=sys.intern(text_of(metadata.get("creationTimestamp"))),
+        job_uid=text_of(owner["uid"]),
         attempt=parse_attempt(labels),
         pod=parse_pod(body),
     )

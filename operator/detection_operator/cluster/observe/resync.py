@@ -102,6 +102,10 @@ class Resync:
             except ClusterError as error:
                 logger.warning("the cache could not be compared with the cluster: %s", error)
                 delay_s = RETRY_S
+            except Exception:
+                # A mistake of ours in one comparison must not stop those that follow.
+                logger.exception("comparing the cache with the cluster failed")
+                delay_s = RETRY_S
             else:
                 delay_s = self._interval_s
 

@@ -8,15 +8,18 @@ resync's: those of Kopf, which makes a task of each object, only say where a wat
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any, Self, cast
 
 import aiohttp
+from aiohttp.connector import Connection
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
 from detection_operator.cluster.api.client import trusts_environment
+from detection_operator.cluster.api.decode import cut, is_shallow
 from detection_operator.cluster.api.resources import WATCHED
 from detection_operator.cluster.api.telemetry import Telemetry
 
@@ -126,6 +129,45 @@ def _phrase(code: int) -> str:
         return "unknown"
 
 
+class ShallowLines:
+    """The lines of a watch, in which nothing is nested deeper than Kopf can decode.
+
+    One such object would end the watch, and again each time it begins anew.
+    """
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        """Read from `content`."""
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:
+        """Return all else as `content` has it."""
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """Yield whole lines, read about `size` bytes at a time."""
+        begun: list[bytes] = []
+        async for chunk in self._content.iter_chunked(size):
+            head, newline, tail = chunk.rpartition(b"\n")
+            if not newline:
+                begun.append(tail)
+                continue
+            for line in b"".join([*begun, head]).split(b"\n"):
+                yield (line if is_shallow(line) else cut(line)) + b"\n"
+            begun = [tail]
+
+
+class WatchResponse(aiohttp.ClientResponse):
+    """An answer to Kopf: of a watch, with lines that it can decode."""
+
+    async def start(self, connection: Connection) -> Self:
+        """Read the head of the answer."""
+        await super().start(connection)
+        if self.status == HTTPStatus.OK and "watch" in self.url.query:
+            # Kopf reads it by `iter_chunked` alone.
+            self.content = cast("aiohttp.StreamReader", ShallowLines(self.content))
+        return self
+
+
 def open_watch_session(
     configuration: Configuration, monitor: WatchMonitor
 ) -> aiohttp.ClientSession:
@@ -155,5 +197,6 @@ def open_watch_session(
         middlewares=(authorize, list_nothing),
         trace_configs=[monitor.trace()],
         read_bufsize=READ_BUFFER,
+        response_class=WatchResponse,
         trust_env=trusts_environment(),
     )

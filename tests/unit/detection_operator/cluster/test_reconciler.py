@@ -426,3 +426,34 @@ async def test_a_worker_outlives_a_mistake_of_ours(caplog: pytest.LogCaptureFixt
     await scene.work_until_idle()
     assert scene.telemetry.errors == ["KeyError"]
     assert "reconciling failed" in caplog.text
+
+
+async def test_a_status_that_cannot_be_read_is_told_in_it_and_nothing_is_decided() -> None:
+    status = attempt_status() | {"startTime": "yesterday", "conditions": [{"type": "Restored"}]}
+    scene = Scene(leave, status=status)
+    scene.queue.add(TREES)
+    await scene.work_until_idle()
+    assert scene.seen == []
+    assert scene.telemetry.errors == ["Unreadable"]
+    found = scene.api.find(TRAININGS, "trees")
+    assert found is not None
+    kept = {name: value for name, value in found["status"].items() if name != "conditions"}
+    assert kept == {name: value for name, value in status.items() if name != "conditions"}
+    told = {entry["type"]: entry for entry in found["status"]["conditions"]}
+    assert told.keys() == {"Restored", "Ready", "Stalled"}
+    assert (told["Stalled"]["status"], told["Stalled"]["reason"]) == ("True", "Unreadable")
+    assert "startTime" in told["Stalled"]["message"]
+
+
+async def test_it_is_told_once_and_decided_again_when_it_is_corrected() -> None:
+    scene = Scene(leave, status=attempt_status() | {"startTime": "yesterday"})
+    for _ in range(2):
+        scene.telemetry.counted.clear()
+        scene.queue.add(TREES)
+        await scene.work_until_idle()
+    assert len(scene.api.called("patch", TRAININGS)) == 1
+    assert len(scene.cache.quarantine) == 1
+    scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, stored_training(status=attempt_status())))
+    assert len(scene.cache.quarantine) == 0
+    await scene.reconciler.reconcile(TREES)
+    assert len(scene.seen) == 1

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from detection_operator.api.conditions import Reason
 from detection_operator.api.v1alpha1 import Status
+from detection_operator.cluster.act.status import unreadable_conditions
 from detection_operator.core.actions import DeleteJob
 from detection_operator.core.events import events_between
 from detection_operator.core.plan import plan
@@ -52,10 +53,15 @@ def reported() -> Iterator[str]:
         yield from reasons_in(plan(observed(spec(), after, job(pod())), SETTINGS, NOW).status)
 
 
+def unread() -> Iterator[str]:
+    """Yield what is said of a training whose status cannot be read: nothing is planned for it."""
+    yield from (entry["reason"] for entry in unreadable_conditions([], "it is odd", NOW))
+
+
 def test_every_reason_is_reached() -> None:
     given = [situation.observed for situation in SITUATIONS.values()]
     given += [observed_then for observed_then, _ in CAUSES.values()]
-    seen: set[str] = set(reported())
+    seen: set[str] = {*reported(), *unread()}
     for observed_then in given:
         decided = plan(observed_then, SETTINGS, NOW)
         seen.update(reasons_in(decided.status))

@@ -13,13 +13,15 @@ from kubernetes.aio.client.configuration import Configuration
 
 from detection_operator import errors
 from detection_operator.cluster.api.client import (
+    MAX_BYTES,
     METADATA_ONLY,
     POOL_SIZE,
     Client,
     load_configuration,
     trusts_environment,
 )
-from detection_operator.cluster.api.resources import JOBS, LEASES, PODS, TRAININGS
+from detection_operator.cluster.api.resources import CONFIG_MAPS, JOBS, LEASES, PODS, TRAININGS
+from tests.support.hostile import api_bytes, nested
 from tests.support.telemetry import Silence
 
 Object = dict[str, Any]
@@ -42,7 +44,11 @@ class Server:
         self.asked: list[web.Request] = []
         self.bodies: list[Any] = []
 
+        self.collection: Paged | None = None
+
     async def handle(self, request: web.Request) -> web.Response:
+        if self.collection is not None:
+            return self.collection.answer(request)
         self.asked.append(request)
         text = await request.text()
         self.bodies.append(json.loads(text) if text else None)
@@ -94,6 +100,55 @@ async def test_a_list_is_read_page_by_page(server: Scene) -> None:
     assert dict(first.query) == {"limit": "2", "labelSelector": "a=b"}
     assert second.query["continue"] == "more"
     assert first.headers["Accept"] == METADATA_ONLY
+
+
+class Paged:
+    """A collection of objects whose sizes are `lengths`, as an API server pages it."""
+
+    def __init__(self, *lengths: int) -> None:
+        self.lengths = lengths
+        self.limits: list[int] = []
+
+    def answer(self, request: web.Request) -> web.Response:
+        limit, begin = int(request.query["limit"]), int(request.query.get("continue", 0))
+        self.limits.append(limit)
+        end = min(begin + limit, len(self.lengths))
+        items = [{"n": n, "text": "x" * self.lengths[n]} for n in range(begin, end)]
+        rest = {"continue": str(end)} if end < len(self.lengths) else {}
+        return web.json_response({"metadata": rest, "items": items})
+
+
+PAGES: dict[str, tuple[tuple[int, ...], list[int]]] = {
+    "small objects: as many as the largest page has": ((10,) * 700, [100, 500, 500]),
+    "large ones: fewer at once": ((2**20,) * 20, [100, 25, 6, 3]),
+    "large ones after small ones": ((10,) * 100 + (2**20,) * 10, [100, 500, 125, 31, 7, 3]),
+}
+
+
+@pytest.mark.parametrize(("lengths", "limits"), PAGES.values(), ids=PAGES.keys())
+async def test_a_page_has_as_many_objects_as_memory_allows(
+    server: Scene, lengths: tuple[int, ...], limits: list[int]
+) -> None:
+    behind, client, _ = server
+    paged = Paged(*lengths)
+    behind.collection = paged
+    found = [item["n"] async for item in client.items(PODS, None)]
+    assert found == list(range(len(lengths)))
+    assert paged.limits[: len(limits)] == limits
+
+
+async def test_an_answer_that_is_too_large_is_not_read(server: Scene) -> None:
+    behind, client, _ = server
+    behind.answers = [(200, {"text": "x" * (MAX_BYTES + 1)})]
+    with pytest.raises(errors.TooLargeError, match=f"at most {MAX_BYTES} bytes"):
+        await client.get(CONFIG_MAPS, "vision", "large")
+
+
+async def test_one_deep_object_does_not_hide_the_others_of_its_list(server: Scene) -> None:
+    behind, client, _ = server
+    items = [{"n": 1}, {"n": 2, "deep": nested(1200)}, {"n": 3}]
+    behind.answers = [(200, api_bytes({"metadata": {}, "items": items}).decode())]
+    assert [item["n"] async for item in client.items(PODS, None)] == [1, 2, 3]
 
 
 async def test_an_empty_list_of_metadata_has_null_for_its_items(server: Scene) -> None:

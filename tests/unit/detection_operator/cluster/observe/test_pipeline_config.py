@@ -10,8 +10,9 @@ from detection_operator import names
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.cluster.api.resources import CONFIG_MAPS, TRAININGS, Key, Object
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.configs import read_config
 from detection_operator.cluster.observe.gather import CONFIG_MAP_RECHECK_S, Gathered, Gatherer
-from detection_operator.cluster.observe.parse import parse_training, read_config, render_status
+from detection_operator.cluster.observe.parse import parse_training, render_status
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.warnings import WarningEvents
 from detection_operator.core.actions import StartAttempt, StartPreflight
@@ -136,10 +137,10 @@ def test_what_does_not_hold_is_refused_before_any_pod(body: Object, message: str
 
 
 def test_a_text_is_mapped_once_however_often_its_training_is_looked_at() -> None:
-    before = read_config.cache_info().misses
+    before = read_config.misses
     text = config_text() + "# of this test alone"
     mapped = [parse_training(inline(text)).spec for _ in range(3)]
-    assert read_config.cache_info().misses == before + 1
+    assert read_config.misses == before + 1
     assert mapped[0] == mapped[1] == mapped[2]
     changed = parse_training(inline(text, batchSize=4, optimizer={"schedule": {"decaySteps": 9}}))
     assert changed.spec is not None

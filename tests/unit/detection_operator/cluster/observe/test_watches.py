@@ -1,12 +1,16 @@
 """What is seen of Kopf's watches through their HTTP session."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientConnectionError, web
+from kopf._cogs.clients.api import iter_jsonlines
 from kubernetes.aio.client.configuration import Configuration
 
+from detection_operator.cluster.api.decode import CUT
 from detection_operator.cluster.observe.watches import NOTHING, WatchMonitor, open_watch_session
+from tests.support.hostile import api_bytes
 from tests.support.telemetry import Silence
 
 JOBS = "/apis/batch/v1/jobs"
@@ -140,3 +144,33 @@ async def test_lists_of_what_is_watched_answer_nothing_and_all_else_is_asked_as_
             async with session.get(address + path) as answer:
                 selected.append(answer.headers.get("Selected"))
     assert selected == [NOTHING, NOTHING, None, None]
+
+
+LINES = {
+    "a deep object": ["@nested 1200"],
+    "one between others": ["a", "@nested 3000", "b"],
+    "a whole line in each chunk, and half ones": ["x" * 300_000, "@nested 150", "y" * 100],
+}
+
+
+@pytest.mark.parametrize("values", LINES.values(), ids=LINES.keys())
+async def test_a_watch_goes_on_beside_an_object_that_kopf_could_not_decode(
+    values: list[str],
+) -> None:
+    sent = [{"type": "ADDED", "object": {"n": n, "a": value}} for n, value in enumerate(values)]
+
+    async def watch(_: web.Request) -> web.Response:
+        return web.Response(body=b"".join(api_bytes(line) + b"\n" for line in sent))
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", watch)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with open_watch_session(Configuration(host=host), Scene().monitor) as session:
+        answer = await session.get(f"{host}{TRAININGS}?watch=true")
+        lines = [json.loads(line) async for line in iter_jsonlines(answer.content, 4096)]
+    await runner.cleanup()
+    assert [line["object"]["n"] for line in lines] == list(range(len(values)))
+    assert [CUT in json.dumps(line) for line in lines] == ["@" in value for value in values]

@@ -1,0 +1,65 @@
+"""Times as the Kubernetes API writes them, also those that Python's `datetime` does not have.
+
+The CRD's `date-time` takes the year 0000 and a leap second, and time zones that lead beyond the
+first or last year. Such a time becomes the nearest one that can be calculated with.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+LATEST = datetime(2999, 12, 31, tzinfo=UTC)
+"""Far enough from the ends of the calendar that delays can be added."""
+
+_TIME = re.compile(
+    r"""(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<hours>\d\d):(?P<minutes>\d\d):(?P<seconds>\d\d)
+    (?:[.,](?P<fraction>\d+))?(?P<zone>[Zz]|(?P<sign>[+-])(?P<ahead>\d\d):?(?P<minutes_ahead>\d\d))?""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+def read_time(text: str) -> datetime:
+    """Return the time that `text` says, in UTC and between `EARLIEST` and `LATEST`.
+
+    Raises:
+        ValueError: it is no time of RFC 3339.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return _read_odd(text)
+    if time.tzinfo is None:
+        return _read_odd(text)
+    return time if EARLIEST <= time <= LATEST else min(max(time, EARLIEST), LATEST)
+
+
+def _read_odd(text: str) -> datetime:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        msg = f"expected a time of RFC 3339, as 2026-11-24T10:00:00Z; received {text[:64]!r}"
+        raise ValueError(msg)
+    if match["date"].startswith("0000"):
+        return EARLIEST
+    day = datetime.strptime(match["date"] + "Z", "%Y-%m-%d%z")
+    offset = timedelta(
+        hours=int(match["hours"]) - int(f"{match['sign'] or ''}{match['ahead'] or 0}"),
+        minutes=int(match["minutes"]) - int(f"{match['sign'] or ''}{match['minutes_ahead'] or 0}"),
+        # A leap second lasts as long as the one before it.
+        seconds=min(int(match["seconds"]), 59),
+        microseconds=int((match["fraction"] or "")[:6].ljust(6, "0")),
+    )
+    try:
+        return min(max(day + offset, EARLIEST), LATEST)
+    except OverflowError:
+        return EARLIEST if day < LATEST else LATEST
+
+
+def _read(value: Any) -> Any:
+    return read_time(value) if isinstance(value, str) else value
+
+
+Time = Annotated[datetime, BeforeValidator(_read)]
+"""metav1.Time or MicroTime in a document that the API server keeps."""
