@@ -23,6 +23,20 @@ SOURCES_MOUNT = "/sources"
 """Claims of other trainings, read-only, one folder each."""
 
 _PREFLIGHT = re.compile(r"-check-\d+$")
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_NAMESPACE = re.compile(_LABEL)
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+MAX_NAME = 253
+
+
+def is_namespace(text: str) -> bool:
+    """Return whether Kubernetes accepts `text` as the name of a namespace (an RFC 1123 label)."""
+    return _NAMESPACE.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Return whether Kubernetes accepts `text` as a resource's name (an RFC 1123 subdomain)."""
+    return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
 
 
 def short_uid(uid: str) -> str:

@@ -38,10 +38,16 @@ from detection_operator.errors import (
 )
 from detection_operator.manifests import Manifests
 from detection_operator.server.health import HealthEndpoints, LoopLag, Startup
+from detection_operator.server.lookups import LookUps
 from detection_operator.server.metrics import Metrics
-from detection_operator.server.progress import ProgressEndpoint
+from detection_operator.server.progress import (
+    NEW_TOKEN_BURST,
+    NEW_TOKEN_EVERY_S,
+    ProgressEndpoint,
+)
 from detection_operator.server.rate import RateLimit
 from detection_operator.server.site import open_site
+from detection_operator.server.speakers import Speakers
 from detection_operator.server.tokens import TokenVerifier
 from detection_operator.settings import Settings
 from detection_trainer.contract.runtime import REPORT_AUDIENCE
@@ -213,14 +219,13 @@ class Operator:
     def routes(self) -> Iterator[web.RouteDef]:
         """Return all that is served."""
         progress = ProgressEndpoint(
-            client=self.client,
-            cache=self.cache,
+            speakers=Speakers(self.client, self.cache, self.writer, LookUps()),
             verifier=TokenVerifier(self.client.get_path, REPORT_AUDIENCE),
-            writer=self.writer,
             reports=self.reports,
             telemetry=self.metrics,
             rate=RateLimit(),
             last_words_rate=RateLimit(),
+            new_tokens=RateLimit(NEW_TOKEN_EVERY_S, NEW_TOKEN_BURST),
         )
         health = HealthEndpoints(
             lag=self.lag,

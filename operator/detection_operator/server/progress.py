@@ -3,6 +3,9 @@
 Answers: 200 taken; 400-413 and 422 say what is wrong with the request; 401 who are you; 403 not
 yours to say; 404 and 409 there is nobody to report to any more: stop; 429 too often: come again
 later, with the newest; 503 come again.
+
+The order of the checks is by their cost: names, the sender's rate of new tokens, the token, its
+namespace, the pod (of the cache, else few reads of the API), the pod's rate, the report.
 """
 
 import asyncio
@@ -13,18 +16,16 @@ from http import HTTPStatus
 from aiohttp import web
 from pydantic import ValidationError
 
-from detection_operator.cluster.act.status import StatusWriter
-from detection_operator.cluster.api.client import Client
-from detection_operator.cluster.api.resources import JOBS, PODS, Key
+from detection_operator.cluster.api.resources import Key
 from detection_operator.cluster.api.telemetry import Telemetry
-from detection_operator.cluster.observe.cache import Cache
-from detection_operator.cluster.observe.records import PodRecord, pod_record
-from detection_operator.cluster.reports import ReportWriter, gone
-from detection_operator.errors import ClusterError, NotFoundError, RefusedError
+from detection_operator.cluster.observe.records import PodRecord
+from detection_operator.cluster.reports import ReportWriter
+from detection_operator.errors import ClusterError, RefusedError
 from detection_operator.logs import about
-from detection_operator.names import attempt_name
+from detection_operator.names import is_name, is_namespace
 from detection_operator.server.rate import BURST, EVERY_S, RateLimit
-from detection_operator.server.tokens import Bearer, TokenVerifier
+from detection_operator.server.speakers import RETRY_AFTER_S, Speakers
+from detection_operator.server.tokens import TokenVerifier
 from detection_trainer.contract.report import MAX_REPORT_BYTES, Report
 from detection_trainer.contract.runtime import REPORT_PATH
 from detection_trainer.contract.training import explain
@@ -32,7 +33,10 @@ from detection_trainer.contract.training import explain
 logger = logging.getLogger(__name__)
 
 READ_TIMEOUT_S = 15.0
-RETRY_AFTER_S = 2
+NEW_TOKEN_EVERY_S, NEW_TOKEN_BURST = 0.1, 50
+"""Of one network address. A node may hide many pods behind its own: each has one in ten minutes."""
+NAMELESS = Key("", "")
+"""What a request is about whose names cannot be."""
 
 
 class ProgressEndpoint:
@@ -41,22 +45,23 @@ class ProgressEndpoint:
     def __init__(  # noqa: PLR0913 - the parts it puts together
         self,
         *,
-        client: Client,
-        cache: Cache,
+        speakers: Speakers,
         verifier: TokenVerifier,
-        writer: StatusWriter,
         reports: ReportWriter,
         telemetry: Telemetry,
         rate: RateLimit,
         last_words_rate: RateLimit,
+        new_tokens: RateLimit,
     ) -> None:
-        """Trust the tokens that `verifier` does, and pods that `cache` or the API knows.
+        """Trust the tokens that `verifier` does, and the pods that `speakers` finds.
 
-        A pod reports at most at `rate`, but for its last words, which have one of their own.
+        A pod reports at most at `rate`, but for its last words, which have one of their own. A
+        network address may bring tokens that were not seen before at most at `new_tokens`.
         """
-        self._client, self._cache, self._verifier = client, cache, verifier
-        self._writer, self._reports, self._telemetry = writer, reports, telemetry
+        self._speakers, self._verifier = speakers, verifier
+        self._reports, self._telemetry = reports, telemetry
         self._rate, self._last_words_rate = rate, last_words_rate
+        self._new_tokens, self._log_rate = new_tokens, RateLimit()
 
     def routes(self) -> list[web.RouteDef]:
         """Return what the server is to serve."""
@@ -65,6 +70,8 @@ class ProgressEndpoint:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request; each refusal is counted by its reason and explained."""
         key = Key(request.match_info["namespace"], request.match_info["name"])
+        if not (is_namespace(key.namespace) and is_name(key.name)):
+            return self._refuse(NAMELESS, _bad_name(key))
         try:
             pod = await self._authorize(request, key)
             report = self._parse(pod, await _read(request))
@@ -78,78 +85,17 @@ class ProgressEndpoint:
         return web.json_response({"acknowledged": True, "written": written})
 
     async def _authorize(self, request: web.Request, key: Key) -> PodRecord:
-        bearer = await self._verifier.verify(_token(request))
+        token = _token(request)
+        if not self._verifier.knows(token):
+            # Before any cryptography: a sender may try tokens, though not many.
+            wait_s = self._new_tokens.take(request.remote or "")
+            if wait_s > 0:
+                raise _too_many_tokens(wait_s)
+        bearer = await self._verifier.verify(token)
         if bearer.namespace != key.namespace:
             msg = f"the token is of namespace {bearer.namespace}, the training of {key.namespace}"
             raise RefusedError(HTTPStatus.FORBIDDEN, "other_namespace", msg)
-        if self._cache.training(key) is None:
-            await self._writer.refresh(key)
-        if self._cache.training(key) is None:
-            raise gone(key)
-        record = await self._live_pod(bearer)
-        if (
-            record is None
-            or not self._belongs(record, key)
-            or not await self._is_controlled(record)
-        ):
-            msg = f"pod {bearer.pod_name} is none of the training {key}"
-            raise RefusedError(HTTPStatus.FORBIDDEN, "other_training", msg)
-        return record
-
-    async def _live_pod(self, bearer: Bearer) -> PodRecord | None:
-        """Return the record of the token's pod; None where it is no trainer's.
-
-        Raises:
-            RefusedError: the pod is gone, whatever the token's expiry says.
-        """
-        record = self._cache.pod(bearer.pod_uid)
-        if record is not None and not record.gone:
-            return record
-        gone = RefusedError(
-            HTTPStatus.FORBIDDEN, "pod_gone", f"pod {bearer.pod_name} of this token is gone"
-        )
-        if record is not None:
-            raise gone
-        # The watch may lag behind a pod that has just been made.
-        try:
-            body = await self._client.get(PODS, bearer.namespace, bearer.pod_name)
-        except NotFoundError:
-            raise gone from None
-        if body["metadata"]["uid"] != bearer.pod_uid:
-            raise gone
-        self._cache.apply(PODS, body)
-        return pod_record(body)
-
-    def _belongs(self, pod: PodRecord, key: Key) -> bool:
-        """Whether the pod says that it is the training's: by its labels and its Job's name."""
-        training = self._cache.training(key)
-        if training is None or pod.training != key or pod.training_uid != training.version.uid:
-            return False
-        job_name = attempt_name(key.name, pod.training_uid, pod.attempt or 0)
-        return pod.pod.job_name == job_name
-
-    async def _is_controlled(self, pod: PodRecord) -> bool:
-        """Whether the pod's Job is the training's, which a pod alone could only claim.
-
-        Raises:
-            RefusedError: 503, there is no such Job. One that is deleted in the background goes a
-                moment before its pods are told to: they still save, and say so.
-        """
-        if self._cache.job(pod.job_uid) is None:
-            await self._look_up_job(pod)
-        job = self._cache.job(pod.job_uid)
-        if job is None and pod.pod.deleting_since is None:
-            msg = f"there is no Job {pod.pod.job_name} of pod {pod.pod.name}: it is about to end"
-            unavailable = HTTPStatus.SERVICE_UNAVAILABLE
-            raise RefusedError(unavailable, "job_gone", msg, retry_after_s=RETRY_AFTER_S)
-        return job is None or job.training_uid == pod.training_uid
-
-    async def _look_up_job(self, pod: PodRecord) -> None:
-        try:
-            job = await self._client.get(JOBS, pod.namespace, pod.pod.job_name)
-        except NotFoundError:
-            return
-        self._cache.apply(JOBS, job)
+        return await self._speakers.find(bearer, key)
 
     def _parse(self, pod: PodRecord, body: bytes) -> Report:
         """Return the report of a pod that has not sent too many.
@@ -174,8 +120,9 @@ class ProgressEndpoint:
 
     def _refuse(self, key: Key, refusal: RefusedError) -> web.Response:
         self._telemetry.report_handled(refusal.reason)
-        # Who sends too much is not to fill the log too.
-        level = logging.DEBUG if refusal.retry_after_s else logging.WARNING
+        # A sender of many must not fill the log too.
+        often = refusal.retry_after_s or self._log_rate.take(refusal.reason)
+        level = logging.DEBUG if often else logging.WARNING
         logger.log(level, "report refused (%s): %s", refusal.reason, refusal, extra=about(key))
         answer = _answer(refusal.status, refusal.reason, str(refusal))
         if refusal.retry_after_s is not None:
@@ -194,6 +141,19 @@ def _answer(status: HTTPStatus, reason: str, message: str) -> web.Response:
     headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
     body = {"acknowledged": False, "reason": reason, "message": message}
     return web.json_response(body, status=status, headers=headers)
+
+
+def _bad_name(key: Key) -> RefusedError:
+    msg = (
+        "expected names of a namespace and of a DetectionTraining (RFC 1123) in the path; "
+        f"received {key.namespace[:80]!r} and {key.name[:80]!r}"
+    )
+    return RefusedError(HTTPStatus.BAD_REQUEST, "bad_name", msg)
+
+
+def _too_many_tokens(wait_s: float) -> RefusedError:
+    msg = "this address has sent too many tokens that are new: send the report later"
+    return RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too_many_tokens", msg, retry_after_s=wait_s)
 
 
 def _token(request: web.Request) -> str:

@@ -1,9 +1,12 @@
 """The kinds of objects that the operator reads and writes, and where the API serves them."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from detection_operator.api import v1alpha1
+from detection_operator.errors import InvalidError
 
 Object = dict[str, Any]
 """A Kubernetes object as decoded from JSON."""
@@ -35,9 +38,15 @@ class Resource:
         return self.prefix.removeprefix("/apis/").removeprefix("/api/")
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
-        """Return the path of a collection (of all namespaces: None), object or subresource."""
-        place = f"/namespaces/{namespace}" if namespace is not None else ""
-        parts = [f"{self.prefix}{place}/{self.plural}", name, subresource]
+        """Return the path of a collection (of all namespaces: None), object or subresource.
+
+        Names come from specs, tokens and URLs: a name is one segment, whatever it contains.
+
+        Raises:
+            InvalidError: a name is a dot segment, which HTTP clients resolve before they send it.
+        """
+        place = f"/namespaces/{_segment(namespace)}" if namespace is not None else ""
+        parts = [f"{self.prefix}{place}/{self.plural}", _segment(name), subresource]
         return "/".join(part for part in parts if part)
 
 
@@ -51,6 +60,13 @@ SERVICES = Resource("/api/v1", "services", "Service")
 EVENTS = Resource("/api/v1", "events", "Event")
 LEASES = Resource("/apis/coordination.k8s.io/v1", "leases", "Lease")
 WATCHED = (TRAININGS, JOBS, PODS)
+
+
+def _segment(name: str) -> str:
+    if name in {".", ".."}:
+        msg = f"expected the name of an object; received {name!r}"
+        raise InvalidError("building a path", HTTPStatus.BAD_REQUEST, msg)
+    return quote(name, safe="")
 
 
 def controller_of(body: Object) -> Object:

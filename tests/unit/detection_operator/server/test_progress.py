@@ -1,12 +1,14 @@
 """The endpoint of reports, over HTTP: who may say what, and what the answer means."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.events import EventPoster
@@ -17,9 +19,11 @@ from detection_operator.cluster.reports import ReportWriter
 from detection_operator.errors import UnavailableError
 from detection_operator.names import attempt_name
 from detection_operator.server import progress
+from detection_operator.server.lookups import LookUps
 from detection_operator.server.progress import ProgressEndpoint
 from detection_operator.server.rate import RateLimit
 from detection_operator.server.site import open_site
+from detection_operator.server.speakers import Speakers
 from detection_operator.server.tokens import TokenVerifier
 from detection_trainer.contract.report import MAX_REPORT_BYTES
 from detection_trainer.contract.runtime import REPORT_AUDIENCE, REPORT_PATH
@@ -77,14 +81,13 @@ class Scene:
             return SIGNER.documents()[path]
 
         self.endpoint = ProgressEndpoint(
-            client=self.api,
-            cache=self.cache,
+            speakers=Speakers(self.api, self.cache, writer, LookUps(lambda: self.now)),
             verifier=TokenVerifier(fetch, REPORT_AUDIENCE),
-            writer=writer,
             reports=reports,
             telemetry=self.counted,
             rate=RateLimit(burst=3, clock=lambda: self.now),
             last_words_rate=RateLimit(burst=1, clock=lambda: self.now),
+            new_tokens=RateLimit(every_s=0.1, burst=50, clock=lambda: self.now),
         )
         body = self.api.put(TRAININGS, stored_training(status=attempt_status()))
         self.cache.apply(TRAININGS, body)
@@ -172,7 +175,9 @@ async def test_a_noisy_pod_takes_nothing_from_another(scene: Scene) -> None:
     birds = stored_training("birds", uid="uid-birds", status=other)
     scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, birds))
     name = attempt_name("birds", "uid-birds", 1)
-    scene.cache.apply(JOBS, job(uid="uid-job-2", name=name, owner_uid="uid-birds"))
+    theirs = job(uid="uid-job-2", name=name, owner_uid="uid-birds")
+    theirs["metadata"]["ownerReferences"][0]["name"] = "birds"
+    scene.cache.apply(JOBS, theirs)
     quiet = pod(
         uid="uid-pod-2", name="birds-1", owner_uid="uid-birds", job_uid="uid-job-2", job_name=name
     )
@@ -285,12 +290,14 @@ async def test_a_pod_that_outlives_its_job_may_say_its_last_word(scene: Scene) -
 
 
 async def test_the_training_is_looked_up_before_it_is_said_to_be_gone(scene: Scene) -> None:
-    path = REPORT_PATH.format(namespace="vision", name="ghost")
-    assert path
-    assert await refused(scene, name="ghost") == (404, "training_gone")
     scene.cache.forget(TRAININGS, UID)
+    del scene.api.objects["detectiontrainings", "vision", "trees"]
+    status, answer = await scene.post()
+    assert (status, answer["reason"]) == (404, "training_gone")
+    assert scene.api.called("get", TRAININGS) == ["trees"]
     fresh = scene.api.put(TRAININGS, stored_training(uid="uid-2", status=attempt_status()))
     assert fresh
+    scene.now += 10
     status, answer = await scene.post()
     assert (status, answer["reason"]) == (403, "other_training"), "another uid: not its pod"
 
@@ -303,6 +310,103 @@ async def test_an_attempt_that_is_over_is_told_to_stop(scene: Scene) -> None:
 
 async def test_a_pod_speaks_for_its_own_attempt_only(scene: Scene) -> None:
     assert await refused(scene, body=REPORT | {"attempt": 2}) == (403, "other_attempt")
+
+
+HOSTILE_NAMES = {
+    "a path upwards": ("vision", "..%2F..%2F..%2F..%2Fapi%2Fv1%2Fsecrets"),
+    "a path upwards as the namespace": ("..%2F..%2Fapi", "trees"),
+    "a query": ("vision", "trees%3Fwatch=1"),
+    "a watch of all": ("vision", "%3Fwatch=1"),
+    "a fragment": ("vision", "trees%23"),
+    "a subresource": ("vision", "trees%2Fstatus"),
+    "a dot": ("vision", "%2E"),
+    "two dots twice escaped": ("vision", "%252E%252E"),
+    "a zero byte": ("vision", "trees%00"),
+    "a line's end": ("vision", "trees%0D%0A"),
+    "capitals": ("vision", "TREES"),
+    "a name that is too long": ("vision", "a" * 254),
+    "a namespace that is too long": ("a" * 64, "trees"),
+    "letters that are not ASCII": ("vision", "tr%C3%A9es"),
+}
+
+
+@pytest.mark.parametrize(("namespace", "name"), HOSTILE_NAMES.values(), ids=HOSTILE_NAMES)
+async def test_a_name_that_cannot_be_never_reaches_the_api(
+    scene: Scene, namespace: str, name: str
+) -> None:
+    path = REPORT_PATH.format(namespace=namespace, name=name)
+    url = URL(scene.address + path, encoded=True)
+    headers = {"Authorization": f"Bearer {SIGNER.sign(namespace=namespace)}"}
+    async with scene.session.post(url, json=REPORT, headers=headers) as answer:
+        assert answer.status == 400
+        assert (await answer.json())["reason"] == "bad_name"
+    assert scene.api.calls == []
+
+
+async def test_a_pod_that_is_no_trainers_causes_one_read_in_ten_seconds(scene: Scene) -> None:
+    scene.api.put(PODS, pod(uid="uid-web", ownerReferences=[]))
+    token = SIGNER.sign(pod_uid="uid-web")
+    for number in range(500):
+        scene.now += 0.01
+        status, _ = await scene.post(token=token, name=f"guess-{number}")
+        assert status == 403
+    assert scene.api.calls == [("get", "pods", "trees-5f2c8a1b-1-x7k2p")]
+    scene.now += 10
+    assert (await scene.post(token=token))[0] == 403
+    assert len(scene.api.calls) == 2, "it may have become one"
+
+
+async def test_a_pod_with_a_trainers_labels_causes_a_handful_of_reads(scene: Scene) -> None:
+    forged = pod(uid="uid-forged", job_uid="uid-no-job")
+    forged["metadata"]["labels"]["detectiontraining.dev/training"] = "ghost"
+    forged["metadata"]["ownerReferences"][0]["name"] = attempt_name("ghost", UID, 1)
+    scene.cache.apply(PODS, forged)
+    token = SIGNER.sign(pod_uid="uid-forged")
+    for _ in range(200):
+        scene.now += 0.05
+        assert (await scene.post(token=token, name="ghost"))[0] in {403, 429, 503}
+    assert scene.api.called("get", TRAININGS) == [], "no training is looked up for it"
+    assert len(scene.api.calls) <= 3
+
+
+async def test_pods_that_nobody_knows_cause_few_reads_in_all(scene: Scene) -> None:
+    for number in range(49):
+        token = SIGNER.sign(pod_uid=f"uid-{number}")
+        assert (await scene.post(token=token))[0] in {403, 429}
+    assert len(scene.api.calls) <= 20
+
+
+async def test_a_job_of_another_namespaces_training_of_this_name_is_no_proof(scene: Scene) -> None:
+    elsewhere = job(uid="uid-job-2", namespace="other")
+    scene.cache.apply(JOBS, elsewhere)
+    scene.cache.apply(PODS, pod(uid="uid-pod-2", name="forged", job_uid="uid-job-2"))
+    token = SIGNER.sign(pod_uid="uid-pod-2")
+    assert await refused(scene, token=token) == (403, "other_training")
+
+
+async def test_an_address_tries_few_tokens(scene: Scene) -> None:
+    for _ in range(49):
+        assert (await scene.post(token="a.b.c"))[0] == 401
+    await scene.post(token="a.b.c")
+    status, answer = await scene.post(token="a.b.c")
+    assert (status, answer["reason"]) == (429, "too_many_tokens")
+    scene.now += 1
+    assert (await scene.post())[0] == 200, "a good one, a moment later"
+    for _ in range(60):
+        await scene.post(token="a.b.c")
+    scene.now += 1
+    for _ in range(10):
+        await scene.post(token="a.b.c")
+    assert (await scene.post(REPORT | {"sequence": 2}))[0] == 200, "one that is known is no try"
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["\xe9.b.c", base64.urlsafe_b64encode(b"[" * 5000).decode() + ".e30.x"],
+    ids=["not in ASCII", "with a header as deep as it is long"],
+)
+async def test_no_token_makes_the_endpoint_fail(scene: Scene, token: str) -> None:
+    assert await refused(scene, token=token) == (401, "malformed")
 
 
 INVALID: dict[str, Any] = {
