@@ -164,6 +164,7 @@ _BY_STATUS: dict[int, type[ClusterError]] = {
     HTTPStatus.REQUEST_TIMEOUT: UnavailableError,
     HTTPStatus.CONFLICT: ConflictError,
     HTTPStatus.GONE: GoneError,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: InvalidError,
     HTTPStatus.UNPROCESSABLE_ENTITY: InvalidError,
     HTTPStatus.TOO_MANY_REQUESTS: UnavailableError,
 }

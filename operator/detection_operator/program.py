@@ -133,6 +133,7 @@ class Operator:
             interval_s=settings.status_interval_s,
             restate=restater.restate,
             leads=leads,
+            count=metrics.report_handled,
         )
         resync = Resync(
             client=client,

@@ -27,6 +27,7 @@ from detection_trainer.contract.report import (
     MAX_CHECKPOINTS,
     MAX_EXPORTS,
     DatasetPin,
+    Groups,
     SkippedCheckpoint,
     VariableCounts,
 )
@@ -201,7 +202,7 @@ class RestoredStatus(Contract):
     step: Step | None = None
     digest: Digest | None = None
     variables: VariableCounts
-    groups: Annotated[dict[str, VariableCounts], Field(max_length=16)] = {}
+    groups: Groups = {}
 
 
 class OutcomeStatus(Contract):

@@ -26,6 +26,7 @@ from detection_operator.core.settling import LONGEST_PATIENCE_S, patience_s
 from detection_operator.core.state import PolicySettings, Training
 from detection_operator.errors import (
     ConflictError,
+    InvalidError,
     NotFoundError,
     OperatorError,
     UnreadableError,
@@ -138,10 +139,7 @@ class Reconciler:
             if (left_s := self._patience_s(key, training, plan)) > 0:
                 return _soonest(gathered, left_s, plan.recheck_after_s)
             try:
-                wrote = await self._writer.write(training, plan.status)
-                if not wrote and makes_objects(plan.actions):
-                    # What is made again must not be by an older state: two would train at once.
-                    await self._writer.confirm(training)
+                wrote = await self._record(key, training, plan)
             except ConflictError:
                 await self._writer.refresh(key)
                 continue
@@ -160,6 +158,26 @@ class Reconciler:
             return _soonest(gathered, plan.recheck_after_s)
         msg = f"the status changed under each of {MAX_CONFLICTS} decisions"
         raise ConflictError(f"reconciling {key}", HTTPStatus.CONFLICT, msg)
+
+    async def _record(self, key: Key, training: Training, plan: Plan) -> bool:
+        """Write the plan's status; return whether it differed.
+
+        Raises:
+            ConflictError: decide again, by a newer state or without a report.
+            NotFoundError: the training is gone.
+        """
+        try:
+            wrote = await self._writer.write(training, plan.status)
+        except InvalidError as error:
+            # A report that cannot be written must hold up nothing: not a suspension either.
+            if not self._reports.discard(key):
+                raise
+            what = f"writing the status of {key} with a report"
+            raise ConflictError(what, error.status, error.message) from error
+        if not wrote and makes_objects(plan.actions):
+            # What is made again must not be by an older state: two would train at once.
+            await self._writer.confirm(training)
+        return wrote
 
     async def _apply(self, key: Key, training: Training, plan: Plan) -> None:
         creates = makes_objects(plan.actions)

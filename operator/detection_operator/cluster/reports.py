@@ -32,6 +32,7 @@ from detection_operator.core.state import Training
 from detection_operator.errors import (
     ClusterError,
     ConflictError,
+    InvalidError,
     NotFoundError,
     RefusedError,
     UnavailableError,
@@ -53,6 +54,8 @@ PROGRESS_AT_ONCE = 4
 MAX_WAITING = 200
 CLOSE_S = 10.0
 RETRY_S = 5.0
+UNWRITABLE = "unwritable"
+"""Why a report is refused that the API server does not take into a status."""
 STEPS = {"sequence", "time", "step", "progress"}
 """What changes from one report to the next while nothing happens but steps."""
 
@@ -84,6 +87,7 @@ class ReportWriter:
         interval_s: float,
         restate: Restate = leave,
         leads: Callable[[], bool] = lambda: True,
+        count: Callable[[str], None] = lambda _result: None,
         clock: Callable[[], float] = time.monotonic,
         later: CallLater = call_later,
         chance: Callable[[], float] = random.random,
@@ -92,11 +96,12 @@ class ReportWriter:
         """Write mere progress at most every `interval_s` seconds for one training.
 
         `restate` says what else a status is to say with a report in it; `leads`, whether the pod's
-        end is awaited by this process.
+        end is awaited by this process; `count` counts what became of reports that had waited.
         """
         self._cache, self._queue = cache, queue
         self._writer, self._events = writer, events
         self._interval_s, self._restate, self._leads = interval_s, restate, leads
+        self._count = count
         self._clock, self._later, self._chance, self._now = clock, later, chance, now
         self._turns, self._waiting = asyncio.Semaphore(WRITES_AT_ONCE), 0
         self._progress_turns = asyncio.Semaphore(PROGRESS_AT_ONCE)
@@ -131,6 +136,21 @@ class ReportWriter:
         return True
 
     async def _merge(self, key: Key, uid: str, report: Report) -> None:
+        """Write a report at once.
+
+        Raises:
+            RefusedError: it cannot be written, now or later.
+            ClusterError: the API did not let us; it can be sent again.
+        """
+        try:
+            await self._merge_anew(key, uid, report)
+        except InvalidError as error:
+            # Sent again it would be refused again, and what follows must not wait for it.
+            self.discard(key)
+            msg = f"the API server refuses the status with this report: {error}"
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, UNWRITABLE, msg) from error
+
+    async def _merge_anew(self, key: Key, uid: str, report: Report) -> None:
         for _ in range(MAX_CONFLICTS):
             async with self._turn(key):
                 if await self._write(key, uid, report):
@@ -177,6 +197,16 @@ class ReportWriter:
             log_decision(*restated.decision)
         for event in events_between(training.status, restated.status):
             await self._events.tell(training.identity, event)
+        return True
+
+    def discard(self, key: Key) -> bool:
+        """Drop the report that waits to be written; return whether there was one."""
+        slot = self._slots.get(key)
+        if slot is None or slot.pending is None:
+            return False
+        if slot.timer:
+            slot.timer.cancel()
+        slot.pending = slot.timer = None
         return True
 
     def overlay(self, training: Training) -> Training:
@@ -324,7 +354,10 @@ class ReportWriter:
         report, slot.pending, slot.timer = slot.pending, None, None
         try:
             await self._merge(key, slot.uid, report)
-        except RefusedError:
+        except RefusedError as refusal:
+            if refusal.reason == UNWRITABLE:
+                self._count(refusal.reason)
+                logger.warning("report dropped: %s", refusal, extra=about(key))
             self.forget(key)
         except ClusterError as error:
             logger.warning("progress was not written: %s", error, extra=about(key))

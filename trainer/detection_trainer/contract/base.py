@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -69,6 +70,18 @@ def _whole_scheme(schemes: tuple[str, ...]) -> Callable[[str], str]:
     return check
 
 
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+
+
+def _utc(time: datetime) -> datetime:
+    """Return `time` in UTC, where one without a zone is; RFC 3339 has years of four digits."""
+    zoned = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    if not EARLIEST <= zoned <= LATEST:
+        msg = f"expected a time from {EARLIEST:%Y-%m-%d} to {LATEST:%Y-%m-%d}; received {time}"
+        raise ValueError(msg)
+    return zoned.astimezone(UTC)
+
+
 STORAGE_SCHEMES = ("s3://", "gs://", "az://", "file:///")
 RESTORE_SCHEMES = (*STORAGE_SCHEMES, "keras://")
 
@@ -82,6 +95,10 @@ RestoreUri = Annotated[
     Field(min_length=9, max_length=1024, pattern=r"^(s3://|gs://|az://|file:///|keras://).+$"),
     AfterValidator(_whole_scheme(RESTORE_SCHEMES)),
 ]
+MAX_COUNT = 2**53 - 1
+"""The largest integer that every reader of JSON takes as it is; Kubernetes refuses from 2**63."""
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Time = Annotated[datetime, AfterValidator(_utc)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 MAX_CLASS_NAME = 128

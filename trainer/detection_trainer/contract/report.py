@@ -2,21 +2,27 @@
 
 Sent as JSON to `POST {report-url}`; the last one carries the outcome and must be acknowledged
 before the process exits. The outcome is also the container's termination message.
+
+Every number, text and list has a bound, so that what is acknowledged can always be written to the
+status.
 """
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
 
 from detection_trainer.contract.base import (
+    MAX_COUNT,
     ClassName,
     Contract,
+    Count,
     Digest,
     Message,
+    Positive,
     RestoreUri,
     StorageUri,
     Text,
+    Time,
 )
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.packing import MAX_PACKED
@@ -40,7 +46,7 @@ class CheckpointRecord(Contract):
     step: Step
     uri: RestoreUri
     digest: Digest
-    saved_at: datetime
+    saved_at: Time
     metrics: Metrics = {}
 
 
@@ -64,8 +70,12 @@ class ExportRecord(Contract):
 class VariableCounts(Contract):
     """How many variables a restore assigned, and how many it left fresh."""
 
-    restored: Annotated[int, Field(ge=0)]
-    fresh: Annotated[int, Field(ge=0)]
+    restored: Count
+    fresh: Count
+
+
+GroupName = Annotated[str, Field(max_length=64)]
+Groups = Annotated[dict[GroupName, VariableCounts], Field(max_length=16)]
 
 
 class Restored(Contract):
@@ -77,7 +87,7 @@ class Restored(Contract):
     step: Step | None = None
     digest: Digest | None = None
     variables: VariableCounts
-    groups: Annotated[dict[str, VariableCounts], Field(max_length=16)] = {}
+    groups: Groups = {}
 
 
 class Progress(Contract):
@@ -88,7 +98,7 @@ class Progress(Contract):
     steps_per_second: float | None = None
     data_wait_fraction: float | None = None
     checkpoint_seconds: float | None = None
-    memory_bytes: int | None = None
+    memory_bytes: Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)] | None = None
 
 
 class DatasetPin(Contract):
@@ -96,8 +106,8 @@ class DatasetPin(Contract):
 
     digest: Digest
     """Over the names, sizes and tags (or times) of its files."""
-    files: Annotated[int, Field(ge=0)]
-    size_bytes: Annotated[int, Field(ge=0)]
+    files: Count
+    size_bytes: Count
 
 
 class Outcome(Contract):
@@ -117,10 +127,10 @@ class Outcome(Contract):
 class Report(Contract):
     """A snapshot of one attempt."""
 
-    attempt: Annotated[int, Field(ge=1)]
-    sequence: Annotated[int, Field(ge=0)]
+    attempt: Positive
+    sequence: Count
     """Rises within the attempt; a report that comes late is not applied."""
-    time: datetime
+    time: Time
     step: Step
     target_steps: Step
     resumed_from_step: Step | None = None
@@ -130,7 +140,7 @@ class Report(Contract):
     restored: Restored | None = None
     checkpoints: Annotated[list[CheckpointRecord], Field(max_length=MAX_CHECKPOINTS)] = []
     """Newest first, as storage holds them."""
-    checkpoint_count: Annotated[int, Field(ge=0)] = 0
+    checkpoint_count: Count = 0
     best: CheckpointRecord | None = None
     exports: Annotated[list[ExportRecord], Field(max_length=MAX_EXPORTS)] = []
     """Newest first, as storage holds them; empty until the run's end."""

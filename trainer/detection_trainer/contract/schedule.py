@@ -10,15 +10,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from detection_trainer.contract.base import Contract
+from detection_trainer.contract.base import MAX_COUNT, Contract, Count
 from detection_trainer.contract.optimizer import Optimizer, Schedule
 
 
 class Cycle(Contract):
     """One pass of the schedule, in absolute steps of the run."""
 
-    start: Annotated[int, Field(ge=0)]
-    decay_steps: Annotated[int, Field(ge=1)]
+    start: Count
+    decay_steps: Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
     @property
     def end(self) -> int:

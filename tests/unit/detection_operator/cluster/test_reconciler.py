@@ -127,6 +127,30 @@ def leave(observed: Observed) -> Plan:
     return Plan(observed.training.status)
 
 
+async def test_a_report_that_cannot_be_written_holds_up_no_decision() -> None:
+    scene = Scene(step_to(7), status=attempt_status())
+    await scene.reports.take(TREES, UID, LAST_REPORT)
+    newer_report = LAST_REPORT.model_copy(update={"sequence": 2, "step": 6})
+    assert not await scene.reports.take(TREES, UID, newer_report)
+    refusals = [InvalidError("PATCH", 422, "no"), None]
+
+    def refuse_once() -> None:
+        if refusal := refusals.pop(0):
+            raise refusal
+
+    scene.api.before_status = refuse_once
+    await scene.reconciler.reconcile(TREES)
+    assert [observed.training.status.step for observed in scene.seen] == [6, 5]
+    assert refusals == []
+
+
+async def test_a_decision_that_cannot_be_written_is_an_error_where_no_report_waits() -> None:
+    scene = Scene(step_to(7), status=attempt_status())
+    scene.api.failures["patch", "detectiontrainings"] = InvalidError("PATCH", 422, "no")
+    with pytest.raises(InvalidError):
+        await scene.reconciler.reconcile(TREES)
+
+
 async def test_the_status_is_on_record_before_anything_is_made() -> None:
     scene = Scene(step_to(5, actions=(StartAttempt(1, JOB, "trainer:1"),)), status=attempt_status())
     assert await scene.reconciler.reconcile(TREES) is None

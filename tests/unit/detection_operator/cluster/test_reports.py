@@ -18,7 +18,7 @@ from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.records import TrainingRecord
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.core.state import Training
-from detection_operator.errors import ConflictError, RefusedError, UnavailableError
+from detection_operator.errors import ConflictError, InvalidError, RefusedError, UnavailableError
 from detection_trainer.contract.report import Report
 from tests.support.cluster_objects import UID, attempt_status, newer, pod, stored_training
 from tests.support.fake_cluster import FakeCluster
@@ -66,6 +66,7 @@ class Scene:
     def __init__(self, interval_s: float = 30.0, *, leads: bool = True) -> None:
         self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
         self.now, self.timers, self.delays = 1000.0, list[Handle](), list[float]()
+        self.counted: list[str] = []
         self.cache.apply(
             TRAININGS, self.api.put(TRAININGS, stored_training(status=attempt_status()))
         )
@@ -76,6 +77,7 @@ class Scene:
             events=EventPoster(self.api),
             interval_s=interval_s,
             leads=lambda: leads,
+            count=self.counted.append,
             clock=lambda: self.now,
             later=self._later,
             chance=lambda: 0.25,
@@ -399,3 +401,34 @@ async def test_progress_that_waits_for_its_turn_is_taken_over_by_newer(
         assert not await scene.take(report(3, 3)), "its turn comes"
     await asyncio.gather(*scene.writer._flushes)
     assert (scene.writes, scene.status["step"]) == (2, 3)
+
+
+INVALID = InvalidError("PATCH", 422, "status.step: must be less")
+
+
+async def test_a_report_that_the_api_refuses_as_invalid_is_dropped_and_the_next_is_written() -> (
+    None
+):
+    scene = Scene()
+    scene.api.failures["patch", "detectiontrainings"] = INVALID
+    with pytest.raises(RefusedError, match="must be less") as refused:
+        await scene.take(report(5, 1))
+    assert (refused.value.status, refused.value.reason) == (422, "unwritable")
+    scene.api.failures.clear()
+    assert await scene.take(report(6, 2))
+    assert scene.status["step"] == 6
+
+
+async def test_progress_that_the_api_refuses_as_invalid_is_counted_and_not_tried_again() -> None:
+    scene = Scene()
+    await scene.take(report(5, 1))
+    assert not await scene.take(report(6, 2))
+    scene.api.failures["patch", "detectiontrainings"] = INVALID
+    writes = scene.writes
+    await scene.fire()
+    assert scene.counted == ["unwritable"]
+    await scene.fire()
+    assert scene.writes == writes + 1
+    training = scene.cache.training(TREES)
+    assert training is not None
+    assert scene.writer.overlay(training.parse()).status.step == 5, "decisions forget it"
