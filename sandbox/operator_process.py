@@ -32,12 +32,14 @@ def free_port() -> int:
 
 @dataclass(slots=True)
 class OperatorProcess:
-    """One process after the other, with the same settings, port and log."""
+    """One process after the other, with the same settings, ports and log."""
 
     kubeconfig: Path
     log: Path
     settings: dict[str, str]
     port: int = field(default_factory=free_port)
+    health_port: int = field(default_factory=free_port)
+    metrics_port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
     """Variables of the process that are no settings."""
     process: subprocess.Popen[bytes] | None = None
@@ -54,7 +56,7 @@ class OperatorProcess:
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """Where it takes reports."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
@@ -63,7 +65,13 @@ class OperatorProcess:
             "TRAINER_IMAGE": "detection-trainer:none",
             "REPORT_URL": self.url,
             "LISTEN_HOST": "127.0.0.1",
-            "LISTEN_PORT": str(self.port),
+            "REPORTS_PORT": str(self.port),
+            "HEALTH_PORT": str(self.health_port),
+            "METRICS_PORT": str(self.metrics_port),
+            # All trainers are one process of this machine.
+            "REPORT_CONNECTIONS": "4096",
+            "REPORT_CONNECTIONS_PER_PEER": "0",
+            "METRICS_AUTHENTICATION": "false",
             **self.settings,
         }
         environment = {
@@ -95,7 +103,8 @@ class OperatorProcess:
     def is_ready(self) -> bool:
         """Return whether it says so."""
         try:
-            answer = urllib3.request("GET", f"{self.url}/readyz", retries=False, timeout=2)
+            url = f"http://127.0.0.1:{self.health_port}/readyz"
+            answer = urllib3.request("GET", url, retries=False, timeout=2)
         except urllib3.exceptions.HTTPError:
             return False
         return answer.status == 200  # noqa: PLR2004 - HTTP's own word for it
@@ -125,9 +134,8 @@ class OperatorProcess:
     def metric(self, line: str) -> float:
         """Return the sum of the metric's lines that begin so; nothing else is scraped."""
         asked = {"name[]": line.partition("{")[0]}
-        answer = urllib3.request(
-            "GET", f"{self.url}/metrics", fields=asked, retries=False, timeout=60
-        )
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        answer = urllib3.request("GET", url, fields=asked, retries=False, timeout=60)
         found = [
             text.rpartition(" ")[2]
             for text in answer.data.decode().splitlines()

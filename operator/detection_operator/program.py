@@ -1,15 +1,10 @@
 """Puts the operator together and runs it: the server, then the first lists, workers, watches."""
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-
-from aiohttp import web
 
 from detection_operator import handlers
 from detection_operator.cluster.act.apply import Applier
@@ -36,17 +31,20 @@ from detection_operator.errors import (
     OperatorError,
     UnauthorizedError,
 )
+from detection_operator.lifecycle import end, handle_signals, unless
 from detection_operator.manifests import Manifests
 from detection_operator.server.health import HealthEndpoints, LoopLag, Startup
 from detection_operator.server.lookups import LookUps
 from detection_operator.server.metrics import Metrics
+from detection_operator.server.metrics_access import MetricsAccess
+from detection_operator.server.ports import Ports, open_ports
 from detection_operator.server.progress import (
     NEW_TOKEN_BURST,
     NEW_TOKEN_EVERY_S,
     ProgressEndpoint,
 )
 from detection_operator.server.rate import RateLimit
-from detection_operator.server.site import open_site
+from detection_operator.server.serving import ServingCertificate, serving_certificate
 from detection_operator.server.speakers import Speakers
 from detection_operator.server.tokens import TokenVerifier
 from detection_operator.settings import Settings
@@ -68,6 +66,7 @@ def policy_settings(settings: Settings) -> PolicySettings:
     return PolicySettings(
         default_image=settings.trainer_image,
         report_url=settings.report_url,
+        plain_report_url=settings.plain_report_url,
         backoff_base_s=settings.backoff_base_s,
         backoff_cap_s=settings.backoff_cap_s,
         termination_grace_s=settings.termination_grace_s,
@@ -95,8 +94,10 @@ class Operator:
     startup: Startup
     election: Election | None
     """None: this process always leads."""
-    on_listening: Callable[[int], None] = lambda _port: None
-    """Told the port once it is open: one of the system's choice where the settings say 0."""
+    certificate: ServingCertificate | None
+    """None: reports come over plain HTTP."""
+    on_listening: Callable[[Ports], None] = lambda _ports: None
+    """Gets the ports once they are open: of the system's choice where the settings have 0."""
 
     @classmethod
     async def assemble(
@@ -117,7 +118,7 @@ class Operator:
             place = settings.lease_namespace, settings.lease_name
             election = Election(Client(configuration, metrics), *place, settings.identity)
         writer, events = StatusWriter(client, cache, queue), EventPoster(client)
-        policy = policy_settings(settings)
+        policy, certificate = policy_settings(settings), serving_certificate(settings, client)
         warnings = WarningEvents(client, queue)
         gatherer = Gatherer(client, cache, warnings)
 
@@ -149,7 +150,12 @@ class Operator:
             queue=queue,
             gatherer=gatherer,
             writer=writer,
-            applier=Applier(client, cache, events, Manifests(policy)),
+            applier=Applier(
+                client,
+                cache,
+                events,
+                Manifests(policy, certificate.trusted if certificate else str),
+            ),
             reports=reports,
             plan=plan,
             settings=policy,
@@ -175,6 +181,7 @@ class Operator:
             lag=LoopLag(),
             startup=Startup(),
             election=election,
+            certificate=certificate,
         )
         operator._measure()
         return operator
@@ -201,6 +208,12 @@ class Operator:
         )
         held = self.cache.quarantine
         measure("quarantined_objects", "Objects that cannot be read", lambda: float(len(held)))
+        if (certificate := self.certificate) is not None:
+            measure(
+                "serving_certificate_expiry_timestamp_seconds",
+                "When the certificate ends that reports are served with",
+                lambda: certificate.expires_at,
+            )
         measure("event_loop_lag_seconds", "How late the event loop is", lambda: self.lag.worst_s)
         measure(
             "watch_problems",
@@ -217,8 +230,7 @@ class Operator:
         obstacle = self.election.obstacle if self.election else ""
         return [*self.watches.problems(tolerated_s), *([obstacle] if obstacle else [])]
 
-    def routes(self) -> Iterator[web.RouteDef]:
-        """Return all that is served."""
+    async def _open_ports(self) -> Ports:
         progress = ProgressEndpoint(
             speakers=Speakers(self.client, self.cache, self.writer, LookUps()),
             verifier=TokenVerifier(self.client.get_path, REPORT_AUDIENCE),
@@ -235,24 +247,36 @@ class Operator:
             resync_interval_s=self.settings.resync_s,
             problems=self._problems,
         )
-        for part in (progress, health, self.metrics):
-            yield from part.routes()
+        guarded = self.settings.metrics_authentication
+        ports = await open_ports(
+            self.settings,
+            self.certificate,
+            reports=progress.routes(),
+            health=health.routes(),
+            metrics=self.metrics.routes(MetricsAccess(self.client).guard if guarded else None),
+        )
+        self.metrics.measure(
+            "connections_refused", "Connections that found no place", lambda: float(ports.refused())
+        )
+        return ports
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`, then end in good order: what waits is written first.
 
         Raises:
             EndedError: a watch ended for good; nothing is lost by starting again.
-            OSError: the port is taken.
+            ConfigurationError: what is mounted is no serving certificate.
+            OSError: a port is taken.
         """
-        settings = self.settings
-        site = await open_site(self.routes(), settings.listen_host, settings.listen_port)
-        self.on_listening(site.addresses[0][1])
+        ports = await self._open_ports()
+        self.on_listening(ports)
         tasks = [asyncio.create_task(self.lag.run(), name="event loop lag")]
         leading: list[asyncio.Task[None]] = []
         watching = self._build_watching()
         try:
-            if await _unless(stop, self._retry_start(self._probe)):
+            if await unless(stop, self._retry_start(self._prepare)):
+                if self.certificate is not None:
+                    tasks.append(asyncio.create_task(self.certificate.run(), name="certificate"))
                 # Kopf ends every task that is younger than itself when it ends: ours end before.
                 await watching.start()
                 handle_signals(stop)
@@ -262,10 +286,10 @@ class Operator:
                 await self._hand_over(leading)
         finally:
             logger.info("ending")
-            await _end(leading)
-            await site.cleanup()
+            await end(leading)
+            await ports.close()
             await self.reports.close()
-            await _end(tasks)
+            await end(tasks)
             await watching.stop()
             for part in (self.client, self.election):
                 if part is not None:
@@ -296,7 +320,7 @@ class Operator:
     async def _hand_over(self, leading: list[asyncio.Task[None]]) -> None:
         """Let another lead; take reports on until the cluster sends them elsewhere."""
         self.startup.waits_for = "it is ending"
-        await _end(leading)
+        await end(leading)
         await asyncio.sleep(self.settings.drain_s)
 
     def _build_watching(self) -> handlers.Watching:
@@ -324,7 +348,10 @@ class Operator:
             else:
                 return
 
-    async def _probe(self) -> None:
+    async def _prepare(self) -> None:
+        """Find out whether the cluster lets us, and get a certificate to serve with."""
+        if self.certificate is not None:
+            await self.certificate.refresh()
         for resource in WATCHED:
             for place in self.settings.namespaces or (None,):
                 await self.client.request("list", resource.path(place), query={"limit": "1"})
@@ -339,12 +366,6 @@ class Operator:
         error = None if ended.cancelled() else ended.exception()
         msg = f"{ended.get_name()} ended: {error!r}; starting again loses nothing"
         raise EndedError(msg) from error
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def explain_start(error: ClusterError) -> str:
@@ -364,31 +385,6 @@ def explain_start(error: ClusterError) -> str:
             return f"the API server does not know our credentials ({error})"
         case _:
             return str(error)
-
-
-def handle_signals(stop: asyncio.Event) -> None:
-    """Let SIGTERM and SIGINT set `stop`, where this is the main thread.
-
-    Called again once Kopf has started, which would stop at once on a signal of its own.
-    """
-    loop = asyncio.get_running_loop()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
-    """Do `work` unless `stop` comes first; return whether it was done."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not working.done():
-        working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
-        return False
-    await working
-    return True
 
 
 async def run(settings: Settings) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 PREFIX = "DETECTION_OPERATOR_"
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""0: one of the system's choice."""
 
 
 def own_identity() -> str:
@@ -23,11 +25,27 @@ class Settings(BaseModel):
 
     trainer_image: Annotated[str, Field(min_length=1)]
     report_url: Annotated[str, Field(pattern=r"^https?://")]
-    """Base URL of the progress endpoint as the pods reach it."""
+    """Base URL of the progress endpoint as the pods reach it; http:// means without TLS."""
+    plain_report_url: Annotated[str, Field(pattern=r"^(http://.+)?$")] = ""
+    """Where trainers of other images than `trainer_image` report: 0.1 knows no CA."""
     namespaces: Annotated[list[str], Field(max_length=256)] = []
     """Watched namespaces; none: all."""
     listen_host: str = "0.0.0.0"  # noqa: S104 - pods report from other nodes
-    listen_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    reports_port: Port = 8443
+    health_port: Port = 8081
+    metrics_port: Port = 8080
+    plain_port: Port = 8082
+    report_connections: Annotated[int, Field(ge=4, le=65536)] = 256
+    """At once, on each port for reports; one takes 0.75 MB at most."""
+    report_connections_per_peer: Annotated[int, Field(ge=0, le=65536)] = 16
+    """Of one network address; 0: as many as there are. Behind NAT, pods share an address."""
+    tls_folder: str = ""
+    """Where tls.crt, tls.key and ca.crt are mounted; none: the operator makes its own."""
+    tls_namespace: str = ""
+    """Of the Secret with the operator's own certificate; none: it ends with the process."""
+    tls_secret: Annotated[str, Field(min_length=1)] = "detection-operator-serving"  # noqa: S105 - its name
+    metrics_authentication: bool = True
+    """Whether /metrics takes a token that the cluster's RBAC lets read it."""
     workers: Annotated[int, Field(ge=1, le=256)] = 50
     """Keys reconciled at once."""
     backoff_base_s: Annotated[float, Field(gt=0)] = 10.0

@@ -12,12 +12,28 @@ from typing import Any, Self
 import urllib3
 
 from detection_operator.program import Operator
+from detection_operator.server.ports import Ports
 from detection_operator.settings import Settings
 from detection_trainer.contract.runtime import REPORT_PATH
 
 Object = dict[str, Any]
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """The ports of an operator."""
+
+    reports: int
+    health: int = 0
+    metrics: int = 0
+    plain: int = 0
+
+    @classmethod
+    def of(cls, ports: Ports) -> "Served":
+        plain = ports.plain.port if ports.plain is not None else 0
+        return cls(ports.reports.port, ports.health.port, ports.metrics.port, plain)
 
 
 @dataclass
@@ -31,7 +47,7 @@ class RunningOperator:
     operator: Operator | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _stop: asyncio.Event | None = None
-    _ports: list[int] = field(default_factory=list)
+    _ports: list[Served] = field(default_factory=list)
     _thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -88,7 +104,10 @@ class RunningOperator:
     def get(self, path: str) -> tuple[int, str]:
         """Ask one of its pages; 0 while it does not listen."""
         try:
-            answer = urllib3.request("GET", self._address() + path, retries=False, timeout=5)
+            ports = self._ports[-1]
+            port = ports.metrics if path.startswith("/metrics") else ports.health
+            url = f"http://127.0.0.1:{port}{path}"
+            answer = urllib3.request("GET", url, retries=False, timeout=5)
         except (urllib3.exceptions.HTTPError, LookupError):
             return 0, ""
         return answer.status, answer.data.decode()
@@ -108,7 +127,7 @@ class RunningOperator:
         path = REPORT_PATH.format(namespace=namespace, name=name)
         answer = urllib3.request(
             "POST",
-            self._address() + path,
+            f"http://127.0.0.1:{self.ports.reports}{path}",
             body=body if isinstance(body, bytes) else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {token}"},
             retries=False,
@@ -117,8 +136,10 @@ class RunningOperator:
         found: Object = json.loads(answer.data)
         return answer.status, found
 
-    def _address(self) -> str:
-        return f"http://127.0.0.1:{self._ports[-1]}"
+    @property
+    def ports(self) -> Served:
+        """What it serves now."""
+        return self._ports[-1]
 
     def _run(self) -> None:
         try:
@@ -132,5 +153,5 @@ class RunningOperator:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         settings = Settings.from_environment(self.environment)
         self.operator = await Operator.assemble(settings, self.environment)
-        self.operator.on_listening = self._ports.append
+        self.operator.on_listening = lambda ports: self._ports.append(Served.of(ports))
         await self.operator.run(self._stop)

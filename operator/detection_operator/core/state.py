@@ -197,6 +197,10 @@ class PolicySettings:
     default_image: str
     report_url: str
     """Base URL of the progress endpoint as pods reach it."""
+    plain_report_url: str = ""
+    """The same over plain HTTP, for trainers of another image than `default_image`; none: none."""
+    report_ca: str = ""
+    """PEM of the authorities that trainers trust for `report_url`; empty: those of their image."""
     backoff_base_s: float = 10.0
     backoff_cap_s: float = 300.0
     termination_grace_s: int = 60

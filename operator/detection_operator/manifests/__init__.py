@@ -1,6 +1,7 @@
 """Builders of the Kubernetes objects that the operator owns: pure functions to plain dicts."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from detection_operator.core.actions import EnsureClaim, StartAttempt, StartPreflight
@@ -23,6 +24,8 @@ class Manifests:
     """Builds what an action creates, with an administrator's settings."""
 
     settings: PolicySettings
+    report_ca: Callable[[], str] = lambda: ""
+    """What trainers that start now trust for reports, as PEM: it is renewed meanwhile."""
 
     def claim(self, training: Training, action: EnsureClaim) -> dict[str, Any]:
         """Return the PersistentVolumeClaim for checkpoints."""
@@ -37,6 +40,7 @@ class Manifests:
 
     def job(self, training: Training, action: StartAttempt | StartPreflight) -> dict[str, Any]:
         """Return the Job."""
+        settings = replace(self.settings, report_ca=self.report_ca())
         if isinstance(action, StartAttempt):
-            return build_attempt_job(training, action, self.settings)
-        return build_preflight_job(training, action, self.settings)
+            return build_attempt_job(training, action, settings)
+        return build_preflight_job(training, action, settings)

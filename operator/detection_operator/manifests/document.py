@@ -15,6 +15,7 @@ from detection_operator.core.state import Training
 from detection_trainer.contract.spec import KUBERNETES_FIELDS
 
 FILE = "training.json"
+CA_FILE = "report-ca.crt"
 
 
 def document_text(training: Training, source: RestoreFrom | None) -> str:

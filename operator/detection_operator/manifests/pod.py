@@ -13,7 +13,7 @@ from detection_operator.api.v1alpha1 import PodTemplate, Spec
 from detection_operator.core.actions import RestoreFrom
 from detection_operator.core.case import checkpoint_claim
 from detection_operator.core.state import PolicySettings, Training
-from detection_operator.manifests.document import FILE
+from detection_operator.manifests.document import CA_FILE, FILE
 from detection_operator.manifests.service import PORT, worker_environment
 from detection_trainer.contract import runtime
 from detection_trainer.contract.base import dump, text_digest
@@ -24,7 +24,8 @@ CONFIG_MOUNT = "/etc/detection-training"
 TOKEN_MOUNT = "/var/run/secrets/detectiontraining.dev"  # noqa: S105 - a path
 CREDENTIALS_MOUNT = "/var/run/secrets/credentials"
 TERMINATION_LOG = "/dev/termination-log"
-TOKEN_SECONDS = 3600
+TOKEN_SECONDS = 600
+"""As short as the kubelet allows; it renews the file in time."""
 USER_ID = 65532
 """As in the image: no root, no name in the passwd file needed."""
 
@@ -55,24 +56,51 @@ class Run:
 def build_pod(training: Training, spec: Spec, run: Run, settings: PolicySettings) -> Object:
     """Return the pod template of a Job."""
     template = spec.pod_template
-    volumes, mounts = _volumes(training, spec, run)
+    endpoint = _endpoint(training, run, settings)
+    volumes, mounts = _volumes(training, spec, run, endpoint)
     pod: Object = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.termination_grace_s,
         "securityContext": {**_pod_security(), **dump(template.security_context)},
-        "containers": [_container(training, spec, run, settings, mounts)],
+        "containers": [_container(training, spec, run, endpoint, mounts)],
         "volumes": [*volumes, *map(dump, template.volumes)],
         **_scheduling(template),
     }
     if run.workers > 1:
         pod["subdomain"] = names.workers_name(training.identity.uid)
-    metadata = {
-        "labels": {**template.labels, **run.labels},
-        "annotations": {**template.annotations, names.ANNOTATION_DOCUMENT: run.document},
-    }
+    annotations = {**template.annotations, names.ANNOTATION_DOCUMENT: run.document}
+    if endpoint is not None and endpoint.ca:
+        annotations[names.ANNOTATION_REPORT_CA] = endpoint.ca
+    metadata = {"labels": {**template.labels, **run.labels}, "annotations": annotations}
     return {"metadata": metadata, "spec": pod}
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """Where a trainer reports, and which authorities it trusts there (PEM; empty: none given)."""
+
+    url: str
+    ca: str
+
+
+def _endpoint(training: Training, run: Run, settings: PolicySettings) -> _Endpoint | None:
+    """Return where `run` reports; None where it does not.
+
+    A trainer of another image than the default one may be of a release that trusts no authority but
+    its system's: where the administrator keeps plain HTTP open for these, it gets that address.
+    """
+    if not run.reports:
+        return None
+    image = training.status.image or run.image
+    is_plain = bool(settings.plain_report_url) and image != settings.default_image
+    base = settings.plain_report_url if is_plain else settings.report_url
+    path = runtime.REPORT_PATH.format(
+        namespace=training.identity.namespace, name=training.identity.name
+    )
+    ca = settings.report_ca if base.startswith("https://") else ""
+    return _Endpoint(base.rstrip("/") + path, ca)
 
 
 def _pod_security() -> Object:
@@ -101,7 +129,7 @@ def _scheduling(template: PodTemplate) -> Object:
 
 
 def _container(
-    training: Training, spec: Spec, run: Run, settings: PolicySettings, mounts: list[Object]
+    training: Training, spec: Spec, run: Run, endpoint: _Endpoint | None, mounts: list[Object]
 ) -> Object:
     template = spec.pod_template
     container: Object = {
@@ -109,7 +137,7 @@ def _container(
         "image": run.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["detection-trainer", run.verb, f"{CONFIG_MOUNT}/{FILE}"],
-        "env": _environment(training, spec, run, settings),
+        "env": _environment(training, spec, run, endpoint),
         "resources": run.resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -130,7 +158,7 @@ def _container(
 
 
 def _environment(
-    training: Training, spec: Spec, run: Run, settings: PolicySettings
+    training: Training, spec: Spec, run: Run, endpoint: _Endpoint | None
 ) -> list[Object]:
     """Return the user's variables and ours: HOME may be changed, the contract's may not."""
     contract = {
@@ -138,11 +166,10 @@ def _environment(
         runtime.TERMINATION_LOG: TERMINATION_LOG,
         **run.environment,
     }
-    if run.reports:
-        path = runtime.REPORT_PATH.format(
-            namespace=training.identity.namespace, name=training.identity.name
-        )
-        contract[runtime.REPORT_URL] = settings.report_url.rstrip("/") + path
+    if endpoint is not None:
+        contract[runtime.REPORT_URL] = endpoint.url
+        if endpoint.ca:
+            contract[runtime.REPORT_CA_FILE] = f"{CONFIG_MOUNT}/{CA_FILE}"
         contract[runtime.REPORT_TOKEN_FILE] = f"{TOKEN_MOUNT}/token"
         contract[runtime.METRICS_PORT] = str(runtime.DEFAULT_METRICS_PORT)
     if spec.checkpoints.storage.volume_claim is not None:
@@ -164,10 +191,15 @@ def _credentials_path(position: int) -> str:
     return f"{CREDENTIALS_MOUNT}/{position}"
 
 
-def _volumes(training: Training, spec: Spec, run: Run) -> tuple[list[Object], list[Object]]:
+def _volumes(
+    training: Training, spec: Spec, run: Run, endpoint: _Endpoint | None
+) -> tuple[list[Object], list[Object]]:
     """Return volumes and their mounts; the names' prefix keeps them apart from the user's."""
+    files = {FILE: names.ANNOTATION_DOCUMENT}
+    if endpoint is not None and endpoint.ca:
+        files[CA_FILE] = names.ANNOTATION_REPORT_CA
     pairs = [
-        _volume("config", CONFIG_MOUNT, _document(), read_only=True),
+        _volume("config", CONFIG_MOUNT, _annotations(files), read_only=True),
         _volume("tmp", "/tmp", {"emptyDir": {}}),  # noqa: S108 - the pod's own emptyDir
         _volume("shm", "/dev/shm", {"emptyDir": {"medium": "Memory"}}),  # noqa: S108 - likewise
     ]
@@ -202,9 +234,13 @@ def _claimed(claim: str, *, read_only: bool = False) -> Object:
     return {"persistentVolumeClaim": content}
 
 
-def _document() -> Object:
-    field = {"fieldPath": f"metadata.annotations['{names.ANNOTATION_DOCUMENT}']"}
-    return {"downwardAPI": {"items": [{"path": FILE, "fieldRef": field}]}}
+def _annotations(files: dict[str, str]) -> Object:
+    """Return a volume of the pod's annotations, by the names of the files."""
+    items = [
+        {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
+        for path, annotation in files.items()
+    ]
+    return {"downwardAPI": {"items": items}}
 
 
 def _token() -> Object:

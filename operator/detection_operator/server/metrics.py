@@ -18,9 +18,12 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from detection_operator.cluster.observe.records import TrainingRecord
+from detection_operator.server.metrics_access import Handler
 from detection_operator.server.training_gauges import training_gauges
 
 PREFIX = "detection_operator_"
+SCRAPE_S = 60.0
+"""Longer than a scraper waits; its connection is closed then."""
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -101,10 +104,16 @@ class Metrics:
         gauge = Gauge(f"{PREFIX}{name}", text, registry=self.registry)
         gauge.set_function(value)
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return what the server is to serve."""
+    def routes(self, guard: Callable[[Handler], Handler] | None = None) -> list[web.RouteDef]:
+        """Return what the server is to serve; `guard` lets some read and refuses others."""
+        handler = guard(self._bounded) if guard else self._bounded
         # An answer in pieces would have them after a HEAD too.
-        return [web.get("/metrics", self.handle, allow_head=False)]
+        return [web.get("/metrics", handler, allow_head=False)]
+
+    async def _bounded(self, request: web.Request) -> web.StreamResponse:
+        """Answer a scrape, unless its reader is too slow."""
+        async with asyncio.timeout(SCRAPE_S):
+            return await self.handle(request)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a scrape in Prometheus' text format.

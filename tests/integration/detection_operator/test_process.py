@@ -39,7 +39,7 @@ def test_a_process_logs_json_and_ends_on_sigterm(
     scene: Scene, kubeconfig: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
-    for name, value in environment(scene.namespace, kubeconfig, LISTEN_PORT=str(port)).items():
+    for name, value in environment(scene.namespace, kubeconfig, HEALTH_PORT=str(port)).items():
         monkeypatch.setenv(name, value)
     root = Path(__file__).parents[3]
     monkeypatch.setenv("PYTHONPATH", f"{root / 'operator'}:{root / 'trainer'}")

@@ -123,12 +123,15 @@ def ends(number: int) -> tuple[int, str]:
 
 @contextmanager
 def process(
-    settings: dict[str, str], folder: Path, sources: tuple[Path, ...] = SOURCES
+    settings: dict[str, str],
+    folder: Path,
+    sources: tuple[Path, ...] = SOURCES,
+    port_setting: str = "HEALTH_PORT",
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run the operator of `sources` as a process of its own; give it and its port."""
+    """Run the operator of `sources` as a process of its own; give it and the port of its probes."""
     port = free_port()
     paths = ":".join(str(source) for source in sources)
-    ours = settings | {"DETECTION_OPERATOR_LISTEN_PORT": str(port), "PYTHONPATH": paths}
+    ours = settings | {f"DETECTION_OPERATOR_{port_setting}": str(port), "PYTHONPATH": paths}
     command = [sys.executable, "-m", "detection_operator"]
     with (folder / "log").open("w") as log:
         running = subprocess.Popen(command, stderr=log, text=True, env={**os.environ, **ours})

@@ -14,14 +14,18 @@ from detection_operator import __main__ as command
 from detection_operator import errors, logs, program
 from detection_operator.errors import ClusterError, OperatorError
 from detection_operator.handlers import Watching
-from detection_operator.program import EndedError, Operator, explain_start, handle_signals
+from detection_operator.lifecycle import handle_signals
+from detection_operator.program import EndedError, Operator, explain_start
 from detection_operator.settings import Settings
 
 SETTINGS: Mapping[str, str] = {
     "DETECTION_OPERATOR_TRAINER_IMAGE": "trainer:1",
     "DETECTION_OPERATOR_REPORT_URL": "http://operator:8080",
     "DETECTION_OPERATOR_LISTEN_HOST": "127.0.0.1",
-    "DETECTION_OPERATOR_LISTEN_PORT": "0",
+    "DETECTION_OPERATOR_REPORTS_PORT": "0",
+    "DETECTION_OPERATOR_HEALTH_PORT": "0",
+    "DETECTION_OPERATOR_METRICS_PORT": "0",
+    "DETECTION_OPERATOR_PLAIN_PORT": "0",
 }
 
 STARTS: dict[str, tuple[ClusterError, str]] = {
@@ -86,7 +90,7 @@ async def test_a_part_that_ends_ends_the_whole_with_an_error(
     async def broken(*_: object) -> None:
         raise RuntimeError("ERROR event in a watch")
 
-    monkeypatch.setattr(Operator, "_probe", nothing)
+    monkeypatch.setattr(Operator, "_prepare", nothing)
     for name, stand_in in (("start", nothing), ("wait_end", broken), ("stop", nothing)):
         monkeypatch.setattr(Watching, name, stand_in)
     with pytest.raises(EndedError, match="watches ended: RuntimeError"):

@@ -22,7 +22,9 @@ from tests.support.observations import CHECK, JOB, SETTINGS, checkpoint, spec, t
 Object = dict[str, Any]
 
 GOLDENS = Path(__file__).parents[3] / "data" / "manifests"
-BUILD = Manifests(SETTINGS)
+BUILD = Manifests(
+    replace(SETTINGS, report_url="https://detection-operator.system.svc"), lambda: "PEM of a CA\n"
+)
 IMAGE = "registry.example/trainer:1"
 
 PLAIN = training(spec())

@@ -38,10 +38,10 @@ class Scene:
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
     made = Scene()
-    runner = await open_site(made.endpoints.routes(), "127.0.0.1", 0)
-    made.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    site = await open_site(made.endpoints.routes(), "127.0.0.1", 0)
+    made.address = f"http://127.0.0.1:{site.port}"
     yield made
-    await runner.cleanup()
+    await site.close()
 
 
 async def test_at_the_start_it_is_alive_but_not_ready(scene: Scene) -> None:

@@ -121,11 +121,11 @@ class Scene:
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
     made = Scene()
-    runner = await open_site(made.endpoint.routes(), "127.0.0.1", 0)
-    made.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    site = await open_site(made.endpoint.routes(), "127.0.0.1", 0)
+    made.address = f"http://127.0.0.1:{site.port}"
     async with aiohttp.ClientSession() as made.session:
         yield made
-    await runner.cleanup()
+    await site.close()
 
 
 async def refused(scene: Scene, **asked: Any) -> tuple[int, str]:

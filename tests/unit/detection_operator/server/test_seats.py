@@ -1,0 +1,61 @@
+"""Who gets a connection when there are few."""
+
+from detection_operator.server.seats import Seats
+
+
+def test_an_address_holds_no_more_than_its_own() -> None:
+    seats: Seats[int] = Seats(total=10, per_peer=2)
+    assert [seats.admit("a", n).admitted for n in range(4)] == [True, True, False, False]
+    assert seats.admit("b", 9).admitted
+    assert len(seats) == 3
+
+
+def test_without_a_limit_of_its_own_an_address_holds_all() -> None:
+    seats: Seats[int] = Seats(total=3, per_peer=0)
+    assert [seats.admit("a", n).admitted for n in range(4)] == [True, True, True, False]
+
+
+def test_a_newcomer_gets_the_oldest_place_of_the_address_that_holds_most() -> None:
+    seats: Seats[str] = Seats(total=3, per_peer=0)
+    for connection in ("a1", "a2", "a3"):
+        seats.admit("a", connection)
+    admission = seats.admit("b", "b1")
+    assert (admission.admitted, admission.evicted) == (True, "a1")
+    assert sorted(seats.connections()) == ["a2", "a3", "b1"]
+    assert not seats.admit("b", "b2").admitted, "then both would have as many"
+
+
+def test_where_all_hold_one_a_newcomer_is_refused() -> None:
+    seats: Seats[int] = Seats(total=2, per_peer=0)
+    assert seats.admit("a", 1).admitted
+    assert seats.admit("b", 2).admitted
+    assert not seats.admit("c", 3).admitted
+
+
+def test_a_thousand_of_a_few_addresses_keep_nobody_out() -> None:
+    seats: Seats[tuple[str, int]] = Seats(total=64, per_peer=16)
+    for n in range(1000):
+        seats.admit(f"hostile-{n % 5}", ("hostile", n))
+    assert len(seats) == 64
+    assert all(seats.admit(f"trainer-{n}", ("trainer", n)).admitted for n in range(10))
+    held = seats.connections()
+    assert len(held) == len(seats) == 64
+    assert sum(kind == "trainer" for kind, _ in held) == 10
+
+
+def test_a_place_is_free_again_once_let_go_of() -> None:
+    seats: Seats[int] = Seats(total=1, per_peer=0)
+    seats.admit("a", 1)
+    seats.release("a", 1)
+    seats.release("a", 1)
+    assert len(seats) == 0
+    assert seats.admit("b", 2).admitted
+
+
+def test_it_is_crowded_from_three_quarters_on() -> None:
+    seats: Seats[int] = Seats(total=4, per_peer=0)
+    told = []
+    for n in range(4):
+        seats.admit("a", n)
+        told.append(seats.is_crowded)
+    assert told == [False, False, True, True]
