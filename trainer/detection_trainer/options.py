@@ -20,6 +20,7 @@ class Options:
     attempt: int | None = None
     report_url: str | None = None
     report_token_file: Path | None = None
+    report_ca_file: Path | None = None
     checkpoint_uri: str | None = None
     credentials: Mapping[str, Path] = field(default_factory=dict)
     config_digest: str | None = None

@@ -9,6 +9,7 @@ import traceback
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from detection_trainer.commands.locations import add_credentials, add_variables, place_uri
 from detection_trainer.commands.pipeline_file import load_training
@@ -27,7 +28,7 @@ from detection_trainer.options import (
 )
 from detection_trainer.reporting.console import Console, open_console
 from detection_trainer.reporting.metrics_port import MetricsPort
-from detection_trainer.reporting.report_client import ReportClient
+from detection_trainer.reporting.report_client import Endpoint, ReportClient
 from detection_trainer.reporting.reporter import Reporter
 from detection_trainer.run.attempt import run_attempt
 from detection_trainer.run.context import Attempt
@@ -54,6 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attempt": (runtime.ATTEMPT, "number of this start; default: the next one"),
         "--report-url": (runtime.REPORT_URL, "where reports are posted; default: nowhere"),
         "--report-token-file": (runtime.REPORT_TOKEN_FILE, "file with the bearer token"),
+        "--report-ca-file": (
+            runtime.REPORT_CA_FILE,
+            "PEM of the authorities to trust for reports over https; default: the system's",
+        ),
         "--checkpoint-uri": (
             runtime.CHECKPOINT_URI,
             "checkpoint folder; needed for a volumeClaim, else in place of storage.uri",
@@ -125,13 +130,14 @@ def parse_options(arguments: argparse.Namespace) -> Options:
         InvalidConfigError: a number or the credentials are none.
     """
     url = arguments.report_url
-    if url and not url.startswith(("http://", "https://")):
+    if url and not _is_http(url):
         raise InvalidConfigError(f"--report-url takes an http(s) URL; received {url!r}")
-    token_file = arguments.report_token_file
+    token_file, ca_file = arguments.report_token_file, arguments.report_ca_file
     return Options(
         attempt=_number(arguments.attempt, "--attempt"),
         report_url=url,
         report_token_file=Path(token_file) if token_file else None,
+        report_ca_file=Path(ca_file) if ca_file else None,
         checkpoint_uri=place_uri(arguments.checkpoint_uri) if arguments.checkpoint_uri else None,
         credentials=parse_credentials(arguments.credentials),
         config_digest=arguments.config_digest,
@@ -144,6 +150,14 @@ def parse_options(arguments: argparse.Namespace) -> Options:
     )
 
 
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _connect_and_run(
     arguments: argparse.Namespace, reporter: Reporter, stop: StopSignal
 ) -> Outcome:
@@ -151,7 +165,8 @@ def _connect_and_run(
     options = parse_options(arguments)
     if options.report_url is not None and options.cluster.is_chief:
         tell = partial(_tell_connection, reporter.console)
-        reporter.connect(ReportClient(options.report_url, options.report_token_file, tell))
+        endpoint = Endpoint(options.report_url, options.report_token_file, options.report_ca_file)
+        reporter.connect(ReportClient(endpoint, tell))
     if options.metrics_port is not None:
         _serve_metrics(options.metrics_port, reporter)
     training = _read(arguments, options)

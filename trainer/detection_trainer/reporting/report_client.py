@@ -7,21 +7,18 @@ acknowledged or its time is over.
 import json
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.report import Report
+from detection_trainer.reporting.connection import Connection, UntrustedError
 
 REQUEST_TIMEOUT_S = 5.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
 _REFUSED_FOR_GOOD = frozenset({400, 404, 405, 409, 410, 413, 415, 422})
 """Answers that sending the same report again cannot change."""
-
-# The operator lies in the cluster: a proxy that the user set for storage is not for it.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class NotAcknowledgedError(Exception):
@@ -34,32 +31,45 @@ class NotAcknowledgedError(Exception):
         self.retry_after_s = retry_after_s
 
 
-def post_report(url: str, token_file: Path | None, report: Report, timeout_s: float) -> None:
-    """Post one report; returns once it is acknowledged (2xx).
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where reports go, and how the operator and the pod prove who they are."""
 
-    The token is read anew each time since the kubelet rotates it.
+    url: str
+    token_file: Path | None = None
+    """Holds the bearer token; the kubelet rotates it, so that it is read for each report."""
+    ca_file: Path | None = None
+    """PEM of the authorities to trust for https; None: the system's."""
+
+    def connect(self) -> Connection:
+        """Return a connection, which is made when something is posted."""
+        return Connection(self.url, self.ca_file)
+
+
+def post_report(
+    endpoint: Endpoint, connection: Connection, report: Report, timeout_s: float
+) -> None:
+    """Post one report; returns once it is acknowledged (2xx).
 
     Raises:
         NotAcknowledgedError: any other answer, or none.
     """
     headers = {"Content-Type": "application/json"}
     try:
-        if token_file is not None:
-            headers["Authorization"] = f"Bearer {token_file.read_text().strip()}"
+        if endpoint.token_file is not None:
+            headers["Authorization"] = f"Bearer {endpoint.token_file.read_text().strip()}"
         data = json.dumps(dump(report), allow_nan=False).encode()
-        request = urllib.request.Request(url, data=data, headers=headers, method="POST")  # noqa: S310 - http(s) checked by the command line
-        with _OPENER.open(request, timeout=timeout_s) as response:
-            response.read()
-    except urllib.error.HTTPError as error:
-        detail = error.read(300).decode(errors="replace").strip()
-        msg = f"{url} answered {error.code}: {detail or error.reason}"
-        raise NotAcknowledgedError(
-            msg,
-            final=error.code in _REFUSED_FOR_GOOD,
-            retry_after_s=_retry_after_s(error.headers.get("Retry-After")),
-        ) from error
-    except OSError as error:
-        raise NotAcknowledgedError(f"{url}: {error}", final=False) from error
+        answer = connection.post(data, headers, timeout_s)
+    except (OSError, UntrustedError) as error:
+        raise NotAcknowledgedError(f"{endpoint.url}: {error}", final=False) from error
+    if answer.status // 100 == 2:  # noqa: PLR2004 - HTTP's class of success
+        return
+    detail = answer.body[:300].decode(errors="replace").strip()
+    raise NotAcknowledgedError(
+        f"{endpoint.url} answered {answer.status}: {detail}",
+        final=answer.status in _REFUSED_FOR_GOOD,
+        retry_after_s=_retry_after_s(answer.retry_after),
+    )
 
 
 def _retry_after_s(text: str | None) -> float | None:
@@ -72,18 +82,16 @@ class ReportClient:
 
     def __init__(
         self,
-        url: str,
-        token_file: Path | None = None,
+        endpoint: Endpoint,
         on_change: Callable[[str | None], None] = lambda _problem: None,
     ) -> None:
         """Start the thread.
 
         Args:
-            url: where reports go.
-            token_file: holds the bearer token.
+            endpoint: where reports go.
             on_change: told the problem when the operator stops answering, None when it does again.
         """
-        self._url, self._token_file, self._on_change = url, token_file, on_change
+        self._endpoint, self._on_change = endpoint, on_change
         self._changed = threading.Condition()
         self._newest: Report | None = None
         self._closed = False
@@ -102,11 +110,21 @@ class ReportClient:
         with self._changed:
             self._closed, self._newest = True, None
             self._changed.notify_all()
+        # The thread may still be using its own.
+        connection = self._endpoint.connect()
+        try:
+            return self._send_until_acknowledged(connection, report, timeout_s)
+        finally:
+            connection.close()
+
+    def _send_until_acknowledged(
+        self, connection: Connection, report: Report, timeout_s: float
+    ) -> bool:
         deadline, backoff_s = time.monotonic() + timeout_s, FIRST_BACKOFF_S
         while True:
-            left_s = max(deadline - time.monotonic(), 0.1)
+            left_s = min(max(deadline - time.monotonic(), 0.1), REQUEST_TIMEOUT_S)
             try:
-                post_report(self._url, self._token_file, report, min(REQUEST_TIMEOUT_S, left_s))
+                post_report(self._endpoint, connection, report, left_s)
             except NotAcknowledgedError as error:
                 self._tell(str(error))
                 pause_s = error.retry_after_s or backoff_s
@@ -118,10 +136,17 @@ class ReportClient:
                 return True
 
     def _run(self) -> None:
+        connection = self._endpoint.connect()
+        try:
+            self._post_newest(connection)
+        finally:
+            connection.close()
+
+    def _post_newest(self, connection: Connection) -> None:
         backoff_s = FIRST_BACKOFF_S
         while (report := self._take()) is not None:
             try:
-                post_report(self._url, self._token_file, report, REQUEST_TIMEOUT_S)
+                post_report(self._endpoint, connection, report, REQUEST_TIMEOUT_S)
             except NotAcknowledgedError as error:
                 self._tell(str(error))
                 self._keep(report, again=not error.final)

@@ -10,9 +10,9 @@ import pytest
 from detection_trainer.contract.report import Report
 from detection_trainer.reporting import report_client
 from detection_trainer.reporting.report_client import (
+    Endpoint,
     NotAcknowledgedError,
     ReportClient,
-    post_report,
 )
 from tests.support.runs import NOW
 
@@ -63,11 +63,20 @@ def report(sequence: int) -> Report:
     return Report(attempt=1, sequence=sequence, time=NOW, step=sequence, target_steps=9)
 
 
+def post(url: str, token_file: Path | None, sent: Report) -> None:
+    endpoint = Endpoint(url, token_file)
+    connection = endpoint.connect()
+    try:
+        report_client.post_report(endpoint, connection, sent, 5)
+    finally:
+        connection.close()
+
+
 def test_the_token_is_read_again_for_each_request(operator: Operator, tmp_path: Path) -> None:
     token = tmp_path / "token"
     for text in ("old\n", "new\n"):
         token.write_text(text)
-        post_report(operator.url, token, report(1), 5)
+        post(operator.url, token, report(1))
     assert [authorization for authorization, _ in operator.requests] == ["Bearer old", "Bearer new"]
     assert Report.model_validate(operator.requests[0][1]) == report(1)
 
@@ -76,7 +85,7 @@ def test_a_proxy_for_storage_is_not_used(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    post_report(operator.url, None, report(1), 5)
+    post(operator.url, None, report(1))
     assert len(operator.requests) == 1
 
 
@@ -84,7 +93,7 @@ def test_a_proxy_for_storage_is_not_used(
 def test_only_2xx_acknowledges(operator: Operator, status: int, *, final: bool) -> None:
     operator.answers = [status]
     with pytest.raises(NotAcknowledgedError, match=str(status)) as refused:
-        post_report(operator.url, None, report(1), 5)
+        post(operator.url, None, report(1))
     assert refused.value.final == final
 
 
@@ -97,7 +106,7 @@ def test_how_long_the_operator_asks_to_wait_is_known(
 ) -> None:
     operator.answers, operator.retry_after = [429], said
     with pytest.raises(NotAcknowledgedError) as refused:
-        post_report(operator.url, None, report(1), 5)
+        post(operator.url, None, report(1))
     assert (refused.value.final, refused.value.retry_after_s) == (False, heard)
 
 
@@ -112,7 +121,7 @@ def test_a_client_that_reports_too_often_waits_as_it_is_told_then_sends_the_newe
         client.offer(report(2))
 
     monkeypatch.setattr(ReportClient, "_pause", pause)
-    client = ReportClient(operator.url)
+    client = ReportClient(Endpoint(operator.url))
     client.offer(report(1))
     assert operator.arrived.acquire(timeout=10)
     assert operator.arrived.acquire(timeout=10)
@@ -127,33 +136,33 @@ def test_a_last_word_waits_as_it_is_told(
     operator.answers, operator.retry_after = [429], "2"
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)
-    assert ReportClient(operator.url).send_final(report(5), timeout_s=10)
+    assert ReportClient(Endpoint(operator.url)).send_final(report(5), timeout_s=10)
     assert slept == [2.0]
 
 
 def test_a_missing_token_file_is_no_crash(operator: Operator, tmp_path: Path) -> None:
     with pytest.raises(NotAcknowledgedError):
-        post_report(operator.url, tmp_path / "absent", report(1), 5)
+        post(operator.url, tmp_path / "absent", report(1))
     assert operator.requests == []
 
 
 def test_the_final_report_is_sent_until_acknowledged(operator: Operator) -> None:
     operator.answers = [503, 500, 200]
-    client = ReportClient(operator.url)
+    client = ReportClient(Endpoint(operator.url))
     assert client.send_final(report(5), timeout_s=10)
     assert [body["sequence"] for _, body in operator.requests] == [5, 5, 5]
 
 
 def test_the_final_report_gives_up_in_time_when_nobody_answers() -> None:
     problems: list[str | None] = []
-    client = ReportClient("http://127.0.0.1:9/", on_change=problems.append)
+    client = ReportClient(Endpoint("http://127.0.0.1:9/"), on_change=problems.append)
     assert not client.send_final(report(5), timeout_s=0.1)
     assert len(problems) == 1
 
 
 def test_the_final_report_is_not_repeated_when_it_is_refused_for_good(operator: Operator) -> None:
     operator.answers = [410, 200]
-    assert not ReportClient(operator.url).send_final(report(5), timeout_s=10)
+    assert not ReportClient(Endpoint(operator.url)).send_final(report(5), timeout_s=10)
     assert len(operator.requests) == 1
 
 
@@ -162,7 +171,7 @@ def test_reports_are_sent_beside_training_and_again_when_nobody_answered(
 ) -> None:
     operator.answers = [503]
     problems: list[str | None] = []
-    client = ReportClient(operator.url, on_change=problems.append)
+    client = ReportClient(Endpoint(operator.url), on_change=problems.append)
     client.offer(report(1))
     assert operator.arrived.acquire(timeout=10)
     assert operator.arrived.acquire(timeout=10)
