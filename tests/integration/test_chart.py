@@ -58,7 +58,15 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "as it comes": (),
     "for two namespaces": ("watchNamespaces={a,b}",),
     "with three replicas": ("replicas=3",),
-    "with a network policy": ("networkPolicy.enabled=true",),
+    "without a network policy": ("networkPolicy.enabled=false",),
+    "with plain HTTP beside TLS": ("reports.plainHTTP=true",),
+    "with plain HTTP alone": ("reports.tls.enabled=false", "metrics.authentication=false"),
+    "with a certificate of others": ("reports.tls.secretName=serving-cert",),
+    "for two namespaces, with guarded metrics": (
+        "watchNamespaces={a,b}",
+        "rbac.authDelegator=true",
+        "networkPolicy.metricsNamespaces={monitoring}",
+    ),
     "where issuer discovery is shut": ("rbac.issuerDiscovery=true",),
     "with the rights bound by hand": (
         "rbac.create=false",
@@ -121,16 +129,20 @@ def test_users_may_change_trainings_and_not_their_status() -> None:
 
 
 @pytest.mark.parametrize("values", [(), ("watchNamespaces={a,b}",)], ids=["cluster", "namespaces"])
-def test_it_asks_for_no_wildcard_and_no_secret(values: tuple[str, ...]) -> None:
-    rules = [
-        rule
-        for body in render(*values)
-        if body["kind"] in {"Role", "ClusterRole"}
-        for rule in body["rules"]
-    ]
-    text = json.dumps(rules)
-    assert "*" not in text
-    assert "secrets" not in text
+def test_it_asks_for_no_wildcard_and_no_secret_but_its_own(values: tuple[str, ...]) -> None:
+    objects = render(*values)
+    roles = [body for body in objects if body["kind"] in {"Role", "ClusterRole"}]
+    secret = [body for body in roles if "secrets" in json.dumps(body["rules"])]
+    [serving] = secret
+    assert serving["metadata"]["namespace"] == "system"
+    named, create = serving["rules"]
+    assert named["resourceNames"] == ["release-detection-operator-serving"]
+    assert (named["verbs"], create["verbs"]) == (["get", "update"], ["create"])
+    container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert [environment["DETECTION_OPERATOR_TLS_SECRET"]] == named["resourceNames"]
+    rules = [rule for body in roles for rule in body["rules"] if "resources" in rule]
+    assert "*" not in json.dumps(rules)
     writes = {
         resource: set(rule["verbs"]) & {"create", "update", "patch", "delete"}
         for rule in rules
@@ -146,7 +158,7 @@ def test_a_namespaced_install_has_no_rights_beyond_its_namespaces() -> None:
     roles = [body for body in objects if body["kind"] == "Role"]
     places = {body["metadata"]["namespace"]: body["rules"] for body in roles}
     assert set(places) == {"a", "b", "system"}
-    assert {rule["resources"][0] for rule in places["system"]} == {"leases"}
+    assert {rule["resources"][0] for rule in places["system"]} <= {"leases", "secrets"}
     container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     environment = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert environment["DETECTION_OPERATOR_NAMESPACES"] == "a,b"
@@ -224,21 +236,84 @@ def test_replicas_agree_by_a_lease_of_the_release_and_may_touch_no_other() -> No
         for variable in ("LEASE_NAMESPACE", "IDENTITY")
     }
     assert fields == {"LEASE_NAMESPACE": "metadata.namespace", "IDENTITY": "metadata.name"}
-    role = only(objects, "Role")
+    [role] = [body for body in objects if body["metadata"]["name"] == f"{name}-lease"][:1]
     assert role["metadata"]["namespace"] == "system"
     named, create = role["rules"]
     assert (named["resourceNames"], named["verbs"]) == ([name], ["get", "watch", "update"])
     assert create["verbs"] == ["create"]
 
 
-def test_pods_find_the_operator_by_its_service() -> None:
-    objects = render("service.port=8088")
+ADDRESSES: dict[str, tuple[tuple[str, ...], str, dict[str, int | str]]] = {
+    "over HTTPS": ((), "https://{host}:443", {"reports": 443, "metrics": 8080}),
+    "over HTTPS at another port": (
+        ("service.port=8088",),
+        "https://{host}:8088",
+        {"reports": 8088, "metrics": 8080},
+    ),
+    "over HTTPS, beside plain HTTP": (
+        ("reports.plainHTTP=true",),
+        "https://{host}:443",
+        {"reports": 443, "plain": 80, "metrics": 8080},
+    ),
+    "over plain HTTP": (
+        ("reports.tls.enabled=false",),
+        "http://{host}:80",
+        {"plain": 80, "metrics": 8080},
+    ),
+    "at an address of the administrator's": (
+        ("reportURL=https://operator.example.com",),
+        "https://operator.example.com",
+        {"reports": 443, "metrics": 8080},
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "url", "ports"), ADDRESSES.values(), ids=ADDRESSES)
+def test_pods_find_the_operator(
+    values: tuple[str, ...], url: str, ports: dict[str, int | str]
+) -> None:
+    objects = render(*values)
     service = only(objects, "Service")
     container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     environment = {entry["name"]: entry.get("value") for entry in container["env"]}
-    expected = f"http://{service['metadata']['name']}.system.svc:8088"
-    assert environment["DETECTION_OPERATOR_REPORT_URL"] == expected
-    assert service["spec"]["ports"][0]["port"] == 8088
+    host = f"{service['metadata']['name']}.system.svc"
+    assert environment["DETECTION_OPERATOR_REPORT_URL"] == url.format(host=host)
+    assert {port["name"]: port["port"] for port in service["spec"]["ports"]} == ports
+    open_ports = {port["name"] for port in container["ports"]}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= open_ports
+    probed = {container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")}
+    assert probed == {"health"}, "a flood of reports cannot fail the probes"
+    plain = environment.get("DETECTION_OPERATOR_PLAIN_REPORT_URL")
+    assert plain == (f"http://{host}:80" if {"reports", "plain"} <= ports.keys() else None)
+
+
+def test_the_network_policy_admits_trainers_of_watched_namespaces_and_named_scrapers() -> None:
+    objects = render("watchNamespaces={a,b}", "networkPolicy.metricsNamespaces={monitoring}")
+    reports, metrics = only(objects, "NetworkPolicy")["spec"]["ingress"]
+    assert [port["port"] for port in reports["ports"]] == ["reports"]
+    assert [port["port"] for port in metrics["ports"]] == ["metrics"]
+    where = "kubernetes.io/metadata.name"
+    named = [peer["namespaceSelector"]["matchLabels"][where] for peer in reports["from"]]
+    assert named == ["a", "b"]
+    assert all(peer["podSelector"]["matchExpressions"] for peer in reports["from"])
+    named = [peer["namespaceSelector"]["matchLabels"][where] for peer in metrics["from"]]
+    assert named == ["system", "monitoring"]
+
+
+@pytest.mark.parametrize(
+    ("values", "made"),
+    [
+        ((), True),
+        (("metrics.authentication=false",), False),
+        (("watchNamespaces={a}",), False),
+        (("watchNamespaces={a}", "rbac.authDelegator=true"), True),
+    ],
+    ids=["cluster-wide", "not guarded", "namespaced", "namespaced with a right of the cluster's"],
+)
+def test_who_reads_metrics_is_the_clusters_to_say(values: tuple[str, ...], *, made: bool) -> None:
+    names = {(body["kind"], body["metadata"]["name"]) for body in render(*values)}
+    assert (("ClusterRoleBinding", "release-detection-operator-auth-delegator") in names) == made
+    assert (("ClusterRole", "release-detection-operator-metrics-reader") in names) == made
 
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
@@ -289,6 +364,9 @@ REFUSED = {
     "no workers": ("workers=0", "workers"),
     "a namespace that cannot be": ("watchNamespaces={A_B}", "watchNamespaces"),
     "a report URL without a scheme": ("reportURL=operator:80", "reportURL"),
+    "too few connections": ("reports.connections=3", "connections"),
+    "a port that cannot be": ("service.port=0", "port"),
+    "a Secret that cannot be": ("reports.tls.secretName=A_B", "secretName"),
     "no name for the service account": ("serviceAccount.create=false", "serviceAccount.name"),
 }
 

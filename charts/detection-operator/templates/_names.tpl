@@ -36,9 +36,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- /* Whether trainers report over TLS: the scheme of reportURL decides, where it is set. */ -}}
+{{- define "detection-operator.tls" -}}
+{{- if .Values.reportURL -}}
+{{- if hasPrefix "https://" .Values.reportURL -}}true{{- end -}}
+{{- else if .Values.reports.tls.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{- define "detection-operator.host" -}}
+{{- printf "%s.%s.svc" (include "detection-operator.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
 {{- define "detection-operator.reportURL" -}}
-{{- $service := printf "http://%s.%s.svc:%v" (include "detection-operator.fullname" .) .Release.Namespace .Values.service.port -}}
-{{- .Values.reportURL | default $service -}}
+{{- $host := include "detection-operator.host" . -}}
+{{- if .Values.reportURL -}}
+{{- .Values.reportURL -}}
+{{- else if include "detection-operator.tls" . -}}
+{{- printf "https://%s:%v" $host .Values.service.port -}}
+{{- else -}}
+{{- printf "http://%s:%v" $host .Values.service.plainPort -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The Secret with the certificate that the operator makes; empty where it makes none. */ -}}
+{{- define "detection-operator.servingSecret" -}}
+{{- if and (include "detection-operator.tls" .) (not .Values.reports.tls.secretName) -}}
+{{- include "detection-operator.fullname" . }}-serving
+{{- end -}}
+{{- end -}}
+
+{{- /* Whether the operator may ask the cluster who reads its metrics. */ -}}
+{{- define "detection-operator.reviews" -}}
+{{- if and .Values.metrics.authentication (or .Values.rbac.authDelegator (not .Values.watchNamespaces)) -}}true{{- end -}}
 {{- end -}}
 
 {{- /* What the operator does in a namespace: no wildcard, no Secret, nothing written but its own. */ -}}
@@ -80,5 +109,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, watch, update]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
+  verbs: [create]
+{{- end -}}
+
+{{- /* The one Secret that the operator reads and writes, in the release's namespace. */ -}}
+{{- define "detection-operator.servingRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "detection-operator.servingSecret" . }}]
+  verbs: [get, update]
+- apiGroups: [""]
+  resources: [secrets]
   verbs: [create]
 {{- end -}}

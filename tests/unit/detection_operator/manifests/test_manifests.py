@@ -10,6 +10,7 @@ import pytest
 from detection_operator import names
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import RestoreFrom, StartAttempt, StartPreflight
+from detection_operator.core.state import PolicySettings
 from detection_operator.manifests import Manifests
 from detection_operator.manifests.claim import build_claim
 from detection_operator.manifests.document import document_text
@@ -230,6 +231,61 @@ def test_trainer_reports_with_a_token_of_its_own_and_a_check_does_not() -> None:
     assert runtime.REPORT_URL not in environment(silent)
     assert "detection-token" not in volumes(silent)
     assert runtime.ATTEMPT not in environment(silent)
+
+
+HTTPS = replace(SETTINGS, report_url="https://operator.system.svc", report_ca="PEM")
+BOTH = replace(HTTPS, plain_report_url="http://operator.system.svc")
+ENDPOINTS: dict[str, tuple[PolicySettings, str, bool]] = {
+    "over TLS": (HTTPS, "https://operator.system.svc", True),
+    "over TLS with an authority that the image knows": (
+        replace(HTTPS, report_ca=""),
+        "https://operator.system.svc",
+        False,
+    ),
+    "over plain HTTP": (replace(HTTPS, report_url="http://operator"), "http://operator", False),
+    "over TLS, beside plain HTTP for others": (BOTH, "https://operator.system.svc", True),
+    "over plain HTTP, being of another image": (
+        replace(BOTH, default_image="trainer:next"),
+        "http://operator.system.svc",
+        False,
+    ),
+    "over TLS, being of another image where nothing is plain": (
+        replace(HTTPS, default_image="trainer:next"),
+        "https://operator.system.svc",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "base", "has_ca"), ENDPOINTS.values(), ids=ENDPOINTS)
+def test_a_trainer_reports(settings: PolicySettings, base: str, *, has_ca: bool) -> None:
+    job = build_attempt_job(
+        training(spec()), replace(ATTEMPT, image=SETTINGS.default_image), settings
+    )
+    told = environment(job)
+    assert told[runtime.REPORT_URL] == f"{base}/v1/namespaces/vision/trainings/trees/report"
+    annotations = job["spec"]["template"]["metadata"]["annotations"]
+    files = {
+        item["path"]: item["fieldRef"]["fieldPath"]
+        for item in volumes(job)["detection-config"]["downwardAPI"]["items"]
+    }
+    assert (runtime.REPORT_CA_FILE in told) == has_ca
+    assert (names.ANNOTATION_REPORT_CA in annotations) == has_ca
+    if has_ca:
+        assert annotations[names.ANNOTATION_REPORT_CA] == "PEM"
+        folder, _, name = told[runtime.REPORT_CA_FILE].rpartition("/")
+        assert folder == "/etc/detection-training"
+        assert files[name] == f"metadata.annotations['{names.ANNOTATION_REPORT_CA}']"
+
+
+def test_an_authority_that_is_renewed_reaches_the_next_attempt() -> None:
+    known = ["old"]
+    build = Manifests(HTTPS, lambda: known[-1])
+    for ca in ("old", "new"):
+        known.append(ca)
+        job = build.job(training(spec()), ATTEMPT)
+        annotations = job["spec"]["template"]["metadata"]["annotations"]
+        assert annotations[names.ANNOTATION_REPORT_CA] == ca
 
 
 def test_contract_wins_over_the_users_environment_and_home_does_not() -> None:
