@@ -1,5 +1,6 @@
 """Installs the operator by its chart, as the README does, and takes it away again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.kube import Kube
@@ -10,13 +11,14 @@ NAMESPACE = "detection-system"
 RELEASE = "detection-operator"
 
 
-def install(tools: Tools, *values: str, chart: Path = CHART) -> None:
+def install(tools: Tools, *values: str, chart: Path = CHART, switches: Sequence[str] = ()) -> None:
     """Install or upgrade the operator and wait until it is ready.
 
     Args:
         tools: The cluster and its images.
-        values: More of the chart's values, each `key=value`.
+        values: More of the chart's values, each `key=value`, as texts.
         chart: Which, the checkout's or a release's.
+        switches: Values that are true or false.
     """
     operator, _, tag = tools.images["operator"].rpartition(":")
     said = [
@@ -26,6 +28,7 @@ def install(tools: Tools, *values: str, chart: Path = CHART) -> None:
         *values,
     ]
     settings = [part for value in said for part in ("--set-string", value)]
+    settings += [part for value in switches for part in ("--set", value)]
     run([
         *tools.helm, "upgrade", "--install", RELEASE, str(chart), "--namespace", NAMESPACE,
         "--create-namespace", "--take-ownership", "--wait", "--timeout", "3m",

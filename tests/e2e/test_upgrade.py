@@ -35,7 +35,8 @@ def test_a_training_goes_on_under_the_new_operator_and_its_next_attempt_in_the_o
     assert pods[0]["spec"]["containers"][0]["image"] == before.images["trainer"]
 
     [old] = [pod["metadata"]["name"] for pod in site.kube.items(PODS + SELECTOR)]
-    installation.install(site.tools, *OPERATOR_VALUES)
+    # Its trainers know plain HTTP only, and so does the next attempt in the old image.
+    installation.install(site.tools, *OPERATOR_VALUES, switches=("reports.plainHTTP=true",))
     # Until it ends, the old one refuses what the new schema's defaults add, and stops nothing.
     site.kube.wait(f"{PODS}/{old}", lambda found: found is None, what="the old operator is gone")
     reached = newest_step({"status": training.status})

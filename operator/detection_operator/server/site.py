@@ -58,6 +58,8 @@ class Connection:
     socket: socket.socket
     task: asyncio.Task[None] | None = None
     transport: asyncio.Transport | None = None
+    is_taken: bool = False
+    """asyncio has the socket, and closes it."""
 
     def abort(self) -> None:
         """Close it at once, in whatever state it is."""
@@ -65,6 +67,9 @@ class Connection:
             self.transport.abort()
         elif self.task is not None:
             self.task.cancel()
+        if not self.is_taken:
+            # A task that is cancelled before its first step never takes it.
+            self.socket.close()
 
 
 class _Noticed(asyncio.Protocol):
@@ -152,7 +157,9 @@ class Site:
         try:
             with contextlib.suppress(OSError, ConnectionError, TimeoutError):
                 if server is None:
+                    connection.socket.close()
                     return
+                connection.is_taken = True
                 transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                     lambda: _Noticed(cast("asyncio.Protocol", server()), lost),
                     connection.socket,
@@ -164,7 +171,6 @@ class Site:
                 await lost.wait()
         finally:
             self.seats.release(connection.peer, connection)
-            connection.socket.close()
 
 
 async def open_site(

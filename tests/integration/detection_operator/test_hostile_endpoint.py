@@ -23,11 +23,13 @@ from tests.support.running_operator import RunningOperator
 
 Object = dict[str, Any]
 SECRET = "serving-under-attack"
-STRANGER = {
+RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+STRANGER: Object = {
     "metadata": {"name": "stranger"},
     "spec": {
         "nodeSelector": {"detectiontraining.dev/no-such-node": "here"},
-        "containers": [{"name": "shell", "image": "none"}],
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": "shell", "image": "none", "securityContext": RESTRICTED}],
     },
 }
 

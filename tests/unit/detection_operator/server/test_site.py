@@ -119,6 +119,17 @@ async def test_half_open_connections_take_bounded_descriptors_and_keep_nobody_ou
     assert await ask(site, "127.0.0.9") == b"HTTP/1.1 200 OK\r\n", "of another address"
 
 
+async def test_connections_that_are_evicted_at_once_are_closed(opened: Open) -> None:
+    site = await opened(connections=4)
+    held = [await connect(site, f"127.0.0.{2 + number % 2}") for number in range(64)]
+    await until(lambda: site.refused == 60)
+    ending = [asyncio.create_task(ends(reader)) for reader, _ in held]
+    await until(lambda: sum(task.done() for task in ending) == 60)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
+
+
 async def test_one_address_has_its_own_limit(opened: Open) -> None:
     site = await opened(connections=100, per_peer=4)
     _ = [await connect(site) for _ in range(40)]
