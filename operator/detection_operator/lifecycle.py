@@ -1,10 +1,45 @@
-"""How a process of asyncio tasks begins to end, and ends: signals, and tasks that are cancelled."""
+"""What keeps the process from starting, and how it ends: signals, and tasks that are cancelled."""
 
 import asyncio
 import contextlib
 import signal
 import threading
 from collections.abc import Coroutine
+
+from detection_operator.cluster.api.resources import TRAININGS
+from detection_operator.errors import (
+    ClusterError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthorizedError,
+)
+
+CRD = f"{TRAININGS.plural}.detectiontraining.dev"
+
+
+def explain_start(error: ClusterError) -> str:
+    """Return what keeps the operator from starting, and what a person can do, for the log."""
+    return f"{outline_start(error)} ({error})"
+
+
+def outline_start(error: ClusterError) -> str:
+    """Return the same for `/readyz`, which anyone may ask: without names of namespaces."""
+    match error:
+        case NotFoundError():
+            return (
+                f"the CustomResourceDefinition {CRD} is not installed; install it with the chart "
+                "(crds.install=true) or `kubectl apply -f crds/`"
+            )
+        case ForbiddenError():
+            return (
+                "the service account may not do what it must; install the chart's RBAC, with "
+                "watchNamespaces as the operator has them"
+            )
+        case UnauthorizedError():
+            return "the API server does not know our credentials"
+        case _:
+            answer = f"answered {error.status}" if error.status else "did not answer"
+            return f"the API server {answer}; the log says more"
 
 
 def handle_signals(stop: asyncio.Event) -> None:

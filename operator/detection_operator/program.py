@@ -12,7 +12,7 @@ from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.client import Client, load_configuration
 from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.lease import Election
-from detection_operator.cluster.api.resources import TRAININGS, WATCHED
+from detection_operator.cluster.api.resources import WATCHED
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gatherer
 from detection_operator.cluster.observe.queue import KeyQueue
@@ -26,12 +26,15 @@ from detection_operator.core.plan import plan
 from detection_operator.core.state import PolicySettings
 from detection_operator.errors import (
     ClusterError,
-    ForbiddenError,
-    NotFoundError,
     OperatorError,
-    UnauthorizedError,
 )
-from detection_operator.lifecycle import end, handle_signals, unless
+from detection_operator.lifecycle import (
+    end,
+    explain_start,
+    handle_signals,
+    outline_start,
+    unless,
+)
 from detection_operator.manifests import Manifests
 from detection_operator.server.health import HealthEndpoints, LoopLag, Startup
 from detection_operator.server.lookups import LookUps
@@ -54,7 +57,6 @@ logger = logging.getLogger(__name__)
 
 START_RETRY_S = 2.0
 TLS_CLOSE_S = 0.25
-CRD = f"{TRAININGS.plural}.detectiontraining.dev"
 
 
 class EndedError(OperatorError):
@@ -340,9 +342,9 @@ class Operator:
             try:
                 await part()
             except ClusterError as error:
-                self.startup.waits_for = explain_start(error)
-                if said != self.startup.waits_for:
-                    said = self.startup.waits_for
+                self.startup.waits_for = outline_start(error)
+                if said != explain_start(error):
+                    said = explain_start(error)
                     logger.warning("not ready: %s", said)
                 await asyncio.sleep(START_RETRY_S)
             else:
@@ -366,25 +368,6 @@ class Operator:
         error = None if ended.cancelled() else ended.exception()
         msg = f"{ended.get_name()} ended: {error!r}; starting again loses nothing"
         raise EndedError(msg) from error
-
-
-def explain_start(error: ClusterError) -> str:
-    """Return what keeps the operator from starting, and what a person can do."""
-    match error:
-        case NotFoundError():
-            return (
-                f"the CustomResourceDefinition {CRD} is not installed; install it with the chart "
-                f"(crds.install=true) or `kubectl apply -f crds/` ({error})"
-            )
-        case ForbiddenError():
-            return (
-                f"the service account may not do what it must; install the chart's RBAC, with "
-                f"watchNamespaces as the operator has them ({error})"
-            )
-        case UnauthorizedError():
-            return f"the API server does not know our credentials ({error})"
-        case _:
-            return str(error)
 
 
 async def run(settings: Settings) -> None:

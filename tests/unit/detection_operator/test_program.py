@@ -14,8 +14,8 @@ from detection_operator import __main__ as command
 from detection_operator import errors, logs, program
 from detection_operator.errors import ClusterError, OperatorError
 from detection_operator.handlers import Watching
-from detection_operator.lifecycle import handle_signals
-from detection_operator.program import EndedError, Operator, explain_start
+from detection_operator.lifecycle import explain_start, handle_signals, outline_start
+from detection_operator.program import EndedError, Operator
 from detection_operator.settings import Settings
 
 SETTINGS: Mapping[str, str] = {
@@ -39,6 +39,13 @@ STARTS: dict[str, tuple[ClusterError, str]] = {
 @pytest.mark.parametrize(("error", "said"), STARTS.values(), ids=STARTS.keys())
 def test_what_keeps_it_from_starting_is_explained(error: ClusterError, said: str) -> None:
     assert said in explain_start(error)
+
+
+@pytest.mark.parametrize("error", [error for error, _ in STARTS.values()], ids=STARTS.keys())
+def test_what_anyone_may_ask_for_names_no_namespace(error: ClusterError) -> None:
+    told = type(error)("GET /apis/batch/v1/namespaces/team-a/jobs", error.status, "of team-a")
+    assert "team-a" in explain_start(told)
+    assert "team-a" not in outline_start(told)
 
 
 async def test_a_signal_sets_the_flag() -> None:

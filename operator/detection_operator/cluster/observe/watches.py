@@ -83,11 +83,14 @@ class WatchMonitor:
                 self.placed.set()
 
     def problems(self, tolerated_s: float) -> list[str]:
-        """Return what is wrong for longer than `tolerated_s` seconds, or has yet to begin."""
+        """Return what is wrong for longer than `tolerated_s` seconds, or has yet to begin.
+
+        Anyone may ask for it by `/readyz`: namespaces are named in the log only.
+        """
         now = self._clock()
         found = [
-            f"{plural} at {place} cannot be watched: {stream.problem}"
-            for (plural, place), stream in self._streams.items()
+            f"{plural} cannot be watched: {stream.problem}"
+            for (plural, _), stream in self._streams.items()
             if stream.failing_since is not None and now - stream.failing_since >= tolerated_s
         ]
         opened = sum(stream.opened > 0 for stream in self._streams.values())

@@ -69,7 +69,7 @@ def test_a_failure_that_lasts_is_a_problem_with_its_cause() -> None:
     scene.monitor.answered(JOBS, watch=True, code=403)
     assert scene.monitor.problems(60) == []
     scene.now += 1
-    expected = "jobs at /apis/batch/v1 cannot be watched: 403 Forbidden"
+    expected = "jobs cannot be watched: 403 Forbidden"
     assert scene.monitor.problems(60) == [expected]
     scene.monitor.answered(JOBS, watch=True, code=200)
     assert scene.monitor.problems(0) == []
@@ -132,7 +132,7 @@ async def test_the_session_carries_the_newest_token_and_is_seen(address: str) ->
         assert scene.counted.watches == [("jobs", 200)]
         with pytest.raises(ClientConnectionError):
             await session.get("http://127.0.0.1:1" + PODS)
-    assert any("pods at /api/v1 cannot be watched" in p for p in scene.monitor.problems(0))
+    assert any("pods cannot be watched" in p for p in scene.monitor.problems(0))
 
 
 async def test_lists_of_what_is_watched_answer_nothing_and_all_else_is_asked_as_it_is(
