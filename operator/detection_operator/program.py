@@ -41,11 +41,7 @@ from detection_operator.server.lookups import LookUps
 from detection_operator.server.metrics import Metrics
 from detection_operator.server.metrics_access import MetricsAccess
 from detection_operator.server.ports import Ports, open_ports
-from detection_operator.server.progress import (
-    NEW_TOKEN_BURST,
-    NEW_TOKEN_EVERY_S,
-    ProgressEndpoint,
-)
+from detection_operator.server.progress import ProgressEndpoint, new_tokens_rate
 from detection_operator.server.rate import RateLimit
 from detection_operator.server.serving import ServingCertificate, serving_certificate
 from detection_operator.server.speakers import Speakers
@@ -233,6 +229,7 @@ class Operator:
         return [*self.watches.problems(tolerated_s), *([obstacle] if obstacle else [])]
 
     async def _open_ports(self) -> Ports:
+        settings = self.settings
         progress = ProgressEndpoint(
             speakers=Speakers(self.client, self.cache, self.writer, LookUps()),
             verifier=TokenVerifier(self.client.get_path, REPORT_AUDIENCE),
@@ -240,18 +237,18 @@ class Operator:
             telemetry=self.metrics,
             rate=RateLimit(),
             last_words_rate=RateLimit(),
-            new_tokens=RateLimit(NEW_TOKEN_EVERY_S, NEW_TOKEN_BURST),
+            new_tokens=new_tokens_rate(limits_addresses=bool(settings.report_connections_per_peer)),
         )
         health = HealthEndpoints(
             lag=self.lag,
             startup=self.startup,
             resync_tried_at=lambda: self.resync.tried_at,
-            resync_interval_s=self.settings.resync_s,
+            resync_interval_s=settings.resync_s,
             problems=self._problems,
         )
-        guarded = self.settings.metrics_authentication
+        guarded = settings.metrics_authentication
         ports = await open_ports(
-            self.settings,
+            settings,
             self.certificate,
             reports=progress.routes(),
             health=health.routes(),

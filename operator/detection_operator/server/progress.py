@@ -39,6 +39,11 @@ NAMELESS = Key("", "")
 """What a request is about whose names cannot be."""
 
 
+def new_tokens_rate(*, limits_addresses: bool) -> RateLimit:
+    """Return how often an address may bring a token that was not seen before."""
+    return RateLimit(NEW_TOKEN_EVERY_S if limits_addresses else 0.0, NEW_TOKEN_BURST)
+
+
 class ProgressEndpoint:
     """Handles `POST` of one report."""
 

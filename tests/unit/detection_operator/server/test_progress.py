@@ -20,7 +20,7 @@ from detection_operator.errors import UnavailableError
 from detection_operator.names import attempt_name
 from detection_operator.server import progress
 from detection_operator.server.lookups import LookUps
-from detection_operator.server.progress import ProgressEndpoint
+from detection_operator.server.progress import ProgressEndpoint, new_tokens_rate
 from detection_operator.server.rate import RateLimit
 from detection_operator.server.site import open_site
 from detection_operator.server.speakers import Speakers
@@ -398,6 +398,13 @@ async def test_an_address_tries_few_tokens(scene: Scene) -> None:
     for _ in range(10):
         await scene.post(token="a.b.c")
     assert (await scene.post(REPORT | {"sequence": 2}))[0] == 200, "one that is known is no try"
+
+
+def test_where_pods_share_an_address_it_has_no_limit() -> None:
+    shared = new_tokens_rate(limits_addresses=False)
+    assert [shared.take("10.0.0.1") for _ in range(1000)] == [0.0] * 1000
+    own = new_tokens_rate(limits_addresses=True)
+    assert any(own.take("10.0.0.1") > 0 for _ in range(1000))
 
 
 @pytest.mark.parametrize(
