@@ -125,14 +125,17 @@ class RunningOperator:
     ) -> tuple[int, Object]:
         """Post a report; return status and answer."""
         path = REPORT_PATH.format(namespace=namespace, name=name)
-        answer = urllib3.request(
-            "POST",
-            f"http://127.0.0.1:{self.ports.reports}{path}",
-            body=body if isinstance(body, bytes) else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {token}"},
-            retries=False,
-            timeout=20,
-        )
+        certificate = self.operator.certificate if self.operator else None
+        trusted = certificate.trusted() if certificate else None
+        with urllib3.PoolManager(ca_cert_data=trusted) as pool:
+            answer = pool.request(
+                "POST",
+                f"{'https' if trusted else 'http'}://localhost:{self.ports.reports}{path}",
+                body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+                headers={"Authorization": f"Bearer {token}"},
+                retries=False,
+                timeout=20,
+            )
         found: Object = json.loads(answer.data)
         return answer.status, found
 
