@@ -13,7 +13,7 @@ from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.resources import JOBS, PODS, Key
 from detection_operator.cluster.observe.cache import Cache
-from detection_operator.cluster.observe.records import JobRecord, PodRecord, pod_record
+from detection_operator.cluster.observe.records import JobRecord, PodRecord
 from detection_operator.cluster.reports import gone
 from detection_operator.errors import NotFoundError, RefusedError
 from detection_operator.names import attempt_name
@@ -79,11 +79,12 @@ class Speakers:
         if body.get("metadata", {}).get("uid") != bearer.pod_uid:
             self._lookups.remember(bearer.pod_uid, POD_GONE)
             raise _refused(bearer, POD_GONE)
-        pod = pod_record(body)
+        # The cache takes pods of Jobs of ours alone, and none that cannot be read.
+        self._cache.apply(PODS, body)
+        pod = self._cache.pod(bearer.pod_uid)
         if pod is None:
             self._lookups.remember(bearer.pod_uid, OTHER_TRAINING)
             raise _refused(bearer, OTHER_TRAINING)
-        self._cache.apply(PODS, body)
         return pod
 
     async def _look_up_job(self, pod: PodRecord) -> JobRecord | None:

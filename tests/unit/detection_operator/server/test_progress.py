@@ -356,6 +356,12 @@ async def test_a_pod_that_is_no_trainers_causes_one_read_in_ten_seconds(scene: S
     assert len(scene.api.calls) == 2, "it may have become one"
 
 
+async def test_a_pod_that_cannot_be_read_is_no_trainers(scene: Scene) -> None:
+    odd = {"phase": {"a": 1}, "containerStatuses": 7, "conditions": [None]}
+    scene.api.put(PODS, pod(uid="uid-odd", status=odd, ownerReferences=[{"controller": True}, 1]))
+    assert await refused(scene, token=SIGNER.sign(pod_uid="uid-odd")) == (403, "other_training")
+
+
 async def test_a_pod_with_a_trainers_labels_causes_a_handful_of_reads(scene: Scene) -> None:
     forged = pod(uid="uid-forged", job_uid="uid-no-job")
     forged["metadata"]["labels"]["detectiontraining.dev/training"] = "ghost"
