@@ -152,6 +152,9 @@ def _explained(path: Path, doing: str) -> Iterator[None]:
             raise  # The caller asked for it by `create`.
         msg = f"{doing} {path} failed: a file stands where a folder was expected: move it away"
         raise NotFoundError(msg) from None
+    except UnicodeEncodeError as error:
+        msg = f"{doing} {str(path)!r} failed: no file can have this name: {error.reason}"
+        raise NotFoundError(msg) from error
     except OSError as error:
         raise explain_os_error(error, path, doing) from error
 

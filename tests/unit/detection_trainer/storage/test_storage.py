@@ -288,6 +288,14 @@ def test_a_slash_at_the_end_says_nothing(uri: str, prefix: str) -> None:
     assert choose_credentials("s3://b/", {"s3://b/": Path("bucket")}) == Path("bucket")
 
 
+def test_a_name_that_no_file_can_have_is_absent(tmp_path: Path) -> None:
+    folder, name = open_folder(tmp_path.as_uri()), "step-\ud800"
+    assert not folder.exists(name)
+    for read in (folder.read, lambda name: folder.read_small(name, 10)):
+        with pytest.raises(NotFoundError, match="no file can have this name"):
+            read(name)
+
+
 @pytest.fixture
 def headers() -> Iterator[list[Any]]:
     """Serve any object on this machine; gives the headers of what was asked."""
