@@ -3,6 +3,7 @@
 from typing import Any
 
 from detection_operator import names
+from detection_operator.cluster.observe.ownership import Ref
 from tests.support.trainings import training
 
 Object = dict[str, Any]
@@ -11,6 +12,7 @@ NAMESPACE = "vision"
 JOB = "trees-5f2c8a1b-1"
 JOB_UID = "uid-job-1"
 POD_UID = "uid-pod-1"
+REF = Ref(NAMESPACE, UID)
 CREATED = "2026-11-24T10:00:00Z"
 
 

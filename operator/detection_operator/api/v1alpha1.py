@@ -53,6 +53,7 @@ Decimal = Annotated[str, Field(max_length=32, pattern=r"^-?[0-9]+(\.[0-9]+)?(e[-
 Metrics = Annotated[dict[str, Decimal], Field(max_length=64)]
 Step = Annotated[int, Field(ge=0)]
 Reason = Annotated[str, Field(max_length=64)]
+Uid = Annotated[str, Field(max_length=64)]
 ImageName = Annotated[str, Field(max_length=512)]
 
 
@@ -223,6 +224,8 @@ class AttemptStatus(Contract):
 
     number: Annotated[int, Field(ge=1)]
     job_name: Name
+    job_uid: Annotated[Uid | None, Field(alias="jobUID")] = None
+    """Proves which pods are of this attempt, also once the Job is gone."""
     image: ImageName
     image_id: Annotated[ImageName | None, Field(alias="imageID")] = None
     """The image that its container runs, in the node's words (core/v1 ContainerStatus)."""

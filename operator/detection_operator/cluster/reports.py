@@ -23,6 +23,7 @@ from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.resources import Key
 from detection_operator.cluster.decision_log import log_decision
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.queue import CallLater, KeyQueue, Timer, call_later
 from detection_operator.cluster.restate import Restate, leave
 from detection_operator.core.events import events_between
@@ -282,7 +283,7 @@ class ReportWriter:
 
     def _waits(self, key: Key, uid: str, report: Report, *, urgent: bool) -> bool:
         """Keep a report that has time; return whether it waits."""
-        if self._is_end_awaited(uid, report):
+        if self._is_end_awaited(Ref(key.namespace, uid), report):
             slot = self._slots.setdefault(key, _slot(uid, self._clock(), report))
             if slot.timer:
                 slot.timer.cancel()
@@ -292,12 +293,12 @@ class ReportWriter:
             self._defer(key, uid, report)
         return not urgent
 
-    def _is_end_awaited(self, uid: str, report: Report) -> bool:
+    def _is_end_awaited(self, training: Ref, report: Report) -> bool:
         """Tell whether the pod of a trainer that has done all steps is about to end by itself."""
         done = report.outcome is not None and report.outcome.exit_code is ExitCode.COMPLETED
         if not done or not self._leads():
             return False
-        return all(pod.pod.deleting_since is None for pod in self._cache.pods(uid))
+        return all(pod.pod.deleting_since is None for pod in self._cache.pods(training))
 
     def _defer(self, key: Key, uid: str, report: Report) -> None:
         """Keep a report of mere progress until its time has come."""

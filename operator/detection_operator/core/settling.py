@@ -61,5 +61,5 @@ def _settled(status: Status) -> Status:
     """Return the status without what a start changes from moment to moment."""
     attempt = status.current_attempt
     if attempt is not None:
-        attempt = attempt.model_copy(update={"started_at": None})
+        attempt = attempt.model_copy(update={"started_at": None, "job_uid": None})
     return status.model_copy(update={"phase": "", "conditions": [], "current_attempt": attempt})

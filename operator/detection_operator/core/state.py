@@ -185,7 +185,7 @@ class Observed:
     """Pods of ours whose Job is gone: one deleted in the background is still saving."""
     source: Source | None = None
     folder_owner: str | None = None
-    """`namespace/name` of an older training with the same checkpoint folder, if there is one."""
+    """`namespace/name` of an older training of this namespace with the same folder, if any."""
     obstacle: Obstacle | None = None
     """Why the last object was not created; None once it was."""
 

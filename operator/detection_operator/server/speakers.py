@@ -13,6 +13,7 @@ from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.resources import JOBS, PODS, Key
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.records import JobRecord, PodRecord
 from detection_operator.cluster.reports import gone
 from detection_operator.errors import NotFoundError, RefusedError
@@ -45,13 +46,12 @@ class Speakers:
         pod = await self._live_pod(bearer)
         if not _claims(pod, key):
             raise _not_of(bearer, key)
-        job = self._cache.job(pod.job_uid) or await self._look_up_job(pod)
+        job = self._cache.job(pod.controller) or await self._look_up_job(pod)
         if job is None and pod.pod.deleting_since is None:
             msg = f"there is no Job {pod.pod.job_name} of pod {pod.pod.name}: it is about to end"
             raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "job_gone", msg, RETRY_AFTER_S)
-        # Without its Job, a pod that is being deleted still saves and reports: its uid and the
-        # name of its Job are those of an attempt.
-        if job is not None and (job.training_uid, job.training) != (pod.training_uid, key):
+        # A pod that outlives its Job still saves and reports: the cache remembers whose it is.
+        if self._cache.training_of(pod) != Ref(pod.namespace, pod.training_uid):
             raise _not_of(bearer, key)
         await self._require_training(pod, key)
         training = self._cache.training(key)
@@ -89,18 +89,18 @@ class Speakers:
 
     async def _look_up_job(self, pod: PodRecord) -> JobRecord | None:
         """Read a Job that the watch may not have brought yet; None: there is none of this uid."""
-        if self._lookups.absence(pod.job_uid) is not None:
+        if self._lookups.absence(pod.controller.uid) is not None:
             return None
         self._permit(pod.version.uid, pod.namespace)
         try:
             job = await self._client.get(JOBS, pod.namespace, pod.pod.job_name)
         except NotFoundError:
-            self._lookups.remember(pod.job_uid, "job_gone")
+            self._lookups.remember(pod.controller.uid, "job_gone")
             return None
         self._cache.apply(JOBS, job)
-        found = self._cache.job(pod.job_uid)
+        found = self._cache.job(pod.controller)
         if found is None:
-            self._lookups.remember(pod.job_uid, "job_gone")
+            self._lookups.remember(pod.controller.uid, "job_gone")
         return found
 
     async def _require_training(self, pod: PodRecord, key: Key) -> None:

@@ -20,7 +20,7 @@ from detection_operator.handlers import (
     build_settings,
     take_in,
 )
-from tests.support.cluster_objects import UID, job, newer, pod, stored_training
+from tests.support.cluster_objects import REF, job, newer, pod, stored_training
 
 TREES = Key("vision", "trees")
 
@@ -82,7 +82,7 @@ async def test_a_deletion_is_taken_in() -> None:
     cache, queue = Cache(), KeyQueue()
     cache.apply(JOBS, job())
     take_in(cache, queue, JOBS, event("DELETED", newer(job())))
-    assert cache.jobs(UID) == []
+    assert cache.jobs(REF) == []
     assert await queue.get() == TREES
 
 
@@ -116,4 +116,4 @@ async def test_three_kinds_are_watched_and_the_session_is_ours() -> None:
     for name, body in bodies.items():
         await watched[name].fn(event={"type": "ADDED", "object": body})
     assert queue.depth() == 1
-    assert len(cache.jobs(UID)) == len(cache.pods(UID)) == 1
+    assert len(cache.jobs(REF)) == len(cache.pods(REF)) == 1

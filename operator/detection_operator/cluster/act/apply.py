@@ -22,6 +22,7 @@ from detection_operator.cluster.api.resources import (
     controller_of,
 )
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.ownership import Ref, is_controlled_by
 from detection_operator.core.actions import (
     Action,
     DeleteJob,
@@ -162,7 +163,7 @@ class Applier:
             made = await self._client.create(resource, namespace, wanted)
         except AlreadyExistsError:
             found = await self._client.get(resource, namespace, name)
-            if controller_of(found).get("uid") != training.identity.uid:
+            if not is_controlled_by(found, Ref(namespace, training.identity.uid)):
                 raise _foreign(resource, training, found) from None
             return found
         logger.info("created %s %s", resource.kind, name, extra=_about(training))

@@ -3,6 +3,10 @@
 Fed by the watches, by the answers to the operator's own writes, and by lists; an older state never
 replaces a newer one, whatever the order they come in. Each change answers the keys to look at.
 A deleted pod's record stays while its Job is there (`gone`): the Job does not say how it ended.
+
+Jobs and pods count for the training that controls them (`ownership.py`), whatever their labels say.
+A pod that outlives its Job needs a proof of before: the Job was seen here, or the status names its
+uid.
 """
 
 from collections import defaultdict, deque
@@ -12,6 +16,7 @@ from typing import TypeVar
 
 from detection_operator.api.conditions import Phase
 from detection_operator.cluster.api.resources import JOBS, TRAININGS, Key, Object, Resource
+from detection_operator.cluster.observe.ownership import Ref, ref_of
 from detection_operator.cluster.observe.quarantine import Held, Quarantine, held_body
 from detection_operator.cluster.observe.records import (
     JobRecord,
@@ -44,8 +49,11 @@ class Cache:
         self._keys: dict[str, Key] = {}
         self._jobs: dict[str, JobRecord] = {}
         self._pods: dict[str, PodRecord] = {}
-        self._jobs_of: defaultdict[str, set[str]] = defaultdict(set)
-        self._pods_of: defaultdict[str, set[str]] = defaultdict(set)
+        self._pods_of: defaultdict[Ref, set[str]] = defaultdict(set)
+        self._trainings_of: dict[Ref, Ref] = {}
+        """Job -> the training that controls it, or did when it was last seen."""
+        self._jobs_of: defaultdict[Ref, set[Ref]] = defaultdict(set)
+        """The same by training."""
         self._folders: defaultdict[str, set[Key]] = defaultdict(set)
         self._waiters: defaultdict[Key, set[Key]] = defaultdict(set)
         self._deleted: set[str] = set()
@@ -65,19 +73,30 @@ class Cache:
         """Return one training's record."""
         return self._trainings.get(key)
 
-    def jobs(self, training_uid: str) -> list[JobRecord]:
+    def jobs(self, training: Ref) -> list[JobRecord]:
         """Return the Jobs that a training controls, by name."""
-        found = [self._jobs[uid] for uid in self._jobs_of.get(training_uid, ())]
+        known = (self.job(job) for job in self._jobs_of.get(training, ()))
+        found = [record for record in known if record is not None]
         return sorted(found, key=lambda record: record.job.name)
 
-    def job(self, uid: str) -> JobRecord | None:
-        """Return one Job."""
-        return self._jobs.get(uid)
+    def job(self, job: Ref) -> JobRecord | None:
+        """Return one Job, if it is in this namespace."""
+        record = self._jobs.get(job.uid)
+        return record if record is not None and record.namespace == job.namespace else None
 
-    def pods(self, training_uid: str) -> list[PodRecord]:
+    def pods(self, training: Ref) -> list[PodRecord]:
         """Return the pods of all Jobs of a training, by name, deleted ones of living Jobs too."""
-        found = [self._pods[uid] for uid in self._pods_of.get(training_uid, ())]
+        jobs = self._jobs_of.get(training, ())
+        found = [record for job in jobs for record in self.pods_of(job)]
         return sorted(found, key=lambda record: record.pod.name)
+
+    def pods_of(self, job: Ref) -> list[PodRecord]:
+        """Return the pods that a Job controls."""
+        return [self._pods[uid] for uid in self._pods_of.get(job, ())]
+
+    def training_of(self, pod: PodRecord) -> Ref | None:
+        """Return the training that controls a pod by its Job; None where nothing proves one."""
+        return self._trainings_of.get(pod.controller)
 
     def pod(self, uid: str) -> PodRecord | None:
         """Return one pod."""
@@ -129,8 +148,8 @@ class Cache:
                 self.quarantine.hold(held)
             return self._apply_training(record)
         if resource is JOBS:
-            return self._apply_job(job_record(body))
-        return self._apply_pod(pod_record(body))
+            return self._apply_job(ref_of(body), version_of(body), job_record(body))
+        return self._apply_pod(version_of(body), pod_record(body))
 
     def delete(self, resource: Resource, body: Object) -> Keys:
         """Take in an object's last state and its deletion."""
@@ -153,7 +172,7 @@ class Cache:
         Called once a decision that saw their last word has been written.
         """
         records = [record for uid in seen if (record := self._pods.get(uid))]
-        ended = [r for r in records if r.gone and r.job_uid not in self._jobs]
+        ended = [r for r in records if r.gone and self.job(r.controller) is None]
         for record in ended:
             self._drop_pod(record)
         return bool(ended)
@@ -163,11 +182,13 @@ class Cache:
 
         A replica that does not lead decides nothing, so that nothing else ever drops them.
         """
-        for record in [r for r in self._pods.values() if r.gone and r.job_uid not in self._jobs]:
-            training = self._trainings.get(record.training)
+        gone = [record for record in self._pods.values() if record.gone]
+        for record in [record for record in gone if self.job(record.controller) is None]:
+            training = self._training_at(self.training_of(record))
             followed = training is not None and (record.attempt or 0) < (training.attempt or 0)
             if followed:
                 self._drop_pod(record)
+        self._drop_past_jobs()
 
     def _apply_training(self, record: TrainingRecord) -> Keys:
         old = self._trainings.get(record.key)
@@ -177,6 +198,9 @@ class Cache:
             self._unindex(old)
         self._trainings[record.key] = record
         self._keys[record.version.uid] = record.key
+        recorded = Ref(record.key.namespace, record.job_uid)
+        if record.job_uid and self.job(recorded) is None:
+            self._assign(recorded, record.ref)
         if record.folder:
             self._folders[record.folder].add(record.key)
         if record.source:
@@ -201,42 +225,56 @@ class Cache:
         record = self._trainings.pop(key)
         concerned = self._concerned(record)
         self._unindex(record)
-        for pod in [r for r in self.pods(uid) if r.gone]:
+        for pod in [r for r in self.pods(record.ref) if r.gone]:
             self._drop_pod(pod)
+        for job in [job for job in self._jobs_of.get(record.ref, ()) if self.job(job) is None]:
+            self._unassign(job)
         return concerned
 
-    def _apply_job(self, record: JobRecord | None) -> Keys:
-        if record is None:
+    def _apply_job(self, job: Ref, version: Version, record: JobRecord | None) -> Keys:
+        """Take in a Job's state; None: no training controls it, or none does any more."""
+        old = self._jobs.get(job.uid)
+        if old is not None and not old.version.is_before(version):
             return NOTHING
-        old = self._jobs.get(record.version.uid)
-        if old is not None and not old.version.is_before(record.version):
-            return NOTHING
-        self._jobs[record.version.uid] = record
-        self._jobs_of[record.training_uid].add(record.version.uid)
-        return frozenset({record.training})
+        concerned = self._keys_of(job)
+        if record is not None:
+            self._jobs[job.uid] = record
+            self._assign(job, record.controller)
+        elif old is not None:
+            del self._jobs[job.uid]
+            self._unassign(job)
+        return concerned | self._keys_of(job)
 
     def _forget_job(self, uid: str) -> Keys:
-        record = self._jobs.pop(uid, None)
+        record = self._jobs.get(uid)
         if record is None:
             return NOTHING
-        _discard(self._jobs_of, record.training_uid, uid)
-        return frozenset({record.training})
+        concerned = self._keys_of(record.ref)
+        del self._jobs[uid]
+        if self._training_at(record.controller) is None:
+            self._unassign(record.ref)
+        return concerned
 
-    def _apply_pod(self, record: PodRecord | None) -> Keys:
+    def _apply_pod(self, version: Version, record: PodRecord | None) -> Keys:
+        """Take in a pod's state; None: no Job controls it, or none does any more."""
+        old = self._pods.get(version.uid)
+        if old is not None and not old.version.is_before(version):
+            return NOTHING
+        concerned = NOTHING
+        if old is not None and (record is None or record.controller != old.controller):
+            concerned = self._keys_of(old.controller)
+            self._drop_pod(old)
         if record is None:
-            return NOTHING
-        old = self._pods.get(record.version.uid)
-        if old is not None and not old.version.is_before(record.version):
-            return NOTHING
-        self._pods[record.version.uid] = record
-        self._pods_of[record.training_uid].add(record.version.uid)
-        return frozenset({record.training})
+            return concerned
+        self._pods[version.uid] = record
+        self._pods_of[record.controller].add(version.uid)
+        return concerned | self._keys_of(record.controller)
 
     def _forget_pod(self, uid: str) -> Keys:
         record = self._pods.get(uid)
         if record is None or record.gone:
             return NOTHING
-        if record.training_uid not in self._keys:
+        if self._training_at(self.training_of(record)) is None:
             self._drop_pod(record)
             return NOTHING
         ended = record.pod.phase in (PodPhase.SUCCEEDED, PodPhase.FAILED)
@@ -245,11 +283,47 @@ class Cache:
         self._pods[uid] = replace(
             record, gone=True, pod=replace(record.pod, phase=phase, gone=True)
         )
-        return frozenset({record.training})
+        return self._keys_of(record.controller)
 
     def _drop_pod(self, record: PodRecord) -> None:
         self._pods.pop(record.version.uid, None)
-        _discard(self._pods_of, record.training_uid, record.version.uid)
+        _discard(self._pods_of, record.controller, record.version.uid)
+
+    def _assign(self, job: Ref, training: Ref) -> None:
+        """Remember which training controls a Job, also once the Job is gone."""
+        if self._trainings_of.get(job) != training:
+            self._unassign(job)
+            self._trainings_of[job] = training
+            self._jobs_of[training].add(job)
+
+    def _unassign(self, job: Ref) -> None:
+        if (training := self._trainings_of.pop(job, None)) is not None:
+            _discard(self._jobs_of, training, job)
+
+    def _drop_past_jobs(self) -> None:
+        """Forget whose the Jobs were that are gone with all their pods, but for the newest."""
+        for job, training in list(self._trainings_of.items()):
+            if job in self._pods_of or self.job(job) is not None:
+                continue
+            record = self._training_at(training)
+            if record is None or record.job_uid != job.uid:
+                self._unassign(job)
+
+    def _training_at(self, training: Ref | None) -> TrainingRecord | None:
+        """Return the training with this uid, if it is in this namespace."""
+        key = self._keys.get(training.uid) if training is not None else None
+        if key is None or training is None or key.namespace != training.namespace:
+            return None
+        return self._trainings[key]
+
+    def _keys_of(self, job: Ref) -> Keys:
+        """Return which training to look at for a change of a Job or its pods; none if unproven."""
+        training = self._training_at(self._trainings_of.get(job))
+        if training is not None:
+            return frozenset({training.key})
+        # The training may not be known yet; the name is one of the Job's own namespace.
+        record = self.job(job)
+        return frozenset({record.training}) if record is not None else NOTHING
 
     def _remember_deletion(self, uid: str) -> None:
         """Keep late answers from bringing a deleted object back."""

@@ -22,6 +22,7 @@ from detection_operator.cluster.api.resources import (
 )
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.configs import read_config
+from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.records import JobRecord, PodRecord, TrainingRecord
 from detection_operator.cluster.observe.warnings import Overdue, WarningEvents
 from detection_operator.core.case import is_settled
@@ -129,7 +130,7 @@ class Gatherer:
     def _observed(
         self, record: TrainingRecord, training: Training, orphans: list[PodRecord]
     ) -> Observed:
-        jobs = self._cache.jobs(training.identity.uid)
+        jobs = self._cache.jobs(_ref(training))
         return Observed(
             training=training,
             jobs=tuple(
@@ -141,7 +142,7 @@ class Gatherer:
         )
 
     def _job_of(self, training: Training, attempt: AttemptStatus) -> JobRecord | None:
-        jobs = self._cache.jobs(training.identity.uid)
+        jobs = self._cache.jobs(_ref(training))
         return next((record for record in jobs if record.job.name == attempt.job_name), None)
 
     def _is_certain(self, training: Training) -> bool:
@@ -211,13 +212,14 @@ class Gatherer:
 
         A Job has others only where its queue took its place back before they had started.
         """
-        pods = [p for p in self._cache.pods(record.training_uid) if p.job_uid == record.version.uid]
+        pods = self._cache.pods_of(record.ref)
         oldest_first = sorted(pods, key=lambda pod: (not pod.gone, pod.created_at))
         return list({pod.pod.index: pod for pod in oldest_first}.values())
 
     def _orphans(self, training: Training) -> list[PodRecord]:
-        pods = self._cache.pods(training.identity.uid)
-        return [pod for pod in pods if self._cache.job(pod.job_uid) is None]
+        """Return the pods that outlive their Job, which was shown to be the training's."""
+        pods = self._cache.pods(_ref(training))
+        return [pod for pod in pods if self._cache.job(pod.controller) is None]
 
     def _source(self, record: TrainingRecord) -> Source | None:
         if record.source is None:
@@ -232,11 +234,18 @@ class Gatherer:
         return Source(record.source.name, found=True, spec=parsed.spec, status=parsed.status)
 
     def _folder_owner(self, record: TrainingRecord) -> str | None:
-        """Return the oldest other training with the same folder, if it is older than this one."""
+        """Return the oldest other training with the same folder, if it is older than this one.
+
+        It is of the same namespace: no training learns the name of another tenant's.
+        """
         if not record.folder:
             return None
         oldest = next(iter(self._cache.sharing(record.folder)), record)
         return None if oldest.key == record.key else str(oldest.key)
+
+
+def _ref(training: Training) -> Ref:
+    return Ref(training.identity.namespace, training.identity.uid)
 
 
 def _recheck_after_s(record: TrainingRecord, training: Training) -> float | None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from detection_operator import names
 from detection_operator.api.times import read_time
-from detection_operator.api.v1alpha1 import GROUP, KIND, PipelineConfigStatus, Spec, Status
+from detection_operator.api.v1alpha1 import PipelineConfigStatus, Spec, Status
 from detection_operator.cluster.api.resources import Key, Object, controller_of
 from detection_operator.cluster.observe.configs import read_config
 from detection_operator.core.case import is_settled
@@ -236,13 +236,6 @@ def _prune(value: Any) -> Any:
     if isinstance(value, list):
         return [_prune(item) for item in value]
     return value
-
-
-def training_uid_of_job(body: Object) -> str:
-    """Return the uid of the DetectionTraining that controls a Job; empty where none does."""
-    owner = controller_of(body)
-    ours = owner.get("kind") == KIND and text_of(owner.get("apiVersion")).startswith(f"{GROUP}/")
-    return text_of(owner["uid"]) if ours else ""
 
 
 def parse_job(body: Object) -> Job:

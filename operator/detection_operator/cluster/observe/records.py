@@ -17,6 +17,7 @@ from detection_operator import names
 from detection_operator.api.conditions import Phase
 from detection_operator.cluster.api.decode import CUT, MAX_DEPTH
 from detection_operator.cluster.api.resources import Key, Object, controller_of
+from detection_operator.cluster.observe.ownership import Ref, job_of_pod, training_of_job
 from detection_operator.cluster.observe.packing import pack, unpack
 from detection_operator.cluster.observe.parse import (
     key_of,
@@ -26,7 +27,6 @@ from detection_operator.cluster.observe.parse import (
     parse_time,
     parse_training,
     text_of,
-    training_uid_of_job,
 )
 from detection_operator.core.state import Job, Pod, Training
 from detection_operator.errors import UnreadableError
@@ -46,6 +46,8 @@ KEPT_METADATA = (
 PHASES = frozenset(Phase)
 _CUT = CUT.encode()
 FILE_SCHEME = "file://"
+ENVIRONMENT_OF = {"s3": ("AWS_",), "gs": ("GOOGLE_",), "az": ("AZURE_",)}
+"""The variables that say where a storage is and who asks, by scheme."""
 PRIVATE_VOLUMES = frozenset({"emptyDir", "ephemeral"})
 """Kinds of volumes that each pod has for itself."""
 
@@ -101,11 +103,13 @@ class TrainingRecord:
     version: Version
     created_at: str
     folder: str
-    """The checkpoint folder, comparable between trainings of the cluster; empty: unknown."""
+    """The checkpoint folder, comparable within the namespace; empty: unknown."""
     source: Key | None
     """The training that this one's `restore` or `continueFrom` refers to."""
     attempt: int | None
     """The number of the current attempt."""
+    job_uid: str
+    """The uid of its Job, as the status has it; empty: not recorded yet."""
     measures: Measures
     packed: bytes
     """Its JSON."""
@@ -115,6 +119,11 @@ class TrainingRecord:
     """Bytes of its JSON."""
     problem: str = ""
     """Why its spec cannot be read, where the spec itself does not say it."""
+
+    @property
+    def ref(self) -> Ref:
+        """The training itself."""
+        return Ref(self.key.namespace, self.version.uid)
 
     def parse(self, found: str | None = None) -> Training:
         """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap.
@@ -174,6 +183,7 @@ def _record_without(body: Object, kept: Object, text: bytes, problem: str) -> Tr
         folder="",
         source=None,
         attempt=_attempt_of(kept["status"]),
+        job_uid=_job_uid_of(kept["status"]),
         measures=measures,
         packed=pack(text),
         config_map=None,
@@ -191,6 +201,7 @@ def _record(body: Object, kept: Object, text: bytes) -> TrainingRecord:
         folder=folder_of(key, kept["spec"]),
         source=source_of(key, kept["spec"]),
         attempt=_attempt_of(kept["status"]),
+        job_uid=_job_uid_of(kept["status"]),
         measures=measures_of(kept["spec"], kept["status"]),
         packed=pack(text),
         config_map=config_map_of(kept["spec"], kept["status"]),
@@ -203,16 +214,25 @@ def _attempt_of(status: Object) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def folder_of(key: Key, spec: Object) -> str:
-    """Return where the checkpoints go: the URI, or the claim with its namespace.
+def _job_uid_of(status: Object) -> str:
+    uid = (status.get("currentAttempt") or {}).get("jobUID")
+    return uid if isinstance(uid, str) else ""
 
-    Empty: nobody else can reach it. A `file://` path is one of the pod's, and so means the volume
-    that is mounted there.
+
+def folder_of(key: Key, spec: Object) -> str:
+    """Return where the checkpoints go, for comparison with others of the same namespace.
+
+    It begins with the namespace: across namespaces the storage's owner record decides, and nobody
+    learns of another's training. A URI means a place only together with what opens it: two servers
+    may have a bucket of one name. A `file://` path is one of the pod's, and so means the volume
+    that is mounted there. Empty: nobody else can reach it.
     """
     storage = (spec.get("checkpoints") or {}).get("storage") or {}
     if uri := str(storage.get("uri") or "").rstrip("/"):
-        path = uri.removeprefix(FILE_SCHEME)
-        return uri if path == uri else _volume_at(key, spec.get("podTemplate") or {}, path)
+        template, path = spec.get("podTemplate") or {}, uri.removeprefix(FILE_SCHEME)
+        if path != uri:
+            return _volume_at(key, template, path)
+        return f"{key.namespace} {uri} {_access(spec, template, uri)}"
     claim = storage.get("volumeClaim")
     if claim is None:
         return ""
@@ -237,10 +257,35 @@ def _volume_at(key: Key, template: Object, path: str) -> str:
     source = {kind: said for kind, said in volume.items() if kind != "name"}
     if not source.keys() - PRIVATE_VOLUMES:
         return ""
-    # A claim is its namespace's; what else is named may be reached from any.
-    which = key.namespace if "persistentVolumeClaim" in source else ""
     inside = PurePosixPath(str(mount.get("subPath") or mount.get("subPathExpr") or ""))
-    return f"{which}{json.dumps(source, sort_keys=True)}/{inside / wanted.relative_to(place)}"
+    within = inside / wanted.relative_to(place)
+    return f"{key.namespace} {json.dumps(source, sort_keys=True)}/{within}"
+
+
+def _access(spec: Object, template: Object, uri: str) -> str:
+    """Return what says at which endpoint, and as whom, a pod opens `uri`.
+
+    Two that differ here may mean one folder all the same; then its owner record refuses the second.
+    """
+    prefixes = ENVIRONMENT_OF.get(uri.partition("://")[0], ())
+    said: Object = {
+        "secret": _secret_of(_objects(spec, "credentials"), uri),
+        "env": [e for e in _objects(template, "env") if str(e.get("name")).startswith(prefixes)],
+        "envFrom": template.get("envFrom") or [],
+        "serviceAccount": template.get("serviceAccountName"),
+    }
+    said["env"].sort(key=lambda entry: str(entry.get("name")))
+    return json.dumps({name: value for name, value in said.items() if value}, sort_keys=True)
+
+
+def _secret_of(credentials: list[Object], uri: str) -> str | None:
+    """Return the Secret of the longest prefix that `uri` has, on a whole path segment."""
+    fitting = {
+        prefix: (entry.get("secretRef") or {}).get("name")
+        for entry in credentials
+        if f"{uri}/".startswith(f"{(prefix := str(entry.get('uriPrefix')).rstrip('/'))}/")
+    }
+    return fitting[max(fitting, key=len)] if fitting else None
 
 
 def _objects(document: Object, name: str) -> list[Object]:
@@ -294,20 +339,32 @@ class JobRecord:
     training: Key
     job: Job
 
+    @property
+    def ref(self) -> Ref:
+        """The Job itself."""
+        return Ref(self.namespace, self.version.uid)
+
+    @property
+    def controller(self) -> Ref:
+        """The training that it names as its controller."""
+        return Ref(self.namespace, self.training_uid)
+
 
 def job_record(body: Object) -> JobRecord | None:
     """Return the record of a Job; None where no DetectionTraining controls it."""
-    uid = training_uid_of_job(body)
-    if not uid:
+    training = training_of_job(body)
+    if training is None:
         return None
-    namespace = body["metadata"]["namespace"]
-    owner = Key(namespace, text_of(controller_of(body)["name"]))
-    return JobRecord(namespace, version_of(body), uid, owner, parse_job(body))
+    owner = Key(training.namespace, text_of(controller_of(body).get("name")))
+    return JobRecord(training.namespace, version_of(body), training.uid, owner, parse_job(body))
 
 
 @dataclass(frozen=True, slots=True)
 class PodRecord:
-    """One pod that a Job of ours made."""
+    """One pod that a Job made.
+
+    Its labels say which training it is of, and prove nothing: `Cache.training_of` knows.
+    """
 
     namespace: str
     version: Version
@@ -320,14 +377,19 @@ class PodRecord:
     gone: bool = False
     """It is deleted; kept for its last word, which a Job does not tell."""
 
+    @property
+    def controller(self) -> Ref:
+        """The Job that it names as its controller."""
+        return Ref(self.namespace, self.job_uid)
+
 
 def pod_record(body: Object) -> PodRecord | None:
     """Return the record of a pod; None where no Job controls it, or it names no training."""
-    metadata, owner = body["metadata"], controller_of(body)
+    metadata, owner = body["metadata"], job_of_pod(body)
     labels = metadata.get("labels") or {}
     training = text_of(labels.get(names.LABEL_TRAINING))
     uid = text_of(labels.get(names.LABEL_TRAINING_UID))
-    if owner.get("kind") != "Job" or not training or not uid:
+    if owner is None or not training or not uid:
         return None
     return PodRecord(
         namespace=metadata["namespace"],
@@ -335,7 +397,7 @@ def pod_record(body: Object) -> PodRecord | None:
         training_uid=uid,
         training=Key(metadata["namespace"], training),
         created_at=sys.intern(text_of(metadata.get("creationTimestamp"))),
-        job_uid=text_of(owner["uid"]),
+        job_uid=owner.uid,
         attempt=parse_attempt(labels),
         pod=parse_pod(body),
     )

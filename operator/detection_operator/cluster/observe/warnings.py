@@ -114,8 +114,14 @@ class WarningEvents:
         }
         problem: ClusterError | None = None
         for resource, namespace in {(resource, key.namespace) for key, resource in wanted.values()}:
+            # An Event may name any uid: it counts for what its own namespace waits for.
+            here = {
+                uid
+                for uid, (key, kind) in wanted.items()
+                if key.namespace == namespace and kind is resource
+            }
             try:
-                newest = await self._newest(resource, namespace, wanted.keys())
+                newest = await self._newest(resource, namespace, here)
             except ClusterError as error:
                 problem = error
                 continue

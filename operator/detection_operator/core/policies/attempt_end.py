@@ -36,7 +36,7 @@ def record_attempt(case: Case) -> Case:
     """Return `case` with what its cluster objects show of the attempt under way."""
     if not case.is_under_way:
         return case
-    case = _hear_last_report(record_image(_record_start(case)))
+    case = _hear_last_report(record_image(_record_start(_record_job(case))))
     attempt = case.attempt
     end = _end_of(case, attempt) if attempt is not None else None
     return case if attempt is None or end is None else _settle(case, attempt, end)
@@ -59,6 +59,15 @@ def made_checkpoint(attempt: AttemptStatus, status: Status) -> bool:
     newest = newest_step(status)
     start = -1 if attempt.start_step is None else attempt.start_step
     return newest is not None and newest > start
+
+
+def _record_job(case: Case) -> Case:
+    """Record the uid of the attempt's Job, by which its pods are known once the Job is gone."""
+    attempt = case.attempt
+    job = case.job(attempt.job_name) if attempt is not None else None
+    if attempt is None or job is None or attempt.job_uid is not None:
+        return case
+    return case.amended(current_attempt=attempt.model_copy(update={"job_uid": job.uid}))
 
 
 def _record_start(case: Case) -> Case:

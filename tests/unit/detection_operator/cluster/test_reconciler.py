@@ -34,7 +34,9 @@ from detection_operator.manifests import Manifests
 from detection_trainer.contract.report import Report
 from tests.support.cluster_objects import (
     JOB,
+    JOB_UID,
     POD_UID,
+    REF,
     UID,
     attempt_status,
     container_status,
@@ -268,18 +270,18 @@ async def test_an_orphans_last_word_is_kept_until_the_status_that_tells_it_is_wr
     def start(observed: Observed) -> Plan:
         return Plan(observed.training.status.model_copy(update={"phase": "Starting"}))
 
-    scene = Scene(start, status=attempt_status() | {"phase": "Queued"})
+    scene = Scene(start, status=attempt_status(jobUID=JOB_UID) | {"phase": "Queued"})
     scene.cache.apply(PODS, pod())
     scene.cache.delete(PODS, newer(pod(status=container_status(terminated={"exitCode": 40}))))
     assert await scene.reconciler.reconcile(TREES) == PATIENCE_S
-    assert [record.pod.uid for record in scene.cache.pods(UID)] == [POD_UID]
+    assert [record.pod.uid for record in scene.cache.pods(REF)] == [POD_UID]
     scene.clock_s = PATIENCE_S
     await scene.reconciler.reconcile(TREES)
-    assert scene.cache.pods(UID) == []
+    assert scene.cache.pods(REF) == []
 
 
 async def test_an_orphans_end_is_seen_once_then_dropped_and_looked_at_again() -> None:
-    scene = Scene(leave, status=attempt_status())
+    scene = Scene(leave, status=attempt_status(jobUID=JOB_UID))
     scene.cache.apply(PODS, pod())
     scene.cache.delete(PODS, newer(pod(status=container_status(terminated={"exitCode": 40}))))
     await scene.reconciler.reconcile(TREES)
@@ -287,11 +289,11 @@ async def test_an_orphans_end_is_seen_once_then_dropped_and_looked_at_again() ->
     assert scene.queue.depth() == 1
     await scene.reconciler.reconcile(TREES)
     assert scene.seen[1].orphans == ()
-    assert scene.cache.pods(UID) == []
+    assert scene.cache.pods(REF) == []
 
 
 async def test_an_orphan_that_ends_while_a_decision_is_written_is_not_dropped_unseen() -> None:
-    scene = Scene(step_to(5), status=attempt_status())
+    scene = Scene(step_to(5), status=attempt_status(jobUID=JOB_UID))
     scene.cache.apply(PODS, pod())
     scene.api.before_status = lambda: scene.cache.forget(PODS, POD_UID)
     await scene.reconciler.reconcile(TREES)
@@ -340,7 +342,9 @@ async def started_scene() -> Scene:
     scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
     await scene.reconciler.reconcile(TREES)
     running = container_status(running={"startedAt": "2026-11-24T10:00:00Z"})
-    scene.cache.apply(PODS, pod(status=running))
+    made = scene.api.find(JOBS, JOB)
+    assert made is not None
+    scene.cache.apply(PODS, pod(job_uid=made["metadata"]["uid"], status=running))
     return scene
 
 

@@ -11,7 +11,7 @@ from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster import reports as module
 from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.events import EventPoster
-from detection_operator.cluster.api.resources import PODS, TRAININGS, Key, Object
+from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key, Object
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.parse import parse_training
 from detection_operator.cluster.observe.queue import KeyQueue
@@ -20,7 +20,7 @@ from detection_operator.cluster.reports import ReportWriter
 from detection_operator.core.state import Training
 from detection_operator.errors import ConflictError, InvalidError, RefusedError, UnavailableError
 from detection_trainer.contract.report import Report
-from tests.support.cluster_objects import UID, attempt_status, newer, pod, stored_training
+from tests.support.cluster_objects import UID, attempt_status, job, newer, pod, stored_training
 from tests.support.fake_cluster import FakeCluster
 
 TREES = Key("vision", "trees")
@@ -239,6 +239,7 @@ async def test_what_waits_for_a_pods_end_is_written_when_the_operator_ends() -> 
 async def test_that_all_is_done_is_written_at_once_where_it_might_be_lost(*, leads: bool) -> None:
     scene = Scene(leads=leads)
     if leads:
+        scene.cache.apply(JOBS, job())
         scene.cache.apply(PODS, pod(deletionTimestamp="2026-11-24T10:00:00Z"))
     assert await scene.take(report(100, 2, outcome=DONE))
     assert scene.status["currentAttempt"]["outcome"]["exitCode"] == 0

@@ -152,6 +152,16 @@ def test_first_attempt_is_on_record_before_its_job() -> None:
     assert (first.status.attempt_count, first.status.start_time) == (1, NOW)
 
 
+def test_the_uid_of_an_attempts_job_is_recorded_once_and_proves_its_pods_later() -> None:
+    status = under_way()
+    seen = plan(observed(spec(), status, job(pod())), SETTINGS, NOW).status
+    assert seen.current_attempt is not None
+    assert seen.current_attempt.job_uid == "job-uid"
+    other = plan(observed(spec(), seen, job(pod(), uid="uid-2")), SETTINGS, NOW).status
+    assert other.current_attempt is not None
+    assert other.current_attempt.job_uid == "job-uid"
+
+
 def test_claim_is_ensured_before_the_attempt() -> None:
     claimed = spec(checkpoints={"storage": {"volumeClaim": {"size": "20Gi"}}})
     ensure, start = actions(observed(claimed))

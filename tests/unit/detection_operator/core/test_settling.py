@@ -35,6 +35,7 @@ def changed(**changes: Any) -> Status:
     [
         (Plan(MADE), False),
         (Plan(changed(phase="Starting", current_attempt=attempt(started_at=NOW))), True),
+        (Plan(changed(phase="Starting", current_attempt=attempt(job_uid="uid-1"))), True),
         (Plan(changed(phase="Running")), False),
         (Plan(changed(phase="Refused")), False),
         (Plan(changed(step=1)), False),
@@ -46,6 +47,7 @@ def changed(**changes: Any) -> Status:
     ids=[
         "nothing is new",
         "a pod that starts",
+        "a Job whose uid is known",
         "one that trains",
         "one that is refused",
         "a step",

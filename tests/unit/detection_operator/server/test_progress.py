@@ -14,6 +14,7 @@ from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.errors import UnavailableError
@@ -256,7 +257,7 @@ async def test_a_pod_that_the_watch_has_not_told_of_is_looked_up_with_its_job(
     scene.api.put(JOBS, job(uid="uid-job-9"))
     token = SIGNER.sign(pod_uid="uid-pod-9")
     assert (await scene.post(token=token))[0] == 200
-    assert scene.cache.job("uid-job-9") is not None
+    assert scene.cache.job(Ref("vision", "uid-job-9")) is not None
     assert made["metadata"]["uid"] == "uid-pod-9"
 
 
@@ -286,7 +287,30 @@ async def test_a_pod_that_outlives_its_job_may_say_its_last_word(scene: Scene) -
     made = pod(uid="uid-pod-9", **goes)
     scene.api.put(PODS, made)
     status, _ = await scene.post(REPORT | {"sequence": 2}, token=SIGNER.sign(pod_uid="uid-pod-9"))
-    assert status == 200, "also where the operator has just started and never saw the Job"
+    assert status == 200, "the Job was seen before it went"
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["the status names it", "nothing does"])
+async def test_of_a_job_that_the_operator_never_saw_only_the_status_proves_a_pod(
+    scene: Scene, *, recorded: bool
+) -> None:
+    if recorded:
+        status = attempt_status(jobUID="uid-job-9")
+        scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, stored_training(status=status)))
+    goes: dict[str, Any] = {"deletionTimestamp": "2026-11-24T10:05:00Z"}
+    scene.api.put(PODS, pod(uid="uid-pod-9", job_uid="uid-job-9", **goes))
+    token = SIGNER.sign(pod_uid="uid-pod-9")
+    if recorded:
+        assert (await scene.post(token=token))[0] == 200
+    else:
+        assert await refused(scene, token=token) == (403, "other_training")
+
+
+async def test_a_job_of_another_namespace_lets_no_pod_report(scene: Scene) -> None:
+    scene.cache.apply(JOBS, job(uid="uid-job-a", namespace="team-a"))
+    scene.cache.apply(PODS, pod(uid="uid-pod-a", job_uid="uid-job-a"))
+    token = SIGNER.sign(pod_uid="uid-pod-a")
+    assert await refused(scene, token=token) == (503, "job_gone")
 
 
 async def test_the_training_is_looked_up_before_it_is_said_to_be_gone(scene: Scene) -> None:

@@ -30,7 +30,7 @@ from detection_operator.errors import (
     UnavailableError,
 )
 from detection_operator.manifests import Manifests
-from tests.support.cluster_objects import JOB, UID, attempt_status, job, pod, stored_training
+from tests.support.cluster_objects import JOB, REF, UID, attempt_status, job, pod, stored_training
 from tests.support.fake_cluster import FakeCluster
 
 Object = dict[str, Any]
@@ -66,7 +66,7 @@ async def test_an_attempt_is_one_job_of_ours() -> None:
     assert made is not None
     assert made["metadata"]["ownerReferences"][0]["uid"] == UID
     assert [verb for verb, _, _ in scene.api.calls] == ["create"]
-    assert [record.job.name for record in scene.cache.jobs(UID)] == [JOB], "known at once"
+    assert [record.job.name for record in scene.cache.jobs(REF)] == [JOB], "known at once"
 
 
 async def test_an_attempt_that_was_made_before_is_a_success() -> None:

@@ -84,7 +84,7 @@ async def test_of_pods_that_a_queue_had_deleted_before_they_started_only_the_new
 
 
 async def test_pods_that_outlive_their_job_are_orphans(api: FakeCluster, cache: Cache) -> None:
-    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(TRAININGS, stored_training(status=attempt_status(jobUID=JOB_UID)))
     cache.apply(PODS, pod())
     found = await gather(api, cache)
     assert [p.uid for p in found.observed.orphans] == [POD_UID]
@@ -291,3 +291,49 @@ async def test_a_folder_whose_trainings_went_meanwhile_is_nobodys(
     api.while_getting = lambda: cache.delete(TRAININGS, newer(body, 900))
     found = await gather(api, cache)
     assert found.observed.folder_owner is None
+
+
+TEAM_B = Key("team-b", "trees")
+
+
+def of_team_b(body: Object) -> Object:
+    body["metadata"]["namespace"] = "team-b"
+    return body
+
+
+async def test_nothing_of_another_namespace_is_observed_of_a_training(
+    api: FakeCluster, cache: Cache
+) -> None:
+    """One uid everywhere: what team-a writes names the objects of team-b in every field."""
+    storage = {"storage": {"uri": "s3://runs/one"}}
+    cache.apply(TRAININGS, of_team_b(stored_training(status=attempt_status(), checkpoints=storage)))
+    older = stored_training("birds", uid="uid-a", checkpoints=storage, suspend=True)
+    older["metadata"]["creationTimestamp"] = "2026-11-24T09:00:00Z"
+    cache.apply(TRAININGS, older)
+    cache.apply(JOBS, job())
+    cache.apply(PODS, pod(status=container_status(terminated={"exitCode": 0, "message": "{}"})))
+    api.put(JOBS, job())
+    api.put(PODS, pod())
+    observed = (await gather(api, cache, TEAM_B)).observed
+    assert (observed.jobs, observed.orphans, observed.folder_owner) == ((), (), None)
+
+
+async def test_an_orphan_that_the_api_lists_is_not_believed_by_its_labels(
+    api: FakeCluster, cache: Cache
+) -> None:
+    api.put(PODS, pod(job_uid="uid-of-no-job", status=container_status(terminated={"exitCode": 0})))
+    cache.apply(TRAININGS, stored_training(status=attempt_status(jobUID=JOB_UID)))
+    assert (await gather(api, cache)).observed.orphans == ()
+    assert api.called("list", PODS), "it was asked for"
+
+
+async def test_a_source_is_one_of_the_trainings_own_namespace(
+    api: FakeCluster, cache: Cache
+) -> None:
+    cache.apply(TRAININGS, of_team_b(stored_training("coco", uid="uid-coco")))
+    reference = {"trainingRef": {"name": "coco"}}
+    cache.apply(TRAININGS, stored_training(restore={"mode": "detection", "from": reference}))
+    source = (await gather(api, cache)).observed.source
+    assert source is not None
+    assert not source.found
+    assert (source.spec, source.status) == (None, None)

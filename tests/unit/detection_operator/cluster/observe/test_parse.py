@@ -13,7 +13,6 @@ from detection_operator.cluster.observe.parse import (
     parse_status,
     parse_training,
     render_status,
-    training_uid_of_job,
 )
 from detection_operator.core.state import PodPhase, Termination, Waiting
 from tests.support.cluster_objects import (
@@ -194,25 +193,6 @@ def test_a_queue_holds_a_job_back() -> None:
     body["spec"]["suspend"] = True
     assert parse_job(body).suspended
     assert parse_job(job(deletionTimestamp=AT)).deleting
-
-
-def test_only_a_controller_of_our_kind_owns_a_job() -> None:
-    assert training_uid_of_job(job()) == UID
-    owners = {
-        "a CronJob": [
-            {"kind": "CronJob", "apiVersion": "batch/v1", "uid": "x", "controller": True}
-        ],
-        "a reference that does not control": [
-            {
-                "kind": "DetectionTraining",
-                "apiVersion": "detectiontraining.dev/v1alpha1",
-                "uid": "x",
-            }
-        ],
-        "nobody": [],
-    }
-    for who, references in owners.items():
-        assert not training_uid_of_job(job(ownerReferences=references)), who
 
 
 def test_a_training_is_read_with_its_labels() -> None:

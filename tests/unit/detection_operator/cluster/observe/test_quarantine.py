@@ -15,6 +15,7 @@ from detection_operator.errors import UnreadableError
 from tests.support.cluster_objects import (
     JOB_UID,
     POD_UID,
+    REF,
     UID,
     attempt_status,
     container_status,
@@ -84,7 +85,7 @@ def test_what_was_known_before_stays() -> None:
     cache = Cache()
     cache.apply(JOBS, job())
     cache.apply(JOBS, newer(odd_job()))
-    assert [record.job.name for record in cache.jobs(UID)] == [job()["metadata"]["name"]]
+    assert [record.job.name for record in cache.jobs(REF)] == [job()["metadata"]["name"]]
 
 
 HIDDEN = {

@@ -12,6 +12,19 @@ CLAIM = {"persistentVolumeClaim": {"claimName": "runs"}}
 NFS = {"nfs": {"server": "nas", "path": "/runs"}}
 
 
+def s3(*secrets: tuple[str, str], **template: Any) -> dict[str, Any]:
+    """Return a spec with a checkpoint URI, which some Secrets open."""
+    credentials = [{"uriPrefix": prefix, "secretRef": {"name": name}} for prefix, name in secrets]
+    storage = {"checkpoints": {"storage": {"uri": "s3://runs/trees"}}}
+    return {**storage, "credentials": credentials, "podTemplate": template}
+
+
+ENDPOINT = {"name": "AWS_ENDPOINT_URL", "value": "http://one.example"}
+OTHER_ENDPOINT = {"name": "AWS_ENDPOINT_URL", "value": "http://two.example"}
+REGION = {"name": "AWS_REGION", "value": "eu-west-1"}
+THREADS = {"name": "OMP_NUM_THREADS", "value": "4"}
+
+
 def at(uri: str, source: Any = None, mount: str = "/runs", **more: Any) -> dict[str, Any]:
     """Return a spec whose checkpoints go to `uri`, with a volume."""
     spec: dict[str, Any] = {"checkpoints": {"storage": {"uri": uri}}}
@@ -26,14 +39,19 @@ def at(uri: str, source: Any = None, mount: str = "/runs", **more: Any) -> dict[
 @pytest.mark.parametrize(
     ("one", "two"),
     [
-        ((TREES, at("s3://runs/trees")), (ELSEWHERE, at("s3://runs/trees/"))),
+        ((TREES, at("s3://runs/trees")), (OAKS, at("s3://runs/trees/"))),
+        (
+            (TREES, s3(("s3://", "a"), ("s3://runs/trees", "b"))),
+            (OAKS, s3(("s3://runs", "b"), ("s3://run", "c"))),
+        ),
+        ((TREES, s3(env=[ENDPOINT, REGION])), (OAKS, s3(env=[THREADS, REGION, ENDPOINT]))),
         ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///runs/a/", CLAIM))),
         ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///b/a", CLAIM, "/b"))),
         (
             (TREES, at("file:///runs/a/b", CLAIM)),
             (OAKS, at("file:///x/b", CLAIM, "/x", subPath="a")),
         ),
-        ((TREES, at("file:///runs/a", NFS)), (ELSEWHERE, at("file:///runs/a", NFS))),
+        ((TREES, at("file:///runs/a", NFS)), (OAKS, at("file:///runs/a", NFS))),
         (
             (TREES, {"checkpoints": {"storage": {"volumeClaim": {"claimName": "runs"}}}}),
             (OAKS, {"checkpoints": {"storage": {"volumeClaim": {"claimName": "runs"}}}}),
@@ -41,6 +59,8 @@ def at(uri: str, source: Any = None, mount: str = "/runs", **more: Any) -> dict[
     ],
     ids=[
         "one URI",
+        "one Secret opens it",
+        "one endpoint in the environment",
         "one claim",
         "mounted elsewhere",
         "by subPath",
@@ -59,8 +79,25 @@ def test_two_that_mean_one_folder(one: tuple[Key, Any], two: tuple[Key, Any]) ->
         ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///runs/a", NFS))),
         ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///runs/b", CLAIM))),
         ((TREES, at("file:///runs/a", CLAIM)), (OAKS, at("file:///runs/a", CLAIM, subPath="oaks"))),
+        ((TREES, at("s3://runs/trees")), (ELSEWHERE, at("s3://runs/trees"))),
+        ((TREES, at("file:///runs/a", NFS)), (ELSEWHERE, at("file:///runs/a", NFS))),
+        ((TREES, s3(("s3://", "a"))), (OAKS, s3(("s3://", "b")))),
+        ((TREES, s3(env=[ENDPOINT])), (OAKS, s3(env=[OTHER_ENDPOINT]))),
+        ((TREES, s3()), (OAKS, s3(envFrom=[{"secretRef": {"name": "a"}}]))),
+        ((TREES, s3()), (OAKS, s3(serviceAccountName="other"))),
     ],
-    ids=["claims of two namespaces", "two volumes", "two folders", "two parts of one volume"],
+    ids=[
+        "claims of two namespaces",
+        "two volumes",
+        "two folders",
+        "two parts of one volume",
+        "one URI in two namespaces",
+        "one server in two namespaces",
+        "two Secrets",
+        "two endpoints",
+        "an environment from a Secret",
+        "another service account",
+    ],
 )
 def test_two_that_say_the_same_and_mean_two_folders(
     one: tuple[Key, Any], two: tuple[Key, Any]

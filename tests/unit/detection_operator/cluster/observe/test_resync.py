@@ -7,10 +7,20 @@ import pytest
 from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key
 from detection_operator.cluster.observe import resync as module
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.resync import Resync
 from detection_operator.errors import NotFoundError, UnavailableError
-from tests.support.cluster_objects import JOB_UID, POD_UID, UID, job, newer, pod, stored_training
+from tests.support.cluster_objects import (
+    JOB_UID,
+    NAMESPACE,
+    POD_UID,
+    REF,
+    job,
+    newer,
+    pod,
+    stored_training,
+)
 from tests.support.fake_cluster import FakeCluster
 from tests.support.telemetry import Silence
 
@@ -55,7 +65,7 @@ async def test_all_is_known_before_the_first_training_is_looked_at() -> None:
     scene = Scene()
     scene.fill_cluster()
     await scene.resync.fill()
-    assert len(scene.cache.jobs(UID)) == len(scene.cache.pods(UID)) == 1
+    assert len(scene.cache.jobs(REF)) == len(scene.cache.pods(REF)) == 1
     assert await scene.queue.get() == TREES
     assert scene.resync.done_at == 7.0
 
@@ -89,7 +99,7 @@ async def test_what_vanished_unseen_is_forgotten() -> None:
     assert scene.counted.counts == [(3, 0)]
     assert scene.tidied == 1
     assert scene.cache.training_keys() == []
-    assert scene.cache.job(JOB_UID) is None
+    assert scene.cache.job(Ref(NAMESPACE, JOB_UID)) is None
     assert scene.cache.pod(POD_UID) is None
 
 
@@ -99,7 +109,7 @@ async def test_what_was_missed_is_read() -> None:
     scene.cache.apply(TRAININGS, stored_training())
     await scene.resync.compare()
     assert scene.counted.counts == [(0, 3)]
-    assert len(scene.cache.pods(UID)) == 1
+    assert len(scene.cache.pods(REF)) == 1
 
 
 async def test_many_that_were_missed_are_listed_instead_of_read_one_by_one(
@@ -131,7 +141,7 @@ async def test_what_the_watch_brings_meanwhile_is_not_pruned() -> None:
     new = newer(job(uid="uid-new", name="trees-5f2c8a1b-2"), 50)
     scene.api.while_listing[JOBS.plural] = lambda: scene.cache.apply(JOBS, new)
     await scene.resync.compare()
-    assert scene.cache.job("uid-new") is not None
+    assert scene.cache.job(Ref(NAMESPACE, "uid-new")) is not None
 
 
 async def test_what_went_between_list_and_read_is_left_out() -> None:

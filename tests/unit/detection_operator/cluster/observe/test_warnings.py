@@ -26,11 +26,13 @@ class Scene:
         self.api, self.queue, self.now = FakeCluster(), KeyQueue(), NOW
         self.warnings = WarningEvents(self.api, self.queue, now=lambda: self.now, clock=lambda: 0.0)
 
-    def happen(self, uid: str, message: str, kind: str = "Job", **event: str) -> None:
+    def happen(
+        self, uid: str, message: str, kind: str = "Job", place: str = "vision", **event: str
+    ) -> None:
         reason = "FailedCreate" if kind == "Job" else "FailedMount"
         name = f"e-{len(self.api.objects)}"
         told: Object = {
-            "metadata": {"name": name},
+            "metadata": {"name": name, "namespace": place},
             "involvedObject": {"kind": kind, "uid": uid},
             "type": "Warning",
             "reason": reason,
@@ -148,10 +150,22 @@ async def test_what_ends_while_the_list_is_read_is_not_told(scene: Scene) -> Non
 async def test_each_namespace_is_read_by_itself(scene: Scene) -> None:
     scene.warnings.follow(TREES, [job("a")])
     scene.warnings.follow(FAR, [job("b")])
-    scene.happen("b", "in another namespace")
+    scene.happen("b", "in another namespace", place=FAR.namespace)
     await scene.warnings.read()
     assert len(scene.api.called("list", EVENTS)) == 2
     assert scene.warnings.of("b") is not None
+
+
+async def test_an_event_says_nothing_of_another_namespaces_objects_or_of_another_kind(
+    scene: Scene,
+) -> None:
+    scene.warnings.follow(TREES, [job("a")])
+    scene.warnings.follow(FAR, [job("b")])
+    scene.happen("b", "exceeded quota, says a tenant of another namespace")
+    scene.happen("a", "says an Event of a pod", kind="Pod")
+    await scene.warnings.read()
+    assert scene.warnings.of("a") is scene.warnings.of("b") is None
+    assert await scene.queued() == set()
 
 
 async def test_a_namespace_that_cannot_be_read_silences_no_other(
