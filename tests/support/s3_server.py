@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +23,8 @@ from sandbox.object_store import ACCESS_KEY, BUCKETS, SECRET_KEY, keys_for
 
 Fault = int | str
 """A status to answer with; `cut`: half of the body is taken, then the connection ends; `cut
-answer`: that happens to the answer; `silent`: none comes; `expired`: AWS on an old token."""
+answer`: that happens to the answer; `silent`: none comes; `expired`: AWS on an old token;
+`unconditional`: a condition that does not hold is ignored."""
 Choose = Callable[[web.Request], Fault | None]
 
 
@@ -114,11 +116,8 @@ class FaultyStorage:
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(f"{request.method} {request.path_qs}")
         fault = self.choose(request)
-        if isinstance(fault, int):
-            return web.Response(status=fault, text=f"<?xml?><Code>Made{fault}</Code>")
-        if fault == "expired":
-            code = "<Code>ExpiredToken</Code><Message>The provided token has expired.</Message>"
-            return web.Response(status=400, text=f"<?xml?>{code}")
+        if isinstance(fault, int) or fault == "expired":
+            return _refusal(fault)
         if fault == "silent":
             await asyncio.Event().wait()  # Until the client goes away.
         if fault == "cut":
@@ -135,6 +134,9 @@ class FaultyStorage:
         ) as answer:
             if fault == "cut answer":
                 return await _cut(request, answer)
+            if fault == "unconditional" and answer.status == HTTPStatus.PRECONDITION_FAILED:
+                # The condition is signed, so that it cannot be left out on the way.
+                return web.Response(headers={"ETag": '"0"'})
             passed = {k: v for k, v in answer.headers.items() if k != "Transfer-Encoding"}
             if request.method == "HEAD":
                 told = web.StreamResponse(status=answer.status, headers=passed)
@@ -142,6 +144,13 @@ class FaultyStorage:
                 return told
             passed.pop("Content-Length", None)
             return web.Response(status=answer.status, headers=passed, body=await answer.read())
+
+
+def _refusal(fault: Fault) -> web.Response:
+    if isinstance(fault, int):
+        return web.Response(status=fault, text=f"<?xml?><Code>Made{fault}</Code>")
+    code = "<Code>ExpiredToken</Code><Message>The provided token has expired.</Message>"
+    return web.Response(status=400, text=f"<?xml?>{code}")
 
 
 async def _cut(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:

@@ -67,6 +67,12 @@ class StorageInUseError(TrainerError):
     exit_code = ExitCode.STORAGE_IN_USE
 
 
+class StorageUnsupportedError(TrainerError):
+    """The storage cannot do what keeps two trainers apart."""
+
+    exit_code = ExitCode.STORAGE_UNSUPPORTED
+
+
 class CheckpointMissingError(TrainerError):
     """A recorded checkpoint is no longer there, or of a format that this version cannot read."""
 

@@ -15,7 +15,7 @@ from typing import Literal
 from detection_trainer.checkpoints.candidate import Candidate
 from detection_trainer.checkpoints.format import list_checkpoints
 from detection_trainer.checkpoints.manifest import Manifest
-from detection_trainer.checkpoints.ownership import Owner, read_owner, require_claimable
+from detection_trainer.checkpoints.ownership import Owner, require_claimable
 from detection_trainer.checkpoints.resume_check import have_records_changed, require_same_classes
 from detection_trainer.contract.base import Contract, Digest
 from detection_trainer.contract.report import DatasetPin, VariableCounts
@@ -28,7 +28,7 @@ from detection_trainer.data.label_map import load_classes
 from detection_trainer.data.source import find_files, pin_files
 from detection_trainer.errors import RestoreRefusedError
 from detection_trainer.options import Options
-from detection_trainer.storage import Folder, open_folder
+from detection_trainer.storage import Folder, create_exclusively, open_folder
 from detection_trainer.training.cycles import choose_cycles
 from detection_trainer.training.start import (
     Continue,
@@ -156,15 +156,9 @@ class _Standing:
 
 def _look_at_folder(folder: Folder, training: Training) -> _Standing:
     checkpoints, damaged = list_checkpoints(folder)
-    owner = read_owner(folder)
-    if owner is not None:
-        mine = Owner(
-            namespace=training.identity.namespace,
-            name=training.identity.name,
-            config_digest=config_digest(training.spec),
-        )
-        require_claimable(folder, owner, mine, has_checkpoint=lambda: bool(checkpoints))
     manifests = [checkpoint.manifest for checkpoint in checkpoints]
+    mine = Owner.of(training.identity, config_digest(training.spec))
+    owner = require_claimable(folder, mine, manifests=manifests, uid=training.uid)
     return _Standing(
         result=FolderResult(
             uri=folder.uri,
@@ -255,9 +249,14 @@ def _check_restore(
 
 
 def _require_writable(folder: Folder) -> None:
-    """Write a file of a few bytes, and delete it: keys that only read are found out here."""
+    """Create a file of a few bytes, and delete it: keys that may only read are refused here.
+
+    Raises:
+        StorageUnsupportedError: the storage would create it twice.
+    """
     name = f"{_PROBE}{secrets.token_hex(6)}"
-    folder.write(name, b"written by the preflight check, to be deleted by it\n", create=True)
+    data = b"written by the preflight check, to be deleted by it\n"
+    create_exclusively(folder, name, data)
     folder.delete(name)
 
 

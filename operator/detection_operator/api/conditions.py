@@ -116,6 +116,7 @@ class Reason(StrEnum):
     LEARNING_RATE_ZERO = "LearningRateZero"
     STORAGE_IN_USE = "StorageInUse"
     SEVERAL_WORKERS_OFF = "SeveralWorkersOff"
+    STORAGE_UNSUPPORTED = "StorageUnsupported"
     # Ended badly, named after the trainer's exit codes where it said so
     INVALID_CONFIG = "InvalidConfig"
     DATA_INVALID = "DataInvalid"
@@ -215,6 +216,8 @@ REASON_HELP: dict[Reason, str] = {
     Reason.SEVERAL_WORKERS_OFF: "The administrator does not allow several workers, whose "
     "connection has no authentication: set spec.workers: 1, or ask for the chart's value "
     "trainer.severalWorkers.",
+    Reason.STORAGE_UNSUPPORTED: "The storage ignores conditional create, which keeps two trainers "
+    "apart: use a version of the server that supports it, or another storage or volume.",
     Reason.INVALID_CONFIG: "The trainer cannot run this spec: correct the fields that the message "
     "names.",
     Reason.DATA_INVALID: "Correct the files that the message names, or raise "

@@ -1,5 +1,6 @@
 """A real S3 server, and what goes wrong on the way to it: retried, then said, never believed."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detection_trainer.__main__ import main
 from detection_trainer.checkpoints.format import (
     Checkpoint,
     Snapshot,
@@ -16,6 +18,8 @@ from detection_trainer.checkpoints.format import (
     uncommitted_steps,
     write_checkpoint,
 )
+from detection_trainer.checkpoints.ownership import Owner, claim_folder, raise_fence
+from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import Place
 from detection_trainer.data.source import fetch_files, find_files
 from detection_trainer.errors import (
@@ -23,12 +27,15 @@ from detection_trainer.errors import (
     InvalidConfigError,
     NotFoundError,
     StorageUnavailableError,
+    StorageUnsupportedError,
     TrainerError,
 )
 from detection_trainer.storage import Folder, Pieces, open_folder, places
 from sandbox.object_store import keys_for
-from tests.support.runs import description
+from tests.support.datasets import CLASSES, Drawn, write_dataset
+from tests.support.runs import NOW, description
 from tests.support.s3_server import Fault, FaultyStorage, s3_server
+from tests.support.trainings import training
 
 MANY_BYTES = 40_000_000
 """Three parts of an upload."""
@@ -225,3 +232,55 @@ def test_a_private_authority_is_trusted_where_it_is_given(
         folder = open_folder("s3://runs/x", credentials)
         folder.write("a", b"1")
         assert folder.read("a") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("unconditional", "was created twice: the storage ignores conditional create"),
+        (501, "the server does not support this request"),
+    ],
+    ids=["ignored", "not implemented"],
+)
+def test_a_server_without_conditional_create_gets_no_owner_and_no_start(
+    storage: FaultyStorage, tmp_path: Path, fault: Fault, said: str
+) -> None:
+    folder = storage.folder(f"s3://runs/{tmp_path.name}")
+    mine = Owner.of(description().identity, "sha256:" + "1" * 64)
+    storage.choose = lambda request: fault if request.method == "PUT" else None
+    with pytest.raises(StorageUnsupportedError, match=said):
+        claim_folder(folder, mine)
+    with pytest.raises(StorageUnsupportedError, match=said):
+        raise_fence(folder, None, NOW)
+    assert folder.list() == []
+
+
+def test_a_server_with_conditional_create_is_asked_once_more_for_each_record(
+    storage: FaultyStorage, tmp_path: Path
+) -> None:
+    folder = storage.folder(f"s3://runs/{tmp_path.name}")
+    mine = Owner.of(description().identity, "sha256:" + "1" * 64)
+    claim_folder(folder, mine)
+    claim_folder(folder, mine)
+    raise_fence(folder, None, NOW)
+    puts = [request.rpartition("/")[2] for request in storage.seen if request.startswith("PUT")]
+    assert puts == ["owner.json", "owner.json", "000001.json", "000001.json"]
+
+
+def test_a_preflight_names_a_server_without_conditional_create(
+    storage: FaultyStorage, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data" / "train.tfrecord"
+    write_dataset(data, [Drawn(seed=1)])
+    storage.folder()
+    document = training(
+        dataset={"train": {"uri": data.as_uri()}, "classes": list(CLASSES)},
+        checkpoints={"storage": {"uri": f"s3://runs/{tmp_path.name}"}},
+    )
+    file = tmp_path / "training.json"
+    file.write_text(json.dumps(document))
+    storage.choose = lambda _: "unconditional"
+    credentials = json.dumps({"s3://": str(storage.keys)})
+    code = main(["preflight", str(file), "--credentials", credentials])
+    assert code == ExitCode.STORAGE_UNSUPPORTED
+    assert "ignores conditional create" in capfd.readouterr().err

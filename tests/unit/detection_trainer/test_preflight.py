@@ -14,7 +14,7 @@ import pytest
 from detection_trainer import preflight
 from detection_trainer.checkpoints.format import Snapshot, write_checkpoint
 from detection_trainer.checkpoints.manifest import Manifest
-from detection_trainer.checkpoints.ownership import claim_folder
+from detection_trainer.checkpoints.ownership import Owner, claim_folder
 from detection_trainer.contract.backbone_shapes import backbone_shapes
 from detection_trainer.contract.model import Backbone
 from detection_trainer.contract.shapes import variable_shapes
@@ -29,6 +29,7 @@ from detection_trainer.errors import (
     NotFoundError,
     RestoreRefusedError,
     StorageInUseError,
+    StorageUnsupportedError,
     TrainerError,
 )
 from detection_trainer.options import Options
@@ -196,7 +197,13 @@ def claim(place: Path, name: str, **spec: Any) -> None:
     other = training(place, **spec)
     identity = other.identity.model_copy(update={"name": name})
     folder = open_folder((place / "run").as_uri())
-    claim_folder(folder, identity, config_digest(other.spec), has_checkpoint=lambda: False)
+    claim_folder(folder, Owner.of(identity, config_digest(other.spec)))
+
+
+def owner_record_lost(place: Path) -> None:
+    folder = open_folder((place / "run").as_uri())
+    identity = training(place).identity.model_copy(update={"name": "oaks"})
+    commit_model(folder, training(place), 40, identity=identity)
 
 
 def own_checkpoint_of_other_classes(place: Path) -> None:
@@ -236,6 +243,7 @@ def a_file_in_place_of_the_folder(place: Path) -> None:
             r"map\.pbtxt",
         ),
         (lambda place: claim(place, "other"), {}, StorageInUseError, "default/other"),
+        (owner_record_lost, {}, StorageInUseError, "step 40 .* saved by training default/oaks"),
         (
             own_checkpoint_of_another_batch_size,
             {},
@@ -274,6 +282,7 @@ def a_file_in_place_of_the_folder(place: Path) -> None:
         "no dataset",
         "no label map",
         "another run's folder",
+        "another run's folder whose owner record is lost",
         "another configuration's checkpoints",
         "a label map that changed",
         "a folder that cannot be made",
@@ -297,6 +306,33 @@ def test_it_is_refused_for(
         document = parsed(checkpoints=checkpoints)
     with pytest.raises(error, match=message):
         run_preflight(document, Options(), place / "cache")
+
+
+class _Deaf:
+    """A storage that creates what is there."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, key: str, data: Any, *, create: bool) -> None:
+        del create
+        self._store.write(key, data, create=False)
+
+
+def test_a_storage_that_ignores_conditional_create_is_found_out(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deaf(uri: str, credentials: Any = None) -> Folder:
+        folder = open_folder(uri, credentials)
+        return replace(folder, store=_Deaf(folder.store))
+
+    monkeypatch.setattr(preflight, "open_folder", deaf)
+    with pytest.raises(StorageUnsupportedError, match="was created twice: the storage ignores"):
+        check(place)
+    assert not list((place / "run").glob("**/*")), "the probe is deleted"
 
 
 class _ReadOnly:

@@ -3,19 +3,25 @@
     owner.json              identity and config digest of the one run that the folder belongs to
     attempts/000001.json    one marker a trainer start, made by conditional create
 
+The owner record is the first evidence, and not the only one: it may be deleted under a running
+training. So the manifests of the checkpoints, and the newest marker where there is no record, must
+agree with a run that wants the folder.
+
 A trainer that sees a marker with a higher number than its own has been superseded and stops, so
 that two never write, also when a node is lost and found again.
 """
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from pydantic import ValidationError
 
-from detection_trainer.checkpoints.manifest import Stored
+from detection_trainer.checkpoints.manifest import Manifest, Stored
 from detection_trainer.contract.base import Digest, dump
 from detection_trainer.contract.training import Identity
 from detection_trainer.errors import (
@@ -24,7 +30,7 @@ from detection_trainer.errors import (
     SupersededError,
     TooLargeError,
 )
-from detection_trainer.storage import Folder
+from detection_trainer.storage import Folder, create_exclusively
 
 OWNER_FILE = "owner.json"
 ATTEMPTS = "attempts"
@@ -39,6 +45,11 @@ class Owner(Stored):
     name: str
     config_digest: Digest
 
+    @classmethod
+    def of(cls, identity: Identity, config_digest: str) -> Self:
+        """Return the record of a run."""
+        return cls(namespace=identity.namespace, name=identity.name, config_digest=config_digest)
+
     @property
     def identity(self) -> Identity:
         """The training that owns the folder."""
@@ -51,6 +62,9 @@ class Marker(Stored):
     attempt: int
     uid: str = ""
     """Of the resource that counted the attempts; one made anew begins again at 1."""
+    namespace: str = ""
+    name: str = ""
+    """Of the training; empty in markers of version 0.1.0."""
     started_at: datetime
 
 
@@ -73,41 +87,83 @@ def read_owner(folder: Folder) -> Owner | None:
 
 
 def claim_folder(
-    folder: Folder, identity: Identity, config_digest: str, *, has_checkpoint: Callable[[], bool]
+    folder: Folder, mine: Owner, *, manifests: Sequence[Manifest] = (), uid: str = ""
 ) -> None:
     """Make the folder this run's own, or find that it is.
 
     The same identity and configuration adopts it. The same identity with another configuration
-    may mend it as long as no checkpoint is committed.
+    may correct it as long as no checkpoint is committed.
+
+    Args:
+        folder: the run's folder.
+        mine: the record that this run writes.
+        manifests: those of the checkpoints in the folder.
+        uid: of the resource; none by hand.
 
     Raises:
-        StorageInUseError: the folder belongs to another run; its owner is named.
+        StorageInUseError: the folder belongs to another run.
+        StorageUnsupportedError: the storage ignores conditional create.
     """
-    mine = Owner(namespace=identity.namespace, name=identity.name, config_digest=config_digest)
     data = (json.dumps(dump(mine), indent=1) + "\n").encode()
-    try:
-        folder.write(OWNER_FILE, data, create=True)
-    except FileExistsError:
-        owner = read_owner(folder)
-        if owner == mine:
+    while (owner := require_claimable(folder, mine, manifests=manifests, uid=uid)) is None:
+        # Another trainer may create it at the same moment: then it is compared.
+        with suppress(FileExistsError):
+            create_exclusively(folder, OWNER_FILE, data)
             return
-        if owner is not None:
-            require_claimable(folder, owner, mine, has_checkpoint=has_checkpoint)
+    if owner != mine:
         folder.write(OWNER_FILE, data)
 
 
 def require_claimable(
-    folder: Folder, owner: Owner, mine: Owner, *, has_checkpoint: Callable[[], bool]
-) -> None:
-    """Compare the folder's owner with the run that wants it; writes nothing.
+    folder: Folder, mine: Owner, *, manifests: Sequence[Manifest] = (), uid: str = ""
+) -> Owner | None:
+    """Compare all that says whose the folder is with the run that wants it; writes nothing.
+
+    Returns:
+        The owner record; None where there is none and nothing shows that the folder is another's.
 
     Raises:
-        StorageInUseError: the folder belongs to another run; its owner is named.
+        StorageInUseError: the folder belongs to another run.
     """
-    if owner.identity != mine.identity:
-        raise StorageInUseError(_other_run(folder, owner, mine.identity))
-    if owner != mine and has_checkpoint():
-        raise StorageInUseError(_other_configuration(folder, owner))
+    owner = read_owner(folder)
+    if owner is not None and owner.identity != mine.identity:
+        raise StorageInUseError(_other_run(folder, owner.identity, mine.identity))
+    if owner is not None and owner != mine and manifests:
+        raise StorageInUseError(_other_configuration(folder, owner.config_digest))
+    for manifest in manifests:
+        _require_own_checkpoint(folder, manifest, mine)
+    if owner is None:
+        _require_own_start(folder, mine.identity, uid, has_checkpoint=bool(manifests))
+    return owner
+
+
+def _require_own_checkpoint(folder: Folder, manifest: Manifest, mine: Owner) -> None:
+    if manifest.identity != mine.identity:
+        raise StorageInUseError(
+            f"the checkpoint of step {manifest.step} in {folder.uri} was saved by "
+            f"{_named(manifest.identity, mine.identity)}; this is {_name(mine.identity)}: give "
+            "each training a folder of its own, or use continueFrom to start from that checkpoint"
+        )
+    if manifest.config_digest != mine.config_digest:
+        raise StorageInUseError(_other_configuration(folder, manifest.config_digest))
+
+
+def _require_own_start(folder: Folder, mine: Identity, uid: str, *, has_checkpoint: bool) -> None:
+    """Look at the newest start in a folder whose owner record is missing."""
+    newest = max(marker_numbers(folder), default=0)
+    if not newest:
+        return
+    marker = _read_marker(folder, newest)
+    if marker.name:
+        is_own = Identity(namespace=marker.namespace, name=marker.name) == mine
+    else:
+        is_own = has_checkpoint or marker.uid == uid
+    if not is_own:
+        raise StorageInUseError(
+            f"{folder.uri} has no {OWNER_FILE}, and {_marker_path(newest)} was not written by "
+            f"{_name(mine)}, so the folder may be another run's: choose another folder, or make "
+            f"sure that no trainer writes to this one, then delete {folder.uri_of(ATTEMPTS)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +189,13 @@ class Fence:
             raise SupersededError(msg)
 
 
-def raise_fence(folder: Folder, attempt: int | None, now: datetime, uid: str = "") -> Fence:
+def raise_fence(
+    folder: Folder,
+    attempt: int | None,
+    now: datetime,
+    uid: str = "",
+    identity: Identity | None = None,
+) -> Fence:
     """Make the next marker, so that every trainer that started before stops.
 
     Args:
@@ -141,18 +203,22 @@ def raise_fence(folder: Folder, attempt: int | None, now: datetime, uid: str = "
         attempt: the operator's number for this start; None by hand: the marker's own.
         now: the time of the start.
         uid: whose attempts these are; those of another resource are not compared.
+        identity: the training, which tells whose the folder is if its owner record is lost.
 
     Raises:
         SupersededError: a later attempt has started already.
         StorageInUseError: the newest marker cannot be read.
+        StorageUnsupportedError: the storage ignores conditional create.
     """
+    whose = {} if identity is None else dump(identity)
     while True:
         number = max(marker_numbers(folder), default=0) + 1
         if attempt is not None and number > 1:
             _refuse_late_start(folder, number - 1, attempt, uid)
-        mine = Marker(attempt=number if attempt is None else attempt, uid=uid, started_at=now)
+        counted = number if attempt is None else attempt
+        mine = Marker(attempt=counted, uid=uid, started_at=now, **whose)
         try:
-            folder.write(_marker_path(number), _marker_bytes(mine), create=True)
+            create_exclusively(folder, _marker_path(number), _marker_bytes(mine))
         except FileExistsError:
             continue  # Another trainer took this number in the same moment.
         return Fence(folder=folder, number=number, attempt=mine.attempt)
@@ -165,21 +231,25 @@ def marker_numbers(folder: Folder) -> list[int]:
 
 
 def _refuse_late_start(folder: Folder, newest: int, attempt: int, uid: str) -> None:
-    path = _marker_path(newest)
-    try:
-        marker = Marker.model_validate_json(folder.read_small(path, _MAX_RECORD_BYTES))
-    except (ValidationError, TooLargeError) as error:
-        msg = (
-            f"{folder.uri_of(path)} is no marker of a trainer's start, so a later attempt may have "
-            "begun: make sure that no trainer writes to this folder, then delete that file"
-        )
-        raise StorageInUseError(msg) from error
+    marker = _read_marker(folder, newest)
     if marker.uid == uid and marker.attempt > attempt:
         msg = (
             f"attempt {marker.attempt} has taken over {folder.uri}; this one is attempt "
             f"{attempt} and writes nothing"
         )
         raise SupersededError(msg)
+
+
+def _read_marker(folder: Folder, number: int) -> Marker:
+    path = _marker_path(number)
+    try:
+        return Marker.model_validate_json(folder.read_small(path, _MAX_RECORD_BYTES))
+    except (ValidationError, TooLargeError) as error:
+        msg = (
+            f"{folder.uri_of(path)} is no marker of a trainer's start, so a later attempt may have "
+            "begun: make sure that no trainer writes to this folder, then delete that file"
+        )
+        raise StorageInUseError(msg) from error
 
 
 def _marker_path(number: int) -> str:
@@ -190,17 +260,30 @@ def _marker_bytes(marker: Marker) -> bytes:
     return (json.dumps(dump(marker)) + "\n").encode()
 
 
-def _other_run(folder: Folder, owner: Owner, identity: Identity) -> str:
+def _other_run(folder: Folder, owner: Identity, mine: Identity) -> str:
     return (
-        f"{folder.uri} belongs to training {owner.namespace}/{owner.name}; this is "
-        f"{identity.namespace}/{identity.name}: give each training a folder of its own, or use "
-        "continueFrom to go on from another's checkpoint"
+        f"{folder.uri} belongs to {_named(owner, mine)}; this is {_name(mine)}: give each training "
+        "a folder of its own, or use continueFrom to start from another's checkpoint"
     )
 
 
-def _other_configuration(folder: Folder, owner: Owner) -> str:
+def _other_configuration(folder: Folder, digest: str) -> str:
     return (
-        f"{folder.uri} holds checkpoints of {owner.namespace}/{owner.name} with another model, "
-        "dataset, optimizer, augmentation, batch size or seed (config digest "
-        f"{owner.config_digest[:19]}…): make a new training with continueFrom or restore"
+        f"{folder.uri} holds checkpoints of this training with another model, dataset, optimizer, "
+        f"augmentation, batch size or seed (config digest {digest[:19]}…): make a new training "
+        "with continueFrom or restore"
     )
+
+
+def _named(other: Identity, mine: Identity) -> str:
+    """Name a training to one of its own namespace alone: the message becomes a condition.
+
+    Who may read the storage finds the name there, and needs no message.
+    """
+    if other.namespace == mine.namespace:
+        return f"training {_name(other)}"
+    return "a training of another namespace"
+
+
+def _name(identity: Identity) -> str:
+    return f"{identity.namespace}/{identity.name}"

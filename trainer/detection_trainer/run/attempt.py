@@ -3,7 +3,7 @@
 Decides all that without TensorFlow; `session` and `worker` compute.
 """
 
-from detection_trainer.checkpoints.ownership import claim_folder, raise_fence
+from detection_trainer.checkpoints.ownership import Owner, claim_folder, raise_fence
 from detection_trainer.checkpoints.store import CheckpointStore
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
@@ -51,19 +51,21 @@ def begin(attempt: Attempt) -> Beginning:
 
     Raises:
         StorageInUseError: the folder belongs to another run.
+        StorageUnsupportedError: the storage ignores conditional create.
         SupersededError: a later attempt has started.
         CheckpointMissingError: there is nothing valid where something was.
     """
     spec, options = attempt.spec, attempt.options
     folder = open_folder(options.checkpoint_folder(spec), options.credentials)
     store = CheckpointStore(folder, spec.checkpoints)
+    identity, uid = attempt.training.identity, attempt.training.uid
     claim_folder(
         folder,
-        attempt.training.identity,
-        config_digest(spec),
-        has_checkpoint=lambda: bool(store.checkpoints),
+        Owner.of(identity, config_digest(spec)),
+        manifests=[checkpoint.manifest for checkpoint in store.checkpoints],
+        uid=uid,
     )
-    fence = raise_fence(folder, options.attempt, attempt.clock(), attempt.training.uid)
+    fence = raise_fence(folder, options.attempt, attempt.clock(), uid, identity)
     store.sweep()
     attempt.reporter.update(attempt=fence.attempt)
     start = choose_start(store.candidates(), spec, options.recorded_step)

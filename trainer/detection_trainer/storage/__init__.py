@@ -4,6 +4,7 @@
 `errors.py`, and its message names the place. Imports no TensorFlow.
 """
 
+from detection_trainer.storage.exclusive import create_exclusively
 from detection_trainer.storage.folder import PIECE_BYTES, Entry, Folder, Pieces, Source, Store
 from detection_trainer.storage.places import open_folder, open_parent, split_uri
 
@@ -14,6 +15,7 @@ __all__ = [
     "Pieces",
     "Source",
     "Store",
+    "create_exclusively",
     "open_folder",
     "open_parent",
     "split_uri",

@@ -21,6 +21,7 @@ from detection_trainer.errors import (
     NotFoundError,
     StorageFullError,
     StorageUnavailableError,
+    StorageUnsupportedError,
     TrainerError,
 )
 from detection_trainer.storage.folder import PIECE_BYTES, Entry, Pieces, Source, require_small
@@ -199,8 +200,18 @@ def explain_object_error(error: Exception, place: str, doing: str) -> TrainerErr
             f"{what}: give credentials that may read and write there (spec.credentials with the "
             "keys of the Secret, or the usual environment variables)"
         )
+    return _by_answer(what, lower)
+
+
+def _by_answer(what: str, lower: str) -> TrainerError:
+    """Return the error for an answer that concerns neither the address nor who asks."""
     if "404 not found" in lower:
         return NotFoundError(f"{what}: check the address")
+    if "501 not implemented" in lower:
+        return StorageUnsupportedError(
+            f"{what}: the server does not support this request: use a newer version of it, or "
+            "another storage"
+        )
     if any(word in lower for word in _FULL_WORDS):
         return StorageFullError(
             f"{what}: raise the quota, keep fewer checkpoints (checkpoints.keepLast, keepBest, "

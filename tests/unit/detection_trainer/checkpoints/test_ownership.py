@@ -2,17 +2,19 @@ from pathlib import Path
 
 import pytest
 
+from detection_trainer.checkpoints.manifest import Manifest
 from detection_trainer.checkpoints.ownership import (
     Fence,
+    Owner,
     claim_folder,
     marker_numbers,
     raise_fence,
     read_owner,
 )
 from detection_trainer.contract.training import Identity
-from detection_trainer.errors import StorageInUseError, SupersededError
+from detection_trainer.errors import StorageInUseError, StorageUnsupportedError, SupersededError
 from detection_trainer.storage import Folder, open_folder
-from tests.support.runs import NOW
+from tests.support.runs import NOW, commit
 
 TREES, CARS = Identity(namespace="vision", name="trees"), Identity(namespace="vision", name="cars")
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -24,9 +26,17 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def claim(
-    folder: Folder, identity: Identity = TREES, digest: str = ONE, *, checkpoint: bool = True
+    folder: Folder, identity: Identity = TREES, digest: str = ONE, *saved: Manifest, uid: str = ""
 ) -> None:
-    claim_folder(folder, identity, digest, has_checkpoint=lambda: checkpoint)
+    claim_folder(folder, Owner.of(identity, digest), manifests=saved, uid=uid)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Return the manifest of a checkpoint of TREES with the configuration ONE."""
+    folder = open_folder(tmp_path_factory.mktemp("saved").as_uri())
+    manifest = commit(folder, 10, identity=TREES).manifest
+    return manifest.model_copy(update={"config_digest": ONE})
 
 
 def test_a_free_folder_is_claimed(folder: Folder) -> None:
@@ -42,21 +52,38 @@ def test_the_same_run_adopts_its_folder(folder: Folder) -> None:
     claim(folder)
 
 
-def test_another_run_is_refused_and_the_owner_is_named(folder: Folder) -> None:
+@pytest.mark.parametrize("checkpoint", [True, False], ids=["with a checkpoint", "without"])
+def test_another_run_is_refused_and_the_owner_is_named(
+    folder: Folder, saved: Manifest, *, checkpoint: bool
+) -> None:
     claim(folder)
     with pytest.raises(StorageInUseError, match="belongs to training vision/trees"):
-        claim(folder, CARS, checkpoint=False)
+        claim(folder, CARS, ONE, *([saved] if checkpoint else []))
 
 
-def test_another_configuration_is_refused_once_a_checkpoint_is_there(folder: Folder) -> None:
+def test_the_name_of_another_namespaces_training_is_in_no_message(
+    folder: Folder, saved: Manifest
+) -> None:
+    elsewhere = Identity(namespace="team-b", name="oaks")
+    claim(folder)
+    for place, manifests in ((folder, []), (folder.child("unowned"), [saved])):
+        with pytest.raises(StorageInUseError, match="a training of another namespace") as refused:
+            claim(place, elsewhere, ONE, *manifests)
+        assert "vision" not in str(refused.value)
+        assert "trees" not in str(refused.value)
+
+
+def test_another_configuration_is_refused_once_a_checkpoint_is_there(
+    folder: Folder, saved: Manifest
+) -> None:
     claim(folder)
     with pytest.raises(StorageInUseError, match="with another model"):
-        claim(folder, digest=TWO)
+        claim(folder, TREES, TWO, saved)
 
 
 def test_a_configuration_may_be_mended_before_the_first_checkpoint(folder: Folder) -> None:
     claim(folder)
-    claim(folder, digest=TWO, checkpoint=False)
+    claim(folder, digest=TWO)
     owner = read_owner(folder)
     assert owner is not None
     assert owner.config_digest == TWO
@@ -65,7 +92,105 @@ def test_a_configuration_may_be_mended_before_the_first_checkpoint(folder: Folde
 def test_an_owner_record_that_cannot_be_read_is_no_licence(folder: Folder) -> None:
     folder.write("owner.json", b"{}")
     with pytest.raises(StorageInUseError, match="no owner record"):
-        claim(folder, checkpoint=False)
+        claim(folder)
+
+
+def test_a_lost_owner_record_is_made_again_by_the_run_whose_checkpoints_are_there(
+    folder: Folder, saved: Manifest
+) -> None:
+    claim(folder, TREES, ONE, saved, uid="made anew")
+    assert read_owner(folder) == Owner.of(TREES, ONE)
+
+
+@pytest.mark.parametrize(
+    ("mine", "digest", "message"),
+    [
+        (CARS, ONE, "step 10 in file://.* was saved by training vision/trees; this is vision/cars"),
+        (TREES, TWO, "with another model"),
+    ],
+    ids=["another run", "another configuration"],
+)
+@pytest.mark.parametrize("record", ["lost", "replaced"])
+def test_checkpoints_of_another_run_are_not_taken_over(  # noqa: PLR0913 - what the table varies
+    folder: Folder, saved: Manifest, *, mine: Identity, digest: str, message: str, record: str
+) -> None:
+    if record == "replaced":
+        claim(folder, mine, digest)
+    with pytest.raises(StorageInUseError, match=message):
+        claim(folder, mine, digest, saved)
+    assert (read_owner(folder) is None) == (record == "lost"), "nothing is written"
+
+
+OLD_MARKER = b'{"attempt": 1, "uid": "uid-1", "startedAt": "2026-01-01T00:00:00Z"}'
+
+
+@pytest.mark.parametrize(
+    ("identity", "uid", "is_own"),
+    [
+        (TREES, "uid-1", True),
+        (TREES, "uid-2", True),
+        (CARS, "uid-1", False),
+        (Identity(namespace="team-b", name="trees"), "uid-3", False),
+    ],
+    ids=["itself", "itself, made anew", "another training", "one of another namespace"],
+)
+def test_a_folder_without_record_and_checkpoint_is_of_the_run_that_started_last(
+    folder: Folder, identity: Identity, uid: str, *, is_own: bool
+) -> None:
+    raise_fence(folder, 1, NOW, "uid-1", TREES)
+    if is_own:
+        claim(folder, identity, uid=uid)
+        return
+    with pytest.raises(StorageInUseError, match=r"no owner\.json, and attempts/000001\.json"):
+        claim(folder, identity, uid=uid)
+    assert read_owner(folder) is None
+
+
+def test_a_start_of_version_0_1_0_is_known_by_its_uid_or_by_the_checkpoints(
+    folder: Folder, saved: Manifest
+) -> None:
+    folder.write("attempts/000001.json", OLD_MARKER)
+    with pytest.raises(StorageInUseError, match="may be another run's"):
+        claim(folder, uid="uid-2")
+    claim(folder, TREES, ONE, saved, uid="uid-2")
+    folder.delete("owner.json")
+    claim(folder, uid="uid-1")
+
+
+def test_a_storage_that_ignores_conditional_create_is_refused(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Folder.write
+
+    def write(self: Folder, path: str, data: bytes, *, create: bool = False) -> None:
+        del create
+        written(self, path, data)
+
+    monkeypatch.setattr(Folder, "write", write)
+    with pytest.raises(StorageUnsupportedError, match=r"owner\.json was created twice"):
+        claim(folder)
+    with pytest.raises(StorageUnsupportedError, match=r"attempts/000001\.json was created twice"):
+        raise_fence(folder, None, NOW)
+    assert folder.list() == [], "what was written is deleted"
+
+
+def test_of_two_that_claim_at_once_one_is_refused(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Folder.write
+    rival: list[str] = []
+
+    def write_after_the_rival(
+        self: Folder, path: str, data: bytes, *, create: bool = False
+    ) -> None:
+        if not rival:
+            rival.append(path)
+            claim(folder, CARS)
+        written(self, path, data, create=create)
+
+    monkeypatch.setattr(Folder, "write", write_after_the_rival)
+    with pytest.raises(StorageInUseError, match="belongs to training vision/cars"):
+        claim(folder)
 
 
 def test_each_start_raises_the_fence(folder: Folder) -> None:
