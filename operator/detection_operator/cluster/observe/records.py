@@ -4,11 +4,9 @@ A training is kept as packed text (`packing.py`), which takes a small part of th
 decoded form; Jobs and pods are kept as the frozen values that `plan` reads.
 """
 
-import json
 import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -17,6 +15,7 @@ from detection_operator import names
 from detection_operator.api.conditions import Phase
 from detection_operator.cluster.api.decode import CUT, MAX_DEPTH
 from detection_operator.cluster.api.resources import Key, Object, controller_of
+from detection_operator.cluster.observe.folders import folder_of
 from detection_operator.cluster.observe.ownership import Ref, job_of_pod, training_of_job
 from detection_operator.cluster.observe.packing import pack, unpack
 from detection_operator.cluster.observe.parse import (
@@ -45,11 +44,6 @@ KEPT_METADATA = (
 
 PHASES = frozenset(Phase)
 _CUT = CUT.encode()
-FILE_SCHEME = "file://"
-ENVIRONMENT_OF = {"s3": ("AWS_",), "gs": ("GOOGLE_",), "az": ("AZURE_",)}
-"""The variables that say where a storage is and who asks, by scheme."""
-PRIVATE_VOLUMES = frozenset({"emptyDir", "ephemeral"})
-"""Kinds of volumes that each pod has for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,80 +211,6 @@ def _attempt_of(status: Object) -> int | None:
 def _job_uid_of(status: Object) -> str:
     uid = (status.get("currentAttempt") or {}).get("jobUID")
     return uid if isinstance(uid, str) else ""
-
-
-def folder_of(key: Key, spec: Object) -> str:
-    """Return where the checkpoints go, for comparison with others of the same namespace.
-
-    It begins with the namespace: across namespaces the storage's owner record decides, and nobody
-    learns of another's training. A URI means a place only together with what opens it: two servers
-    may have a bucket of one name. A `file://` path is one of the pod's, and so means the volume
-    that is mounted there. Empty: nobody else can reach it.
-    """
-    storage = (spec.get("checkpoints") or {}).get("storage") or {}
-    if uri := str(storage.get("uri") or "").rstrip("/"):
-        template, path = spec.get("podTemplate") or {}, uri.removeprefix(FILE_SCHEME)
-        if path != uri:
-            return _volume_at(key, template, path)
-        return f"{key.namespace} {uri} {_access(spec, template, uri)}"
-    claim = storage.get("volumeClaim")
-    if claim is None:
-        return ""
-    name = claim.get("claimName") or names.claim_name(key.name)
-    return f"claim://{key.namespace}/{name}"
-
-
-def _volume_at(key: Key, template: Object, path: str) -> str:
-    """Return which volume has `path`, and what the path is in it; both lists may say anything."""
-    wanted = PurePosixPath(path)
-    places = {
-        PurePosixPath(str(mount.get("mountPath"))): mount
-        for mount in _objects(template, "volumeMounts")
-    }
-    around = [place for place in places if wanted.is_relative_to(place)]
-    if not around:
-        return ""
-    place = max(around, key=lambda place: len(place.parts))
-    mount = places[place]
-    volumes = {str(volume.get("name")): volume for volume in _objects(template, "volumes")}
-    volume = volumes.get(str(mount.get("name"))) or {}
-    source = {kind: said for kind, said in volume.items() if kind != "name"}
-    if not source.keys() - PRIVATE_VOLUMES:
-        return ""
-    inside = PurePosixPath(str(mount.get("subPath") or mount.get("subPathExpr") or ""))
-    within = inside / wanted.relative_to(place)
-    return f"{key.namespace} {json.dumps(source, sort_keys=True)}/{within}"
-
-
-def _access(spec: Object, template: Object, uri: str) -> str:
-    """Return what says at which endpoint, and as whom, a pod opens `uri`.
-
-    Two that differ here may mean one folder all the same; then its owner record refuses the second.
-    """
-    prefixes = ENVIRONMENT_OF.get(uri.partition("://")[0], ())
-    said: Object = {
-        "secret": _secret_of(_objects(spec, "credentials"), uri),
-        "env": [e for e in _objects(template, "env") if str(e.get("name")).startswith(prefixes)],
-        "envFrom": template.get("envFrom") or [],
-        "serviceAccount": template.get("serviceAccountName"),
-    }
-    said["env"].sort(key=lambda entry: str(entry.get("name")))
-    return json.dumps({name: value for name, value in said.items() if value}, sort_keys=True)
-
-
-def _secret_of(credentials: list[Object], uri: str) -> str | None:
-    """Return the Secret of the longest prefix that `uri` has, on a whole path segment."""
-    fitting = {
-        prefix: (entry.get("secretRef") or {}).get("name")
-        for entry in credentials
-        if f"{uri}/".startswith(f"{(prefix := str(entry.get('uriPrefix')).rstrip('/'))}/")
-    }
-    return fitting[max(fitting, key=len)] if fitting else None
-
-
-def _objects(document: Object, name: str) -> list[Object]:
-    found = document.get(name)
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def source_of(key: Key, spec: Object) -> Key | None:

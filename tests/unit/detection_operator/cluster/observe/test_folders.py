@@ -1,11 +1,11 @@
-"""What is kept of an object: where its checkpoints go, as others may name the same place."""
+"""Where the checkpoints of a training go, as another of its namespace may name the same place."""
 
 from typing import Any
 
 import pytest
 
 from detection_operator.cluster.api.resources import Key
-from detection_operator.cluster.observe.records import folder_of
+from detection_operator.cluster.observe.folders import folder_of
 
 TREES, OAKS, ELSEWHERE = Key("vision", "trees"), Key("vision", "oaks"), Key("audio", "trees")
 CLAIM = {"persistentVolumeClaim": {"claimName": "runs"}}
