@@ -411,7 +411,7 @@ async def test_a_job_of_another_namespaces_training_of_this_name_is_no_proof(sce
     scene.cache.apply(JOBS, elsewhere)
     scene.cache.apply(PODS, pod(uid="uid-pod-2", name="forged", job_uid="uid-job-2"))
     token = SIGNER.sign(pod_uid="uid-pod-2")
-    assert await refused(scene, token=token) == (403, "other_training")
+    assert await refused(scene, token=token) == (503, "job_gone"), "none of its namespace"
 
 
 async def test_an_address_tries_few_tokens(scene: Scene) -> None:
