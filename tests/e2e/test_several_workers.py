@@ -15,7 +15,7 @@ SAVED_STEP = 40
 @pytest.fixture(autouse=True)
 def allowed(site: Site) -> Iterator[None]:
     """Let trainings have several workers, as an administrator does."""
-    installation.install(site.tools, *OPERATOR_VALUES, "trainer.severalWorkers=true")
+    installation.install(site.tools, *OPERATOR_VALUES, switches=["trainer.severalWorkers=true"])
     yield
     installation.install(site.tools, *OPERATOR_VALUES)
 

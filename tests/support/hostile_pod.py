@@ -66,15 +66,12 @@ class Hostile:
             names.LABEL_ATTEMPT: "1",
             names.LABEL_ROLE: names.ROLE_TRAINER,
         }
-        owner = {
-            "apiVersion": victim["apiVersion"], "kind": victim["kind"], "name": metadata["name"],
-            "uid": metadata["uid"], "controller": True,
-        }  # fmt: skip
         code = f"open('/dev/termination-log', 'w').write({message!r})"
         template = self._pod("unused", labels, ["python3", "-c", code])
         template["metadata"].pop("name")
         job = {
-            "metadata": {"name": job_name, "labels": labels, "ownerReferences": [owner]},
+            # With an owner of another namespace the garbage collector would delete it at once.
+            "metadata": {"name": job_name, "labels": labels},
             "spec": {"backoffLimit": 0, "template": template},
         }
         self.attacker.create(self.workspace.path("jobs", api="apis/batch/v1"), job)

@@ -28,10 +28,9 @@ def ask(
     given: dict[str, Any], method: str, path: str, body: str | None, token: str
 ) -> dict[str, Any]:
     """Send one request; return its status and the start of the body."""
-    secure = given["action"] != "metrics"
-    kind: Any = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    more = {"context": unverified()} if secure else {}
-    connection = kind(given["host"], given["port"], timeout=TIMEOUT_S, **more)
+    connection = http.client.HTTPSConnection(
+        given["host"], given["port"], timeout=TIMEOUT_S, context=unverified()
+    )
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         # putrequest takes the path as it is.
