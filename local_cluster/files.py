@@ -18,6 +18,7 @@ CONTROL_PLANE_IDENTITIES = (
     certificates.PROXY,
     certificates.DNS,
     certificates.PROVISIONER,
+    certificates.POLICY_ENFORCER,
 )
 NODE_DIRECTORIES = ("logs", "stopped", "var-lib", "cni", "pod-logs", "volume-plugins")
 

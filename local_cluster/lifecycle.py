@@ -20,13 +20,14 @@ from local_cluster import (
     progress,
     shell,
 )
-from local_cluster.binaries import COMPONENTS, ensure_binary
+from local_cluster.binaries import Programs, ensure_programs
 from local_cluster.cache import cache_directory, locked
 from local_cluster.errors import ClusterStateError, NetworkError
 from local_cluster.namespaces import ProcessIdentity
 from local_cluster.plan import build_plan
 from local_cluster.topology import (
     DNS_PORT,
+    PACKET_QUEUE,
     REGISTRY_PORT,
     Cluster,
     Node,
@@ -36,7 +37,6 @@ from local_cluster.topology import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 UP_NEEDS_BYTES = 4 * machine.GIB
 STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
@@ -113,14 +113,14 @@ def held(name: str) -> Iterator[None]:
         yield
 
 
-def prepare() -> Path:
-    """Bring what `up` needs: packages, programs, the pause image; return the programs' path."""
+def prepare() -> Programs:
+    """Bring what `up` needs: packages, programs, the pause image; return the programs."""
     machine.check_machine(cache_directory(), UP_NEEDS_BYTES)
     machine.ensure_packages(machine.RUNTIME_PACKAGES)
     machine.check_packet_filter()
-    components = ensure_binary(COMPONENTS)
+    programs = ensure_programs()
     images.ensure_pause_image()
-    return components
+    return programs
 
 
 def up(
@@ -132,20 +132,22 @@ def up(
         ClusterStateError: it is up without the audit log that is asked for.
     """
     check_name(name)
-    components = prepare()
+    programs = prepare()
     with held(name):
         running = load(name)
         if running is None or not running.is_up:
             if running is not None:
                 _remove(running)
-            running = _start(name, subnet_index, components, audited=audited)
+            running = _start(name, subnet_index, programs, audited=audited)
         _check_audited(running.cluster, audited=audited)
+        _check_enforcing(running.cluster)
         for index in range(2, node_count + 1):
             if not namespaces.is_alive(running.nodes.get(index)):
-                _start_node(running, Node(index), components)
+                _start_node(running, Node(index), programs)
         _wait_for_api(running.cluster)
         _wait_for_nodes(running)
         _wait_for_services(running.cluster)
+        _wait_for_policies(running)
         return running
 
 
@@ -158,7 +160,17 @@ def _check_audited(cluster: Cluster, *, audited: bool) -> None:
         )
 
 
-def _start(name: str, subnet_index: int | None, components: Path, *, audited: bool) -> Running:
+def _check_enforcing(cluster: Cluster) -> None:
+    if not (cluster.state / "policy-enforcer.kubeconfig").exists():
+        raise ClusterStateError(
+            f"the cluster {cluster.name!r} was started by an older version, which does not "
+            "enforce NetworkPolicies",
+            expected="one that does",
+            remedy=f"`python3 -m local_cluster down --name {cluster.name}`, then `up`",
+        )
+
+
+def _start(name: str, subnet_index: int | None, programs: Programs, *, audited: bool) -> Running:
     """Start the first node of a new cluster, on a network that no other one takes meanwhile."""
     with locked(cache_directory() / "locks" / "subnets"):
         routes = machine.read_routes()
@@ -169,17 +181,17 @@ def _start(name: str, subnet_index: int | None, components: Path, *, audited: bo
         running = Running(cluster)
         files.write_cluster_files(cluster)
         running.save()
-        _start_node(running, Node(1), components)
+        _start_node(running, Node(1), programs)
     return running
 
 
-def _start_node(running: Running, node: Node, components: Path) -> None:
+def _start_node(running: Running, node: Node, programs: Programs) -> None:
     """Start `node` in namespaces of its own and link it to the others."""
     cluster = running.cluster
     state = cluster.node_state(node)
     log = state / "logs" / "init.log"
     with progress.step(f"start {node.name}"):
-        files.write_node_files(cluster, node, build_plan(cluster, node, components))
+        files.write_node_files(cluster, node, build_plan(cluster, node, programs))
         files.make_cgroups(cluster, node)
         first = None if node.is_control_plane else running.nodes[1]
         launcher = namespaces.launch(state / "plan.json", log, first)
@@ -258,6 +270,19 @@ def _wait_for_services(cluster: Cluster) -> None:
             timeout_s=API_TIMEOUT_S,
             explain=lambda: diagnosis.describe_failures(cluster),
             remedy=f"read the logs in {cluster.node_state(Node(1)) / 'logs'}",
+        )
+
+
+def _wait_for_policies(running: Running) -> None:
+    """Return when NetworkPolicies hold on every node that runs."""
+    nodes = [process for process in running.nodes.values() if namespaces.is_alive(process)]
+    with progress.step("wait for network policies"):
+        api.wait_until(
+            "NetworkPolicies enforced on every node",
+            lambda: all(namespaces.has_packet_queue(node.pid, PACKET_QUEUE) for node in nodes),
+            timeout_s=NODE_TIMEOUT_S,
+            explain=lambda: diagnosis.describe_failures(running.cluster),
+            remedy="read the logs (`python3 -m local_cluster logs policy-enforcer`)",
         )
 
 

@@ -36,11 +36,13 @@ CONTROLLERS = {
     2: ("cpu", "cpuset", "memory", "pids"),
 }
 GIB = 1 << 30
-# What kube-proxy's rules use, tried where nobody is hurt.
+# What the rules of kube-proxy and of the policy enforcer use, tried where nobody is hurt.
 PACKET_FILTER_TRIAL = """
 iptables -t nat -A POSTROUTING -m comment --comment trial -m mark --mark 1 \\
     -m statistic --mode random --probability 0.5 -j MASQUERADE
 iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP
+iptables -t mangle -A FORWARD -m conntrack --ctstate NEW \\
+    -j NFQUEUE --queue-num 1 --queue-bypass
 """
 
 
@@ -80,15 +82,15 @@ def check_disk(free_bytes: int, needed_bytes: int, directory: Path) -> None:
 
 
 def check_packet_filter() -> None:
-    """Refuse a kernel without what the service proxy and pod addresses need of iptables."""
+    """Refuse a kernel without what services, pod addresses and policies need of iptables."""
     done = shell.capture(["unshare", "--net", "sh", "-ec", PACKET_FILTER_TRIAL])
     if done.returncode != 0:
         raise MachineError(
             f"iptables in a network namespace of its own failed: {done.stderr.strip()}",
-            expected="the kernel's nat table with MASQUERADE, and the matches comment, mark, "
-            "statistic and conntrack",
+            expected="the kernel's nat table with MASQUERADE, its mangle table with NFQUEUE, and "
+            "the matches comment, mark, statistic and conntrack",
             remedy="load the modules (`modprobe -a nf_nat xt_MASQUERADE xt_comment xt_mark "
-            "xt_statistic xt_conntrack`), or choose the other back end "
+            "xt_statistic xt_conntrack xt_NFQUEUE nfnetlink_queue`), or choose the other back end "
             "(`update-alternatives --config iptables`)",
         )
 

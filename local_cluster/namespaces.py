@@ -121,6 +121,15 @@ def is_node_init(pid: int) -> bool:
     return b"local_cluster.node_init" in command and numbers[-1] == "1"
 
 
+def has_packet_queue(pid: int, queue: int) -> bool:
+    """Return whether a program reads the packet queue `queue` where process `pid` is."""
+    try:
+        text = Path("/proc", str(pid), "net/netfilter/nfnetlink_queue").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(line.split()[0] == str(queue) for line in text.splitlines())
+
+
 def read_children(pid: int) -> list[int]:
     """Return the children of `pid` in the order of their start."""
     try:

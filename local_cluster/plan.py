@@ -6,27 +6,34 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from local_cluster.processes import build_processes
-from local_cluster.topology import PODS_RANGE, Cluster, Node
+from local_cluster.topology import PACKET_QUEUE, PODS_RANGE, Cluster, Node
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from local_cluster.binaries import Programs
 
 HIDDEN_DIRECTORIES = ("/run", "/var/log")
 # Proxy ARP answers the host for the nodes behind this one.
 FORWARDING = ("ip_forward", "conf/eth0/proxy_arp")
 
 
-def build_plan(cluster: Cluster, node: Node, components: Path) -> dict[str, Any]:
+def build_plan(cluster: Cluster, node: Node, programs: Programs) -> dict[str, Any]:
     """Return the plan that node_init.py reads."""
     state = cluster.node_state(node)
     return {
-        "setup": build_mounts(state) + build_addresses(cluster, node) + [["hostname", node.name]],
+        "setup": [
+            *build_mounts(state),
+            *build_addresses(cluster, node),
+            *build_packet_queue(),
+            ["hostname", node.name],
+        ],
         "linked": str(state / "linked"),
         "prepared": str(state / "prepared"),
         "logs": str(state / "logs"),
         "stopped": str(state / "stopped"),
         "api_url": cluster.api_url,
-        "processes": [asdict(process) for process in build_processes(cluster, node, components)],
+        "processes": [asdict(process) for process in build_processes(cluster, node, programs)],
     }
 
 
@@ -55,3 +62,16 @@ def build_addresses(cluster: Cluster, node: Node) -> list[list[str]]:
         *(["sh", "-c", f"echo 1 > /proc/sys/net/ipv4/{name}"] for name in FORWARDING),
         ["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *outside, "-j", "MASQUERADE"],
     ]
+
+
+def build_packet_queue() -> list[list[str]]:
+    """Return the rules that hand the first packet of each pod's connections to the enforcer.
+
+    In FORWARD, after a service's address has become a pod's, and past which the node itself
+    reaches its pods: the kubelet's probes are admitted, as Kubernetes wants it. While the enforcer
+    does not run, all is admitted. kube-network-policies would add rules of its own, which need the
+    kernel's option NFT_QUEUE; where it is missing, as here, it logs that, and these serve alone.
+    """
+    rule = ["iptables", "-w", "-t", "mangle", "-A", "FORWARD", "-m", "conntrack"]
+    queue = ["-j", "NFQUEUE", "--queue-num", str(PACKET_QUEUE), "--queue-bypass"]
+    return [[*rule, "--ctstate", "NEW", end, str(PODS_RANGE), *queue] for end in ("-s", "-d")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from local_cluster import certificates
 from local_cluster.topology import (
     API_PORT,
+    PACKET_QUEUE,
     PODS_RANGE,
     REGISTRY_PORT,
     SERVICES_RANGE,
@@ -16,7 +17,7 @@ from local_cluster.topology import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from local_cluster.binaries import Programs
 
 ETCD_URL = "http://127.0.0.1:2379"
 NODE_GRACE_S = 20
@@ -35,12 +36,13 @@ class Process:
     after_api: bool = False
 
 
-def build_processes(cluster: Cluster, node: Node, components: Path) -> list[Process]:
+def build_processes(cluster: Cluster, node: Node, programs: Programs) -> list[Process]:
     """Return what runs on `node`, in the order of its start."""
-    processes = build_node_processes(cluster, node, str(components))
+    components = str(programs.components)
+    processes = build_node_processes(cluster, node, components)
     if node.is_control_plane:
-        processes = build_control_plane_processes(cluster, str(components)) + processes
-    return processes
+        processes = build_control_plane_processes(cluster, components) + processes
+    return [*processes, build_policy_enforcer(cluster, node, str(programs.policy_enforcer))]
 
 
 def build_node_processes(cluster: Cluster, node: Node, components: str) -> list[Process]:
@@ -68,6 +70,18 @@ def build_node_processes(cluster: Cluster, node: Node, components: str) -> list[
             after_api=True,
         ),
     ]
+
+
+def build_policy_enforcer(cluster: Cluster, node: Node, program: str) -> Process:
+    """Return what admits or drops the connections of the pods on `node`."""
+    return Process(
+        "policy-enforcer",
+        (
+            *(program, "--node", node.name, "--queue", str(PACKET_QUEUE)),
+            *("--kubeconfig", str(cluster.state / "policy-enforcer.kubeconfig")),
+        ),
+        after_api=True,
+    )
 
 
 def build_control_plane_processes(cluster: Cluster, components: str) -> list[Process]:

@@ -42,11 +42,13 @@ def _remove_image_stores() -> int:
 
 
 def _choose_kept_binaries(up: list[str]) -> set[str]:
-    current = binaries.binary_path(binaries.COMPONENTS).parent
+    wanted = (binaries.COMPONENTS, binaries.POLICY_ENFORCER, binaries.KWOK)
+    current = [binaries.binary_path(binary).parent for binary in wanted]
     plans = [lifecycle.load_up(name).cluster.state.glob("nodes/*/plan.json") for name in up]
     text = "".join(plan.read_text() for found in plans for plan in found)
-    used = {entry.name for entry in current.parent.glob("*") if f"/{entry.name}/" in text}
-    return used | {current.name, binaries.binary_path(binaries.KWOK).parent.name}
+    built = current[0].parent.glob("*")
+    used = {entry.name for entry in built if f"/{entry.name}/" in text}
+    return used | {folder.name for folder in current}
 
 
 def _choose_kept_contexts() -> set[str]:

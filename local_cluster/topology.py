@@ -19,6 +19,8 @@ SERVICES_RANGE = ipaddress.IPv4Network("10.96.0.0/16")
 API_PORT = 6443
 DNS_PORT = 53
 REGISTRY_PORT = 5000
+PACKET_QUEUE = 100
+"""Where the packet filter of each node leaves what the policy enforcer decides on."""
 REGISTRY_NAME = "detection-training.local"
 LARGEST_NODE_INDEX = 200
 NODE_PATTERN = re.compile(r"node-([1-9][0-9]{0,2})")
