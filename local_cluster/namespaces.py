@@ -28,6 +28,7 @@ NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts")
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 30.0
 POLL_S = 0.02
+PROCESSES = Path("/proc")
 # A shell of a plain `su` has these not on its path.
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 DETACH = 'setsid "$@" >>"$0" 2>&1 & echo $!'
@@ -124,7 +125,7 @@ def is_node_init(pid: int) -> bool:
 def has_packet_queue(pid: int, queue: int) -> bool:
     """Return whether a program reads the packet queue `queue` where process `pid` is."""
     try:
-        text = Path("/proc", str(pid), "net/netfilter/nfnetlink_queue").read_text()
+        text = (PROCESSES / str(pid) / "net/netfilter/nfnetlink_queue").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
     return any(line.split()[0] == str(queue) for line in text.splitlines())

@@ -41,3 +41,8 @@ def uninstall(tools: Tools, kube: Kube) -> None:
     if kube.find(f"/api/v1/namespaces/{NAMESPACE}"):
         run([*tools.helm, "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found"])
         kube.delete(f"/api/v1/namespaces/{NAMESPACE}")
+
+
+def _flag(value: str) -> str:
+    """Return how Helm is told a value: a tag of digits is text, a switch is not."""
+    return "--set" if value.endswith(("=true", "=false")) else "--set-string"

@@ -152,6 +152,21 @@ def test_it_asks_for_no_wildcard_and_no_secret_but_its_own(values: tuple[str, ..
     assert writes["detectiontrainings/status"] <= {"patch"}
 
 
+def test_several_workers_are_off_until_they_are_allowed() -> None:
+    for values, wanted in ((), "false"), (("trainer.severalWorkers=true",), "true"):
+        container = only(render(*values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+        environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+        assert environment["DETECTION_OPERATOR_SEVERAL_WORKERS"] == wanted
+
+
+def test_it_may_not_list_or_delete_the_network_policies_of_others() -> None:
+    (role,) = [
+        body for body in render("rbac.aggregateToUserRoles=false") if body["kind"] == "ClusterRole"
+    ]
+    (rule,) = [rule for rule in role["rules"] if "networkpolicies" in rule["resources"]]
+    assert rule["verbs"] == ["get", "create", "update"]
+
+
 def test_a_namespaced_install_has_no_rights_beyond_its_namespaces() -> None:
     objects = render("watchNamespaces={a,b}", "rbac.aggregateToUserRoles=false")
     assert not [body for body in objects if body["kind"].startswith("ClusterRole")]
@@ -362,6 +377,7 @@ REFUSED = {
     "a log format that is not there": ("logFormat=xml", "logFormat"),
     "no replicas": ("replicas=0", "replicas"),
     "no workers": ("workers=0", "workers"),
+    "a switch that is neither on nor off": ("trainer.severalWorkers=maybe", "severalWorkers"),
     "a namespace that cannot be": ("watchNamespaces={A_B}", "watchNamespaces"),
     "a report URL without a scheme": ("reportURL=operator:80", "reportURL"),
     "too few connections": ("reports.connections=3", "connections"),

@@ -445,12 +445,12 @@ REFUSALS: Situations = {
         Reason.LEARNING_RATE_ZERO,
     ),
     "several workers are refused where the administrator does not allow them": Situation(
-        observed(spec(workers=2)), Phase.REFUSED, Reason.SEVERAL_WORKERS_OFF, "administrator"
+        observed(spec(workers=2)), Phase.REFUSED, Reason.SEVERAL_WORKERS_DISABLED, "administrator"
     ),
     "several workers of a training that ran are refused at its next attempt": Situation(
         settled(40, "Saved", spec(workers=2), generation=2),
         Phase.REFUSED,
-        Reason.SEVERAL_WORKERS_OFF,
+        Reason.SEVERAL_WORKERS_DISABLED,
         "workers: 1",
     ),
     "several workers that run go on": Situation(

@@ -93,6 +93,7 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     SAVING = "Saving"
     RESUMED = "Resumed"
+    NETWORK_POLICY_RESET = "NetworkPolicyReset"
     CHECKPOINT_SKIPPED = "CheckpointSkipped"
     # Ended well
     TARGET_REACHED = "TargetReached"
@@ -115,7 +116,7 @@ class Reason(StrEnum):
     SOURCE_HAS_NO_CHECKPOINT = "SourceHasNoCheckpoint"
     LEARNING_RATE_ZERO = "LearningRateZero"
     STORAGE_IN_USE = "StorageInUse"
-    SEVERAL_WORKERS_OFF = "SeveralWorkersOff"
+    SEVERAL_WORKERS_DISABLED = "SeveralWorkersDisabled"
     STORAGE_UNSUPPORTED = "StorageUnsupported"
     # Ended badly, named after the trainer's exit codes where it said so
     INVALID_CONFIG = "InvalidConfig"
@@ -186,6 +187,8 @@ REASON_HELP: dict[Reason, str] = {
     "lost.",
     Reason.CHECKPOINT_SKIPPED: "A checkpoint is damaged and the one before it was used: check the "
     "storage.",
+    Reason.NETWORK_POLICY_RESET: "Somebody changed the NetworkPolicy of the workers, and the "
+    "operator has undone it: to admit other pods, add a NetworkPolicy of your own.",
     Reason.TARGET_REACHED: "Nothing to do; raise spec.steps to train on.",
     Reason.EARLY_STOPPED: "The evaluations stopped rising, as earlyStopping says; the best "
     "checkpoint is kept. Raise spec.steps to train on: the evaluations are counted anew.",
@@ -211,11 +214,10 @@ REASON_HELP: dict[Reason, str] = {
     "checkpoint asked for: name another, or another step.",
     Reason.LEARNING_RATE_ZERO: "Steps beyond the schedule would learn nothing: set "
     "optimizer.schedule.onExtend: Restart, or a finalFraction above 0.",
+    Reason.SEVERAL_WORKERS_DISABLED: "Set workers: 1, or ask the administrator to allow several "
+    "workers (the chart's value trainer.severalWorkers).",
     Reason.STORAGE_IN_USE: "The checkpoint folder belongs to another training: choose another in "
     "spec.checkpoints.storage.",
-    Reason.SEVERAL_WORKERS_OFF: "The administrator does not allow several workers, whose "
-    "connection has no authentication: set spec.workers: 1, or ask for the chart's value "
-    "trainer.severalWorkers.",
     Reason.STORAGE_UNSUPPORTED: "The storage ignores conditional create, which keeps two trainers "
     "apart: use a version of the server that supports it, or another storage or volume.",
     Reason.INVALID_CONFIG: "The trainer cannot run this spec: correct the fields that the message "

@@ -205,7 +205,7 @@ class PolicySettings:
     backoff_cap_s: float = 300.0
     termination_grace_s: int = 60
     preflight_deadline_s: int = 600
-    several_workers: bool = False
-    """Whether a training may have several workers: nothing but the network guards what they say."""
     image_pull_timeout_s: float = 600.0
     """How long an image that cannot be pulled is waited for before the attempt is given up."""
+    several_workers: bool = False
+    """Whether trainings may have more than one worker."""

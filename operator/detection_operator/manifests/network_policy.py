@@ -1,7 +1,7 @@
-"""Builds the NetworkPolicy of several workers: their connection has no authentication.
+"""Builds the NetworkPolicy that lets the workers of one training be reached by one another only.
 
-TensorFlow's gRPC server reads and writes variables, and runs operations that read files, for
-whoever reaches its port. So only the workers of the same training may.
+TensorFlow's gRPC port runs whatever it is sent, files of the pod included, and asks nobody who they
+are: what protects it is that no other pod gets through to it.
 """
 
 from typing import Any
@@ -9,36 +9,33 @@ from typing import Any
 from detection_operator import names
 from detection_operator.core.state import Training
 from detection_operator.manifests.owner import object_metadata
-from detection_operator.manifests.service import PORT
 from detection_trainer.contract import runtime
 
 
 def build_network_policy(training: Training) -> dict[str, Any]:
-    """Return the policy; it serves all attempts and goes with the training.
+    """Return the policy; it serves all attempts and is deleted with the training.
 
-    The metrics' port stays open to Prometheus, wherever that runs. Egress is left alone.
+    Among themselves the workers may use every port: NCCL takes ports of the system's choice. Their
+    metrics stay open to all, and what they connect to is not restricted. A port's protocol is named
+    although it is the default, so that what the API server returns equals what is built here.
     """
     identity = training.identity
     workers = {
-        "matchLabels": {
-            names.LABEL_TRAINING_UID: identity.uid,
-            names.LABEL_ROLE: names.ROLE_TRAINER,
+        "podSelector": {
+            "matchLabels": {
+                names.LABEL_TRAINING_UID: identity.uid,
+                names.LABEL_ROLE: names.ROLE_TRAINER,
+            }
         }
     }
-    metrics = {"port": runtime.DEFAULT_METRICS_PORT, "protocol": "TCP"}
+    metrics = {"protocol": "TCP", "port": runtime.DEFAULT_METRICS_PORT}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": object_metadata(training, names.workers_name(identity.uid)),
         "spec": {
-            "podSelector": workers,
+            **workers,
             "policyTypes": ["Ingress"],
-            "ingress": [
-                {
-                    "from": [{"podSelector": workers}],
-                    "ports": [{"port": PORT, "protocol": "TCP"}],
-                },
-                {"ports": [metrics]},
-            ],
+            "ingress": [{"from": [workers]}, {"ports": [metrics]}],
         },
     }

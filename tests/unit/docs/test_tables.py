@@ -100,6 +100,7 @@ def test_troubleshooting_helps_with_whatever_needs_a_person() -> None:
         Reason.INVALID_SPEC, Reason.RESTORE_REFUSED, Reason.SOURCE_NOT_FOUND,
         Reason.SOURCE_HAS_NO_CHECKPOINT, Reason.LEARNING_RATE_ZERO, Reason.STORAGE_IN_USE,
         Reason.STORAGE_UNSUPPORTED,
+        Reason.SEVERAL_WORKERS_DISABLED,
         Reason.INVALID_CONFIG, Reason.DATA_INVALID, Reason.NON_FINITE_LOSS,
         Reason.CHECKPOINT_MISSING, Reason.NOT_FOUND, Reason.ACCESS_DENIED,
         Reason.RETRIES_EXHAUSTED, Reason.DEADLINE_EXCEEDED, Reason.UNSCHEDULABLE,

@@ -57,3 +57,21 @@ def test_an_uncollected_process_counts_as_gone(state: str) -> None:
     assert state in Path("/proc", str(pid), "status").read_text()
     assert namespaces.read_start_time(pid) is None
     os.waitpid(pid, 0)
+
+
+QUEUE_TABLE = """\
+    1  20655     0 2 65531     0     0        0  1
+  100   4711     0 2   128     0     0       35  1
+"""
+
+
+@pytest.mark.parametrize(("queue", "read"), [(100, True), (1, True), (10, False), (4711, False)])
+def test_a_packet_queue_that_a_program_reads_is_told_by_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: int, *, read: bool
+) -> None:
+    table = tmp_path / "42/net/netfilter/nfnetlink_queue"
+    table.parent.mkdir(parents=True)
+    table.write_text(QUEUE_TABLE)
+    monkeypatch.setattr(namespaces, "PROCESSES", tmp_path)
+    assert namespaces.has_packet_queue(42, queue) is read
+    assert not namespaces.has_packet_queue(43, queue), "the node is gone"

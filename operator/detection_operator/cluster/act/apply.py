@@ -9,6 +9,7 @@ import logging
 from typing import assert_never
 
 from detection_operator import names
+from detection_operator.api.conditions import Reason
 from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.resources import (
@@ -124,29 +125,29 @@ class Applier:
         if (network := self._manifests.network(training, action)) is not None:
             policy, service = network
             # First: no worker listens before it is guarded.
-            await self._ensure_policy(training, policy)
+            await self._ensure_network_policy(training, policy)
             await self._ensure(SERVICES, training, service)
         job = self._manifests.job(training, action)
         found = await self._ensure(JOBS, training, job)
-        if "deletionTimestamp" in found["metadata"]:
-            msg = "the one of before is still being deleted"
-            raise ConflictError(f"creating Job {action.job_name}", 0, msg)
+        _require_lasting(JOBS, found)
         self._cache.apply(JOBS, found)
 
-    async def _ensure_policy(self, training: Training, wanted: Object) -> None:
-        """Create the NetworkPolicy of the workers, or put its rules back where somebody edited it.
-
-        Raises:
-            ConflictError: another wrote in between.
-        """
+    async def _ensure_network_policy(self, training: Training, wanted: Object) -> None:
+        """Create the policy, or undo what others have changed of it."""
         found = await self._ensure(NETWORK_POLICIES, training, wanted)
-        if found.get("spec") == wanted["spec"]:
+        _require_lasting(NETWORK_POLICIES, found)
+        if found["spec"] == wanted["spec"]:
             return
         namespace, name = training.identity.namespace, wanted["metadata"]["name"]
-        await self._client.replace(
-            NETWORK_POLICIES, namespace, name, {**found, "spec": wanted["spec"]}
+        undone = {**found, "spec": wanted["spec"]}
+        await self._client.replace(NETWORK_POLICIES, namespace, name, undone)
+        message = (
+            f"NetworkPolicy {name} was changed, and the operator has undone that before the next "
+            "attempt. To admit other pods to the workers, add a NetworkPolicy of your own."
         )
-        logger.warning("NetworkPolicy %s was edited: put back", name, extra=_about(training))
+        logger.warning("%s", message, extra=_about(training))
+        told = Event("Warning", Reason.NETWORK_POLICY_RESET, message)
+        await self._events.tell(training.identity, told)
 
     async def _delete_job(self, training: Training, action: DeleteJob) -> None:
         await self._delete(training, JOBS, action.name, action.uid)
@@ -204,6 +205,17 @@ def claim_differences(wanted: Object, found: Object) -> str:
     return "; ".join(
         f"{field}: it has {has}, the spec wants {wants}" for field, has, wants in pairs
     )
+
+
+def _require_lasting(resource: Resource, found: Object) -> None:
+    """Refuse an object that is about to go.
+
+    Raises:
+        ConflictError: it is being deleted; another can be created once it is gone.
+    """
+    if "deletionTimestamp" in found["metadata"]:
+        msg = "the one of before is still being deleted"
+        raise ConflictError(f"creating {resource.kind} {found['metadata']['name']}", 0, msg)
 
 
 def _foreign(resource: Resource, training: Training, found: Object) -> ForeignObjectError:

@@ -18,6 +18,7 @@ from detection_operator.core.case import Case, Standing, newest_step
 from detection_operator.core.policies import cleanup, deadline, pod_waits, restore
 from detection_operator.core.policies.attempt_end import is_lost
 from detection_operator.core.policies.image import pinned_digest, pinned_image
+from detection_operator.core.policies.several_workers import refuse_several_workers
 from detection_operator.core.policies.spec_changed import spec_changed_since, spec_digest
 from detection_operator.core.state import Job, Pod
 
@@ -118,6 +119,8 @@ def _describe_stopping(case: Case, job: Job | None, pod: Pod | None) -> Standing
 
 
 def _make_again(case: Case, attempt: AttemptStatus) -> Standing:
+    if (refused := refuse_several_workers(case)) is not None:
+        return refused
     source = restore.resolve(case)
     if isinstance(source, Standing):
         return source

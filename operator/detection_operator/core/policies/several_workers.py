@@ -1,17 +1,21 @@
-"""Several workers are off unless the administrator allows them: their connection is open."""
+"""Several workers are refused until the cluster's administrator allows them."""
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.core.case import Case, Standing
 
 
 def refuse_several_workers(case: Case) -> Standing | None:
-    """Refuse another attempt with several workers where the administrator does not allow it."""
+    """Refuse more workers than one where the administrator has not allowed them.
+
+    Only before an attempt is made: one that has begun runs to its end.
+    """
     if case.spec.workers == 1 or case.settings.several_workers:
         return None
     message = (
-        f"spec.workers is {case.spec.workers}, and this operator allows one. TensorFlow's "
-        "connection between workers has no authentication: a pod that reaches their port can read "
-        "the keys and tokens in their files. Set spec.workers: 1, or ask the administrator for the "
-        "chart's value trainer.severalWorkers, in a cluster whose network enforces NetworkPolicies."
+        f"workers {case.spec.workers}: this cluster allows 1, because TensorFlow does not check "
+        "who connects to a worker (port 2222): without a network plugin that enforces "
+        "NetworkPolicies, any pod of the cluster can read the training's credentials there. Set "
+        "workers: 1 (one pod uses all of its GPUs), or ask the administrator to set the chart's "
+        "value trainer.severalWorkers to true."
     )
-    return Standing(Phase.REFUSED, Reason.SEVERAL_WORKERS_OFF, message)
+    return Standing(Phase.REFUSED, Reason.SEVERAL_WORKERS_DISABLED, message)

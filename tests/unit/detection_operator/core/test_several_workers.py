@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.v1alpha1 import Spec
+from detection_operator.core.actions import StartAttempt
 from detection_operator.core.plan import plan
 from detection_operator.core.state import Pod, PodPhase
 from detection_trainer.contract.report import Outcome, Report
@@ -24,10 +26,12 @@ from tests.support.observations import (
     spec,
     training_attempt,
     under_way,
+    unread,
     waiting,
 )
 
 PAIR = spec(workers=2)
+ALLOWED = replace(SETTINGS, several_workers=True)
 
 
 def worker(index: int, made: Pod) -> Pod:
@@ -43,7 +47,7 @@ def test_one_that_waits_holds_all_up_and_is_named() -> None:
     nowhere = worker(1, pending_pod(unschedulable=waiting("Unschedulable", "no room")))
     made = job(worker(0, pod()), nowhere, workers=2)
     status = under_way(attempt(), latest_checkpoint=None, step=0)
-    found = plan(observed(PAIR, status, made), SETTINGS, NOW).status
+    found = plan(observed(PAIR, status, made), ALLOWED, NOW).status
     assert found.phase == Phase.QUEUED
     ready = next(c for c in found.conditions if c.type == "Ready")
     held_up = "Worker 1 of 2 holds the others up: No node takes the pod: no room. "
@@ -55,22 +59,22 @@ def test_one_that_waits_holds_all_up_and_is_named() -> None:
 def test_the_attempt_starts_with_its_last_worker() -> None:
     early, late = worker(0, pod(running_since=ago(90))), worker(1, pod(running_since=ago(30)))
     status = under_way(attempt(), latest_checkpoint=None, step=0)
-    found = plan(observed(PAIR, status, job(early, late, workers=2)), SETTINGS, NOW).status
+    found = plan(observed(PAIR, status, job(early, late, workers=2)), ALLOWED, NOW).status
     assert found.current_attempt is not None
     assert found.current_attempt.started_at == ago(30)
 
 
 def test_it_has_not_ended_while_one_still_ends() -> None:
     made = job(worker(0, pod()), worker(1, ended_pod(137)), workers=2)
-    found = plan(observed(PAIR, under_way(), made), SETTINGS, NOW).status
+    found = plan(observed(PAIR, under_way(), made), ALLOWED, NOW).status
     assert found.interruption_count == 0
 
 
 def test_it_has_not_ended_while_one_may_still_come() -> None:
     made = job(worker(1, ended_pod(76)), workers=2)
-    assert plan(observed(PAIR, under_way(), made), SETTINGS, NOW).status.interruption_count == 0
+    assert plan(observed(PAIR, under_way(), made), ALLOWED, NOW).status.interruption_count == 0
     failed = job(worker(1, ended_pod(76)), workers=2, failed=True)
-    assert plan(observed(PAIR, under_way(), failed), SETTINGS, NOW).status.interruption_count == 1
+    assert plan(observed(PAIR, under_way(), failed), ALLOWED, NOW).status.interruption_count == 1
 
 
 ENDS: dict[str, tuple[tuple[Pod, Pod], Reason]] = {
@@ -115,7 +119,7 @@ def test_blame_is_the_first_failed_workers(
     spoken = outcome(76, "PeerLost", finished_at=None) if chief.exit_code == 76 and told else None
     made = job(*pods, workers=2, failed=True)
     status = under_way(training_attempt(outcome=spoken))
-    found = plan(observed(PAIR, status, made), SETTINGS, NOW).status
+    found = plan(observed(PAIR, status, made), ALLOWED, NOW).status
     (interruption,) = found.interruptions
     assert interruption.reason == reason
     assert found.phase != Phase.FAILED
@@ -124,7 +128,7 @@ def test_blame_is_the_first_failed_workers(
 def test_an_error_that_would_come_again_is_the_attempts_whoever_met_it() -> None:
     pods = lost(0), worker(1, ended_pod(52, said(52, "DataInvalid")))
     made = job(*pods, workers=2, failed=True)
-    found = plan(observed(PAIR, under_way(), made), SETTINGS, NOW).status
+    found = plan(observed(PAIR, under_way(), made), ALLOWED, NOW).status
     assert found.phase == Phase.FAILED
     assert found.current_attempt is not None
     assert found.current_attempt.outcome is not None
@@ -138,7 +142,7 @@ def test_only_the_chief_leaves_a_report() -> None:
         return worker(index, ended_pod(0, left.model_dump_json(by_alias=True), reason="Completed"))
 
     made = job(leaving(7, 1), leaving(100, 0), workers=2, complete=True)
-    found = plan(observed(PAIR, under_way(), made), SETTINGS, NOW).status
+    found = plan(observed(PAIR, under_way(), made), ALLOWED, NOW).status
     assert (found.phase, found.step) == (Phase.COMPLETE, 100)
 
 
@@ -147,5 +151,50 @@ def test_an_image_that_one_worker_cannot_pull_ends_the_attempt() -> None:
     stuck = worker(1, pending_pod(phase=PodPhase.PENDING, waiting=problem))
     made = job(worker(0, pod()), stuck, workers=2)
     status = under_way(attempt(), latest_checkpoint=None, step=0)
-    found = plan(observed(PAIR, status, made), SETTINGS, NOW).status
+    found = plan(observed(PAIR, status, made), ALLOWED, NOW).status
     assert found.phase == Phase.FAILED
+
+
+@pytest.mark.parametrize(
+    "asked", [PAIR, unread(workers=2)], ids=["a whole spec", "a pipeline.config yet to be read"]
+)
+def test_several_workers_are_refused_before_any_pod_until_they_are_allowed(asked: Spec) -> None:
+    found = plan(observed(asked), SETTINGS, NOW)
+    assert found.actions == ()
+    assert found.status.phase == Phase.REFUSED
+    (stalled,) = [c for c in found.status.conditions if c.type == "Stalled"]
+    assert stalled.reason == Reason.SEVERAL_WORKERS_DISABLED
+    for part in ("workers 2", "allows 1", "credentials", "workers: 1", "trainer.severalWorkers"):
+        assert part in stalled.message
+    allowed = plan(observed(asked, found.status), ALLOWED, NOW)
+    assert allowed.status.phase != Phase.REFUSED
+    assert allowed.actions != ()
+
+
+def test_one_worker_is_never_asked_about() -> None:
+    assert plan(observed(), SETTINGS, NOW).status.phase != Phase.REFUSED
+
+
+def test_an_attempt_that_runs_where_several_workers_are_disabled_is_left_alone() -> None:
+    made = job(worker(0, pod()), worker(1, pod()), workers=2)
+    found = plan(observed(PAIR, under_way(training_attempt()), made), SETTINGS, NOW)
+    assert found.actions == ()
+    assert found.status.phase == Phase.RUNNING
+
+
+def test_the_attempt_after_it_is_refused() -> None:
+    made = job(lost(0), worker(1, ended_pod(137)), workers=2, failed=True)
+    found = plan(observed(PAIR, under_way(attempt()), made), SETTINGS, NOW)
+    assert not any(isinstance(action, StartAttempt) for action in found.actions)
+    assert found.status.phase == Phase.REFUSED
+    assert found.status.latest_checkpoint is not None, "what is saved is kept"
+
+
+def test_a_job_that_was_yet_to_be_made_is_not_made() -> None:
+    status = under_way(attempt(started_at=None, resumed_from_step=None), latest_checkpoint=None)
+    found = plan(observed(PAIR, status), SETTINGS, NOW)
+    assert found.actions == ()
+    assert found.status.phase == Phase.REFUSED
+    (start,) = plan(observed(PAIR, found.status), ALLOWED, NOW).actions
+    assert isinstance(start, StartAttempt)
+    assert start.number == 1

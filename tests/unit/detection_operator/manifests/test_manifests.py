@@ -387,7 +387,28 @@ def test_several_workers_know_each_other_and_their_own_place() -> None:
     assert len(f"{names.attempt_name('a' * 40, UID, 10**6)}-1023") <= 63
 
 
-def test_one_worker_and_a_preflight_have_no_service() -> None:
+def test_only_workers_of_the_training_reach_its_workers() -> None:
+    template = build_attempt_job(PAIR, ATTEMPT, SETTINGS)["spec"]["template"]
+    policy = build_network_policy(PAIR)
+    workers = policy["spec"]["podSelector"]
+    assert workers["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert workers["matchLabels"]["detectiontraining.dev/training-uid"] == UID
+    among_themselves, metrics = policy["spec"]["ingress"]
+    assert among_themselves == {"from": [{"podSelector": workers}]}, "of this namespace, any port"
+    assert metrics == {"ports": [{"protocol": "TCP", "port": 9464}]}
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    (owner,) = policy["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"]) == (UID, True)
+
+
+def test_labels_of_the_spec_cannot_make_a_worker_of_another_training() -> None:
+    forged = {"detectiontraining.dev/training-uid": "uid-of-another"}
+    made = training(spec(workers=2, podTemplate={"labels": forged}))
+    template = build_attempt_job(made, ATTEMPT, SETTINGS)["spec"]["template"]
+    assert template["metadata"]["labels"]["detectiontraining.dev/training-uid"] == UID
+
+
+def test_one_worker_and_a_preflight_have_no_service_and_no_network_policy() -> None:
     build = Manifests(SETTINGS)
     assert build.network(training(spec()), ATTEMPT) is None
     assert build.network(PAIR, CHECKING) is None
@@ -400,8 +421,7 @@ def test_one_worker_and_a_preflight_have_no_service() -> None:
 def test_workers_are_reached_by_each_other_alone_and_by_prometheus() -> None:
     policy = build_network_policy(PAIR)
     workers, metrics = policy["spec"]["ingress"]
-    assert workers["from"] == [{"podSelector": policy["spec"]["podSelector"]}]
-    assert workers["ports"] == [{"port": 2222, "protocol": "TCP"}]
+    assert workers == {"from": [{"podSelector": policy["spec"]["podSelector"]}]}
     assert metrics == {"ports": [{"port": 9464, "protocol": "TCP"}]}
     job = Manifests(SETTINGS).job(PAIR, ATTEMPT)
     labels = job["spec"]["template"]["metadata"]["labels"]

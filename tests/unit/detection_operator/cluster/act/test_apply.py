@@ -5,10 +5,17 @@ from typing import Any
 
 import pytest
 
+from detection_operator import names
 from detection_operator.api.conditions import Reason
 from detection_operator.cluster.act.apply import Applier
 from detection_operator.cluster.api.events import EventPoster
-from detection_operator.cluster.api.resources import CLAIMS, EVENTS, JOBS, PODS
+from detection_operator.cluster.api.resources import (
+    CLAIMS,
+    EVENTS,
+    JOBS,
+    NETWORK_POLICIES,
+    PODS,
+)
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.parse import parse_training
 from detection_operator.core.actions import (
@@ -40,6 +47,8 @@ CLAIM = "trees-checkpoints"
 CLAIMED = stored_training(
     status=attempt_status(), checkpoints={"storage": {"volumeClaim": {"size": "1Gi"}}}
 )
+PAIR = stored_training(status=attempt_status(), workers=2)
+POLICY = names.workers_name(UID)
 
 
 class Scene:
@@ -53,6 +62,11 @@ class Scene:
 
     async def do(self, *actions: Action, events: tuple[Event, ...] = ()) -> None:
         await self.applier.apply(self.training, Plan(self.training.status, actions, events))
+
+    def policy(self) -> Object:
+        found = self.api.find(NETWORK_POLICIES, POLICY)
+        assert found is not None
+        return found
 
     def posted(self) -> list[tuple[str, str]]:
         found = [self.api.find(EVENTS, name) for name in self.api.names(EVENTS)]
@@ -201,3 +215,86 @@ async def test_a_deletion_that_a_person_must_know_of_is_an_event_once() -> None:
     await scene.do(deletion)
     await scene.do(deletion)
     assert scene.posted() == [("Warning", "SidecarRunning")]
+
+
+async def test_workers_are_guarded_before_there_are_any() -> None:
+    scene = Scene(PAIR)
+    await scene.do(START)
+    kinds = [plural for verb, plural, _ in scene.api.calls if verb == "create"]
+    assert kinds == ["networkpolicies", "services", "jobs"]
+    assert scene.policy()["metadata"]["ownerReferences"][0]["uid"] == UID
+
+
+async def test_no_job_is_made_where_its_workers_cannot_be_guarded() -> None:
+    scene = Scene(PAIR)
+    scene.api.failures["create", "networkpolicies"] = ForbiddenError("POST", 403, "no right")
+    with pytest.raises(ForbiddenError):
+        await scene.do(START)
+    assert scene.api.names(JOBS) == []
+
+
+async def test_a_policy_that_is_right_is_left_as_it_is() -> None:
+    scene = Scene(PAIR)
+    await scene.do(START)
+    before = scene.policy()
+    await scene.do(replace(START, number=2))
+    assert scene.policy() == before
+    assert scene.posted() == []
+
+
+async def test_a_policy_that_was_deleted_is_made_again_for_the_next_attempt() -> None:
+    scene = Scene(PAIR)
+    await scene.do(START)
+    del scene.api.objects["networkpolicies", "vision", POLICY]
+    await scene.do(replace(START, number=2))
+    assert scene.policy()["spec"]["policyTypes"] == ["Ingress"]
+
+
+CHANGES: dict[str, Object] = {
+    "opened to all": {"ingress": [{}]},
+    "opened to a namespace": {"ingress": [{"from": [{"namespaceSelector": {}}]}]},
+    "turned to other pods": {"podSelector": {"matchLabels": {"app": "web"}}},
+    "narrowed to nobody": {"ingress": []},
+    "extended to what pods connect to": {"policyTypes": ["Ingress", "Egress"], "egress": []},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+async def test_a_policy_that_somebody_changed_is_restored_before_the_next_job(
+    change: Object,
+) -> None:
+    scene = Scene(PAIR)
+    await scene.do(START)
+    right = scene.policy()
+    labels = {**right["metadata"]["labels"], "team": "vision"}
+    changed = {
+        **right,
+        "metadata": {**right["metadata"], "labels": labels},
+        "spec": {**right["spec"], **change},
+    }
+    scene.api.put(NETWORK_POLICIES, changed)
+    scene.api.calls.clear()
+    await scene.do(replace(START, number=2, job_name="trees-5f2c8a1b-2"))
+    assert scene.policy()["spec"] == right["spec"]
+    assert scene.policy()["metadata"]["labels"] == labels, "what guards nothing is left alone"
+    verbs = [(verb, plural) for verb, plural, _ in scene.api.calls]
+    assert verbs.index(("update", "networkpolicies")) < verbs.index(("create", "jobs"))
+    assert scene.posted() == [("Warning", "NetworkPolicyReset")]
+
+
+async def test_a_policy_that_is_still_going_is_waited_for() -> None:
+    scene = Scene(PAIR)
+    await scene.do(START)
+    going = scene.policy()
+    going["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+    with pytest.raises(ConflictError, match=rf"NetworkPolicy {POLICY}.*still being deleted"):
+        await scene.do(replace(START, number=2, job_name="trees-5f2c8a1b-2"))
+    assert scene.api.names(JOBS) == [JOB]
+
+
+async def test_a_strangers_policy_under_our_name_is_told() -> None:
+    scene = Scene(PAIR)
+    scene.api.put(NETWORK_POLICIES, {"metadata": {"name": POLICY}, "spec": {}})
+    with pytest.raises(ForeignObjectError, match=f"NetworkPolicy vision/{POLICY} exists"):
+        await scene.do(START)
+    assert scene.api.names(JOBS) == []
