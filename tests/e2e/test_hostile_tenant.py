@@ -17,7 +17,7 @@ from detection_operator import names
 from detection_trainer.contract.runtime import REPORT_AUDIENCE, REPORT_PATH
 from sandbox.installation import NAMESPACE, RELEASE
 from sandbox.kube import TRAININGS, ApiError, Kube, Object, condition
-from sandbox.tools import run
+from sandbox.tools import Tools, run
 from tests.support.hostile_pod import Hostile
 from tests.support.site import NAMESPACES, LiveTraining, Site, Workspace
 from tests.support.trainings import training
@@ -219,6 +219,13 @@ def test_a_pod_that_is_no_trainer_costs_the_api_server_nothing(
 def test_a_flood_of_connections_stops_nobody(hostile: Hostile, flood: str) -> None:
     told = hostile.flood(flood, connections=600, seconds=8)
     assert told["opened"] > 0
+
+
+@pytest.mark.skipif(not Tools.is_local(), reason="another cluster may enforce no NetworkPolicy")
+def test_a_pod_that_is_no_trainer_reaches_no_port(mallory: Mallory) -> None:
+    bystander = Hostile(mallory.workspace, mallory.kube, REPORT_AUDIENCE).start({"app": "web"})
+    assert bystander.post(path_to(mallory.namespace, "any"), report(1)).status == 0
+    assert bystander.get_metrics().status == 0
 
 
 @pytest.mark.usefixtures("undisturbed")

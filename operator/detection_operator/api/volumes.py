@@ -175,12 +175,11 @@ class ClaimResources(CoreType):
 
 
 class DataSource(CoreType):
-    """core/v1 TypedObjectReference."""
+    """core/v1 TypedObjectReference, without a namespace: a training reads nothing of another."""
 
     api_group: Name | None = None
     kind: Name
     name: Name
-    namespace: Name | None = None
 
 
 class ClaimSpec(CoreType):

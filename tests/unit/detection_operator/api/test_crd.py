@@ -39,3 +39,9 @@ def test_a_default_is_told(path: str) -> None:
 )
 def test_the_restore_modes_are_explained_where_they_are_set(word: str) -> None:
     assert word in SPEC["spec.restore.mode"]["description"]
+
+
+def test_no_reference_has_a_namespace() -> None:
+    """Affinity terms choose among pods that are there; they read nothing of their namespaces."""
+    named = [path for path in SPEC if path.rpartition(".")[2].startswith("namespace")]
+    assert [path for path in named if ".affinity." not in path] == []
