@@ -210,7 +210,7 @@ def test_a_pod_that_is_no_trainer_costs_the_api_server_nothing(
 ) -> None:
     before = api_reads(site, metrics_token)
     answers = hostile.post_many(path_to(hostile.namespace, "nobody"), report(1), count=400)
-    assert all(answer.status >= 400 for answer in answers)
+    assert not [answer for answer in answers if 0 < answer.status < 400]
     assert api_reads(site, metrics_token) - before < 60, "each report was looked up"
 
 

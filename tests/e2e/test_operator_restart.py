@@ -11,6 +11,8 @@ OPERATOR = f"/apis/apps/v1/namespaces/{installation.NAMESPACE}/deployments/{inst
 PODS = f"/api/v1/namespaces/{installation.NAMESPACE}/pods"
 SELECTOR = "app.kubernetes.io/name=detection-operator"
 SAVED_STEP = 40
+UNSEEN_STEPS = 4 * CONTROL_STEPS
+"""So many that the operator has gone before their end: it takes reports for some seconds more."""
 
 
 def test_a_new_operator_goes_on_with_what_runs(workspace: Workspace, control: Result) -> None:
@@ -25,13 +27,9 @@ def test_a_new_operator_goes_on_with_what_runs(workspace: Workspace, control: Re
     assert Result.of(status) == control
 
 
-def test_a_training_that_ended_unseen_is_complete_at_once(
-    workspace: Workspace, control: Result
-) -> None:
+def test_a_training_that_ended_unseen_is_complete_at_once(workspace: Workspace) -> None:
     validation = {"uri": f"{DATASET}/validation-*.tfrecord"}
-    training = workspace.train(
-        "unseen", steps=CONTROL_STEPS, dataset=dataset(validation=validation)
-    )
+    training = workspace.train("unseen", steps=UNSEEN_STEPS, dataset=dataset(validation=validation))
     training.wait_for_checkpoint(SAVED_STEP)
     with operator_away(workspace.kube):
         workspace.kube.wait(
@@ -40,12 +38,11 @@ def test_a_training_that_ended_unseen_is_complete_at_once(
         assert training.status["phase"] == "Running"
         assert "reportsUnanswered" in training.log
     status = training.wait_for_phase("Complete")
-    assert status["step"] == CONTROL_STEPS
-    assert status["latestCheckpoint"]["step"] == CONTROL_STEPS
-    assert status["latestCheckpoint"]["digest"] == control.digest
+    assert status["step"] == UNSEEN_STEPS
+    assert status["latestCheckpoint"]["step"] == UNSEEN_STEPS
     assert status["stepsLost"] == 0
     assert float(status["metrics"]["mAP"]) >= 0
-    assert training.checkpoint(CONTROL_STEPS).manifest.attempt == 1, "nothing is trained twice"
+    assert training.checkpoint(UNSEEN_STEPS).manifest.attempt == 1, "nothing is trained twice"
 
 
 def operator_pods(kube: Kube) -> list[str]:

@@ -8,7 +8,7 @@ def test_an_image_that_cannot_be_pulled(workspace: Workspace) -> None:
     right = workspace.site.tools.images["trainer"]
     wrong = f"{right.rpartition(':')[0]}:no-such-tag"
     training = workspace.train("unpulled", steps=20, image=wrong)
-    ready = training.wait_for_condition("Ready", "True", "ImagePullFailed")
+    ready = training.wait_for_condition("Ready", "False", "ImagePullFailed")
     assert wrong in ready["message"]
     assert training.status["phase"] == "Queued"
 

@@ -16,6 +16,8 @@ from detection_trainer.contract.report import Report
 from detection_trainer.reporting.connection import Connection, UntrustedError
 
 REQUEST_TIMEOUT_S = 5.0
+EVERY_S = 1.0
+"""Between two reports: the operator takes no more in the long run, and each is a whole snapshot."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
 _REFUSED_FOR_GOOD = frozenset({400, 404, 405, 409, 410, 413, 415, 422})
 """Answers that sending the same report again cannot change."""
@@ -145,6 +147,7 @@ class ReportClient:
     def _post_newest(self, connection: Connection) -> None:
         backoff_s = FIRST_BACKOFF_S
         while (report := self._take()) is not None:
+            started = time.monotonic()
             try:
                 post_report(self._endpoint, connection, report, REQUEST_TIMEOUT_S)
             except NotAcknowledgedError as error:
@@ -155,6 +158,7 @@ class ReportClient:
             else:
                 self._tell(None)
                 backoff_s = FIRST_BACKOFF_S
+                self._pause(EVERY_S - (time.monotonic() - started))
 
     def _take(self) -> Report | None:
         with self._changed:
@@ -169,7 +173,7 @@ class ReportClient:
 
     def _pause(self, seconds: float) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed, timeout=seconds)
+            self._changed.wait_for(lambda: self._closed, timeout=max(seconds, 0.0))
 
     def _tell(self, problem: str | None) -> None:
         if (problem is not None) != self._failing:

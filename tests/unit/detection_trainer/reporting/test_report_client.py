@@ -118,7 +118,8 @@ def test_a_client_that_reports_too_often_waits_as_it_is_told_then_sends_the_newe
 
     def pause(client: ReportClient, seconds: float) -> None:
         pauses.append(seconds)
-        client.offer(report(2))
+        if seconds == 7.0:
+            client.offer(report(2))
 
     monkeypatch.setattr(ReportClient, "_pause", pause)
     client = ReportClient(Endpoint(operator.url))
@@ -126,8 +127,27 @@ def test_a_client_that_reports_too_often_waits_as_it_is_told_then_sends_the_newe
     assert operator.arrived.acquire(timeout=10)
     assert operator.arrived.acquire(timeout=10)
     assert client.send_final(report(3), timeout_s=10)
-    assert pauses == [7.0]
+    assert pauses[0] == 7.0
     assert [body["sequence"] for _, body in operator.requests] == [1, 2, 3]
+
+
+def test_reports_are_no_more_frequent_than_the_operator_takes_them(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused = threading.Event()
+    pauses: list[float] = []
+
+    def pause(_client: ReportClient, seconds: float) -> None:
+        pauses.append(seconds)
+        paused.set()
+
+    monkeypatch.setattr(ReportClient, "_pause", pause)
+    monkeypatch.setattr(report_client, "EVERY_S", 1000.0)
+    client = ReportClient(Endpoint(operator.url))
+    client.offer(report(1))
+    assert paused.wait(timeout=10)
+    assert 900 < pauses[0] < 1000
+    assert client.send_final(report(2), timeout_s=10), "the last word waits for no pause"
 
 
 def test_a_last_word_waits_as_it_is_told(
