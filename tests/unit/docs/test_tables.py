@@ -76,7 +76,7 @@ def _source(module: str) -> str:
 def test_the_modes_take_the_groups_that_the_table_says() -> None:
     told = {
         CODE.findall(cells[0])[0]: cells[1:5]
-        for cells in _rows(_section("restore-modes.md", "What is taken over"))
+        for cells in _rows(_section("restore-modes.md", "What each mode restores"))
         if CODE.findall(cells[0])
     }
     for mode in RestoreMode:
