@@ -7,9 +7,9 @@ import pytest
 
 from detection_operator.api.crd import build_crd
 from detection_trainer.contract.rules import CEL_KEY
-from sandbox.kube import TRAININGS, ApiError, Kube, Object
-from tests.support.hostile import api_bytes, nested
-from tests.support.trainings import changed, training
+from sandbox.samples.trainings import changed, training
+from sandbox.site.kube import TRAININGS, ApiError, Kube, Object
+from tests.support.operator.hostile import api_bytes, nested
 
 BASE = training()
 FROM_TRAINING = {"mode": "detection", "from": {"trainingRef": {"name": "coco"}}}

@@ -14,7 +14,7 @@ from detection_trainer.checkpoints.ownership import (
 from detection_trainer.contract.training import Identity
 from detection_trainer.errors import StorageInUseError, StorageUnsupportedError, SupersededError
 from detection_trainer.storage import Folder, open_folder
-from tests.support.runs import NOW, commit
+from tests.support.trainer.runs import NOW, commit
 
 TREES, CARS = Identity(namespace="vision", name="trees"), Identity(namespace="vision", name="cars")
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64

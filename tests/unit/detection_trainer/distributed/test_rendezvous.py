@@ -10,8 +10,8 @@ import pytest
 from detection_trainer.distributed.rendezvous import Decision, gather_all, join
 from detection_trainer.distributed.tf_config import Cluster, parse_cluster, require_cluster
 from detection_trainer.errors import InvalidConfigError, PeerLostError
-from tests.support.runs import parsed
-from tests.support.workers import free_addresses
+from sandbox.processes.addresses import free_addresses
+from tests.support.trainer.runs import parsed
 
 SUBJECT = "vision/trees to step 100"
 

@@ -18,8 +18,8 @@ from detection_trainer.errors import (
     InvalidConfigError,
 )
 from detection_trainer.options import parse_credentials
-from tests.support.fuzzing import effort
-from tests.support.trainings import training
+from sandbox.samples.trainings import training
+from tests.support.trainer.fuzzing import effort
 
 MEGABYTE = 1 << 20
 

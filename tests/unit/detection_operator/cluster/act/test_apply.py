@@ -37,8 +37,16 @@ from detection_operator.errors import (
     UnavailableError,
 )
 from detection_operator.manifests import Manifests
-from tests.support.cluster_objects import JOB, REF, UID, attempt_status, job, pod, stored_training
-from tests.support.fake_cluster import FakeCluster
+from tests.support.operator.cluster_objects import (
+    JOB,
+    REF,
+    UID,
+    attempt_status,
+    job,
+    pod,
+    stored_training,
+)
+from tests.support.operator.fake_cluster import FakeCluster
 
 Object = dict[str, Any]
 SETTINGS = PolicySettings(default_image="trainer:1", report_url="http://operator:8080")

@@ -24,8 +24,8 @@ from detection_trainer.weights.sources import find_run, open_weights
 from detection_trainer.weights.torch.file import TorchFile
 from detection_trainer.weights.torch.tensors import is_torch_file
 from detection_trainer.weights.torch.unpickler import Storage, Tensor
-from tests.support.detectors import small_detector, small_model
-from tests.support.torch_files import (
+from tests.support.trainer.detectors import small_detector, small_model
+from tests.support.trainer.torch_files import (
     LAYOUTS,
     Row,
     Stored,
