@@ -49,7 +49,9 @@ def test_a_free_folder_is_claimed(folder: Folder) -> None:
 
 def test_the_same_run_adopts_its_folder(folder: Folder) -> None:
     claim(folder)
+    owner = read_owner(folder)
     claim(folder)
+    assert read_owner(folder) == owner
 
 
 @pytest.mark.parametrize("checkpoint", [True, False], ids=["with a checkpoint", "without"])
