@@ -13,9 +13,9 @@ from demo.screen import Screen
 from demo.stories import NAMESPACE, Stage
 from detection_trainer.data.samples import fetch_photographs, write_sample
 from detection_trainer.errors import TrainerError
-from sandbox import installation, object_store
-from sandbox.kube import Kube, Object, WaitTimeoutError
-from sandbox.tools import SandboxError, Tools, run
+from sandbox.site import installation, object_store
+from sandbox.site.kube import Kube, Object, WaitTimeoutError
+from sandbox.site.tools import SandboxError, Tools, run
 
 # TensorFlow's own log lines would drown the story.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from sandbox.kube import Kube, Object, phase
+from sandbox.site.kube import Kube, Object, phase
 
 
 @dataclass

@@ -12,7 +12,7 @@ from detection_trainer.data.convert.voc import read_voc
 from detection_trainer.data.convert.writer import plan_sets
 from detection_trainer.data.samples import SAMPLES
 from detection_trainer.evaluation.inference import find_objects, load_detector
-from sandbox.object_store import ObjectStore
+from sandbox.site.object_store import ObjectStore
 
 SHOWN = 4
 SCALE = 2

@@ -10,8 +10,8 @@ from demo.screen import Screen
 from detection_operator.api.v1alpha1 import Spec, Status
 from detection_operator.core.reports import decimal
 from detection_trainer.contract.schedule import learning_rate
-from sandbox.kube import TRAININGS, Kube, Object, condition, phase
-from sandbox.tools import Tools, run
+from sandbox.site.kube import TRAININGS, Kube, Object, condition, phase
+from sandbox.site.tools import Tools, run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMESPACE = "vision"

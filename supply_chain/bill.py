@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sandbox.environments import REQUIREMENTS, locked_python
+from sandbox.processes.environments import REQUIREMENTS, locked_python
 from supply_chain.errors import BillError
 from supply_chain.licences import LicenceList, Package, differences, read_packages, render
 

@@ -9,9 +9,9 @@ from detection_trainer.run.process import prepare_process
 prepare_process()
 
 pytest_plugins = [
-    "tests.support.fixtures",
-    "tests.support.operator_fixtures",
-    "tests.support.site_fixtures",
+    "tests.support.cluster.fixtures",
+    "tests.support.cluster.operator_fixtures",
+    "tests.support.cluster.site_fixtures",
 ]
 
 # Machines are noisy: time is measured in benchmarks, never a reason for a test to fail.

@@ -15,15 +15,15 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.operator.bursts import CONNECTIONS
 from benchmarks.operator.parts import PARTS, Scale
-from benchmarks.operator.surroundings import Surroundings, fresh_cluster, surroundings
 from benchmarks.page import PAGE, write_part
 from benchmarks.rounds import table
 from detection_operator.settings import Settings
 from local_cluster import lifecycle
 from local_cluster.binaries import KUBERNETES_VERSION
 from local_cluster.processes import CLIENT_RATE
+from sandbox.simulation.parallel import CONNECTIONS
+from sandbox.simulation.surroundings import Surroundings, fresh_cluster, surroundings
 
 
 @dataclass(frozen=True, slots=True)

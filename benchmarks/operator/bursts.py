@@ -4,23 +4,22 @@ The least is a client that makes the same writes itself, as fast as the API serv
 the training, its Job, its status.
 """
 
-import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from benchmarks.operator.documents import API, JOBS, training
+from benchmarks.operator.documents import training
 from benchmarks.operator.sightings import sightings
-from benchmarks.operator.surroundings import BARE, OPERATED, Surroundings
 from detection_operator.cluster.observe.parse import parse_training, render_status
 from detection_operator.core.actions import StartAttempt
 from detection_operator.core.plan import plan
 from detection_operator.core.state import Observed, PolicySettings
 from detection_operator.manifests import Manifests
+from sandbox.simulation.parallel import in_parallel
+from sandbox.simulation.surroundings import BARE, OPERATED, Surroundings
+from sandbox.site.kube import JOBS, TRAININGS
 
-CONNECTIONS = 50
 JSON_PATCH = "application/json-patch+json"
 SETTINGS = PolicySettings("detection-trainer:none", "http://127.0.0.1:1")
 UID, NAME = "00000000-aaaa-bbbb-cccc-000000000000", "the-name-of-a-training"
@@ -41,7 +40,7 @@ class Burst:
 
 async def operated(here: Surroundings, names: list[str]) -> Burst:
     """Apply all at once, and wait until the operator made every Job."""
-    path = API.format(namespace=OPERATED)
+    path = TRAININGS.format(namespace=OPERATED)
     async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
 
@@ -55,7 +54,7 @@ async def operated(here: Surroundings, names: list[str]) -> Burst:
 
 async def bare(here: Surroundings, names: list[str]) -> Burst:
     """Make the same writes without any operator."""
-    path, jobs = API.format(namespace=BARE), JOBS.format(namespace=BARE)
+    path, jobs = TRAININGS.format(namespace=BARE), JOBS.format(namespace=BARE)
     job_template, status = _templates()
     started = time.monotonic()
 
@@ -85,18 +84,3 @@ def _templates() -> tuple[str, dict[str, object]]:
     answer = plan(Observed(parsed), SETTINGS, stamp)
     start = next(a for a in answer.actions if isinstance(a, StartAttempt))
     return json.dumps(Manifests(SETTINGS).job(parsed, start)), render_status(answer.status)
-
-
-async def in_parallel(
-    act: Callable[[str], Awaitable[None]], names: list[str], connections: int = CONNECTIONS
-) -> None:
-    """Do `act` for each name, so many at a time."""
-    waiting = iter(names)
-
-    async def work() -> None:
-        for name in waiting:
-            await act(name)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(connections):
-            group.create_task(work())

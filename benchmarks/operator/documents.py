@@ -4,13 +4,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.fake_nodes import SELECTOR
+from sandbox.simulation.fake_nodes import SELECTOR
 
 Object = dict[str, Any]
-API = "/apis/detectiontraining.dev/v1alpha1/namespaces/{namespace}/detectiontrainings"
-JOBS = "/apis/batch/v1/namespaces/{namespace}/jobs"
-PODS = "/api/v1/namespaces/{namespace}/pods"
-NAMESPACES = "/api/v1/namespaces"
 STEPS = 100_000
 CHECKPOINT_EVERY = 60
 """One report in so many tells of a new checkpoint: every ten minutes at a report each 10 s."""

@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from benchmarks.operator.documents import API, JOBS, training
+from benchmarks.operator.documents import training
 from benchmarks.operator.restarts import settled
 from benchmarks.operator.sightings import sightings
-from benchmarks.operator.surroundings import OPERATED, Surroundings
-from sandbox.operator_process import OperatorProcess
+from sandbox.processes.operator_process import OperatorProcess
+from sandbox.simulation.surroundings import OPERATED, Surroundings, replica
+from sandbox.site.kube import JOBS, TRAININGS
 
 POLL_S = 0.05
 TIMEOUT_S = 60.0
@@ -22,13 +23,6 @@ def replicas(here: Surroundings, count: int = 2) -> Iterator[list[OperatorProces
     """Have so many replicas that agree on who plans, by a Lease."""
     with ExitStack() as stack:
         yield [stack.enter_context(replica(here, number)) for number in range(count)]
-
-
-def replica(here: Surroundings, number: int) -> OperatorProcess:
-    """Return one of several, which has yet to be started."""
-    own = {"LEASE_NAMESPACE": OPERATED, "IDENTITY": f"replica-{number}"}
-    log = here.operator.log.with_name(f"replica-{number}.log")
-    return OperatorProcess(here.operator.kubeconfig, log, here.operator.settings | own)
 
 
 async def first_job_without(
@@ -43,7 +37,9 @@ async def first_job_without(
     async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
         leader.send(how)
-        await here.wire.create(API.format(namespace=OPERATED), json.dumps(training(name)).encode())
+        await here.wire.create(
+            TRAININGS.format(namespace=OPERATED), json.dumps(training(name)).encode()
+        )
         seen = await jobs.wait([name])
     await asyncio.to_thread(leader.wait_end)
     leader.start()

@@ -13,8 +13,8 @@ from benchmarks.operator.bursts import Burst
 from benchmarks.operator.figures import Row, milliseconds, percentile
 from benchmarks.operator.reporting import Reporting, reporting
 from benchmarks.operator.steady import Stream, steady
-from benchmarks.operator.surroundings import BARE, OPERATED, Surroundings
 from benchmarks.rounds import Figure
+from sandbox.simulation.surroundings import BARE, OPERATED, Surroundings
 
 logger = logging.getLogger(__name__)
 

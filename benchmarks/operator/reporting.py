@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from benchmarks.operator.bursts import in_parallel
-from benchmarks.operator.documents import API, CHECKPOINT_EVERY, PODS, report
+from benchmarks.operator.documents import CHECKPOINT_EVERY, report
 from benchmarks.operator.sightings import training_of
-from benchmarks.operator.surroundings import OPERATED, Surroundings
 from detection_trainer.contract.runtime import REPORT_PATH
+from sandbox.simulation.parallel import in_parallel
+from sandbox.simulation.surroundings import OPERATED, Surroundings
+from sandbox.site.kube import PODS, TRAININGS
 
 EVERY_S = 10.0
 PROBE_S = 0.2
@@ -113,7 +114,7 @@ async def _probe(here: Surroundings, seen: Reporting) -> None:
 
 
 async def _read_ages(here: Surroundings, seen: Reporting) -> None:
-    async for training in here.wire.items(API.format(namespace=OPERATED)):
+    async for training in here.wire.items(TRAININGS.format(namespace=OPERATED)):
         progress = (training.get("status") or {}).get("progress")
         if progress is not None:
             at = datetime.fromisoformat(progress["reportedAt"])

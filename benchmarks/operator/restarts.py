@@ -4,12 +4,13 @@ import asyncio
 import json
 import time
 
-from benchmarks.operator.bursts import in_parallel
-from benchmarks.operator.documents import API, JOBS, PODS, report, training
+from benchmarks.operator.documents import report, training
 from benchmarks.operator.sightings import sightings, training_of, wait_phase
-from benchmarks.operator.surroundings import OPERATED, Surroundings
-from sandbox.fake_nodes import end_of
-from sandbox.operator_process import OperatorProcess
+from sandbox.processes.operator_process import OperatorProcess
+from sandbox.simulation.fake_nodes import end_of
+from sandbox.simulation.parallel import in_parallel
+from sandbox.simulation.surroundings import OPERATED, Surroundings
+from sandbox.site.kube import JOBS, PODS, TRAININGS
 
 RECONCILES = "detection_operator_reconcile_duration_seconds_count"
 DEPTH = "detection_operator_queue_depth"
@@ -34,7 +35,7 @@ def cold_start(here: Surroundings, trainings: int) -> float:
 
 async def first_job_after_restart(here: Surroundings, name: str) -> float:
     """Return the time from SIGTERM to the Job of a training that was applied at that moment (s)."""
-    path = API.format(namespace=OPERATED)
+    path = TRAININGS.format(namespace=OPERATED)
     async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
         ending = asyncio.create_task(asyncio.to_thread(here.operator.terminate))
@@ -65,7 +66,7 @@ async def finish(here: Surroundings, names: list[str], *, kill: bool) -> float:
     started = time.monotonic()
     await in_parallel(end, names)
     async with asyncio.timeout(TIMEOUT_S):
-        path = API.format(namespace=OPERATED)
+        path = TRAININGS.format(namespace=OPERATED)
         await wait_phase(here.wire, path, "Complete", set(names).issubset)
     return time.monotonic() - started
 

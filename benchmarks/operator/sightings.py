@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 
 from detection_operator.names import LABEL_TRAINING
-from sandbox.kube import ApiError
-from sandbox.wire import Wire
+from sandbox.simulation.wire import Wire
+from sandbox.site.kube import ApiError
 
 Object = dict[str, Any]
 WAIT_S = 1800.0

@@ -5,9 +5,10 @@ import json
 import time
 from dataclasses import dataclass
 
-from benchmarks.operator.documents import API, JOBS, training
+from benchmarks.operator.documents import training
 from benchmarks.operator.sightings import sightings
-from benchmarks.operator.surroundings import OPERATED, Surroundings
+from sandbox.simulation.surroundings import OPERATED, Surroundings
+from sandbox.site.kube import JOBS, TRAININGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Stream:
 
 async def steady(here: Surroundings, prefix: str, rate: float, seconds: float) -> Stream:
     """Apply `rate` trainings a second, whatever becomes of those before."""
-    path = API.format(namespace=OPERATED)
+    path = TRAININGS.format(namespace=OPERATED)
     names = [f"{prefix}-{number}" for number in range(max(int(rate * seconds), 1))]
     begun: dict[str, float] = {}
     create_s: list[float] = []

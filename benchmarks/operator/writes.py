@@ -6,13 +6,14 @@ from collections import Counter
 
 import aiohttp
 
-from benchmarks.operator.bursts import in_parallel
-from benchmarks.operator.documents import API, PODS, report, training
+from benchmarks.operator.documents import report, training
 from benchmarks.operator.sightings import sightings, wait_phase
-from benchmarks.operator.surroundings import OPERATED, Surroundings
 from detection_trainer.contract.runtime import REPORT_PATH
-from sandbox.audit import read_audit
-from sandbox.fake_nodes import end_of
+from sandbox.simulation.audit import read_audit
+from sandbox.simulation.fake_nodes import end_of
+from sandbox.simulation.parallel import in_parallel
+from sandbox.simulation.surroundings import OPERATED, Surroundings
+from sandbox.site.kube import PODS, TRAININGS
 
 AGENT = "detection-operator"
 TIMEOUT_S = 120.0
@@ -23,7 +24,7 @@ async def writes_of_a_life(here: Surroundings, names: list[str]) -> dict[str, fl
 
     A life: applied, started, its start and first checkpoint reported, completed and reported.
     """
-    path, pods_path = API.format(namespace=OPERATED), PODS.format(namespace=OPERATED)
+    path, pods_path = TRAININGS.format(namespace=OPERATED), PODS.format(namespace=OPERATED)
     pods: dict[str, tuple[str, str]] = {}
 
     async with sightings(here.wire, pods_path) as seen, aiohttp.ClientSession() as session:

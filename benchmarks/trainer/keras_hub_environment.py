@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from sandbox.environments import locked_python
+from sandbox.processes.environments import locked_python
 
 
 def keras_hub_python() -> Path:

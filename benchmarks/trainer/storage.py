@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from pathlib import Path
+from datetime import UTC, datetime
 
 import numpy as np
 import obstore
@@ -12,12 +12,15 @@ import safetensors.numpy
 from benchmarks.rounds import Figure, table
 from benchmarks.trainer.bench import Bench
 from detection_trainer.checkpoints.format import Arrays, Checkpoint, Snapshot, write_checkpoint
-from detection_trainer.checkpoints.manifest import MODEL_FILE, OPTIMIZER_FILE
+from detection_trainer.checkpoints.manifest import MODEL_FILE, OPTIMIZER_FILE, Environment
+from detection_trainer.checkpoints.manifest_builder import RunDescription
+from detection_trainer.contract.schedule import first_cycles
+from detection_trainer.contract.training import parse_training
 from detection_trainer.storage import Folder, open_folder
 from detection_trainer.storage.objects import ObjectStorage
-from sandbox.object_store import keys_for
-from tests.support.runs import description
-from tests.support.s3_server import s3_server
+from sandbox.processes.s3_server import s3_server
+from sandbox.samples.trainings import training
+from sandbox.site.object_store import write_keys
 
 ARRAYS, ARRAY_BYTES = 25, 8_000_000
 """In each of both files: 400 MB together, as of 50 million weights with momentum."""
@@ -28,7 +31,8 @@ Way = Callable[[], object]
 def measure(bench: Bench) -> str:
     """Send and fetch in turns, in one process."""
     with s3_server(bench.folder / "s3") as port:
-        folder = open_folder("s3://runs", _keys(bench.folder / "s3-keys", port))
+        keys = write_keys(bench.folder / "s3-keys", f"http://127.0.0.1:{port}")
+        folder = open_folder("s3://runs", {"s3://": keys})
         state = _state()
         whole = _save(folder.child("trainer"), state)
         sides: dict[str, tuple[Way, Way]] = {
@@ -65,13 +69,6 @@ def _alternate(
     return found
 
 
-def _keys(place: Path, port: int) -> dict[str, Path]:
-    place.mkdir()
-    for name, value in keys_for(f"http://127.0.0.1:{port}").items():
-        (place / name).write_text(value)
-    return {"s3://": place}
-
-
 def _state() -> Snapshot:
     random = np.random.default_rng(0)
 
@@ -83,8 +80,27 @@ def _state() -> Snapshot:
     return Snapshot(1, weights, arrays("optimizer"), dict.fromkeys(weights, "backbone"))
 
 
+def _description() -> RunDescription:
+    """Return what the manifests have in common; what they say costs no time."""
+    run = parse_training(training())
+    environment = Environment(
+        intra_op_threads=1, inter_op_threads=1, one_dnn="default", deterministic=False
+    )
+    return RunDescription(
+        identity=run.identity,
+        spec=run.spec,
+        attempt=1,
+        classes=["tree"],
+        cycles=first_cycles(run.spec.optimizer.schedule, run.spec.steps),
+        environment=environment,
+        dataset_digest=None,
+        restored=None,
+        clock=lambda: datetime.now(UTC),
+    )
+
+
 def _save(folder: Folder, state: Snapshot) -> Checkpoint:
-    shared = description()
+    shared = _description()
     return write_checkpoint(
         folder, state, lambda files, found: shared.manifest(state, files, found), lambda: None
     )

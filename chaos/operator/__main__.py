@@ -15,19 +15,23 @@ from pathlib import Path
 
 import aiohttp
 
-from benchmarks.operator import failover
-from benchmarks.operator.bursts import in_parallel
-from benchmarks.operator.documents import API
-from benchmarks.operator.surroundings import OPERATED, Surroundings, fresh_cluster, surroundings
 from chaos.operator.checker import SEEN, Violation, check
 from chaos.operator.storm import Replica, Storm
 from chaos.operator.trainers import Trainers, training
 from local_cluster import lifecycle
 from local_cluster.topology import Cluster
-from sandbox.api_proxy import ApiProxy
-from sandbox.audit import read_audit
-from sandbox.clock import Clock
-from sandbox.kube import ApiError
+from sandbox.faults.api_proxy import ApiProxy
+from sandbox.faults.clock import Clock
+from sandbox.simulation.audit import read_audit
+from sandbox.simulation.parallel import in_parallel
+from sandbox.simulation.surroundings import (
+    OPERATED,
+    Surroundings,
+    fresh_cluster,
+    replica,
+    surroundings,
+)
+from sandbox.site.kube import TRAININGS, ApiError
 
 ENDS = ("Complete",) * 7 + ("Failed", "Refused")
 SETTLED = frozenset({"Complete", "Failed", "Refused"})
@@ -69,7 +73,7 @@ def replicas(here: Surroundings, folder: Path) -> Iterator[list[Replica]]:
             own.mkdir()
             clock = Clock.right(own)
             proxy = stack.enter_context(ApiProxy(here.cluster.kubeconfig, own))
-            operator = failover.replica(here, number)
+            operator = replica(here, number)
             operator.kubeconfig, operator.environment = proxy.kubeconfig, clock.environment
             stack.callback(operator.kill)
             made.append(Replica(operator, proxy, clock))
@@ -83,7 +87,7 @@ async def storm_over(here: Surroundings, folder: Path, plan: Plan) -> None:
         TimeoutError: they do not settle.
     """
     with replicas(here, folder) as made:
-        urls = [replica.operator.url for replica in made]
+        urls = [each.operator.url for each in made]
         trainers = Trainers(here.wire, urls, here.signer, OPERATED, plan.dice("trainers"))
         storm = Storm(
             cluster=here.cluster.name,
@@ -115,7 +119,7 @@ async def storm_over(here: Surroundings, folder: Path, plan: Plan) -> None:
 
 
 async def _apply(here: Surroundings, plan: Plan) -> dict[str, str]:
-    path, chance = API.format(namespace=OPERATED), plan.dice("ends")
+    path, chance = TRAININGS.format(namespace=OPERATED), plan.dice("ends")
     ends = {f"t{number}": chance.choice(ENDS) for number in range(plan.trainings)}
     await here.wire.create(path, json.dumps(training("taken", "Complete")).encode())
     await asyncio.sleep(AGE_S)
@@ -133,7 +137,7 @@ async def _settle(here: Surroundings, waiting: set[str]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not settled in {SETTLE_S:.0f} s: {', '.join(sorted(waiting))}")
         with suppress(aiohttp.ClientError, ApiError, TimeoutError):
-            async for found in here.wire.items(API.format(namespace=OPERATED)):
+            async for found in here.wire.items(TRAININGS.format(namespace=OPERATED)):
                 if (found.get("status") or {}).get("phase") in SETTLED:
                     waiting.discard(found["metadata"]["name"])
         await asyncio.sleep(1)
@@ -141,7 +145,7 @@ async def _settle(here: Surroundings, waiting: set[str]) -> None:
 
 async def _show(here: Surroundings, names: list[str]) -> None:
     """Have the audit log show the end of each, by a write of our own."""
-    path = API.format(namespace=OPERATED)
+    path = TRAININGS.format(namespace=OPERATED)
 
     async def mark(name: str) -> None:
         await here.wire.merge(f"{path}/{name}", {"metadata": {"annotations": {SEEN: "true"}}})

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detection_operator import names
-from sandbox.audit import Entry
+from sandbox.simulation.audit import Entry
 
 Object = dict[str, Any]
 PLANNED_END = "simulation/planned-end"

@@ -10,15 +10,13 @@ import aiohttp
 import urllib3
 
 from local_cluster import faults
-from sandbox.api_proxy import CUT, ApiProxy
-from sandbox.clock import Clock
-from sandbox.kube import ApiError
-from sandbox.operator_process import OperatorProcess
-from sandbox.wire import Wire
+from sandbox.faults.api_proxy import BROKEN, CUT, GONE, ApiProxy
+from sandbox.faults.clock import Clock
+from sandbox.processes.operator_process import OperatorProcess
+from sandbox.simulation.wire import Wire
+from sandbox.site.kube import ApiError
 
 CODES = (409, 410, 429, 500, 503)
-GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
-BROKEN = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "as the storm says"}
 SHARE = 0.3
 BACKGROUND = {"propagationPolicy": "Background"}
 WATCH_S = 0.2

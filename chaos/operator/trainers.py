@@ -16,10 +16,10 @@ import aiohttp
 from chaos.operator.checker import PLANNED_END, TOLD
 from detection_operator import names
 from detection_trainer.contract.runtime import REPORT_PATH
-from sandbox.fake_nodes import SELECTOR, TRAINED, end_of
-from sandbox.kube import ApiError
-from sandbox.pod_tokens import TokenSigner
-from sandbox.wire import Wire
+from sandbox.simulation.fake_nodes import SELECTOR, TRAINED, end_of
+from sandbox.simulation.pod_tokens import TokenSigner
+from sandbox.simulation.wire import Wire
+from sandbox.site.kube import ApiError
 
 Object = dict[str, Any]
 STEPS, STEP = 60, 10

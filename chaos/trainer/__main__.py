@@ -24,8 +24,8 @@ from chaos.trainer.kills import (
     steps_for,
 )
 from detection_trainer.run.process import prepare_process
-from sandbox.object_store import keys_for
-from tests.support.s3_server import s3_server
+from sandbox.processes.s3_server import s3_server
+from sandbox.site.object_store import write_keys
 
 
 @contextmanager
@@ -36,11 +36,8 @@ def place_on(storage: str) -> Iterator[Place]:
         if storage == "disk":
             yield Place(root, f"file://{root}")
             return
-        keys = root / "keys"
-        keys.mkdir()
         with s3_server(root / "buckets") as port:
-            for name, value in keys_for(f"http://127.0.0.1:{port}").items():
-                (keys / name).write_text(value)
+            keys = write_keys(root / "keys", f"http://127.0.0.1:{port}")
             yield Place(root, "s3://runs", {"s3://": keys})
 
 

@@ -21,9 +21,9 @@ from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.distributed.tf_config import VARIABLE
 from detection_trainer.storage import open_folder
-from tests.support.datasets import Drawn, write_dataset
-from tests.support.trainings import training
-from tests.support.workers import free_addresses
+from sandbox.processes.addresses import free_addresses
+from sandbox.samples.datasets import Drawn, write_dataset
+from sandbox.samples.trainings import training
 
 STEPS_A_KILL = 8
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}

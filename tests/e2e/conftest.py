@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.site import CONTROL_STEPS, Result, Site, Workspace
-from tests.support.site_fixtures import opened_workspace
+from tests.support.cluster.site import CONTROL_STEPS, Result, Site, Workspace
+from tests.support.cluster.site_fixtures import opened_workspace
 
 TIMEOUT_S = 1500
 

@@ -5,9 +5,9 @@ import pytest
 from detection_trainer.checkpoints.export_manifest import read_export
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.runtime import DEFAULT_METRICS_PORT
-from sandbox.kube import Object, condition
-from sandbox.tools import run
-from tests.support.site import DATASET, LiveTraining, Workspace, dataset
+from sandbox.site.kube import Object, condition
+from sandbox.site.tools import run
+from tests.support.cluster.site import DATASET, LiveTraining, Workspace, dataset
 
 STEPS = 60
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from sandbox.kube import condition
-from tests.support.shapes import CLASSES, draw_picture, record_file, spoil
-from tests.support.site import DATASET, LiveTraining, Workspace, dataset
+from sandbox.site.kube import condition
+from tests.support.cluster.site import DATASET, LiveTraining, Workspace, dataset
+from tests.support.trainer.shapes import CLASSES, draw_picture, record_file, spoil
 
 PICTURES = [draw_picture(seed) for seed in range(6)]
 WHOLE = record_file(PICTURES)

@@ -1,7 +1,7 @@
 """A damaged checkpoint is noticed: the one before it is used, and the status says so."""
 
 from detection_trainer.checkpoints.manifest import MODEL_FILE
-from tests.support.site import LiveTraining, Workspace
+from tests.support.cluster.site import LiveTraining, Workspace
 
 STEPS, MORE_STEPS = 60, 80
 

@@ -1,7 +1,7 @@
 """A training that is deleted while it runs takes all of its objects along, but no checkpoint."""
 
-from sandbox.kube import Object
-from tests.support.site import CONTROL_STEPS, LiveTraining, Workspace
+from sandbox.site.kube import Object
+from tests.support.cluster.site import CONTROL_STEPS, LiveTraining, Workspace
 
 SAVED_STEP = 40
 

@@ -5,13 +5,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from sandbox.kube import Kube, Object, condition
-from tests.support.shapes import CLASSES, draw_picture, record_file
-from tests.support.site import LiveTraining, Workspace, dataset
+from sandbox.site.kube import NODES, Kube, Object, condition
+from tests.support.cluster.site import LiveTraining, Workspace, dataset
+from tests.support.trainer.shapes import CLASSES, draw_picture, record_file
 
 GPU, MIG = "nvidia.com/gpu", "nvidia.com/mig-1g.5gb"
 MIG_LABEL = "nvidia.com/mig.capable"
-NODES = "/api/v1/nodes"
 REQUESTS = {"cpu": "200m", "memory": "512Mi"}
 
 

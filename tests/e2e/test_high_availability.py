@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from sandbox import installation
-from sandbox.kube import Kube, Object
-from tests.support.site import OPERATOR_VALUES, LiveTraining, Site, Workspace, newest_step
+from sandbox.site import installation
+from sandbox.site.kube import Kube, Object
+from tests.support.cluster.site import OPERATOR_VALUES, LiveTraining, Site, Workspace, newest_step
 
 SYSTEM = f"namespaces/{installation.NAMESPACE}"
 LEASE = f"/apis/coordination.k8s.io/v1/{SYSTEM}/leases/{installation.RELEASE}"

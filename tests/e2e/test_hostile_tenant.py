@@ -15,12 +15,12 @@ from kubernetes import client
 
 from detection_operator import names
 from detection_trainer.contract.runtime import REPORT_AUDIENCE, REPORT_PATH
-from sandbox.installation import NAMESPACE, RELEASE
-from sandbox.kube import TRAININGS, ApiError, Kube, Object, condition
-from sandbox.tools import Tools, run
-from tests.support.hostile_pod import Hostile
-from tests.support.site import NAMESPACES, LiveTraining, Site, Workspace
-from tests.support.trainings import training
+from sandbox.samples.trainings import training
+from sandbox.site.installation import NAMESPACE, RELEASE
+from sandbox.site.kube import NAMESPACES, TRAININGS, ApiError, Kube, Object, condition
+from sandbox.site.tools import Tools, run
+from tests.support.cluster.hostile_pod import Hostile
+from tests.support.cluster.site import LiveTraining, Site, Workspace
 
 SERVICE_ACCOUNT = "mallory"
 STEPS = 2000

@@ -1,6 +1,6 @@
 """A Job that a person deletes is made again, and the training goes on."""
 
-from tests.support.site import CONTROL_STEPS, Result, Workspace
+from tests.support.cluster.site import CONTROL_STEPS, Result, Workspace
 
 SAVED_STEP = 40
 

@@ -2,8 +2,8 @@
 
 from http import HTTPStatus
 
-from sandbox.kube import condition
-from tests.support.site import Workspace, s3_secret
+from sandbox.site.kube import condition
+from tests.support.cluster.site import Workspace, s3_secret
 
 CREDENTIALS = "s3-other"
 

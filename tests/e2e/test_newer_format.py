@@ -4,8 +4,8 @@ import json
 
 from detection_trainer.checkpoints.format import MANIFEST_FILE
 from detection_trainer.checkpoints.manifest import FORMAT_VERSION
-from sandbox.kube import condition
-from tests.support.site import LiveTraining, Workspace
+from sandbox.site.kube import condition
+from tests.support.cluster.site import LiveTraining, Workspace
 
 STEPS = 20
 

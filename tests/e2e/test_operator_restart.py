@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sandbox import installation
-from sandbox.kube import Kube, Object
-from tests.support.site import CONTROL_STEPS, DATASET, Result, Workspace, dataset
+from sandbox.site import installation
+from sandbox.site.kube import Kube, Object
+from tests.support.cluster.site import CONTROL_STEPS, DATASET, Result, Workspace, dataset
 
 OPERATOR = f"/apis/apps/v1/namespaces/{installation.NAMESPACE}/deployments/{installation.RELEASE}"
 PODS = f"/api/v1/namespaces/{installation.NAMESPACE}/pods"

@@ -1,8 +1,8 @@
 """What only storage knows is checked by a CPU pod first: a misfit never starts a trainer."""
 
-from sandbox.kube import Object, condition
-from tests.support.runs import commit
-from tests.support.site import LiveTraining, Workspace
+from sandbox.site.kube import Object, condition
+from tests.support.cluster.site import LiveTraining, Workspace
+from tests.support.trainer.runs import commit
 
 
 def roles(training: LiveTraining) -> set[str]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from detection_trainer.checkpoints.format import Arrays
-from sandbox.kube import Object, condition
-from tests.support.site import CONTROL_STEPS, LiveTraining, Result, Workspace, dataset
+from sandbox.site.kube import Object, condition
+from tests.support.cluster.site import CONTROL_STEPS, LiveTraining, Result, Workspace, dataset
 
 SOURCE_STEPS = 40
 GROUPS = ("backbone", "feature_extractor", "box_head", "class_head")

@@ -1,7 +1,7 @@
 """A restore that cannot fit is refused by the operator itself: no pod, and a way out is told."""
 
-from sandbox.kube import condition
-from tests.support.site import Workspace, dataset
+from sandbox.site.kube import condition
+from tests.support.cluster.site import Workspace, dataset
 
 
 def test_full_with_other_classes_needs_no_pod_to_be_refused(workspace: Workspace) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sandbox.kube import Kube, Object, condition
-from tests.support.site import CONTROL_STEPS, LiveTraining, Result, Workspace
+from sandbox.site.kube import Kube, Object, condition
+from tests.support.cluster.site import CONTROL_STEPS, LiveTraining, Result, Workspace
 
 SAVED_STEP = 40
 

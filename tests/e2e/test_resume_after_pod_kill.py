@@ -2,8 +2,8 @@
 
 import subprocess
 
-from sandbox.kube import Object
-from tests.support.site import CONTROL_STEPS, LiveTraining, Result, Workspace
+from sandbox.site.kube import Object
+from tests.support.cluster.site import CONTROL_STEPS, LiveTraining, Result, Workspace
 
 SAVED_STEP = 40
 HOG = """\

@@ -11,7 +11,7 @@ import yaml
 
 from detection_trainer.checkpoints.format import committed_steps, open_checkpoint
 from detection_trainer.contract.exit_codes import ExitCode
-from tests.support.site import CONTROL_STEPS, ONE_THREAD, Result, Workspace
+from tests.support.cluster.site import CONTROL_STEPS, ONE_THREAD, Result, Workspace
 
 SAVED_STEP = 40
 

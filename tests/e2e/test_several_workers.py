@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import installation
-from sandbox.kube import Object
-from sandbox.tools import run
-from tests.support.site import OPERATOR_VALUES, LiveTraining, Site, Workspace
+from sandbox.site import installation
+from sandbox.site.kube import Object
+from sandbox.site.tools import run
+from tests.support.cluster.site import OPERATOR_VALUES, LiveTraining, Site, Workspace
 
 STEPS = 160
 SAVED_STEP = 40

@@ -1,7 +1,7 @@
 """More steps make a training go on: its end is that of one that had them from the beginning."""
 
-from sandbox.kube import Object, condition
-from tests.support.site import CONTROL_STEPS, Result, Workspace
+from sandbox.site.kube import Object, condition
+from tests.support.cluster.site import CONTROL_STEPS, Result, Workspace
 
 FEWER_STEPS = CONTROL_STEPS // 2
 

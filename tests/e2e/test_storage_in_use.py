@@ -1,7 +1,7 @@
 """A checkpoint folder belongs to one training; a second one is refused and harms nothing."""
 
-from sandbox.kube import condition
-from tests.support.site import Workspace
+from sandbox.site.kube import condition
+from tests.support.cluster.site import Workspace
 
 
 def test_a_folder_is_not_shared(workspace: Workspace) -> None:

@@ -1,7 +1,7 @@
 """A suspended training saves, takes up nothing, and goes on as if it had never stopped."""
 
-from sandbox.kube import Object, condition
-from tests.support.site import CONTROL_STEPS, Result, Workspace
+from sandbox.site.kube import Object, condition
+from tests.support.cluster.site import CONTROL_STEPS, Result, Workspace
 
 SAVED_STEP = 40
 

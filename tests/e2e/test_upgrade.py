@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import installation
-from sandbox.kube import phase
-from sandbox.tools import Tools
-from tests.support.released import CHART, released
-from tests.support.site import OPERATOR_VALUES, Site, Workspace, newest_step
+from sandbox.site import installation
+from sandbox.site.kube import phase
+from sandbox.site.tools import Tools
+from tests.support.cluster.released import CHART, released
+from tests.support.cluster.site import OPERATOR_VALUES, Site, Workspace, newest_step
 
 PODS = f"/api/v1/namespaces/{installation.NAMESPACE}/pods"
 SELECTOR = f"?labelSelector=app.kubernetes.io/name={installation.RELEASE}"

@@ -4,8 +4,8 @@ from http import HTTPStatus
 
 import pytest
 
-from sandbox.kube import ApiError, Object
-from tests.support.site import LiveTraining, Workspace
+from sandbox.site.kube import ApiError, Object
+from tests.support.cluster.site import LiveTraining, Workspace
 
 LABELS = {"team": "vision"}
 ANNOTATIONS = {"example.com/ticket": "42"}

@@ -1,6 +1,6 @@
 """Checkpoints may lie on a volume claim, and another training may restore from it."""
 
-from tests.support.site import Workspace
+from tests.support.cluster.site import Workspace
 
 STEPS = 20
 

@@ -1,7 +1,7 @@
 """An image that cannot be pulled is told with its reason; a corrected one is used."""
 
-from sandbox.kube import condition
-from tests.support.site import Workspace
+from sandbox.site.kube import condition
+from tests.support.cluster.site import Workspace
 
 
 def test_an_image_that_cannot_be_pulled(workspace: Workspace) -> None:

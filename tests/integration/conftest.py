@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fixtures import running_cluster
+from tests.support.cluster.fixtures import running_cluster
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.operator.parts import PARTS, Scale
-from benchmarks.operator.surroundings import Surroundings, surroundings, sweep
 from local_cluster import lifecycle
+from sandbox.simulation.surroundings import Surroundings, surroundings, sweep
 
 SMALL = Scale(trainings=10, rounds=1, seconds=1.0, lives=2)
 

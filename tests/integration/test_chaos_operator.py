@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.operator.surroundings import surroundings, sweep
 from chaos.operator.__main__ import SETTINGS, Plan, storm_over, violations
 from local_cluster import lifecycle
+from sandbox.simulation.surroundings import surroundings, sweep
 
 OTHERS_USE_IT = frozenset({"restart the API server", "restart etcd"})
 SMALL = Plan(trainings=6, seconds=12.0, seed=1, pace=0.1, spared=OTHERS_USE_IT)

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox.kube import ApiError, Kube
+from sandbox.site.kube import NAMESPACES, ApiError, Kube
 from supply_chain.release import pin_chart
-from tests.support.fixtures import NAMESPACES
-from tests.support.released import CHART as RELEASED
+from tests.support.cluster.released import CHART as RELEASED
 
 pytestmark = pytest.mark.usefixtures("kubeconfig")
 

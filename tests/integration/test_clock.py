@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sandbox.clock import Clock
+from sandbox.faults.clock import Clock
 
 PROGRAM = """
 import sys, time

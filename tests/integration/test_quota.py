@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sandbox.kube import TRAININGS, ApiError, Kube, Object, WaitTimeoutError
-from tests.support.fixtures import NAMESPACES
-from tests.support.trainings import training
+from sandbox.samples.trainings import training
+from sandbox.site.kube import NAMESPACES, TRAININGS, ApiError, Kube, Object, WaitTimeoutError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "admission" / "quota.yaml"
 COUNTED_WITHIN_S = 120

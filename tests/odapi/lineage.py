@@ -28,7 +28,7 @@ from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
 from tests.odapi.restoring import read_weights
 from tests.odapi.runs import CLASSES, in_our_order, picture_of_shapes, pipeline, write_records
 from tests.odapi.twins import Twin, run_reference
-from tests.support.attempts import RunPlace
+from tests.support.trainer.attempts import RunPlace
 
 STRETCH = 25
 SCHEDULES = ("constant", "cosine")

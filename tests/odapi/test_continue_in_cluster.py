@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sandbox.kube import condition
+from sandbox.site.kube import condition
 from tests.odapi.restoring import read_weights
 from tests.odapi.runs import picture_of_shapes, pipeline, write_label_map, write_records
 from tests.odapi.twins import MOBILENET_V2, configured, fpn_lite, run_reference
-from tests.support.site import LiveTraining, Workspace
+from tests.support.cluster.site import LiveTraining, Workspace
 
 pytestmark = pytest.mark.timeout(1800)
 

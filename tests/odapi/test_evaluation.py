@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from detection_trainer.__main__ import main
+from sandbox.samples.trainings import training
 from tests.odapi.lineage import Lineage
 from tests.odapi.twins import read_json, run_reference
-from tests.support.trainings import training
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.core]
 TOLERANCE = 1e-3

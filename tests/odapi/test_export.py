@@ -23,7 +23,7 @@ from tests.odapi.restoring import (
 )
 from tests.odapi.runs import CLASSES, picture_of_shapes, write_records
 from tests.odapi.twins import lite
-from tests.support.attempts import RunPlace
+from tests.support.trainer.attempts import RunPlace
 
 pytestmark = pytest.mark.timeout(1800)
 STEPS = 20

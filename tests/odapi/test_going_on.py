@@ -24,7 +24,7 @@ from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
 from tests.odapi.restoring import part_of, read_weights, require_equal, restored_by_od_api
 from tests.odapi.runs import picture_of_shapes, pipeline, write_label_map, write_records
 from tests.odapi.twins import MOBILENET_V2, configured, fpn_lite, run_reference
-from tests.support.attempts import RunPlace
+from tests.support.trainer.attempts import RunPlace
 
 pytestmark = pytest.mark.timeout(1800)
 SIDE, STEPS = 128, 3

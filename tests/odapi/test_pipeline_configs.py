@@ -10,7 +10,7 @@ import pytest
 from detection_trainer.contract.optimizer import Optimizer
 from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
 from detection_trainer.contract.schedule import first_cycles, learning_rate
-from sandbox.environments import locked_python
+from sandbox.processes.environments import locked_python
 
 HERE = Path(__file__).parent
 CONFIGS = sorted((HERE.parent / "data/pipeline_configs/supported").glob("*.config"))

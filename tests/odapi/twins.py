@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detection_trainer.contract.model import Model
-from sandbox.environments import locked_python
+from sandbox.processes.environments import locked_python
 
 HERE = Path(__file__).parent
 RESNET = (HERE / "configs/ssd_resnet50_v1_fpn.config").read_text()

@@ -7,9 +7,9 @@ import pytest
 
 from detection_operator.api.crd import build_crd
 from detection_trainer.contract.rules import CEL_KEY
-from sandbox.kube import TRAININGS, ApiError, Kube, Object
-from tests.support.hostile import api_bytes, nested
-from tests.support.trainings import changed, training
+from sandbox.samples.trainings import changed, training
+from sandbox.site.kube import TRAININGS, ApiError, Kube, Object
+from tests.support.operator.hostile import api_bytes, nested
 
 BASE = training()
 FROM_TRAINING = {"mode": "detection", "from": {"trainingRef": {"name": "coco"}}}
@@ -379,7 +379,8 @@ def test_a_started_training_keeps(kube: Kube, started: str, field: str, value: A
 
 @pytest.mark.parametrize(("field", "value"), FREE.values(), ids=FREE.keys())
 def test_a_started_training_may_change(kube: Kube, started: str, field: str, value: Any) -> None:
-    kube.patch(started, changed({}, field, value))
+    found = kube.patch(started, changed({}, field, value))
+    assert changed(found, field, value) == found
 
 
 @pytest.mark.parametrize(("field", "value"), FIXED.values(), ids=FIXED.keys())
@@ -389,7 +390,8 @@ def test_before_the_first_checkpoint_a_typo_can_be_mended(
     collection = TRAININGS.format(namespace=namespace)
     kube.create(collection, training("fresh"))
     kube.patch(f"{collection}/fresh/status", {"status": {"observedGeneration": 1}})
-    kube.patch(f"{collection}/fresh", changed({}, field, value))
+    found = kube.patch(f"{collection}/fresh", changed({}, field, value))
+    assert changed(found, field, value) == found
 
 
 def test_a_started_training_keeps_its_pipeline_config_and_may_have_more_steps(

@@ -14,9 +14,8 @@ import pytest
 import yaml
 from kubernetes.client import ApiClient
 
-from sandbox.kube import TRAININGS, ApiError, Kube, Object
-from tests.support.fixtures import NAMESPACES
-from tests.support.trainings import changed, training
+from sandbox.samples.trainings import changed, training
+from sandbox.site.kube import JOBS, NAMESPACES, TRAININGS, ApiError, Kube, Object
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "admission"
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
@@ -28,7 +27,6 @@ TENANT = {"training.example.com/tenant": "true"}
 PREFIXES = {"training.example.com/uri-prefixes": "s3://team-a/, s3://shared/coco/,s3://team-b"}
 ENFORCED_WITHIN_S = 60
 OPERATOR = "system:serviceaccount:detection-system:detection-operator"
-JOBS = "/apis/batch/v1/namespaces/{namespace}/jobs"
 JOB: Object = {
     "apiVersion": "batch/v1",
     "kind": "Job",

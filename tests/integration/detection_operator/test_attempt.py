@@ -2,9 +2,9 @@
 
 import json
 
-from sandbox.kube import condition
-from tests.support.operator_fixtures import Scene
-from tests.support.running_operator import RunningOperator
+from sandbox.site.kube import condition
+from tests.support.cluster.operator_fixtures import Scene
+from tests.support.cluster.running_operator import RunningOperator
 
 
 def test_an_applied_training_has_a_job_whose_pod_holds_its_document(

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sandbox.kube import ApiError
-from tests.support.operator_fixtures import Scene, report
-from tests.support.running_operator import RunningOperator
+from sandbox.site.kube import ApiError
+from tests.support.cluster.operator_fixtures import Scene, report
+from tests.support.cluster.running_operator import RunningOperator
 
 OTHERS = [f"quiet-{number}" for number in range(8)]
 ENOUGH_S = 15.0

@@ -18,8 +18,8 @@ import urllib3
 
 from detection_trainer.contract.report import Report
 from detection_trainer.reporting.report_client import Endpoint, post_report
-from tests.support.operator_fixtures import Scene, environment, report, saved
-from tests.support.running_operator import RunningOperator
+from tests.support.cluster.operator_fixtures import Scene, environment, report, saved
+from tests.support.cluster.running_operator import RunningOperator
 
 Object = dict[str, Any]
 SECRET = "serving-under-attack"

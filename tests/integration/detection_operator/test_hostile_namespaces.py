@@ -15,10 +15,9 @@ import pytest
 
 from detection_operator import names
 from detection_operator.api.v1alpha1 import API_VERSION, KIND
-from sandbox.kube import Kube, condition
-from tests.support.fixtures import NAMESPACES
-from tests.support.operator_fixtures import Object, Scene, ended, environment, report, saved
-from tests.support.running_operator import RunningOperator
+from sandbox.site.kube import NAMESPACES, Kube, condition
+from tests.support.cluster.operator_fixtures import Object, Scene, ended, environment, report, saved
+from tests.support.cluster.running_operator import RunningOperator
 
 HELD = "detectiontraining.dev/held-by-a-test"
 """A finalizer: the garbage collector would delete what names an owner that is not there."""

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from detection_operator import names
 from detection_operator.api.crd import build_crd
-from sandbox.kube import MERGE, ApiError
-from tests.support.hostile import VALUES, api_bytes, damaged, whole_training
-from tests.support.operator_fixtures import NOWHERE, Scene, ended, last_word, report, saved
-from tests.support.running_operator import RunningOperator
-from tests.support.schema_values import values_of
-from tests.support.trainings import training
+from sandbox.samples.trainings import training
+from sandbox.site.kube import MERGE, ApiError
+from tests.support.cluster.operator_fixtures import NOWHERE, Scene, ended, last_word, report, saved
+from tests.support.cluster.running_operator import RunningOperator
+from tests.support.operator.hostile import VALUES, api_bytes, damaged, whole_training
+from tests.support.operator.schema_values import values_of
 
 Object = dict[str, Any]
 logger = logging.getLogger(__name__)

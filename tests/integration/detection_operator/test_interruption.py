@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.kube import Object, condition
-from tests.support.operator_fixtures import Scene, ended, environment, last_word, report, saved
-from tests.support.running_operator import RunningOperator
+from sandbox.site.kube import NODES, Object, condition
+from tests.support.cluster.operator_fixtures import (
+    Scene,
+    ended,
+    environment,
+    last_word,
+    report,
+    saved,
+)
+from tests.support.cluster.running_operator import RunningOperator
 
-NODES = "/api/v1/nodes"
 UNREACHABLE = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
 GIVES_UP = [
     {"operator": "Exists", "effect": "NoSchedule"},

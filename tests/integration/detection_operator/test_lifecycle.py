@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from sandbox.kube import Object, condition
-from tests.support.operator_fixtures import Scene, ended, last_word, report, saved
-from tests.support.running_operator import RunningOperator
+from sandbox.site.kube import Object, condition
+from tests.support.cluster.operator_fixtures import Scene, ended, last_word, report, saved
+from tests.support.cluster.running_operator import RunningOperator
 
 ELSEWHERE = {"nodeSelector": {"detectiontraining.dev/no-such-node": "there"}}
 LARGER = {"requests": {"cpu": "2", "memory": "3Gi"}}

@@ -3,10 +3,10 @@
 import json
 
 from detection_trainer.contract.packing import pack
-from sandbox.kube import Object, condition
-from tests.support.operator_fixtures import Scene, last_word
-from tests.support.pipeline_configs import config_text
-from tests.support.running_operator import RunningOperator
+from sandbox.site.kube import Object, condition
+from tests.support.cluster.operator_fixtures import Scene, last_word
+from tests.support.cluster.running_operator import RunningOperator
+from tests.support.trainer.pipeline_configs import config_text
 
 NOT_SAID: Object = {"model": None, "dataset": None, "steps": None, "batchSize": None}
 

@@ -14,8 +14,8 @@ import pytest
 import urllib3
 import yaml
 
-from tests.support.operator_fixtures import Scene, environment
-from tests.support.running_operator import RunningOperator
+from tests.support.cluster.operator_fixtures import Scene, environment
+from tests.support.cluster.running_operator import RunningOperator
 
 CHART = Path(__file__).parents[3] / "charts" / "detection-operator"
 Object = dict[str, Any]

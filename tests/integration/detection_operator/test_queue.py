@@ -2,11 +2,11 @@
 
 import pytest
 
-from sandbox.kube import Object, condition
-from tests.support.operator_fixtures import Scene, report, saved
-from tests.support.queue import LABEL, Queue
-from tests.support.running_operator import RunningOperator
-from tests.support.trainings import training
+from sandbox.samples.trainings import training
+from sandbox.site.kube import Object, condition
+from tests.support.cluster.operator_fixtures import Scene, report, saved
+from tests.support.cluster.queue import LABEL, Queue
+from tests.support.cluster.running_operator import RunningOperator
 
 FLAVOR = {"example.com/flavor": "spot"}
 

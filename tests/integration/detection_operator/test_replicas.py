@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.api_proxy import ApiProxy
+from sandbox.faults.api_proxy import ApiProxy
 from tests.integration.detection_operator.test_process import free_port, is_ready
-from tests.support.operator_fixtures import Scene, environment, last_word, report, saved
-from tests.support.running_operator import RunningOperator
+from tests.support.cluster.operator_fixtures import Scene, environment, last_word, report, saved
+from tests.support.cluster.running_operator import RunningOperator
 
 ROOT = Path(__file__).parents[3]
 SOURCES = (ROOT / "operator", ROOT / "trainer")

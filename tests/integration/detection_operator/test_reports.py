@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.operator_fixtures import Scene, ended, report, saved
-from tests.support.running_operator import RunningOperator
-from tests.support.tokens import Signer
+from tests.support.cluster.operator_fixtures import Scene, ended, report, saved
+from tests.support.cluster.running_operator import RunningOperator
+from tests.support.operator.tokens import Signer
 
 Object = dict[str, Any]
 RESULTS = 'detection_operator_reports_total{{result="{}"}}'

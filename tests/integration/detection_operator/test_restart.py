@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.operator_fixtures import Scene, environment, last_word, report, saved
-from tests.support.running_operator import RunningOperator
+from tests.support.cluster.operator_fixtures import Scene, environment, last_word, report, saved
+from tests.support.cluster.running_operator import RunningOperator
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sandbox.kube import Object, condition
-from tests.support.operator_fixtures import Scene, environment
-from tests.support.running_operator import RunningOperator
+from sandbox.site.kube import Object, condition
+from tests.support.cluster.operator_fixtures import Scene, environment
+from tests.support.cluster.running_operator import RunningOperator
 
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies"
 

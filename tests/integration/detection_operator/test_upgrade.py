@@ -13,13 +13,12 @@ import pytest
 import yaml
 
 from detection_operator.api.crd import build_crd
-from sandbox.kube import ApiError
+from sandbox.samples.trainings import training
+from sandbox.site.kube import CRDS, ApiError
 from tests.integration.detection_operator.test_replicas import LEADER, SLOWEST_S, process, replica
-from tests.support.fixtures import CRDS
-from tests.support.operator_fixtures import Scene, environment, last_word, report, saved
-from tests.support.released import CHART, WHEEL
-from tests.support.running_operator import RunningOperator, Served
-from tests.support.trainings import training
+from tests.support.cluster.operator_fixtures import Scene, environment, last_word, report, saved
+from tests.support.cluster.released import CHART, WHEEL
+from tests.support.cluster.running_operator import RunningOperator, Served
 
 Object = dict[str, Any]
 RAN = "sha256:" + "a" * 64

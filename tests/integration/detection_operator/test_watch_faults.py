@@ -8,12 +8,10 @@ import kopf
 import pytest
 
 from detection_operator.program import EndedError
-from sandbox.api_proxy import ApiProxy
-from tests.support.operator_fixtures import Scene, environment, report, saved
-from tests.support.running_operator import RunningOperator
+from sandbox.faults.api_proxy import BROKEN, GONE, ApiProxy
+from tests.support.cluster.operator_fixtures import Scene, environment, report, saved
+from tests.support.cluster.running_operator import RunningOperator
 
-GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
-BROKEN = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "etcd is unwell"}
 STARTS = 'detection_operator_watch_starts_total{{code="{}",kind="{}"}}'
 KOPFS_PATIENCE = len(cast("tuple[float, ...]", kopf.OperatorSettings().networking.error_backoffs))
 """After so many failures in a row Kopf would end the process, were it not told otherwise."""
@@ -117,7 +115,7 @@ def test_an_error_in_a_watch_ends_the_process_which_starts_again_and_lost_nothin
         proxy.interrupt_watches(BROKEN, "pods")
         error = operator.wait_error()
     assert isinstance(error, EndedError)
-    assert "etcd is unwell" in str(error)
+    assert BROKEN["message"] in str(error)
     assert scene.training()["status"]["step"] == 2, "what waited was written"
     with RunningOperator(settings) as again:
         assert again.report(scene.namespace, "trees", token, report(3, 3))[0] == 200

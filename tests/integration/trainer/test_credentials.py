@@ -15,10 +15,10 @@ from detection_trainer.options import Options
 from detection_trainer.preflight import run_preflight
 from detection_trainer.storage import open_folder
 from local_cluster.binaries import S3_SERVER, ensure_binary
-from sandbox.object_store import ACCESS_KEY, SECRET_KEY, keys_for
-from tests.support.attempts import RunPlace, make_place
-from tests.support.runs import parsed
-from tests.support.s3_server import s3_server
+from sandbox.processes.s3_server import s3_server
+from sandbox.site.object_store import ACCESS_KEY, SECRET_KEY, keys_for, write_keys
+from tests.support.trainer.attempts import RunPlace, make_place
+from tests.support.trainer.runs import parsed
 
 LABELS = 'item {id: 1 name: "tree"}\nitem {id: 2 name: "shrub"}\n'
 
@@ -48,9 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         url = f"http://127.0.0.1:{port}"
         for name in ("data", "runs"):
             keys = {"AWS_ACCESS_KEY_ID": f"{name}-user", "AWS_SECRET_ACCESS_KEY": f"{name}-secret"}
-            (root / name).mkdir()
-            for key, value in {**keys_for(url), **keys}.items():
-                (root / name / key).write_text(value)
+            write_keys(root / name, url, **keys)
             admin = [f"--access={ACCESS_KEY}", f"--secret={SECRET_KEY}", f"--endpoint-url={url}"]
             words = ["change-bucket-owner", f"--bucket={name}", f"--owner={name}-user"]
             subprocess.run([ensure_binary(S3_SERVER), "admin", *admin, *words], check=True)

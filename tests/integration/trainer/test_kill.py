@@ -15,8 +15,8 @@ import pytest
 
 from detection_trainer.checkpoints.manifest import AVERAGE
 from detection_trainer.training.optimizer import GOOD_STEPS
-from tests.support.attempts import RunPlace, make_place
-from tests.support.trainings import TINY_MODEL, training
+from sandbox.samples.trainings import TINY_MODEL, training
+from tests.support.trainer.attempts import RunPlace, make_place
 
 MOMENTUM = {"learningRate": 0.01}
 ADAM = {"name": "adam", "learningRate": 0.001}

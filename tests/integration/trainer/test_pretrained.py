@@ -17,9 +17,9 @@ from detection_trainer.storage import open_folder, open_parent
 from detection_trainer.weights.restore import restore
 from detection_trainer.weights.sources import open_weights
 from detection_trainer.weights.torch.tensors import read_arrays
-from tests.support.attempts import RunPlace
-from tests.support.detectors import small_detector
-from tests.support.pretrained import lite0_weights, photograph
+from tests.support.trainer.attempts import RunPlace
+from tests.support.trainer.detectors import small_detector
+from tests.support.trainer.pretrained import lite0_weights, photograph
 
 EXAMPLE = Path(__file__).parents[3] / "examples/trees.yaml"
 EPSILON = 1e-3

@@ -9,9 +9,9 @@ import pytest
 from detection_trainer.checkpoints.format import Arrays
 from detection_trainer.checkpoints.manifest import AVERAGE
 from detection_trainer.contract.exit_codes import EARLY_STOPPED
-from tests.support.attempts import RunPlace, make_place
-from tests.support.trainings import TINY_MODEL
-from tests.support.workers import two_workers
+from sandbox.samples.trainings import TINY_MODEL
+from tests.support.trainer.attempts import RunPlace, make_place
+from tests.support.trainer.workers import two_workers
 
 STEPS: dict[str, Any] = {"steps": 20, "optimizer": {"learningRate": 0.01}}
 NO_BATCH_NORM: dict[str, Any] = {

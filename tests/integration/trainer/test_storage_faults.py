@@ -31,11 +31,12 @@ from detection_trainer.errors import (
     TrainerError,
 )
 from detection_trainer.storage import Folder, Pieces, open_folder, places
-from sandbox.object_store import keys_for
-from tests.support.datasets import CLASSES, Drawn, write_dataset
-from tests.support.runs import NOW, description
-from tests.support.s3_server import Fault, FaultyStorage, s3_server
-from tests.support.trainings import training
+from sandbox.processes.s3_server import s3_server
+from sandbox.samples.datasets import CLASSES, Drawn, write_dataset
+from sandbox.samples.trainings import training
+from sandbox.site.object_store import write_keys
+from tests.support.trainer.faulty_storage import Fault, FaultyStorage
+from tests.support.trainer.runs import NOW, description
 
 MANY_BYTES = 40_000_000
 """Three parts of an upload."""
@@ -220,12 +221,10 @@ def test_a_private_authority_is_trusted_where_it_is_given(
 ) -> None:
     monkeypatch.setitem(places._RETRIES, "max_retries", 1)
     make_certificates(tmp_path)
-    (tmp_path / "keys").mkdir()
     credentials = {"s3://": tmp_path / "keys"}
     tls = (f"--cert={tmp_path / 'tls.pem'}", f"--key={tmp_path / 'tls.key'}")
     with s3_server(tmp_path / "s3", *tls) as port:
-        for name, value in keys_for(f"https://127.0.0.1:{port}").items():
-            (tmp_path / "keys" / name).write_text(value)
+        write_keys(tmp_path / "keys", f"https://127.0.0.1:{port}")
         with pytest.raises(InvalidConfigError, match=r"certificate.*AWS_CA_BUNDLE"):
             open_folder("s3://runs/x", credentials).write("a", b"1")
         (tmp_path / "keys/AWS_CA_BUNDLE").write_text((tmp_path / "ca.pem").read_text())

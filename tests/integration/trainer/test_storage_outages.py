@@ -17,10 +17,11 @@ from aiohttp import web
 
 from detection_trainer.checkpoints.manifest import FileRecord
 from detection_trainer.contract.exit_codes import ExitCode
-from sandbox.object_store import keys_for
-from tests.support.attempts import RunPlace, make_place
-from tests.support.s3_server import Choose, Fault, FaultyStorage, s3_server
-from tests.support.trainings import training
+from sandbox.processes.s3_server import s3_server
+from sandbox.samples.trainings import training
+from sandbox.site.object_store import keys_for
+from tests.support.trainer.attempts import RunPlace, make_place
+from tests.support.trainer.faulty_storage import Choose, Fault, FaultyStorage
 
 SAVED, LOST, LAST = 2, "step-00000004/model", 4
 """The checkpoint that is whole, the file with which the fault begins, and the target."""
@@ -88,7 +89,7 @@ def run(bucket: Bucket, folder: str, storage: FaultyStorage) -> tuple[int, list[
     """Run the program through the proxy; returns its exit code and what it says on stderr."""
     file = bucket.root / f"{folder}.json"
     file.write_text(json.dumps(training(**bucket.spec(folder))))
-    words = [sys.executable, "-m", "tests.support.impatient_trainer", "run", str(file)]
+    words = [sys.executable, "-m", "tests.support.programs.impatient_trainer", "run", str(file)]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),

@@ -11,7 +11,7 @@ from benchmarks.trainer.side import Side, SideError, Stretch
 from detection_trainer.contract.training import read_training
 from detection_trainer.data.dataset import open_dataset
 
-MODULE = "tests.support.counting_side"
+MODULE = "tests.support.programs.counting_side"
 
 
 @pytest.fixture

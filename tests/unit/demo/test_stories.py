@@ -11,7 +11,7 @@ from demo import stories
 from detection_operator.api.v1alpha1 import Spec
 from detection_operator.core.reports import decimal
 from detection_trainer.contract.schedule import first_cycles, learning_rate
-from tests.support.trainings import training
+from sandbox.samples.trainings import training
 
 Object = dict[str, Any]
 EVERY, STEPS = 50, 300

@@ -20,7 +20,7 @@ from detection_operator.handlers import (
     build_settings,
     take_in,
 )
-from tests.support.cluster_objects import REF, job, newer, pod, stored_training
+from tests.support.operator.cluster_objects import REF, job, newer, pod, stored_training
 
 TREES = Key("vision", "trees")
 

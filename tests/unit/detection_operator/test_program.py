@@ -53,6 +53,7 @@ async def test_a_signal_sets_the_flag() -> None:
     handle_signals(stop)
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(stop.wait(), 5)
+    assert stop.is_set()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().remove_signal_handler(number)
 

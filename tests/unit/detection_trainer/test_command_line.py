@@ -21,9 +21,9 @@ from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.errors import ConfigChangedError, InvalidConfigError
 from detection_trainer.options import parse_credentials, require_unchanged
 from detection_trainer.storage import open_folder
-from tests.support import runs
-from tests.support.runs import NOW, commit, flip_byte, parsed
-from tests.support.trainings import training
+from sandbox.samples.trainings import training
+from tests.support.trainer import runs
+from tests.support.trainer.runs import NOW, commit, flip_byte, parsed
 
 DIGEST = "sha256:" + "1" * 64
 

@@ -23,9 +23,9 @@ from detection_trainer.data.records import write_record
 from detection_trainer.data.wire import encode_example
 from detection_trainer.errors import TrainerError
 from detection_trainer.storage import open_folder
-from tests.support.datasets import CLASSES, Drawn, write_dataset
-from tests.support.fuzzing import Damage, damages
-from tests.support.runs import NOW, commit, parsed
+from sandbox.samples.datasets import CLASSES, Drawn, write_dataset
+from tests.support.trainer.fuzzing import Damage, damages
+from tests.support.trainer.runs import NOW, commit, parsed
 
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

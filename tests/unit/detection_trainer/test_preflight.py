@@ -35,11 +35,11 @@ from detection_trainer.errors import (
 from detection_trainer.options import Options
 from detection_trainer.preflight import PreflightResult, run_preflight
 from detection_trainer.storage import Folder, open_folder
-from tests.support.datasets import CLASSES, Drawn, write_dataset
-from tests.support.image_files import draw_scene, write_turned
-from tests.support.runs import description, parsed
-from tests.support.torch_files import as_torch, old_file, state_dict
-from tests.support.trainings import TINY_MODEL
+from sandbox.samples.datasets import CLASSES, Drawn, write_dataset
+from sandbox.samples.trainings import TINY_MODEL
+from tests.support.trainer.image_files import draw_scene, write_turned
+from tests.support.trainer.runs import description, parsed
+from tests.support.trainer.torch_files import as_torch, old_file, state_dict
 
 
 @pytest.fixture

@@ -47,13 +47,23 @@ def test_a_machine_that_routes_the_whole_range_is_refused() -> None:
         choose_subnet_index([ipaddress.IPv4Network("10.0.0.0/8")])
 
 
-@pytest.mark.parametrize("name", ["a", "demo", "my-cluster-2", "x" * 40])
-def test_a_name_is_accepted(name: str) -> None:
-    check_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a/b", "..", "x" * 41, "a\n"])
-def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("", "a"),
+        ("-a", "a-a"),
+        ("a-", "my-cluster-2"),
+        ("A", "demo"),
+        ("a/b", "ab"),
+        ("..", "b"),
+        ("x" * 41, "x" * 40),
+        ("a\n", "a"),
+    ],
+)
+def test_a_name_that_is_no_folder_is_refused_and_one_beside_it_is_accepted(
+    name: str, beside: str
+) -> None:
+    check_name(beside)
     with pytest.raises(ClusterStateError, match="cluster name"):
         check_name(name)
 

@@ -7,7 +7,7 @@ import pytest
 
 from chaos.operator.checker import JOB_NAME, PLANNED_END, TOLD, check
 from detection_operator import names
-from sandbox.audit import Entry
+from sandbox.simulation.audit import Entry
 
 Object = dict[str, Any]
 ATTEMPT_ENDED = {"status": {"phase": "Succeeded"}}

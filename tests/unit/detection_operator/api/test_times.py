@@ -6,7 +6,7 @@ import pytest
 
 from detection_operator.api.times import EARLIEST, LATEST, read_time
 from detection_operator.api.v1alpha1 import Status
-from tests.support.hostile import ODD_TIMES
+from tests.support.operator.hostile import ODD_TIMES
 
 DAY = datetime(2026, 11, 24, 10, tzinfo=UTC)
 TIMES = {

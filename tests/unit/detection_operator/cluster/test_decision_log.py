@@ -11,9 +11,9 @@ from detection_operator.core.actions import Plan
 from detection_operator.core.plan import plan
 from detection_operator.core.state import Observed
 from detection_operator.logs import about_of
-from tests.support.causes import CAUSES
-from tests.support.observations import NOW, SETTINGS, job, observed, pod, spec, under_way
-from tests.support.situations import SITUATIONS
+from tests.support.operator.causes import CAUSES
+from tests.support.operator.observations import NOW, SETTINGS, job, observed, pod, spec, under_way
+from tests.support.operator.situations import SITUATIONS
 
 
 @pytest.mark.parametrize("name", SITUATIONS)

@@ -32,7 +32,7 @@ from detection_operator.errors import (
 from detection_operator.logs import JsonFormatter
 from detection_operator.manifests import Manifests
 from detection_trainer.contract.report import Report
-from tests.support.cluster_objects import (
+from tests.support.operator.cluster_objects import (
     JOB,
     JOB_UID,
     POD_UID,
@@ -44,8 +44,8 @@ from tests.support.cluster_objects import (
     pod,
     stored_training,
 )
-from tests.support.fake_cluster import FakeCluster
-from tests.support.telemetry import Silence
+from tests.support.operator.fake_cluster import FakeCluster
+from tests.support.operator.telemetry import Silence
 
 TREES = Key("vision", "trees")
 SETTINGS = PolicySettings(default_image="trainer:1", report_url="http://operator:8080")

@@ -20,8 +20,15 @@ from detection_operator.cluster.reports import ReportWriter
 from detection_operator.core.state import Training
 from detection_operator.errors import ConflictError, InvalidError, RefusedError, UnavailableError
 from detection_trainer.contract.report import Report
-from tests.support.cluster_objects import UID, attempt_status, job, newer, pod, stored_training
-from tests.support.fake_cluster import FakeCluster
+from tests.support.operator.cluster_objects import (
+    UID,
+    attempt_status,
+    job,
+    newer,
+    pod,
+    stored_training,
+)
+from tests.support.operator.fake_cluster import FakeCluster
 
 TREES = Key("vision", "trees")
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)

@@ -16,14 +16,14 @@ from detection_operator.core.plan import plan
 from detection_operator.core.reports import apply_report
 from detection_operator.core.state import PolicySettings, Training
 from detection_trainer.contract.report import Report
-from tests.support.cluster_objects import (
+from tests.support.operator.cluster_objects import (
     attempt_status,
     container_status,
     job,
     pod,
     stored_training,
 )
-from tests.support.fake_cluster import FakeCluster
+from tests.support.operator.fake_cluster import FakeCluster
 
 NOW = datetime(2026, 11, 24, 10, 0, 30, tzinfo=UTC)
 SETTINGS = PolicySettings(default_image="trainer:1", report_url="http://operator:8080")

@@ -10,8 +10,8 @@ from detection_operator.core.case import Standing
 from detection_operator.core.phases import TABLE, conditions_of
 from detection_operator.core.plan import plan
 from detection_trainer.contract.report import VariableCounts
-from tests.support.observations import NOW, SETTINGS, observed, spec
-from tests.support.situations import SITUATIONS
+from tests.support.operator.observations import NOW, SETTINGS, observed, spec
+from tests.support.operator.situations import SITUATIONS
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 

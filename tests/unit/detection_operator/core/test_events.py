@@ -8,7 +8,7 @@ from detection_operator.core.events import events_between
 from detection_operator.core.plan import plan
 from detection_operator.core.state import Job, Pod
 from detection_trainer.contract.report import SkippedCheckpoint, VariableCounts
-from tests.support.observations import (
+from tests.support.operator.observations import (
     NOW,
     SETTINGS,
     ago,
@@ -22,7 +22,7 @@ from tests.support.observations import (
     under_way,
     waiting,
 )
-from tests.support.situations_before import ZERO
+from tests.support.operator.situations_before import ZERO
 
 COUNTS = VariableCounts(restored=3, fresh=1)
 CUT = Interruption(attempt=1, time=ago(9), reason="Evicted", message="m", last_reported_step=9)

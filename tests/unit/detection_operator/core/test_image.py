@@ -6,7 +6,7 @@ from detection_operator.api.v1alpha1 import Status
 from detection_operator.core.actions import StartAttempt, StartPreflight
 from detection_operator.core.plan import plan
 from detection_operator.core.policies.image import pullable_digest
-from tests.support.observations import (
+from tests.support.operator.observations import (
     NOW,
     SETTINGS,
     Story,

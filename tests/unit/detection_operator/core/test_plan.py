@@ -27,8 +27,8 @@ from detection_operator.core.plan import plan
 from detection_operator.core.state import Observed, PodPhase
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
-from tests.support.causes import CAUSES
-from tests.support.observations import (
+from tests.support.operator.causes import CAUSES
+from tests.support.operator.observations import (
     CHECK,
     JOB,
     NOW,
@@ -51,8 +51,8 @@ from tests.support.observations import (
     under_way,
     waiting,
 )
-from tests.support.situations import SITUATIONS
-from tests.support.situations_before import restoring, source
+from tests.support.operator.situations import SITUATIONS
+from tests.support.operator.situations_before import restoring, source
 
 
 def ready(status: Status) -> Condition:

@@ -10,8 +10,8 @@ from detection_operator.core.events import events_between
 from detection_operator.core.plan import plan
 from detection_operator.core.reports import apply_report
 from detection_trainer.contract.report import Restored, SkippedCheckpoint, VariableCounts
-from tests.support.causes import CAUSES
-from tests.support.observations import (
+from tests.support.operator.causes import CAUSES
+from tests.support.operator.observations import (
     NOW,
     SETTINGS,
     attempt,
@@ -23,7 +23,7 @@ from tests.support.observations import (
     spec,
     under_way,
 )
-from tests.support.situations import SITUATIONS
+from tests.support.operator.situations import SITUATIONS
 
 TOLD_WHILE_ACTING = {Reason.NETWORK_POLICY_RESET}
 """By an Event of `cluster/act/apply.py`."""

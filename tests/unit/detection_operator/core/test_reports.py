@@ -20,7 +20,7 @@ from detection_trainer.contract.report import (
     VariableCounts,
 )
 from detection_trainer.contract.schedule import Cycle
-from tests.support.observations import (
+from tests.support.operator.observations import (
     NOW,
     ago,
     attempt,

@@ -13,7 +13,7 @@ from detection_operator.core.settling import (
     PATIENCE_S,
     patience_s,
 )
-from tests.support.observations import NOW, attempt, outcome
+from tests.support.operator.observations import NOW, attempt, outcome
 
 MADE = Status(phase="Queued", attempt_count=1, current_attempt=attempt())
 HELD_UP = Condition(

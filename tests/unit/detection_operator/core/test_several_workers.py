@@ -10,7 +10,7 @@ from detection_operator.core.actions import StartAttempt
 from detection_operator.core.plan import plan
 from detection_operator.core.state import Pod, PodPhase
 from detection_trainer.contract.report import Outcome, Report
-from tests.support.observations import (
+from tests.support.operator.observations import (
     NOW,
     SETTINGS,
     ago,

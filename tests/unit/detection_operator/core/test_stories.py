@@ -10,7 +10,7 @@ from detection_operator.core.policies.retry import delay_s
 from detection_operator.core.state import Job
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import DatasetPin, Outcome
-from tests.support.observations import (
+from tests.support.operator.observations import (
     DIGEST,
     Story,
     ago,

@@ -28,7 +28,7 @@ from detection_operator.core.state import (
 )
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.packing import pack
-from tests.support.observations import (
+from tests.support.operator.observations import (
     CHECK,
     JOB,
     NOW,
@@ -40,7 +40,7 @@ from tests.support.observations import (
     training,
     unread,
 )
-from tests.support.situations_before import restoring
+from tests.support.operator.situations_before import restoring
 
 
 def model(kind: type[BaseModel], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -17,7 +17,7 @@ from detection_operator.core.actions import (
     StartPreflight,
 )
 from detection_operator.manifests import Manifests
-from tests.support.observations import CHECK, JOB, SETTINGS, checkpoint, spec, training
+from tests.support.operator.observations import CHECK, JOB, SETTINGS, checkpoint, spec, training
 
 Object = dict[str, Any]
 

@@ -23,7 +23,7 @@ from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import DatasetPin
 from detection_trainer.contract.training import parse_training
 from detection_trainer.distributed.tf_config import parse_cluster
-from tests.support.observations import (
+from tests.support.operator.observations import (
     CHECK,
     DIGEST,
     JOB,

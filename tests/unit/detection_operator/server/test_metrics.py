@@ -15,7 +15,7 @@ from detection_operator.cluster.api.resources import TRAININGS
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.server.metrics import Metrics
 from detection_operator.server.training_gauges import GAUGES, PIECE
-from tests.support.cluster_objects import attempt_status, stored_training
+from tests.support.operator.cluster_objects import attempt_status, stored_training
 
 SAVED_AT = "2026-11-24T10:00:00Z"
 SCRAPED_AT = datetime(2026, 11, 24, 10, 1, tzinfo=UTC).timestamp()

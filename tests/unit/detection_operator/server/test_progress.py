@@ -28,7 +28,7 @@ from detection_operator.server.speakers import Speakers
 from detection_operator.server.tokens import TokenVerifier
 from detection_trainer.contract.report import MAX_REPORT_BYTES
 from detection_trainer.contract.runtime import REPORT_AUDIENCE, REPORT_PATH
-from tests.support.cluster_objects import (
+from tests.support.operator.cluster_objects import (
     JOB_UID,
     POD_UID,
     UID,
@@ -38,9 +38,9 @@ from tests.support.cluster_objects import (
     pod,
     stored_training,
 )
-from tests.support.fake_cluster import FakeCluster
-from tests.support.telemetry import Silence
-from tests.support.tokens import Signer
+from tests.support.operator.fake_cluster import FakeCluster
+from tests.support.operator.telemetry import Silence
+from tests.support.operator.tokens import Signer
 
 SIGNER = Signer()
 REPORT = {

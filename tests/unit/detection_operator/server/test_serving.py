@@ -22,7 +22,7 @@ from detection_operator.server.serving import (
     serving_names,
 )
 from detection_operator.server.site import Site, open_site
-from tests.support.fake_cluster import FakeCluster
+from tests.support.operator.fake_cluster import FakeCluster
 
 NAMES = ("detection-operator.system.svc", "localhost")
 PLACE = Key("system", "serving")

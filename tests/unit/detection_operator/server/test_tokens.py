@@ -11,7 +11,7 @@ from detection_operator.errors import RefusedError, UnavailableError
 from detection_operator.server import tokens
 from detection_operator.server.tokens import MIN_REFRESH_S, REFRESH_S, TokenVerifier
 from detection_trainer.contract.runtime import REPORT_AUDIENCE
-from tests.support.tokens import Signer
+from tests.support.operator.tokens import Signer
 
 OURS, STRANGER = Signer(), Signer()
 

@@ -23,7 +23,7 @@ from detection_trainer.errors import (
     NotFoundError,
 )
 from detection_trainer.storage import Folder, open_folder
-from tests.support.runs import NOW, DyingStore, KilledError, commit, flip_byte, snapshot
+from tests.support.trainer.runs import NOW, DyingStore, KilledError, commit, flip_byte, snapshot
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from detection_trainer.checkpoints.manifest import (
 from detection_trainer.contract.report import Restored, VariableCounts
 from detection_trainer.contract.spec import RestoreMode
 from detection_trainer.errors import DamagedCheckpointError
-from tests.support.runs import description, snapshot
+from tests.support.trainer.runs import description, snapshot
 
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda data: f"sha256:{data.hex()}")
 COUNTS = st.builds(VariableCounts, restored=st.integers(0, 999), fresh=st.integers(0, 999))

@@ -14,7 +14,7 @@ from detection_trainer.checkpoints.ownership import (
 from detection_trainer.contract.training import Identity
 from detection_trainer.errors import StorageInUseError, StorageUnsupportedError, SupersededError
 from detection_trainer.storage import Folder, open_folder
-from tests.support.runs import NOW, commit
+from tests.support.trainer.runs import NOW, commit
 
 TREES, CARS = Identity(namespace="vision", name="trees"), Identity(namespace="vision", name="cars")
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -49,7 +49,9 @@ def test_a_free_folder_is_claimed(folder: Folder) -> None:
 
 def test_the_same_run_adopts_its_folder(folder: Folder) -> None:
     claim(folder)
+    owner = read_owner(folder)
     claim(folder)
+    assert read_owner(folder) == owner
 
 
 @pytest.mark.parametrize("checkpoint", [True, False], ids=["with a checkpoint", "without"])

@@ -5,7 +5,7 @@ import pytest
 from detection_trainer.checkpoints.format import Snapshot
 from detection_trainer.checkpoints.saver import MAX_FAILURES, Saver
 from detection_trainer.errors import StorageFullError, StorageUnavailableError
-from tests.support.runs import snapshot
+from tests.support.trainer.runs import snapshot
 
 
 class Disk:

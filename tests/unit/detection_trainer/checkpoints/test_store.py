@@ -15,7 +15,7 @@ from detection_trainer.errors import (
     SupersededError,
 )
 from detection_trainer.storage import Folder, open_folder
-from tests.support.runs import NOW, commit, description, flip_byte, snapshot
+from tests.support.trainer.runs import NOW, commit, description, flip_byte, snapshot
 
 
 @pytest.fixture

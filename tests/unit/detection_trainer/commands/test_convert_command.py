@@ -6,7 +6,7 @@ import pytest
 
 from detection_trainer.__main__ import main
 from detection_trainer.contract.exit_codes import ExitCode
-from tests.support.annotations import draw_image, write_coco, write_voc
+from tests.support.trainer.annotations import draw_image, write_coco, write_voc
 
 
 @pytest.fixture

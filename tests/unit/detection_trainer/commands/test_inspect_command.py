@@ -7,7 +7,7 @@ import pytest
 
 from detection_trainer.__main__ import main
 from detection_trainer.data import dataset as module
-from tests.support.datasets import Drawn, write_dataset
+from sandbox.samples.datasets import Drawn, write_dataset
 
 LARGE = Drawn(((0.0, 0.0, 0.96, 0.96), (0.0, 0.0, 0.32, 0.32)), (2, 1), 100, 100, crowd=(0, 1))
 GOOD = [Drawn(), LARGE, Drawn((), (), seed=2)]

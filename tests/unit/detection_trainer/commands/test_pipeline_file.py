@@ -10,8 +10,8 @@ from detection_trainer.__main__ import main
 from detection_trainer.commands.pipeline_file import load_training, read_config_text
 from detection_trainer.contract.training import InvalidTrainingError, parse_training
 from detection_trainer.errors import NotFoundError
-from tests.support.pipeline_configs import config_text
-from tests.support.trainings import training
+from sandbox.samples.trainings import training
+from tests.support.trainer.pipeline_configs import config_text
 
 
 def document(**source: Any) -> dict[str, Any]:

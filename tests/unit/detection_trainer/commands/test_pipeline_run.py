@@ -16,10 +16,10 @@ from detection_trainer.errors import InvalidConfigError
 from detection_trainer.models import build_detector
 from detection_trainer.storage import open_folder
 from detection_trainer.weights.odapi.names import object_paths
-from tests.support.bundles import SLOT, VALUE, write_bundle
-from tests.support.datasets import CLASSES, Drawn, write_dataset
-from tests.support.pipeline_configs import config_text
-from tests.support.runs import commit
+from sandbox.samples.datasets import CLASSES, Drawn, write_dataset
+from tests.support.trainer.bundles import SLOT, VALUE, write_bundle
+from tests.support.trainer.pipeline_configs import config_text
+from tests.support.trainer.runs import commit
 
 REACHED = 25
 

@@ -11,9 +11,9 @@ from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.packing import unpack
 from detection_trainer.contract.report import MAX_TERMINATION_BYTES
 from detection_trainer.contract.spec import MAX_PIPELINE_CONFIG
-from tests.support.datasets import CLASSES, Drawn, write_dataset
-from tests.support.pipeline_configs import config_text
-from tests.support.trainings import training
+from sandbox.samples.datasets import CLASSES, Drawn, write_dataset
+from sandbox.samples.trainings import training
+from tests.support.trainer.pipeline_configs import config_text
 
 NOISE = b"".join(hashlib.sha256(bytes([n])).hexdigest().encode() for n in range(100))
 """A comment that can hardly be compressed."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detection_trainer.contract.spec import FREE_FIELDS, START_FIELDS, config_digest
-from tests.support.runs import parsed
+from tests.support.trainer.runs import parsed
 
 PLACE = {"uri": "file:///data/other.tfrecord"}
 DATASET = {"train": {"uri": "file:///data/a.tfrecord"}, "validation": PLACE, "classes": ["tree"]}

@@ -9,8 +9,8 @@ from detection_trainer.contract.continue_check import (
     continue_refusal,
     reached_refusal,
 )
-from tests.support.runs import parsed
-from tests.support.trainings import TINY_MODEL
+from sandbox.samples.trainings import TINY_MODEL
+from tests.support.trainer.runs import parsed
 
 TRAITS = RunTraits.of_spec(parsed().spec, ["tree", "shrub"], {"box_head/bias": (4,)})
 

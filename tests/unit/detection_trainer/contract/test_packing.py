@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from detection_trainer.contract.packing import MAX_PACKED, pack, unpack
-from tests.support.pipeline_configs import FOLDER
+from tests.support.trainer.pipeline_configs import FOLDER
 
 CONFIGS = sorted(FOLDER.glob("*/*.config"))
 

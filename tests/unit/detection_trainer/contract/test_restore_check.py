@@ -6,7 +6,7 @@ from detection_trainer.contract.model import Model
 from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import RestoreMode
-from tests.support.detectors import small_model
+from tests.support.trainer.detectors import small_model
 
 CLASSIFICATION, DETECTION, FULL = RestoreMode
 Shapes = dict[str, tuple[int, ...]]

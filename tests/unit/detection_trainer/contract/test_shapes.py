@@ -7,7 +7,7 @@ import pytest
 from detection_trainer.contract.model import Backbone
 from detection_trainer.contract.shapes import level_width, variable_shapes
 from detection_trainer.models import build_detector
-from tests.support.detectors import small_model
+from tests.support.trainer.detectors import small_model
 
 
 def require_equal(num_classes: int, **changes: Any) -> None:

@@ -22,7 +22,7 @@ from detection_trainer.errors import (
 )
 from detection_trainer.storage import Folder
 from detection_trainer.storage.objects import ObjectStorage
-from tests.support.datasets import CLASSES, Drawn, write_dataset
+from sandbox.samples.datasets import CLASSES, Drawn, write_dataset
 
 GOOD = Drawn()
 OUTSIDE = Drawn(boxes=((0.5, 0.5, 1.5, 1.0),))

@@ -14,9 +14,9 @@ from detection_trainer.data.depth import depth_problem
 from detection_trainer.data.examples import InvalidExampleError, read_example
 from detection_trainer.errors import DataInvalidError
 from detection_trainer.storage import open_folder
-from tests.support.annotations import write_voc
-from tests.support.datasets import Drawn
-from tests.support.image_files import png_of_16_bits
+from sandbox.samples.datasets import Drawn
+from tests.support.trainer.annotations import write_voc
+from tests.support.trainer.image_files import png_of_16_bits
 
 KINDS = {"gray": 1, "gray and alpha": 2, "RGB": 3, "RGB and alpha": 4}
 

@@ -10,7 +10,7 @@ from PIL import Image
 from detection_trainer.data.examples import AnnotatedImage, InvalidExampleError, read_example
 from detection_trainer.data.label_map import parse_label_map
 from detection_trainer.data.wire import Values
-from tests.support.datasets import CLASSES, Drawn
+from sandbox.samples.datasets import CLASSES, Drawn
 
 TWO_BOXES = Drawn(boxes=((0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)), labels=(1, 2))
 

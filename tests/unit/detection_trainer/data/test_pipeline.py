@@ -23,7 +23,7 @@ from detection_trainer.data.pipeline import (
 )
 from detection_trainer.errors import DataInvalidError, NotFoundError, TrainerError
 from detection_trainer.models.targets import CROWD
-from tests.support.datasets import CLASSES, Drawn, write_dataset
+from sandbox.samples.datasets import CLASSES, Drawn, write_dataset
 
 Array = npt.NDArray[Any]
 COUNT = 7

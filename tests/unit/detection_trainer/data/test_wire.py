@@ -1,6 +1,7 @@
 """tf.train.Example in the wire format, against TensorFlow's own reading and writing."""
 
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,8 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=200))
 def test_no_bytes_do_worse_than_be_refused(data: bytes) -> None:
-    try:
-        decode_example(memoryview(data))
-    except WireError:
-        return
+    with suppress(WireError):
+        assert isinstance(decode_example(memoryview(data)), dict)
 
 
 @settings(deadline=None, max_examples=50)

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from detection_trainer.distributed import rendezvous
 from detection_trainer.distributed.rendezvous import Decision, gather_all, join
 from detection_trainer.distributed.tf_config import Cluster, parse_cluster, require_cluster
 from detection_trainer.errors import InvalidConfigError, PeerLostError
-from tests.support.runs import parsed
-from tests.support.workers import free_addresses
+from sandbox.processes.addresses import free_addresses
+from tests.support.trainer.runs import parsed
 
 SUBJECT = "vision/trees to step 100"
 
@@ -82,8 +83,11 @@ def test_who_says_anything_else_is_no_worker(
     chief.result(60)
 
 
-def test_one_worker_waits_for_nobody() -> None:
+def test_one_worker_opens_no_port_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    listened: list[Cluster] = []
+    monkeypatch.setattr(rendezvous, "_listen", listened.append)
     gather_all(Cluster(), SUBJECT, Decision())
+    assert listened == []
 
 
 def test_a_taken_port_is_named(addresses: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from detection_trainer.contract.spec import Place
 from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.evaluation.coco_metrics import GroundTruth, ImageDetections, coco_metrics
 from detection_trainer.evaluation.evaluator import ground_truth
-from tests.support.datasets import Drawn, write_dataset
+from sandbox.samples.datasets import Drawn, write_dataset
 
 HEIGHT, WIDTH = 200, 400
 LARGE, SMALL = [0.1, 0.1, 0.7, 0.5], [0.8, 0.8, 0.9, 0.85]

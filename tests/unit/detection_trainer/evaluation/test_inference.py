@@ -12,10 +12,10 @@ from detection_trainer.errors import CheckpointMissingError, DamagedCheckpointEr
 from detection_trainer.evaluation.inference import find_objects, load_detector
 from detection_trainer.storage import Folder, open_folder
 from detection_trainer.training.step import build_training_step
-from tests.support.datasets import Drawn, write_dataset
-from tests.support.image_files import STORED, draw_scene, write_turned
-from tests.support.runs import commit, description, flip_byte, parsed
-from tests.support.trainings import training
+from sandbox.samples.datasets import Drawn, write_dataset
+from sandbox.samples.trainings import training
+from tests.support.trainer.image_files import STORED, draw_scene, write_turned
+from tests.support.trainer.runs import commit, description, flip_byte, parsed
 
 CLASSES = ["tree", "shrub"]
 

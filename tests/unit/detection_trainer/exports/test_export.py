@@ -27,9 +27,9 @@ from detection_trainer.exports.export import (
 )
 from detection_trainer.storage import Folder, open_folder
 from detection_trainer.training.step import build_training_step
-from tests.support.attempts import export_quickly
-from tests.support.detectors import shake
-from tests.support.runs import DyingStore, KilledError, description, parsed
+from tests.support.trainer.attempts import export_quickly
+from tests.support.trainer.detectors import shake
+from tests.support.trainer.runs import DyingStore, KilledError, description, parsed
 
 CLASSES = ["tree", "shrub"]
 SERVE = """

@@ -13,9 +13,9 @@ from detection_trainer.storage import Folder, open_folder
 from detection_trainer.training.step import build_training_step
 from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
 from detection_trainer.weights.sources import find_run, open_weights
-from tests.support.attempts import export_quickly
-from tests.support.detectors import shake, small_model
-from tests.support.runs import description, parsed
+from tests.support.trainer.attempts import export_quickly
+from tests.support.trainer.detectors import shake, small_model
+from tests.support.trainer.runs import description, parsed
 
 CLASSES = ["tree", "shrub"]
 MODEL = small_model(backbone="mobilenet_v2", fpn={"additionalLayerDepth": 8})

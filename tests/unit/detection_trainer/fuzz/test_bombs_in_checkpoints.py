@@ -16,8 +16,8 @@ from detection_trainer.errors import (
     StorageInUseError,
 )
 from detection_trainer.storage import open_folder
-from tests.support.fuzzing import effort
-from tests.support.runs import commit
+from tests.support.trainer.fuzzing import effort
+from tests.support.trainer.runs import commit
 
 MEGABYTE = 1 << 20
 

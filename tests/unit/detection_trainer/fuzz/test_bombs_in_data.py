@@ -16,8 +16,8 @@ from detection_trainer.data import records, wire
 from detection_trainer.data.examples import check_image, read_example
 from detection_trainer.data.wire import encode_example
 from detection_trainer.storage import open_folder
-from tests.support.datasets import CLASSES, Drawn
-from tests.support.fuzzing import effort
+from sandbox.samples.datasets import CLASSES, Drawn
+from tests.support.trainer.fuzzing import effort
 
 MEGABYTE = 1 << 20
 

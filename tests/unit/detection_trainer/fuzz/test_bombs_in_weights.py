@@ -22,8 +22,8 @@ from detection_trainer.weights.keras.layers import read_arrays, read_layers
 from detection_trainer.weights.odapi.bundle import open_bundle
 from detection_trainer.weights.odapi.checkpoint import find_bundle
 from detection_trainer.weights.torch.tensors import read_tensors
-from tests.support.fuzzing import effort
-from tests.support.torch_files import old_file
+from tests.support.trainer.fuzzing import effort
+from tests.support.trainer.torch_files import old_file
 
 MEGABYTE = 1 << 20
 

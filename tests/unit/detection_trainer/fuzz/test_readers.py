@@ -43,13 +43,13 @@ from detection_trainer.weights.keras import layers as keras_file
 from detection_trainer.weights.odapi.bundle import open_bundle
 from detection_trainer.weights.odapi.checkpoint import find_bundle
 from detection_trainer.weights.torch import tensors as torch_file
-from tests.support.bundles import write_bundle
-from tests.support.datasets import CLASSES, Drawn
-from tests.support.fuzzing import Damage, edits, effort, several
-from tests.support.pipeline_configs import FOLDER, config_text
-from tests.support.runs import commit
-from tests.support.torch_files import LAYOUTS, state_dict
-from tests.support.trainings import training
+from sandbox.samples.datasets import CLASSES, Drawn
+from sandbox.samples.trainings import training
+from tests.support.trainer.bundles import write_bundle
+from tests.support.trainer.fuzzing import Damage, edits, effort, several
+from tests.support.trainer.pipeline_configs import FOLDER, config_text
+from tests.support.trainer.runs import commit
+from tests.support.trainer.torch_files import LAYOUTS, state_dict
 
 CALLS = 400_000
 """Many times what the whole files take; a reader without end takes more in seconds."""

@@ -5,7 +5,7 @@ import pytest
 
 from detection_trainer.contract.model import AnchorGenerator, FeaturePyramid
 from detection_trainer.models.anchors import anchor_boxes
-from tests.support.detectors import small_model
+from tests.support.trainer.detectors import small_model
 
 
 def test_one_level_is_as_in_the_od_apis_own_test() -> None:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from detection_trainer.models import Detector
 from detection_trainer.models.boxes import encode
 from detection_trainer.models.detections import detect
-from tests.support.detectors import small_detector
+from tests.support.trainer.detectors import small_detector
 
 NOTHING = -20.0
 KEPT = 5

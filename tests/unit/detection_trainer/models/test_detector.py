@@ -9,7 +9,7 @@ from detection_trainer.contract.model import Model
 from detection_trainer.models import GROUPS, Detector, build_detector
 from detection_trainer.models.layers import BatchNorm
 from detection_trainer.weights.restore import weights_digest
-from tests.support.detectors import small_detector, small_model
+from tests.support.trainer.detectors import small_detector, small_model
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from detection_trainer.models import Detector
 from detection_trainer.models.losses import detection_loss
 from detection_trainer.models.targets import Targets
-from tests.support.detectors import small_detector
+from tests.support.trainer.detectors import small_detector
 
 ANCHORS = 7
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from pydantic import ValidationError
 
 from detection_trainer.models.resizing import Resizer
-from tests.support.detectors import small_model
+from tests.support.trainer.detectors import small_model
 
 
 def resizer(**resizer: Any) -> Resizer:

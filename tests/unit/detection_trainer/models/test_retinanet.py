@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from detection_trainer.models import Detector
-from tests.support.detectors import shake, small_detector
+from tests.support.trainer.detectors import shake, small_detector
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
 LAYERS_BEFORE_PREDICTOR = 2

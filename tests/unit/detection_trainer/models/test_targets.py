@@ -7,7 +7,7 @@ import tensorflow as tf
 from detection_trainer.models import Detector, targets
 from detection_trainer.models.boxes import encode
 from detection_trainer.models.targets import CROWD, Targets, assign_targets
-from tests.support.detectors import small_detector
+from tests.support.trainer.detectors import small_detector
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detection_trainer.contract.report import CheckpointRecord, Progress, Report
 from detection_trainer.reporting.metrics_port import CONTENT_TYPE, HELP, MetricsPort, render
-from tests.support.runs import NOW
+from tests.support.trainer.runs import NOW
 
 FULL = Report(
     attempt=1,

@@ -14,7 +14,7 @@ from detection_trainer.reporting.report_client import (
     NotAcknowledgedError,
     ReportClient,
 )
-from tests.support.runs import NOW
+from tests.support.trainer.runs import NOW
 
 
 class Operator:

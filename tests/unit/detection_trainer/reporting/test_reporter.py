@@ -12,7 +12,7 @@ from detection_trainer.contract.report import Report, SkippedCheckpoint
 from detection_trainer.reporting.console import JsonLines, ProgressBar, open_console
 from detection_trainer.reporting.reporter import FINAL_TIMEOUT_S, Reporter
 from detection_trainer.run.outcome import outcome_of
-from tests.support.runs import NOW
+from tests.support.trainer.runs import NOW
 
 
 class Operator:

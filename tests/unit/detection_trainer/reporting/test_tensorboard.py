@@ -11,8 +11,8 @@ from detection_trainer.contract.report import Progress, Report
 from detection_trainer.errors import StorageUnavailableError, SupersededError
 from detection_trainer.reporting.tensorboard import FLUSH_PERIOD_S, EventLog
 from detection_trainer.storage import Folder, open_folder
-from tests.support.events import files, points, steps
-from tests.support.runs import NOW, flip_byte
+from tests.support.trainer.events import files, points, steps
+from tests.support.trainer.runs import NOW, flip_byte
 
 
 @pytest.fixture

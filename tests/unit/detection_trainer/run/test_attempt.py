@@ -20,11 +20,11 @@ from detection_trainer.errors import (
 )
 from detection_trainer.options import Options
 from detection_trainer.storage import open_folder
-from tests.support.attempts import RunPlace, export_quickly, make_place
-from tests.support.datasets import Drawn, write_dataset
-from tests.support.events import points, steps
-from tests.support.runs import flip_byte
-from tests.support.trainings import training
+from sandbox.samples.datasets import Drawn, write_dataset
+from sandbox.samples.trainings import training
+from tests.support.trainer.attempts import RunPlace, export_quickly, make_place
+from tests.support.trainer.events import points, steps
+from tests.support.trainer.runs import flip_byte
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from detection_trainer.run.loop import Batch, Surroundings, TrainingLoop
 from detection_trainer.stop import StopRequested, StopSignal
 from detection_trainer.storage import Folder, open_folder
 from detection_trainer.training.cycles import choose_cycles
-from tests.support.runs import NOW, description, parsed, snapshot
+from tests.support.trainer.runs import NOW, description, parsed, snapshot
 
 
 class Sum:

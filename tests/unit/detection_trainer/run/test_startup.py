@@ -8,7 +8,7 @@ from detection_trainer.distributed.distribution import Distribution
 from detection_trainer.distributed.tf_config import Cluster
 from detection_trainer.run.datasets import Datasets
 from detection_trainer.run.startup import require_same_datasets, require_same_state
-from tests.support.runs import snapshot
+from tests.support.trainer.runs import snapshot
 
 
 @dataclass

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tensorflow.python.framework import config
 
 from detection_trainer.run.tensorflow_setup import prepare_tensorflow
-from tests.support.runs import parsed
+from tests.support.trainer.runs import parsed
 
 
 @pytest.fixture(autouse=True)

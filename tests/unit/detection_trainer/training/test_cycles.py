@@ -8,7 +8,7 @@ from detection_trainer.contract.schedule import Cycle, learning_rate
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.training.cycles import choose_cycles, describe_extension
-from tests.support.runs import parsed
+from tests.support.trainer.runs import parsed
 
 
 def spec(steps: int, **schedule: Any) -> TrainingSpec:

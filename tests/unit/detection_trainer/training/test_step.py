@@ -12,8 +12,8 @@ from detection_trainer.errors import CheckpointMissingError
 from detection_trainer.models import targets
 from detection_trainer.run.loop import Batch
 from detection_trainer.training.step import TrainingStep, build_training_step
-from tests.support.runs import parsed
-from tests.support.trainings import TINY_MODEL
+from sandbox.samples.trainings import TINY_MODEL
+from tests.support.trainer.runs import parsed
 
 CYCLES = [Cycle(start=0, decay_steps=6)]
 

@@ -12,8 +12,8 @@ from detection_trainer.checkpoints.manifest import (
 from detection_trainer.errors import InvalidConfigError, RestoreRefusedError
 from detection_trainer.storage import open_folder
 from detection_trainer.weights.continuation import continued, require_continuable, traits_of
-from tests.support.runs import commit, parsed
-from tests.support.trainings import TINY_MODEL
+from sandbox.samples.trainings import TINY_MODEL
+from tests.support.trainer.runs import commit, parsed
 
 URI = "s3://runs/other/step-00000040"
 

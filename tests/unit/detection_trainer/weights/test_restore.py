@@ -18,7 +18,7 @@ from detection_trainer.models import Detector, backbones
 from detection_trainer.weights import restore as restoring
 from detection_trainer.weights.keras.imagenet import KerasWeights
 from detection_trainer.weights.restore import restore, weights_digest
-from tests.support.detectors import shake, small_detector
+from tests.support.trainer.detectors import shake, small_detector
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 CLASSIFICATION, DETECTION, FULL = RestoreMode

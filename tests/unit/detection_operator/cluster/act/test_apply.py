@@ -37,8 +37,16 @@ from detection_operator.errors import (
     UnavailableError,
 )
 from detection_operator.manifests import Manifests
-from tests.support.cluster_objects import JOB, REF, UID, attempt_status, job, pod, stored_training
-from tests.support.fake_cluster import FakeCluster
+from tests.support.operator.cluster_objects import (
+    JOB,
+    REF,
+    UID,
+    attempt_status,
+    job,
+    pod,
+    stored_training,
+)
+from tests.support.operator.fake_cluster import FakeCluster
 
 Object = dict[str, Any]
 SETTINGS = PolicySettings(default_image="trainer:1", report_url="http://operator:8080")
@@ -119,8 +127,9 @@ def waiting_claim(phase: str = "Pending", **spec: Any) -> Object:
 
 async def test_a_claim_that_is_as_the_spec_wants_it_is_taken() -> None:
     scene = Scene(CLAIMED)
-    scene.api.put(CLAIMS, waiting_claim(storageClassName="the cluster's default"))
+    found = scene.api.put(CLAIMS, waiting_claim(storageClassName="the cluster's default"))
     await scene.do(EnsureClaim(CLAIM))
+    assert scene.api.find(CLAIMS, CLAIM) == found
 
 
 async def test_a_claim_of_an_older_spec_that_is_not_bound_names_itself() -> None:
@@ -132,8 +141,10 @@ async def test_a_claim_of_an_older_spec_that_is_not_bound_names_itself() -> None
 
 async def test_a_bound_claim_stays_as_it_is() -> None:
     scene = Scene(CLAIMED)
-    scene.api.put(CLAIMS, waiting_claim("Bound", resources={"requests": {"storage": "2Gi"}}))
+    bound = waiting_claim("Bound", resources={"requests": {"storage": "2Gi"}})
+    found = scene.api.put(CLAIMS, bound)
     await scene.do(EnsureClaim(CLAIM))
+    assert scene.api.find(CLAIMS, CLAIM) == found
 
 
 async def test_events_are_told_though_an_action_fails() -> None:
@@ -144,10 +155,12 @@ async def test_events_are_told_though_an_action_fails() -> None:
     assert scene.posted() == [("Normal", "AttemptCreated")]
 
 
-async def test_that_an_event_is_not_posted_holds_nothing_up() -> None:
+async def test_an_event_that_cannot_be_posted_fails_no_action() -> None:
     scene = Scene()
     scene.api.failures["create", "events"] = ForbiddenError("POST", 403, "no")
-    await scene.do(events=(Event("Normal", Reason.TRAINING, "goes on"),))
+    await scene.do(START, events=(Event("Normal", Reason.TRAINING, "training"),))
+    assert scene.posted() == []
+    assert scene.api.names(JOBS) == [JOB]
 
 
 async def test_the_same_words_at_another_time_are_another_event() -> None:
@@ -197,6 +210,8 @@ async def test_a_claim_of_an_earlier_training_of_this_name_is_taken_over() -> No
         scene.training, identity=replace(scene.training.identity, uid="uid-anew")
     )
     await scene.do(EnsureClaim("trees-checkpoints"))
+    assert scene.api.names(CLAIMS) == ["trees-checkpoints"]
+    assert len(scene.api.called("create", CLAIMS)) == 2, "the second was answered: it exists"
 
 
 async def test_a_claim_of_a_stranger_is_told() -> None:

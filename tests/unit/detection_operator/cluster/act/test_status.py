@@ -8,8 +8,8 @@ from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.resources import TRAININGS, Key
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.queue import KeyQueue
-from tests.support.cluster_objects import stored_training
-from tests.support.fake_cluster import FakeCluster
+from tests.support.operator.cluster_objects import stored_training
+from tests.support.operator.fake_cluster import FakeCluster
 
 SOURCE, WAITING, OTHER = (Key("vision", name) for name in ("trees", "waiting", "other"))
 

@@ -21,8 +21,8 @@ from detection_operator.cluster.api.client import (
     trusts_environment,
 )
 from detection_operator.cluster.api.resources import CONFIG_MAPS, JOBS, LEASES, PODS, TRAININGS
-from tests.support.hostile import api_bytes, nested
-from tests.support.telemetry import Silence
+from tests.support.operator.hostile import api_bytes, nested
+from tests.support.operator.telemetry import Silence
 
 Object = dict[str, Any]
 

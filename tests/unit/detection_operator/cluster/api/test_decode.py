@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detection_operator.cluster.api.decode import CUT, MAX_DEPTH, cut, decode, is_shallow
-from tests.support.hostile import api_bytes, nested
+from tests.support.operator.hostile import api_bytes, nested
 
 DEPTHS = [MAX_DEPTH + 1, 190, 250, 1200, 9000]
 DOCUMENTS = st.recursive(

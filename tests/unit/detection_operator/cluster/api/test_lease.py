@@ -23,8 +23,8 @@ from detection_operator.cluster.api.lease import (
 )
 from detection_operator.cluster.api.resources import LEASES, Object, Resource
 from detection_operator.errors import ClusterError, ForbiddenError, UnavailableError
-from tests.support.fake_cluster import FakeCluster
-from tests.support.virtual_time import run_in_virtual_time
+from tests.support.operator.fake_cluster import FakeCluster
+from tests.support.operator.virtual_time import run_in_virtual_time
 
 NOW = datetime(2026, 11, 26, 10, tzinfo=UTC)
 PROMPTLY_S = 1.0

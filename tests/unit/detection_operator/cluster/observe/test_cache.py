@@ -17,7 +17,7 @@ from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.packing import unpack
 from detection_operator.cluster.observe.records import Version
 from detection_operator.core.state import PodPhase
-from tests.support.cluster_objects import (
+from tests.support.operator.cluster_objects import (
     JOB_UID,
     POD_UID,
     REF,

@@ -15,9 +15,9 @@ from detection_operator.cluster.observe.warnings import WarningEvents
 from detection_trainer.contract.pipeline_config.mapping import PipelineConfig, read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
 from detection_trainer.contract.spec import MAX_PIPELINE_CONFIG
-from tests.support.cluster_objects import stored_training
-from tests.support.fake_cluster import FakeCluster
-from tests.support.pipeline_configs import config_text
+from tests.support.operator.cluster_objects import stored_training
+from tests.support.operator.fake_cluster import FakeCluster
+from tests.support.trainer.pipeline_configs import config_text
 
 TREES = Key("vision", "trees")
 

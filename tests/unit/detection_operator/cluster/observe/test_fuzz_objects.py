@@ -20,9 +20,9 @@ from detection_operator.core.state import PolicySettings
 from detection_operator.errors import UnreadableError
 from detection_operator.server.training_gauges import training_gauges
 from detection_trainer.contract.base import dump
-from tests.support.cluster_objects import NAMESPACE, UID, stored_training
-from tests.support.fake_cluster import FakeCluster
-from tests.support.hostile import (
+from tests.support.operator.cluster_objects import NAMESPACE, UID, stored_training
+from tests.support.operator.fake_cluster import FakeCluster
+from tests.support.operator.hostile import (
     ODD_TIMES,
     api_bytes,
     damaged,

@@ -10,7 +10,7 @@ from detection_operator.cluster.observe.gather import Gathered, Gatherer
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.warnings import WarningEvents
 from detection_operator.errors import UnavailableError
-from tests.support.cluster_objects import (
+from tests.support.operator.cluster_objects import (
     JOB,
     JOB_UID,
     POD_UID,
@@ -22,7 +22,7 @@ from tests.support.cluster_objects import (
     pod,
     stored_training,
 )
-from tests.support.fake_cluster import FakeCluster
+from tests.support.operator.fake_cluster import FakeCluster
 
 TREES = Key("vision", "trees")
 CREATED = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from detection_operator.cluster.api.resources import TRAININGS, Object
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.parse import parse_spec
-from tests.support.cluster_objects import attempt_status, stored_training
+from tests.support.operator.cluster_objects import attempt_status, stored_training
 
 ROOT = Path(__file__).parents[5]
 FORMULA = r"limits.memory = 256 MiB \+ trainings \* \((\d) KiB \+ (0\.\d) \* mean size"

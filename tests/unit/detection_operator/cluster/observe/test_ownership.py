@@ -10,7 +10,7 @@ from detection_operator.cluster.observe.ownership import (
     job_of_pod,
     training_of_job,
 )
-from tests.support.cluster_objects import JOB_UID, NAMESPACE, REF, UID, job, pod
+from tests.support.operator.cluster_objects import JOB_UID, NAMESPACE, REF, UID, job, pod
 
 OURS = {"kind": "DetectionTraining", "apiVersion": "detectiontraining.dev/v1alpha1", "uid": UID}
 OF_BATCH = {"kind": "Job", "apiVersion": "batch/v1", "uid": JOB_UID}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from detection_operator.cluster.observe.packing import TYPICAL, pack, unpack
-from tests.support.cluster_objects import attempt_status, stored_training
+from tests.support.operator.cluster_objects import attempt_status, stored_training
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", "Bäume".encode(), TYPICAL, bytes(range(256)) * 50])

@@ -15,7 +15,7 @@ from detection_operator.cluster.observe.parse import (
     render_status,
 )
 from detection_operator.core.state import PodPhase, Termination, Waiting
-from tests.support.cluster_objects import (
+from tests.support.operator.cluster_objects import (
     UID,
     attempt_status,
     container_status,

@@ -24,10 +24,10 @@ from detection_operator.manifests.job import build_preflight_job
 from detection_trainer.contract.packing import pack
 from detection_trainer.contract.training import load_yaml
 from detection_trainer.contract.training import parse_training as parse_document
-from tests.support.cluster_objects import attempt_status, stored_training
-from tests.support.fake_cluster import FakeCluster
-from tests.support.observations import CHECK, check_job, ended_pod, said
-from tests.support.pipeline_configs import config_text
+from tests.support.operator.cluster_objects import attempt_status, stored_training
+from tests.support.operator.fake_cluster import FakeCluster
+from tests.support.operator.observations import CHECK, check_job, ended_pod, said
+from tests.support.trainer.pipeline_configs import config_text
 
 TREES = Key("vision", "trees")
 NOW = datetime(2026, 11, 24, 10, 5, tzinfo=UTC)

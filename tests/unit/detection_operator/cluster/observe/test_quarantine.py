@@ -12,7 +12,7 @@ from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.resync import Resync
 from detection_operator.cluster.observe.warnings import WarningEvents
 from detection_operator.errors import UnreadableError
-from tests.support.cluster_objects import (
+from tests.support.operator.cluster_objects import (
     JOB_UID,
     POD_UID,
     REF,
@@ -24,8 +24,8 @@ from tests.support.cluster_objects import (
     pod,
     stored_training,
 )
-from tests.support.fake_cluster import FakeCluster
-from tests.support.telemetry import Silence
+from tests.support.operator.fake_cluster import FakeCluster
+from tests.support.operator.telemetry import Silence
 
 TREES = Key("vision", "trees")
 

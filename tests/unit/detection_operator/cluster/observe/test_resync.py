@@ -11,7 +11,7 @@ from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.resync import Resync
 from detection_operator.errors import NotFoundError, UnavailableError
-from tests.support.cluster_objects import (
+from tests.support.operator.cluster_objects import (
     JOB_UID,
     NAMESPACE,
     POD_UID,
@@ -21,8 +21,8 @@ from tests.support.cluster_objects import (
     pod,
     stored_training,
 )
-from tests.support.fake_cluster import FakeCluster
-from tests.support.telemetry import Silence
+from tests.support.operator.fake_cluster import FakeCluster
+from tests.support.operator.telemetry import Silence
 
 TREES = Key("vision", "trees")
 

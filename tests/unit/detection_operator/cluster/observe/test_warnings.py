@@ -12,7 +12,7 @@ from detection_operator.cluster.observe import warnings as module
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.warnings import Overdue, WarningEvent, WarningEvents
 from detection_operator.errors import ForbiddenError, UnavailableError
-from tests.support.fake_cluster import FakeCluster
+from tests.support.operator.fake_cluster import FakeCluster
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=1)

@@ -10,8 +10,8 @@ from kubernetes.aio.client.configuration import Configuration
 
 from detection_operator.cluster.api.decode import CUT
 from detection_operator.cluster.observe.watches import NOTHING, WatchMonitor, open_watch_session
-from tests.support.hostile import api_bytes
-from tests.support.telemetry import Silence
+from tests.support.operator.hostile import api_bytes
+from tests.support.operator.telemetry import Silence
 
 JOBS = "/apis/batch/v1/jobs"
 PODS = "/api/v1/pods"

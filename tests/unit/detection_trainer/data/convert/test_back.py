@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from detection_trainer.__main__ import main
 from detection_trainer.contract.spec import Place
 from detection_trainer.data.dataset import Dataset, read_dataset
-from tests.support.datasets import CLASSES, Drawn, write_dataset
+from sandbox.samples.datasets import CLASSES, Drawn, write_dataset
 
 PIXELS = [(3, 5, 20, 30), (0, 0, 24, 32), (7.25, 1.5, 8.75, 2.5)]
 """ymin, xmin, ymax, xmax on images of 24x32."""

@@ -6,7 +6,7 @@ import pytest
 
 from detection_trainer.data.convert.coco import read_coco
 from detection_trainer.errors import DataInvalidError, NotFoundError
-from tests.support.annotations import draw_image, write_coco
+from tests.support.trainer.annotations import draw_image, write_coco
 
 OBJECT = {"image_id": 7, "category_id": 18, "bbox": [4, 5, 10, 8]}
 

@@ -21,9 +21,9 @@ from detection_trainer.data.dataset import Dataset, read_dataset
 from detection_trainer.data.orientation import orientation_of, without_orientation
 from detection_trainer.errors import DataInvalidError
 from detection_trainer.storage import open_folder
-from tests.support.annotations import write_coco, write_voc
-from tests.support.datasets import Drawn, write_dataset
-from tests.support.image_files import (
+from sandbox.samples.datasets import Drawn, write_dataset
+from tests.support.trainer.annotations import write_coco, write_voc
+from tests.support.trainer.image_files import (
     ORIENTATION,
     STORED,
     Pixels,

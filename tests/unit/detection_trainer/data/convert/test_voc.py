@@ -5,7 +5,7 @@ import pytest
 
 from detection_trainer.data.convert.voc import read_voc
 from detection_trainer.errors import DataInvalidError, NotFoundError
-from tests.support.annotations import draw_image, write_voc
+from tests.support.trainer.annotations import draw_image, write_voc
 
 ANNOTATION = (
     "<annotation><object><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax>"

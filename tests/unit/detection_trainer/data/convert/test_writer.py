@@ -17,7 +17,7 @@ from detection_trainer.data.dataset import open_dataset
 from detection_trainer.data.label_map import parse_label_map
 from detection_trainer.errors import DataInvalidError, InvalidConfigError, StorageFullError
 from detection_trainer.storage import Folder, open_folder
-from tests.support.annotations import draw_image, write_voc
+from tests.support.trainer.annotations import draw_image, write_voc
 
 CLASSES = ["tree", "shrub"]
 

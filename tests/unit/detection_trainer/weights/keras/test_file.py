@@ -30,7 +30,7 @@ from detection_trainer.weights.keras.file import KerasFile
 from detection_trainer.weights.keras.layers import is_keras_file
 from detection_trainer.weights.restore import restore, weights_digest
 from detection_trainer.weights.sources import find_run, open_weights
-from tests.support.detectors import shake, small_detector, small_model
+from tests.support.trainer.detectors import shake, small_detector, small_model
 
 CLASSIFICATION, DETECTION, FULL = RestoreMode
 PYRAMID = {"additionalLayerDepth": 8}

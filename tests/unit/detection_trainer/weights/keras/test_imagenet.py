@@ -19,7 +19,7 @@ from detection_trainer.contract.spec import RestoreMode
 from detection_trainer.errors import StorageUnavailableError
 from detection_trainer.weights.keras.imagenet import KerasWeights
 from detection_trainer.weights.restore import restore
-from tests.support.detectors import small_detector
+from tests.support.trainer.detectors import small_detector
 
 FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 URI = "keras://mobilenet_v2/imagenet"

@@ -22,8 +22,8 @@ from detection_trainer.weights.odapi.continuation import load_state, require_con
 from detection_trainer.weights.odapi.names import object_paths
 from detection_trainer.weights.restore import restore
 from detection_trainer.weights.sources import find_run
-from tests.support.bundles import SLOT, VALUE, write_bundle
-from tests.support.detectors import small_model
+from tests.support.trainer.bundles import SLOT, VALUE, write_bundle
+from tests.support.trainer.detectors import small_model
 
 MODEL = small_model(
     backbone="mobilenet_v2",

@@ -24,8 +24,8 @@ from detection_trainer.weights.sources import find_run, open_weights
 from detection_trainer.weights.torch.file import TorchFile
 from detection_trainer.weights.torch.tensors import is_torch_file
 from detection_trainer.weights.torch.unpickler import Storage, Tensor
-from tests.support.detectors import small_detector, small_model
-from tests.support.torch_files import (
+from tests.support.trainer.detectors import small_detector, small_model
+from tests.support.trainer.torch_files import (
     LAYOUTS,
     Row,
     Stored,
@@ -316,5 +316,8 @@ def test_other_files_are_left_to_other_readers(tmp_path: Path) -> None:
         open_weights((tmp_path / "none.pth").as_uri(), {}, LITE0)
 
 
-def test_a_tensor_without_numbers_lies_inside_of_any_storage() -> None:
-    Tensor(Storage("0", "<f4", 0), 0, (0, 3), (3, 1)).require_inside()
+def test_a_tensor_without_numbers_fits_any_storage_and_one_with_numbers_does_not() -> None:
+    empty = Storage("0", "<f4", 0)
+    Tensor(empty, 0, (0, 3), (3, 1)).require_inside()
+    with pytest.raises(ValueError, match="ends at 2 of a storage of 0"):
+        Tensor(empty, 0, (1, 3), (3, 1)).require_inside()

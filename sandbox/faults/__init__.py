@@ -1,0 +1,1 @@
+"""What breaks things: a proxy before the API server, and a wrong clock."""

@@ -1,0 +1,1 @@
+"""Small trainings and datasets."""

@@ -1,0 +1,1 @@
+"""Fake nodes, tokens and fast connections: thousands of pods on one machine."""

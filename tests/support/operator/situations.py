@@ -1,0 +1,7 @@
+"""Every situation that the operator decides about, as a sentence with what is to be said of it."""
+
+from tests.support.operator.situation import Situations
+from tests.support.operator.situations_before import BEFORE
+from tests.support.operator.situations_running import RUNNING
+
+SITUATIONS: Situations = {**RUNNING, **BEFORE}

@@ -1,0 +1,36 @@
+import json
+from pathlib import Path
+from typing import Any
+
+from sandbox.simulation.audit import read_audit
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    return {
+        "stage": "ResponseComplete",
+        "requestReceivedTimestamp": "2026-11-26T10:00:00.000001Z",
+        "verb": "create",
+        "userAgent": "detection-operator",
+        "objectRef": {"resource": "jobs", "namespace": "vision"},
+        "responseStatus": {"code": 201},
+        "responseObject": {"metadata": {"name": "trees-1"}},
+    } | changes
+
+
+def test_only_what_was_carried_out_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    patched = {"resource": "jobs", "subresource": "status", "namespace": "vision", "name": "x"}
+    events = [
+        event(),
+        event(responseStatus={"code": 409}),
+        event(stage="Panic"),
+        event(verb="patch", objectRef=patched, responseObject=None),
+    ]
+    log.write_text("".join(json.dumps(line) + "\n" for line in events))
+    created, written = read_audit(log)
+    assert (created.resource, created.name, created.agent) == (
+        "jobs",
+        "trees-1",
+        "detection-operator",
+    )
+    assert (written.resource, written.name, written.body) == ("jobs/status", "x", {})
