@@ -56,8 +56,8 @@ class RestorePlan:
         shown = "; ".join(self.differences[:_DIFFERENCES_SHOWN])
         more = f"; and {count - _DIFFERENCES_SHOWN} more" if count > _DIFFERENCES_SHOWN else ""
         return (
-            f"restore mode {self.mode} does not fit {uri}, and nothing was assigned: "
-            f"{shown}{more}. To go on: {self.advice}"
+            f"restore mode {self.mode} does not fit {uri}, and no variable was assigned: "
+            f"{shown}{more}. To fix this: {self.advice}"
         )
 
 

@@ -158,13 +158,13 @@ def test_a_refusal_says_what_differs_and_which_mode_fits() -> None:
     plan = compare(FULL, small_model(), small_model(), ("tree",), ("Dead", "Alive"))
     said = plan.refusal("file:///runs/trees/step-00000300")
     assert said.startswith(
-        "restore mode full does not fit file:///runs/trees/step-00000300, and nothing was "
+        "restore mode full does not fit file:///runs/trees/step-00000300, and no variable was "
         "assigned: classes: the source has [tree], the model [Dead, Alive]; "
-        "class_head/predictor/kernel: the source has shape (3, 3, 8, 4), the model expects "
-        "(3, 3, 8, 6); class_head/predictor/bias"
+        "class_head/predictor/kernel: the source has shape (3, 3, 8, 4), the model expects (3, "
+        "3, 8, 6); class_head/predictor/bias"
     )
     assert said.endswith(
-        "To go on: set restore.mode to classification or detection, which this source fits"
+        "To fix this: set restore.mode to classification or detection, which this source fits"
     )
 
 
