@@ -96,7 +96,7 @@ def test_a_training_from_scratch_passes(place: Path) -> None:
     assert result.validation.summary.images == 1
     assert result.folder.owner is None
     assert result.message == (
-        "2 images with 2 boxes of 2 classes; begins from scratch; the training set has no box of "
+        "2 images with 2 boxes of 2 classes; starts from scratch; the training set has no box of "
         "shrub"
     )
 
@@ -189,7 +189,7 @@ def test_a_continuation_begins_at_the_source_s_step(place: Path) -> None:
     commit_model(source, training(place), 40)
     result = check(place, continueFrom={"uri": source.uri})
     assert (result.source.start, result.source.step) == ("Continue", 40)
-    with pytest.raises(InvalidConfigError, match="give more than 40"):
+    with pytest.raises(InvalidConfigError, match="set steps above 40"):
         check(place, continueFrom={"uri": source.uri}, steps=40)
 
 
@@ -363,7 +363,7 @@ def test_a_folder_that_cannot_be_written_is_found_out(
 def test_bad_records_within_the_allowance_are_named(place: Path) -> None:
     a_label_beyond_the_map(place)
     result = check(place, data={"maxBadRecords": 1})
-    assert result.notes[0].startswith("1 records are passed over, first ")
+    assert result.notes[0].startswith("1 records are skipped, the first: ")
     assert "train-1.tfrecord: record 1 at byte" in result.notes[0]
 
 

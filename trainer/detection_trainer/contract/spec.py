@@ -110,9 +110,9 @@ class Dataset(Contract):
             return
         shown = ", ".join(classes[:_NAMES_SHOWN]) + (", …" if len(classes) > _NAMES_SHOWN else "")
         msg = (
-            f"{place}: expected {self.num_classes} classes, as dataset.numClasses (num_classes of "
-            f"a pipeline.config) says; received {len(classes)}: {shown}. Correct the number, or "
-            "name the label map with all classes"
+            f"{place}: expected {self.num_classes} classes, the value of dataset.numClasses "
+            f"(num_classes of a pipeline.config); received {len(classes)}: {shown}. Correct the "
+            "number, or name the label map with all classes"
         )
         raise ValueError(msg)
 

@@ -136,7 +136,7 @@ def test_a_manifest_that_was_edited_is_damage(folder: Folder, place: Path) -> No
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "classes": ["other"]}))
     _, damaged = list_checkpoints(folder)
-    assert "not the one that was written" in str(damaged[0].problem)
+    assert "the manifest has changed since it was written" in str(damaged[0].problem)
 
 
 def test_a_manifest_of_the_first_version_has_no_seal(folder: Folder, place: Path) -> None:

@@ -31,7 +31,7 @@ def test_what_is_printed_is_a_training(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_what_is_still_to_be_set_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     text = convert(capsys, ZOO)
-    assert "# Still to be set:\n#   spec.dataset: train_input_reader" in text
+    assert "# Still to set:\n#   spec.dataset: train_input_reader" in text
     assert "#   spec.restore: train_config.fine_tune_checkpoint: nobody has configured it" in text
     assert "#   spec.checkpoints.storage: " in text
     assert load_yaml(text)["spec"].keys().isdisjoint({"restore", "checkpoints"})

@@ -92,7 +92,7 @@ def test_every_problem_is_named_by_file_and_record(
     [
         (["--classes", "tree,tree"], 50, "names that differ"),
         ([], 56, "label_map.pbtxt"),
-        ([], 56, "Name the label map by --label-map, or the classes by --classes a,b"),
+        ([], 56, "Name the label map with --label-map, or the classes with --classes a,b"),
         (["--label-map", "nowhere.pbtxt"], 56, "nowhere.pbtxt"),
     ],
 )

@@ -29,8 +29,8 @@ UNSUPPORTED = {
     "ssd_inception_v2": "'ssd_inception_v2' is not supported; expected one of",
     "ssd_mobilenet_v2_without_fpn": "'ssd_mobilenet_v2_keras' is not supported; expected one of",
     "keep_aspect_ratio_unpadded": (
-        "pad_to_max_dimension: expected true; received false (its default): batches here are "
-        "squares"
+        "pad_to_max_dimension: expected true; received false (its default): images in a batch "
+        "are square"
     ),
 }
 STORAGE = {"checkpoints": {"storage": {"uri": "s3://runs/a"}}}
@@ -267,7 +267,7 @@ def test_a_rate_out_of_range_is_left_to_the_spec_s_own_check() -> None:
 
 
 CHANGES = {
-    "an L1 regulariser": ("l2_regularizer", "l1_regularizer", "only L2 exists here"),
+    "an L1 regulariser": ("l2_regularizer", "l1_regularizer", "only L2 is supported"),
     "another batch norm in the heads": ("decay: 0.997", "decay: 0.9", "one holds for the whole"),
     "another activation": ("RELU_6", "RELU", "expected RELU_6; received RELU"),
     "no scale": ("scale: true", "", r"scale: expected true; received false \(its default\)"),

@@ -131,12 +131,12 @@ def plain(mode: RestoreMode, source: Shapes, target: Shapes) -> RestorePlan:
         ),
         pytest.param(
             {},
-            "backbone/a/kernel: the source lacks it, the model expects shape (3, 4)",
+            "backbone/a/kernel: missing in the source, the model expects shape (3, 4)",
             id="missing",
         ),
         pytest.param(
             {"backbone/a/kernel": (3, 4), "backbone/b/kernel": (1,)},
-            "backbone/b/kernel: the source has it with shape (1,), the model does not",
+            "backbone/b/kernel: the source has shape (1,), the model has no such variable",
             id="unknown",
         ),
     ],
@@ -172,7 +172,7 @@ def test_a_refusal_counts_what_it_does_not_show() -> None:
     plan = compare(DETECTION, small_model(), small_model(backbone="small"))
     said = plan.refusal("file:///x")
     assert f"; and {len(plan.differences) - 3} more. " in said
-    assert said.endswith("no mode fits: choose another source, or another model")
+    assert said.endswith("no restore mode fits: choose another source or another model")
 
 
 def test_long_class_lists_are_shortened() -> None:

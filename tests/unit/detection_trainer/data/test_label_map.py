@@ -205,8 +205,8 @@ def test_a_label_map_has_the_classes_that_are_expected(tmp_path: Path) -> None:
     with pytest.raises(DataInvalidError) as refused:
         load_classes(counted(90, **place))
     assert str(refused.value) == (
-        f"{tmp_path.as_uri()}/labels.pbtxt: expected 90 classes, as dataset.numClasses "
-        "(num_classes of a pipeline.config) says; received 2: tree, shrub. Correct the number, or "
+        f"{tmp_path.as_uri()}/labels.pbtxt: expected 90 classes, the value of dataset.numClasses "
+        "(num_classes of a pipeline.config); received 2: tree, shrub. Correct the number, or "
         "name the label map with all classes"
     )
 

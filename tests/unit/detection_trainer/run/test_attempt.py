@@ -59,7 +59,7 @@ def test_a_run_from_scratch_reports_what_storage_holds(place: RunPlace, control:
 def test_a_reached_target_ends_at_once(place: RunPlace) -> None:
     report = place.run("control")
     assert report.outcome is not None
-    assert report.outcome.message == "step 4 was reached already; nothing is left to do"
+    assert report.outcome.message == "step 4 is already reached; there is nothing to do"
     assert [c.step for c in report.checkpoints] == [4, 2, 0]
     assert report.classes == ["tree", "shrub"]
     assert report.cycles is not None
@@ -85,7 +85,7 @@ def test_tensorflow_is_not_imported_where_nothing_is_left_to_compute(place: RunP
 def test_a_lowered_target_completes_where_the_run_is(place: RunPlace) -> None:
     report = place.run("control", steps=3)
     assert report.outcome is not None
-    assert "step 4 lies beyond steps 3" in report.outcome.message
+    assert "step 4 is beyond the target of 3 steps" in report.outcome.message
 
 
 @pytest.mark.usefixtures("control")

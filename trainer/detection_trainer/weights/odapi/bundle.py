@@ -88,7 +88,7 @@ class Bundle:
             raise DamagedCheckpointError(
                 f"{self.uri}.index: expected numbers of shape {list(tensor.shape)} for {name!r} in "
                 f"at most {MAX_TENSOR_BYTES} bytes; received {tensor.size} bytes of "
-                f"{tensor.dtype or 'another type'}: take another checkpoint"
+                f"{tensor.dtype or 'another type'}: use another checkpoint"
             )
 
 
