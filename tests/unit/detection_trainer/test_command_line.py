@@ -196,7 +196,7 @@ def test_options_come_from_the_environment_and_the_command_line_wins(
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--attempt", "three"], "--attempt takes a whole number"),
+        (["--attempt", "three"], "--attempt: expected a whole number"),
         (["--report-url", "ftp://x"], r"http\(s\)"),
         (["--credentials", "[]"], "JSON object"),
         (["--credentials", "{"], "JSON object"),
@@ -241,7 +241,7 @@ def run_in_process(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
         ({"steps": -1}, "steps"),
         (
             {"restore": {"mode": "full", "from": {"trainingRef": {"name": "other"}}}},
-            "give restore.from.uri",
+            "set restore.from.uri",
         ),
     ],
 )

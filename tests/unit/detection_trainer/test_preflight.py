@@ -137,7 +137,7 @@ def test_a_restore_is_compared_and_counted(place: Path) -> None:
     assert (counts.restored, counts.fresh) == (len(whole) - len(heads), len(heads))
     assert result.source.restored == [path for path in whole if path not in heads]
     assert result.source.fresh == {
-        path: f"mode detection takes no {path.partition('/')[0]}" for path in heads
+        path: f"mode detection does not restore {path.partition('/')[0]}" for path in heads
     }
 
 
@@ -372,9 +372,11 @@ def test_a_dataset_that_changed_since_is_noted(place: Path) -> None:
     digest = check(place).train.summary.digest
     folder = open_folder((place / "run").as_uri())
     commit_model(folder, mine, 40, dataset_digest=digest)
-    assert not any("not the one" in note for note in check(place).notes)
+    assert not any("has changed since step" in note for note in check(place).notes)
     write_dataset(place / "data" / "train-1.tfrecord", [Drawn(seed=9)])
-    assert any("is not the one that step 40 was trained on" in n for n in check(place).notes)
+    assert any(
+        "the training set has changed since step 40 was trained" in n for n in check(place).notes
+    )
 
 
 def a_file_more(data: Path) -> None:

@@ -131,7 +131,7 @@ def test_without_a_model_dir_somebody_must_say_where_checkpoints_go(config: Path
     [
         ([], "run: expected either FILE, a DetectionTraining, or --pipeline-config; received none"),
         (["a.yaml", "--pipeline-config", "b"], "received both"),
-        (["a.yaml", "--steps", "5"], "--steps belongs to --pipeline-config"),
+        (["a.yaml", "--steps", "5"], "--steps is only valid with --pipeline-config"),
     ],
 )
 def test_what_does_not_go_together_is_said(
@@ -150,7 +150,9 @@ def test_a_model_dir_whose_state_file_is_missing_is_refused(
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    with pytest.raises(InvalidConfigError, match=r"no file 'checkpoint'.*/ckpt-10; to begin anew"):
+    with pytest.raises(
+        InvalidConfigError, match=r"no file 'checkpoint'.*/ckpt-10; to start from scratch"
+    ):
         make_training(PipelineRun(str(config), model_dir=tmp_path.as_uri()), {})
 
 

@@ -50,7 +50,7 @@ def test_each_mode_takes_its_groups_and_leaves_the_others_fresh(
     assert (groups(plan.assign), groups(plan.fresh)) == (taken, fresh)
     assert len(plan.assign) + len(plan.fresh) == len(variable_shapes(small_model(), 1))
     assert plan.reasons == {
-        path: f"mode {mode} takes no {path.partition('/')[0]}" for path in plan.fresh
+        path: f"mode {mode} does not restore {path.partition('/')[0]}" for path in plan.fresh
     }
 
 
@@ -114,7 +114,7 @@ def test_a_longer_resnet_is_not_cut_to_a_shorter_one() -> None:
     unnamed = compare_for_restore(
         CLASSIFICATION, variable_shapes(source, 1), variable_shapes(target, 1), None, None
     )
-    assert any("the source has it with shape" in difference for difference in unnamed.differences)
+    assert any("the model has no such variable" in difference for difference in unnamed.differences)
 
 
 def plain(mode: RestoreMode, source: Shapes, target: Shapes) -> RestorePlan:

@@ -216,7 +216,7 @@ def test_a_deeper_network_of_the_same_family_is_no_part_of_it(
             target_model=model,
         )
         [difference] = plan.differences
-        assert difference.startswith("backbone/block_17_expand/0: the source has it with shape")
+        assert difference.startswith("backbone/block_17_expand/0: the source has shape")
 
 
 def test_other_sizes_are_refused_with_both_shapes(tmp_path: Path) -> None:

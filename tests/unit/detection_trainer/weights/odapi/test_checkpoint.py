@@ -207,7 +207,7 @@ def test_a_run_with_averages_goes_on_with_them(tmp_path: Path) -> None:
         pytest.param(
             {"optimizer": {"name": "adam"}},
             2,
-            "there momentum, here adam; of the OD API's optimizers only momentum goes on: use "
+            "there momentum, here adam; of the OD API's optimizers only momentum can be continued: use "
             r"restore instead \(mode full keeps all weights",
             id="Adam",
         ),
