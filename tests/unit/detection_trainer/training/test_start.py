@@ -90,7 +90,7 @@ def test_never_silently_from_zero_where_a_recorded_one_vanished() -> None:
     ],
 )
 def test_a_reference_needs_a_cluster(given: dict[str, Any], field: str) -> None:
-    with pytest.raises(InvalidConfigError, match=f"'trees'*set {field}"):
+    with pytest.raises(InvalidConfigError, match=f"'trees'.*set {field}"):
         choose_start([], spec(**given))
 
 
