@@ -401,7 +401,7 @@ SOURCES: Situations = {
         _from(source(Phase.COMPLETE, 500), spec(continueFrom=COCO, steps=500)),
         Phase.REFUSED,
         Reason.INVALID_CONFIG,
-        "more than 500",
+        "set steps above 500",
     ),
     "continuing beyond the source's schedule that ends at 0 refuses": Situation(
         _from(

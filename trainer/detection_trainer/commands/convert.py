@@ -104,6 +104,30 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="class names from id 1; default: the names in the annotations",
     )
     classes.add_argument("--label-map", type=Path, help="label map with the ids to use")
+    _add_tiles(parser)
+    parser.add_argument("--shards", type=int, default=1, help="number of files of the training set")
+    parser.add_argument("--tile-format", choices=("jpeg", "png"), default="jpeg")
+    parser.add_argument(
+        "--drop-bad-boxes", action="store_true", help="skip invalid boxes and list them"
+    )
+    parser.add_argument(
+        "--exif",
+        choices=("apply", "ignore"),
+        help="for images with an EXIF orientation where the annotated size does not decide: boxes "
+        "are on the image as viewers show it (apply), or on the pixels as they are stored (ignore)",
+    )
+    parser.add_argument(
+        "--box-units",
+        choices=("pixels", "fractions"),
+        help="unit of the boxes; default: pixels, and boxes between 0 and 1 are refused",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="overwrite a dataset in the folder"
+    )
+    add_credentials(parser)
+
+
+def _add_tiles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tile", type=int, metavar="PIXELS", help="cut images into tiles of this size in pixels"
     )
@@ -129,26 +153,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="names of images to use entirely for validation",
     )
-    parser.add_argument("--shards", type=int, default=1, help="number of files of the training set")
-    parser.add_argument("--tile-format", choices=("jpeg", "png"), default="jpeg")
-    parser.add_argument(
-        "--drop-bad-boxes", action="store_true", help="skip invalid boxes and list them"
-    )
-    parser.add_argument(
-        "--exif",
-        choices=("apply", "ignore"),
-        help="for images with an EXIF orientation where the annotated size does not decide: boxes "
-        "are on the image as viewers show it (apply), or on the pixels as they are stored (ignore)",
-    )
-    parser.add_argument(
-        "--box-units",
-        choices=("pixels", "fractions"),
-        help="unit of the boxes; default: pixels, and boxes between 0 and 1 are refused",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="overwrite a dataset in the folder"
-    )
-    add_credentials(parser)
 
 
 def _read(arguments: argparse.Namespace, classes: list[str] | None) -> Annotations:
