@@ -53,7 +53,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
     except ValidationError as error:
-        sys.stderr.write(f"the settings do not hold:\n{explain_settings(error)}\n")
+        sys.stderr.write(f"the settings are invalid:\n{explain_settings(error)}\n")
         return EXIT_CONFIGURATION
     logs.configure(settings.log_format)
     collect_seldom()

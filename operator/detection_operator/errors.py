@@ -8,11 +8,11 @@ OperatorError
 │   ├── NotFoundError
 │   ├── GoneError               a continue token or resourceVersion is too old
 │   ├── UnauthorizedError       our credentials are not accepted
-│   ├── ForbiddenError          RBAC, a quota, or an admission plugin says no
-│   ├── InvalidError            the object does not hold
+│   ├── ForbiddenError          refused by RBAC, a quota or an admission plugin
+│   ├── InvalidError            the object is invalid
 │   ├── TooLargeError           the answer has more bytes than are read
-│   └── UnavailableError        no answer, or an answer that says "later"
-├── UnreadableError             an object holds what cannot be read; the others are served
+│   └── UnavailableError        no answer, or a request to retry later
+├── UnreadableError             an object cannot be read; the others are served
 ├── ForeignObjectError          an object with a name of ours belongs to another
 ├── OutdatedObjectError         an object of ours was created from an older spec and cannot change
 └── RefusedError                a report is not taken; carries the HTTP status
@@ -43,7 +43,7 @@ class ClusterError(OperatorError):
 
 
 class ConflictError(ClusterError):
-    """A precondition did not hold: read again and decide again."""
+    """A precondition failed: read again and decide again."""
 
     reason = "Conflict"
 
@@ -61,7 +61,7 @@ class NotFoundError(ClusterError):
 
 
 class GoneError(ClusterError):
-    """What a list was to go on from is no longer kept."""
+    """The point at which a list was to continue has expired."""
 
     reason = "Gone"
 
@@ -85,7 +85,7 @@ class InvalidError(ClusterError):
 
 
 class UnavailableError(ClusterError):
-    """No answer in time, or one that says to come again."""
+    """No answer in time, or a request to retry later."""
 
     reason = "Unavailable"
 
@@ -97,7 +97,7 @@ class TooLargeError(ClusterError):
 
 
 class UnreadableError(OperatorError):
-    """An object holds what this version cannot read."""
+    """An object has a value that this version cannot read."""
 
     reason = "Unreadable"
 
@@ -111,7 +111,7 @@ class ForeignObjectError(OperatorError):
         """Say whose it is and what a person can do."""
         super().__init__(
             f"{kind} {namespace}/{name} exists and belongs to {owner or 'nobody'}, not to this "
-            f"training: delete or rename it, then the training goes on by itself"
+            "training: delete or rename it; the operator retries"
         )
 
 
@@ -125,7 +125,7 @@ class OutdatedObjectError(OperatorError):
         super().__init__(
             f"{kind} {namespace}/{name} was created from an older spec and is not bound yet: "
             f"{differences}. Its fields cannot be changed: delete it, and the operator creates it "
-            f"anew (kubectl -n {namespace} delete {kind.lower()} {name})"
+            f"again (kubectl -n {namespace} delete {kind.lower()} {name})"
         )
 
 
@@ -135,7 +135,7 @@ class RefusedError(OperatorError):
     def __init__(
         self, status: HTTPStatus, reason: str, message: str, *, retry_after_s: float | None = None
     ) -> None:
-        """Carry the HTTP status, a word for the metric, and what to say to the sender."""
+        """Carry the HTTP status, a label for the metric, and the answer to the sender."""
         super().__init__(message)
         self.status = status
         self.reason = reason

@@ -31,7 +31,7 @@ def about(training: Named, *, attempt: int | None = None) -> dict[str, Any]:
 
 
 def about_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return which training a record is about; Kopf says it in its own way."""
+    """Return which training a record is about; Kopf has an attribute of its own."""
     ours: dict[str, Any] = getattr(record, "about", {})
     reference = getattr(record, "k8s_ref", None) or {}
     theirs = {key: reference[key] for key in ("namespace", "name", "uid") if reference.get(key)}

@@ -42,14 +42,14 @@ def is_name(text: str) -> bool:
 
 
 def short_uid(uid: str) -> str:
-    """Return the first eight characters of a resource's uid: enough to tell two apart."""
+    """Return the first eight characters of a resource's uid, to keep equal names apart."""
     return uid[:8]
 
 
 def attempt_name(training: str, uid: str, attempt: int) -> str:
     """Return the name of the Job of one attempt: at most 63 characters, and a DNS label.
 
-    The host names of several workers are made from it, and may hold no dot.
+    The host names of several workers are made from it and must not have a dot.
     """
     return f"{training.replace('.', '-')}-{short_uid(uid)}-{attempt}"
 

@@ -71,7 +71,7 @@ class Settings(BaseModel):
         """Read the settings.
 
         Raises:
-            pydantic.ValidationError: one is missing, unknown or does not hold.
+            pydantic.ValidationError: one is missing, unknown or invalid.
         """
         said = {
             key.removeprefix(PREFIX).lower(): value

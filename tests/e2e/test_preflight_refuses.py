@@ -21,7 +21,7 @@ def test_a_checkpoint_that_does_not_fit(workspace: Workspace) -> None:
     stalled = condition({"status": status}, "Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "RestoreRefused")
     assert "step-00000007" in stalled["message"]
-    assert "the source lacks it, the model expects shape" in stalled["message"]
+    assert "missing in the source, the model expects shape" in stalled["message"]
     assert status["preflight"]["outcome"]["differences"]
     assert status["attemptCount"] == 0
     assert roles(training) == {"preflight"}

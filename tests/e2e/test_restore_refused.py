@@ -17,7 +17,7 @@ def test_full_with_other_classes_needs_no_pod_to_be_refused(workspace: Workspace
     assert "class_head/" in stalled["message"]
     assert "[square, disc]" in stalled["message"]
     assert "[square, disc, star]" in stalled["message"]
-    assert "detection" in stalled["message"].split("To go on:")[1]
+    assert "detection" in stalled["message"].split("To fix this:")[1]
     assert condition({"status": status}, "Ready")["status"] == "False"
     assert status["attemptCount"] == 0
     assert training.jobs == []

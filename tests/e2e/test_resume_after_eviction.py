@@ -28,7 +28,7 @@ def test_a_drained_node_is_waited_for(workspace: Workspace, control: Result) -> 
         waiting = condition({"status": status}, "Ready")
         if waiting["reason"] != "Unschedulable":
             waiting = training.wait_for_condition("Ready", "True", "Unschedulable")
-        assert "No node takes the pod" in waiting["message"]
+        assert "No node fits the pod" in waiting["message"]
     status = training.wait_for_phase("Complete")
     require_nothing_lost(status)
     assert Result.of(status) == control

@@ -34,7 +34,7 @@ def test_stopped_by_sigterm_and_started_again(
         command, check=False, env=environment(), stdout=subprocess.PIPE, text=True
     )
     assert again.returncode == ExitCode.COMPLETED
-    assert f"resumes from its own checkpoint of step {saved}" in again.stdout
+    assert f"resumes from the run's own checkpoint of step {saved}" in again.stdout
     newest = open_checkpoint(folder.child(f"step-{CONTROL_STEPS:08d}"))
     assert newest.manifest.digest == control.digest, "as in the cluster, on the same machine"
 

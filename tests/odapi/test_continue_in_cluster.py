@@ -134,7 +134,7 @@ def require_continued(status: dict[str, Any], made: Made) -> None:
     said = condition({"status": status}, "Restored")
     assert (said["status"], said["reason"]) == ("True", "ContinuedFromSource")
     assert (
-        f"{counted} variables came from {made.uri}/ckpt-2; with step and optimizer"
+        f"Restored {counted} variables from {made.uri}/ckpt-2; with step and optimizer state"
         in (said["message"])
     )
     assert status["pipelineConfig"]["text"] == made.config

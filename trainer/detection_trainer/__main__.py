@@ -38,7 +38,9 @@ COMMANDS = {
         ("trees.yaml", "--pipeline-config pipeline.config --model-dir s3://runs/model_dir"),
     ),
     "preflight": Command(
-        "commands.preflight", "check all that can be checked without training", ("trees.yaml",)
+        "commands.preflight",
+        "check everything that can be checked without training",
+        ("trees.yaml",),
     ),
     "evaluate": Command(
         "commands.evaluate", "print the COCO metrics of a checkpoint", ("trees.yaml",)
@@ -60,12 +62,12 @@ COMMANDS = {
     ),
     "inspect": Command(
         "commands.inspect",
-        "show what a training, a run, a checkpoint or a dataset is",
+        "show a training, a run, a checkpoint or a dataset",
         ("trees.yaml", "'s3://data/trees/train-*.tfrecord'"),
     ),
     "sample-data": Command(
         "commands.sample_data",
-        "write a small real dataset to try a training on",
+        "write a small real dataset for a first training",
         ("trees s3://data/trees", "trees-health file:///data/trees-health"),
     ),
     "convert": Command(

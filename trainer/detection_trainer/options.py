@@ -40,8 +40,8 @@ class Options:
         uri = self.checkpoint_uri or spec.checkpoints.storage.uri
         if uri is None:
             msg = (
-                "checkpoints.storage.volumeClaim exists only in a cluster: say where checkpoints "
-                "go here by --checkpoint-uri file:///path"
+                "checkpoints.storage.volumeClaim exists only in a cluster: set the folder for "
+                "checkpoints with --checkpoint-uri file:///path"
             )
             raise InvalidConfigError(msg)
         return uri
@@ -59,7 +59,7 @@ def parse_credentials(text: str) -> dict[str, Path]:
         document = None
     if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
         msg = (
-            f"{runtime.CREDENTIALS} (--credentials) takes a JSON object of URI prefix -> "
+            f"{runtime.CREDENTIALS} (--credentials): expected a JSON object of URI prefix -> "
             f"directory; received {text[:200]!r}"
         )
         raise InvalidConfigError(msg)
@@ -81,8 +81,8 @@ def require_unchanged(file: Path, digest: str | None) -> None:
     if found != digest:
         msg = (
             f"{file}: the configuration is not the one that the operator wrote (expected "
-            f"{digest}, received {found}): somebody edited it on its pod; the operator writes it "
-            "again for the next attempt"
+            f"{digest}, received {found}): it was edited on its pod; the operator writes it again "
+            "for the next attempt"
         )
         raise ConfigChangedError(msg)
 

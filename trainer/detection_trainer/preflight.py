@@ -101,8 +101,8 @@ class PreflightResult(Contract):
         begin = {
             "Resume": f"resumes at step {source.step}",
             "Continue": f"continues {source.uri} at step {source.step}",
-            "Restore": f"begins at step 0, restored by mode {source.mode} from {source.uri}",
-            "Scratch": "begins from scratch",
+            "Restore": f"starts at step 0 and restores {source.uri} (mode {source.mode})",
+            "Scratch": "starts from scratch",
         }[source.start]
         notes = "".join(f"; {note}" for note in self.notes)
         return (
@@ -291,23 +291,23 @@ def _notes(standing: _Standing, train: DataResult) -> list[str]:
     notes = list(standing.result.damaged)
     if train.summary.bad_record_count:
         first = train.summary.bad_records[0]
-        notes.append(f"{train.summary.bad_record_count} records are passed over, first {first}")
+        notes.append(f"{train.summary.bad_record_count} records are skipped, the first: {first}")
     if train.summary.turned_images:
         notes.append(
             f"{train.summary.turned_images} images have an EXIF orientation, which training "
-            "ignores: if boxes are on them as viewers show them, convert the dataset again"
+            "ignores: if the boxes fit the rotated images that viewers show, convert the dataset "
+            "again"
         )
     absent = [name for name, count in train.summary.boxes_per_class.items() if not count]
     if absent and not train.sampled_files:
         notes.append(f"the training set has no box of {', '.join(absent[:8])}")
     if train.sampled_files:
-        notes.append(f"of the training set only {train.sampled_files[0]} was read")
+        notes.append(f"only {train.sampled_files[0]} of the training set was read")
     elif standing.manifests:
         newest = standing.manifests[0]
         if have_records_changed(newest, train.summary.digest):
             notes.append(
-                f"the training set is not the one that step {newest.step} was "
-                "trained on: the run will refuse to go on; bring the files back, or make a new "
-                "training with continueFrom"
+                f"the training set has changed since step {newest.step} was trained: the run will "
+                "refuse to resume; restore the files, or create a new training with continueFrom"
             )
     return notes

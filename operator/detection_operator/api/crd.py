@@ -131,7 +131,7 @@ def _convert(schema: Schema, definitions: dict[str, Schema], keep_defaults: bool
 
 
 def _default_of(source: Schema) -> str:
-    """Return the sentence that tells a field's default; empty where it has none of its own."""
+    """Return the sentence with a field's default; empty if it has none of its own."""
     default = source.get("default")
     if default is None or default in ({}, []) or "$defs" in source or isinstance(default, dict):
         return ""
@@ -146,7 +146,7 @@ def _convert_object(result: Schema, definitions: dict[str, Schema], keep_default
         }
         result.pop("additionalProperties", None)
         if "default" in result:
-            # Whole, since the API server checks the rules against the default as it stands.
+            # Complete, because the API server checks the rules against the default.
             result["default"] = _without_null(result["default"])
     elif result.get("additionalProperties") is True:
         result.pop("additionalProperties")

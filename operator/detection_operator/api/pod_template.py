@@ -1,4 +1,4 @@
-"""`spec.podTemplate`: the parts of core/v1 that may be said about a trainer's pods.
+"""`spec.podTemplate`: the parts of core/v1 that may be set on a trainer's pods.
 
 Typed as far as they go, so that the API server refuses or leaves out what is of another shape: a
 document of no shape may be nested a thousand levels deep. What the fields mean, core/v1 says; what
@@ -20,7 +20,7 @@ def _describe(schema: dict[str, Any]) -> None:
 
 
 class CoreType(Contract):
-    """A type of core/v1, which says what its fields mean."""
+    """A type of core/v1, which documents its fields."""
 
     model_config = ConfigDict(json_schema_extra=_describe)
 

@@ -31,7 +31,7 @@ def fields(schema: Schema, path: str) -> Iterator[tuple[str, Schema, bool]]:
 
 
 def rules(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
-    """Yield every CEL message below `schema` with the path it stands at."""
+    """Yield every CEL message below `schema` with its path."""
     for rule in schema.get(CEL_KEY, []):
         yield path, rule["message"]
     for name, field in schema.get("properties", {}).items():
@@ -41,7 +41,7 @@ def rules(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
 
 
 def kind_of(field: Schema) -> str:
-    """Return a field's type as a reader would say it."""
+    """Return a field's type in the words of the reference."""
     if choices := field.get("enum"):
         return " \\| ".join(f"`{choice}`" for choice in choices)
     if field.get("x-kubernetes-int-or-string"):
@@ -56,7 +56,7 @@ def kind_of(field: Schema) -> str:
 
 
 def bounds_of(field: Schema) -> str:
-    """Return the limits that the schema sets, as a reader would say them."""
+    """Return the limits of the schema in the words of the reference."""
     said = []
     if "minimum" in field:
         said.append(f"{'above' if field.get('exclusiveMinimum') else 'from'} {field['minimum']:g}")

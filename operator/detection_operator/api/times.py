@@ -22,7 +22,7 @@ _TIME = re.compile(
 
 
 def read_time(text: str) -> datetime:
-    """Return the time that `text` says, in UTC and between `EARLIEST` and `LATEST`.
+    """Return the time in `text`, in UTC and between `EARLIEST` and `LATEST`.
 
     Raises:
         ValueError: it is no time of RFC 3339.
@@ -39,7 +39,7 @@ def read_time(text: str) -> datetime:
 def _read_odd(text: str) -> datetime:
     match = _TIME.fullmatch(text)
     if match is None:
-        msg = f"expected a time of RFC 3339, as 2026-11-24T10:00:00Z; received {text[:64]!r}"
+        msg = f"expected an RFC 3339 time such as 2026-11-24T10:00:00Z; received {text[:64]!r}"
         raise ValueError(msg)
     if match["date"].startswith("0000"):
         return EARLIEST

@@ -20,7 +20,7 @@ SCHEDULE_OPTIONAL = (
 
 STARTED = "has(oldSelf.status) && has(oldSelf.status.latestCheckpoint)"
 ADVICE = (
-    "cannot change once the training has a checkpoint: make a new DetectionTraining with "
+    "cannot change once the training has a checkpoint: create a new DetectionTraining with "
     "restore.from.trainingRef or continueFrom.trainingRef"
 )
 
@@ -59,24 +59,25 @@ ZERO_RATE = cel(
     "self.spec.optimizer.schedule.onExtend != 'Hold' || "
     "self.spec.optimizer.schedule.finalFraction > 0.0 || "
     "self.spec.steps <= oldSelf.status.schedule.decaySteps",
-    "the learning rate would be 0 for the added steps and nothing would be learned: set "
-    "optimizer.schedule.onExtend: Restart to begin a new cycle over them",
+    "the learning rate would be 0 for the added steps: set optimizer.schedule.onExtend: Restart to "
+    "begin a new cycle over them",
 )
 
 ROOT_RULES = [
     cel(
         f"size(self.metadata.name) <= {MAX_NAME}",
-        f"metadata.name must have at most {MAX_NAME} characters: names of Jobs are made from it",
+        f"metadata.name must have at most {MAX_NAME} characters: the names of its Jobs contain it",
     ),
     cel(
         "!has(self.spec.restore) || !has(self.spec.restore.from.trainingRef) || "
         "self.spec.restore.from.trainingRef.name != self.metadata.name",
-        "restore.from.trainingRef must name another training: this one resumes by itself",
+        "restore.from.trainingRef must name another training: this training resumes without it",
     ),
     cel(
         "!has(self.spec.continueFrom) || !has(self.spec.continueFrom.trainingRef) || "
         "self.spec.continueFrom.trainingRef.name != self.metadata.name",
-        "continueFrom.trainingRef must name another training: this one goes on when steps rise",
+        "continueFrom.trainingRef must name another training: to train this one further, raise "
+        "steps",
     ),
     *[_fixed(name, _same(f"spec.{name}")) for name in IMMUTABLE],
     *[_fixed(name, _same_optional(f"spec.{name}")) for name in IMMUTABLE_OPTIONAL],

@@ -67,7 +67,7 @@ class ResourceRequirements(Contract):
 
 
 class PodTemplate(Contract):
-    """What may be said about the trainer's pods; maps merge with ours, lists append."""
+    """Settings of the trainer's pods; maps are merged with the operator's, lists are appended."""
 
     labels: Labels = {}
     """Labels of the pods, and of the Jobs, Services and claims made for the training."""
@@ -163,7 +163,7 @@ class Condition(Contract):
 
 
 class CheckpointStatus(Contract):
-    """A checkpoint that storage holds, committed and complete."""
+    """A committed, complete checkpoint in the storage."""
 
     step: Step
     uri: Text
@@ -216,7 +216,7 @@ class OutcomeStatus(Contract):
     dataset: DatasetPin | None = None
     """Of a preflight that passed: attempts that find other files end with DatasetChanged."""
     finished_at: Time | None = None
-    """When its pods had ended; absent: the trainer said its last word and has yet to exit."""
+    """When its pods had ended; absent: the trainer sent its last report and has not exited yet."""
 
 
 class AttemptStatus(Contract):
@@ -234,9 +234,9 @@ class AttemptStatus(Contract):
     started_at: Time | None = None
     """When its trainer's container started."""
     start_step: Step | None = None
-    """The newest checkpoint when it was created: what it is to go on from."""
+    """The newest checkpoint when the attempt was created: where it resumes."""
     resumed_from_step: Step | None = None
-    """Where its trainer says that it went on."""
+    """The step at which the trainer reports that it resumed."""
     sequence: Annotated[int, Field(ge=0)] | None = None
     """The last report that was applied; absent: none so far."""
     last_step: Step = 0
@@ -285,7 +285,7 @@ class PipelineConfigStatus(Contract):
     uri: Text | None = None
     """Where the preflight read it."""
     passed_over: Annotated[list[Text], Field(max_length=200)] = []
-    """What it says and is not done, or done in another way, each with its line and the reason."""
+    """Settings that are ignored or done in another way, each with its line and the reason."""
 
 
 class RetryStatus(Contract):
@@ -333,5 +333,5 @@ class Status(Contract):
     """Time that ended attempts were active; what `activeDeadlineSeconds` bounds."""
 
     def condition(self, about: str) -> Condition | None:
-        """Return the condition of this type, if it has been told."""
+        """Return the condition of this type, if there is one."""
         return next((told for told in self.conditions if told.type == about), None)

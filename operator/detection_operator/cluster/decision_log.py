@@ -1,6 +1,6 @@
 """What a decision rested on and what it came to, for the log: answers "why did it do that".
 
-It is logged for a decision that acts or says something new, and for no other.
+Only a decision that acts or changes the status is logged.
 """
 
 import logging
@@ -35,7 +35,7 @@ def said_by(status: Status) -> tuple[str, str, str]:
 
 
 def is_worth_telling(before: Status, plan: Plan) -> bool:
-    """Tell whether a plan acts, or stands otherwise than the status before it."""
+    """Return whether a plan has actions or changes the status."""
     return bool(plan.actions) or said_by(before) != said_by(plan.status)
 
 

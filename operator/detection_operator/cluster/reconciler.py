@@ -1,4 +1,4 @@
-"""The loop of a worker: take a key, gather, plan, write the status, act, tell; look again later."""
+"""The loop of a worker: take a key, gather, plan, write the status, act, post Events; repeat."""
 
 import asyncio
 import logging
@@ -46,7 +46,7 @@ def utc_now() -> datetime:
 
 
 class Reconciler:
-    """Brings one training after the other nearer to what its spec says."""
+    """Brings one training after the other closer to its spec."""
 
     def __init__(  # noqa: PLR0913 - the parts it puts together
         self,
@@ -63,7 +63,7 @@ class Reconciler:
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Decide with `plan`, at the time that `now` tells."""
+        """Decide with `plan`, at the time that `now` returns."""
         self._cache, self._queue = cache, queue
         self._gatherer, self._writer, self._applier = gatherer, writer, applier
         self._reports, self._plan, self._settings = reports, plan, settings
@@ -93,20 +93,18 @@ class Reconciler:
         except OperatorError as problem:
             error = getattr(problem, "reason", type(problem).__name__)
             delay_s = self._queue.retry(key)
-            logger.warning("%s; trying again in %.1f s", problem, delay_s, extra=about(key))
+            logger.warning("%s; retrying in %.1f s", problem, delay_s, extra=about(key))
         except Exception as problem:
             # A mistake of ours in one training must not stop the others.
             error = type(problem).__name__
             delay_s = self._queue.retry(key)
-            logger.exception(
-                "reconciling failed; trying again in %.1f s", delay_s, extra=about(key)
-            )
+            logger.exception("reconciling failed; retrying in %.1f s", delay_s, extra=about(key))
         else:
             self._queue.settle(key, recheck_after_s)
         self._telemetry.reconciled(time.monotonic() - started, error)
 
     async def _reconcile_or_tell(self, key: Key) -> float | None:
-        """Reconcile, and say in the conditions where something cannot be read."""
+        """Reconcile, and report in the conditions what cannot be read."""
         try:
             return await self.reconcile(key)
         except UnreadableError as error:
@@ -150,13 +148,13 @@ class Reconciler:
                 log_decision(known, plan)
             attempt = plan.status.current_attempt
             if attempt is not None and is_settled(attempt):
-                # Its trainer has said its last: the word was in what was decided on.
+                # The trainer has sent its last report: the decision was based on it.
                 self._reports.forget(key)
             await self._apply(key, replace(known.training, status=plan.status), plan)
             if self._cache.drop_ended_orphans(gathered.ended_orphans):
                 self._queue.add(key)
             return _soonest(gathered, plan.recheck_after_s)
-        msg = f"the status changed under each of {MAX_CONFLICTS} decisions"
+        msg = f"the status changed during each of {MAX_CONFLICTS} attempts to write it"
         raise ConflictError(f"reconciling {key}", HTTPStatus.CONFLICT, msg)
 
     async def _record(self, key: Key, training: Training, plan: Plan) -> bool:

@@ -1,4 +1,4 @@
-"""What a status is to say once a report is in it: decided at once, so that one write tells both.
+"""The status after a report is merged: decided at once, so that one write reports both.
 
 The progress endpoint calls it. What would have to be done to the cluster is left to the workers.
 """

@@ -14,7 +14,7 @@ from detection_operator.api.v1alpha1 import Status
 
 @dataclass(frozen=True, slots=True)
 class RestoreFrom:
-    """A trainingRef made concrete: where the source's checkpoint lies, and on which claim."""
+    """A trainingRef made concrete: where the source's checkpoint is stored, and on which claim."""
 
     uri: str
     step: int

@@ -21,7 +21,7 @@ from detection_operator.core.state import (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One training whose spec holds, at one moment, with its status as amended so far."""
+    """One training with a valid spec, at one moment, with its status as amended so far."""
 
     observed: Observed
     spec: Spec
@@ -87,7 +87,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class HeldUp:
-    """A hold-up that a person must end, as a missing Secret: it is Stalled once it has lasted."""
+    """A cause that a person must fix, such as a missing Secret: Stalled once it has lasted."""
 
     since: datetime
     grace_s: float = 60.0
@@ -100,7 +100,7 @@ class HeldUp:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a training stands, why, and what follows."""
+    """The phase of a training, its reason, and what follows from it."""
 
     phase: Phase
     reason: Reason
@@ -110,7 +110,7 @@ class Standing:
     changes: tuple[tuple[str, Any], ...] = ()
     """Fields of the status to set, beside phase and conditions."""
     held_up: HeldUp | None = None
-    """What keeps the training from its next step and does not pass by itself."""
+    """What blocks the training and does not end without a person."""
 
 
 def is_settled(attempt: AttemptStatus) -> bool:
@@ -124,7 +124,7 @@ def has_ended(pod: Pod) -> bool:
 
 
 def checkpoint_claim(training: str, spec: Spec) -> str | None:
-    """Return the name of the claim that holds the checkpoints; None where they lie at a URI."""
+    """Return the name of the claim with the checkpoints; None if they are stored at a URI."""
     claim = spec.checkpoints.storage.volume_claim
     return None if claim is None else claim.claim_name or names.claim_name(training)
 

@@ -1,4 +1,4 @@
-"""The Kubernetes Events that a change of the status is worth: told once, on the transition.
+"""The Kubernetes Events that report a change of the status, once, on the transition.
 
 `plan` calls this for its own changes and the progress server for those that a report brought.
 """
@@ -13,7 +13,7 @@ from detection_operator.core.outcomes import reason_of
 
 
 def events_between(before: Status, after: Status) -> tuple[Event, ...]:
-    """Return the events that tell how `before` became `after`."""
+    """Return the events that report the change from `before` to `after`."""
     return (
         *_attempts(before, after),
         *_restores(before, after),
@@ -26,10 +26,12 @@ def events_between(before: Status, after: Status) -> tuple[Event, ...]:
 
 def _attempts(before: Status, after: Status) -> Iterator[Event]:
     attempt = after.current_attempt
-    # That the first is made says the phase.
+    # The phase reports the creation of the first attempt.
     if attempt is not None and after.attempt_count > max(before.attempt_count, 1):
-        begins = "" if attempt.start_step is None else f", from step {attempt.start_step}"
-        message = f"Attempt {attempt.number} is made{begins}, to step {attempt.target_steps}."
+        begins = "" if attempt.start_step is None else f" from step {attempt.start_step}"
+        message = (
+            f"Created attempt {attempt.number} to train{begins} to step {attempt.target_steps}."
+        )
         yield Event("Normal", Reason.ATTEMPT_CREATED, message)
 
 
@@ -41,7 +43,8 @@ def _restores(before: Status, after: Status) -> Iterator[Event]:
     mode = f" (mode {restored.mode})" if restored.mode else ""
     counts = restored.variables
     message = (
-        f"{counts.restored} variables came from {restored.uri}{mode}; {counts.fresh} began fresh."
+        f"Restored {counts.restored} variables from {restored.uri}{mode}; {counts.fresh} have "
+        "fresh values."
     )
     yield Event("Normal", reason, message)
 
@@ -50,7 +53,7 @@ def _checkpoints(before: Status, after: Status) -> Iterator[Event]:
     known = {skipped.step for skipped in before.skipped_checkpoints}
     for skipped in after.skipped_checkpoints:
         if skipped.step not in known:
-            message = f"The checkpoint of step {skipped.step} is not used: {skipped.problem}"
+            message = f"Skipped the checkpoint of step {skipped.step}: {skipped.problem}"
             yield Event("Warning", Reason.CHECKPOINT_SKIPPED, message)
 
 
@@ -67,7 +70,7 @@ def _interruptions(before: Status, after: Status) -> Iterator[Event]:
     old = before.interruptions[0] if before.interruptions else None
     resumed = newest.resumed_from_step
     if resumed is not None and (old is None or old.resumed_from_step is None):
-        message = f"Went on from step {resumed}; steps lost: {newest.steps_lost}."
+        message = f"Resumed from step {resumed}; steps lost: {newest.steps_lost}."
         yield Event("Normal", Reason.RESUMED, message)
 
 
@@ -94,7 +97,7 @@ _TOLD_WAITS = frozenset({
 
 
 def _waits(before: Status, after: Status) -> Iterator[Event]:
-    """Tell what holds a pod up: once, however often its words change."""
+    """Report what a pod waits for: once per reason, however often the message changes."""
     told, ready = _ready(before), _ready(after)
     if ready is None or after.phase in _TOLD_PHASES or ready[0] not in _TOLD_WAITS:
         return

@@ -1,6 +1,6 @@
 """Reads how a pod or a Job ended: blame is read from the pod, since Jobs give one reason for all.
 
-A Job says `BackoffLimitExceeded` for a crash, a SIGKILL, an OOM kill and a plain `kubectl delete
+A Job reports `BackoffLimitExceeded` for a crash, a SIGKILL, an OOM kill and a plain `kubectl delete
 pod` alike. Called by the policies that judge attempts and preflights.
 """
 
@@ -65,7 +65,7 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
     if termination is None:
         deleted = pod.gone or pod.deleting_since is not None
         reason = disruption_of(pod) or (Reason.POD_DELETED if deleted else Reason.UNEXPECTED)
-        how = "was deleted, and left no exit code" if deleted else "ended without having run"
+        how = "was deleted and has no exit code" if deleted else "ended without running"
         said = pod.pod_message or f"The pod {how} ({reason}).{_last_wait(pod)}"
         return OutcomeStatus(reason=reason, message=clip(said, MAX_MESSAGE), finished_at=now)
     finished_at = termination.finished_at or now
@@ -82,9 +82,9 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
 
 
 def _last_wait(pod: Pod) -> str:
-    """Return the sentence that says what a pod that never ran was last known to wait for."""
+    """Return the sentence about what a pod that never ran last waited for."""
     waited = pod.waiting or pod.unschedulable
-    return f" It waited: {waited.reason}: {sentence(waited.message)}" if waited else ""
+    return f" The pod was waiting: {waited.reason}: {sentence(waited.message)}" if waited else ""
 
 
 def blamed(pods: Sequence[Pod], now: datetime) -> Pod:
@@ -120,7 +120,7 @@ def outcome_of_job(job: Job, now: datetime) -> OutcomeStatus:
         quoted = _EXIT_CODE.search(job.failure_message)
         code = int(quoted.group(1)) if quoted else None
         reason = _reason_of_code(code) if code is not None else _reason_of_failure(job)
-        message = f"The pod is gone; its Job says: {job.failure_reason}: {job.failure_message}"
+        message = f"The pod is gone; its Job reports: {job.failure_reason}: {job.failure_message}"
     return OutcomeStatus(
         exit_code=code,
         reason=reason,
@@ -181,20 +181,20 @@ def _explain(pod: Pod, termination: Termination) -> tuple[Reason, str]:
     code = termination.exit_code
     if termination.reason == "OOMKilled":
         return Reason.OUT_OF_MEMORY, (
-            "The container used more than spec.resources.limits.memory and was killed: raise that, "
-            "or lower batchSize."
+            "The container used more than spec.resources.limits.memory and was killed: raise the "
+            "limit, or lower batchSize."
         )
     if code == ExitCode.COMPLETED:
         return Reason.REPORT_MISSING, _REPORT_MISSING
     if (disruption := disruption_of(pod)) is not None and verdict_of(code) is Verdict.RETRYABLE:
         said = pod.disruption.message if pod.disruption else pod.pod_message
-        return disruption, said or f"The cluster took the pod away ({disruption})."
+        return disruption, said or f"The cluster evicted the pod ({disruption})."
     if code in START_CODES or termination.reason in {"StartError", "ContainerCannotRun"}:
         return Reason.START_FAILED, termination.message or "The container could not be started."
     if code in {SIGKILL, SIGTERM}:
         return _explain_signal(pod, code)
     reason = _reason_of_code(code)
-    said = termination.message or "it left no message; see the pod's log"
+    said = termination.message or "it left no message: see the pod's log"
     return reason, f"The trainer ended with exit code {code}: {said}"
 
 
@@ -216,13 +216,13 @@ def _reason_of_failure(job: Job) -> Reason:
         return Reason.EVICTED
     if job.failure_reason == "DeadlineExceeded":
         return Reason.DEADLINE_EXCEEDED
-    # A pod that ended by itself can be read; this one is gone, so somebody deleted it.
+    # A pod that ended by itself can be read; this one is gone, so it was deleted.
     return Reason.POD_DELETED
 
 
 _REPORT_MISSING = (
-    "The trainer exited with 0, and its last report never came: check that its pod reaches the "
-    "operator's Service."
+    "The trainer exited with code 0, but its last report did not arrive: check that its pod "
+    "reaches the operator's Service."
 )
 
 

@@ -53,7 +53,7 @@ Said = tuple[ConditionType, Truth, Reason, str]
 def conditions_of(
     standing: Standing, status: Status, spec: Spec | None, generation: int, now: datetime
 ) -> list[Condition]:
-    """Return the conditions of a training that stands so; times stay where nothing turned."""
+    """Return the conditions of `standing`; times are kept where no status changed."""
     before = {condition.type: condition for condition in status.conditions}
     row = _row(standing, before.get(ConditionType.STALLED), now)
     said = [*_kstatus(standing, row), *_own(standing), *_restored(status, spec)]
@@ -75,9 +75,9 @@ def _kstatus(standing: Standing, row: Row) -> list[Said]:
     reason, message = standing.reason, standing.message
     accepted = (Reason.ACCEPTED, "The spec is accepted.")
     if row.stalled == "True":
-        accepted = (reason, "The training needs a person: see the Stalled condition.")
+        accepted = (reason, "The training cannot proceed: see the Stalled condition.")
     reconciling = (reason, message) if row.reconciling == "True" else accepted
-    sound = (Reason.NOT_STALLED, "Nobody needs to do anything.")
+    sound = (Reason.NOT_STALLED, "The training is not stalled.")
     stalled = (reason, message) if row.stalled == "True" else sound
     return [
         (ConditionType.READY, row.ready, reason, message),
@@ -89,7 +89,7 @@ def _kstatus(standing: Standing, row: Row) -> list[Said]:
 def _own(standing: Standing) -> list[Said]:
     phase, why = standing.phase, (standing.reason, standing.message)
     unfinished = (Reason.IN_PROGRESS, "The target has not been reached.")
-    sound = (Reason.NOT_FAILED, "It has not failed.")
+    sound = (Reason.NOT_FAILED, "The training has not failed.")
     awake = (Reason.NOT_SUSPENDED, "spec.suspend is not set.")
     if phase is Phase.SUSPENDING:
         awake = why
@@ -115,17 +115,17 @@ def _restored(status: Status, spec: Spec | None) -> list[Said]:
     restored, about = status.restored, ConditionType.RESTORED
     if restored is not None:
         counts = restored.variables
-        what = f"{counts.restored} variables came from {restored.uri}"
+        what = f"Restored {counts.restored} variables from {restored.uri}"
         if restored.mode is None:
-            reason, rest = Reason.CONTINUED_FROM_SOURCE, "with step and optimizer"
+            reason, rest = Reason.CONTINUED_FROM_SOURCE, "with step and optimizer state"
         else:
-            reason, rest = Reason.RESTORED_FROM_SOURCE, f"{counts.fresh} began fresh"
+            reason, rest = Reason.RESTORED_FROM_SOURCE, f"{counts.fresh} have fresh values"
         mode = f" (mode {restored.mode})" if restored.mode is not None else ""
         return [(about, "True", reason, f"{what}{mode}; {rest}.")]
     if spec is not None and (spec.restore is not None or spec.continue_from is not None):
         message = "The trainer has not reported a restore."
         return [(about, "False", Reason.RESTORE_PENDING, message)]
-    return [(about, "False", Reason.FROM_SCRATCH, "Training begins with fresh weights.")]
+    return [(about, "False", Reason.FROM_SCRATCH, "Training starts with fresh weights.")]
 
 
 def _condition(

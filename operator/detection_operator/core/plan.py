@@ -1,7 +1,7 @@
 """The decision: what a training's status is to be, and what to do to the cluster.
 
 Pure and total. First what is seen is recorded (an attempt's end), then the policies are asked in
-order and the first that has something to say decides, then conditions and events follow.
+order and the first that returns an answer decides, then conditions and events follow.
 """
 
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
 
 
 def choose_standing(case: Case) -> Standing:
-    """Return where the training stands, given all that was recorded."""
+    """Return the standing of the training, given everything that was recorded."""
     if case.attempt is not None and case.is_under_way:
         return stop(case) or attempt.describe(case, case.attempt)
     for policy in GATES:
@@ -98,8 +98,8 @@ def explain_obstacle(case: Case, standing: Standing) -> Standing:
     if obstacle.is_invalid:
         return _refuse_object(case, standing, obstacle)
     message = (
-        f"What the training needs cannot be created: {sentence(obstacle.message)} The operator "
-        "retries."
+        f"The API server did not create an object of the training: {sentence(obstacle.message)} "
+        "The operator retries."
     )
     held_up = None if pod_waits.is_quota(obstacle.message) else HeldUp(obstacle.since)
     return replace(standing, reason=obstacle.reason, message=message, held_up=held_up)
@@ -109,8 +109,8 @@ def _refuse_object(case: Case, standing: Standing, obstacle: Obstacle) -> Standi
     if obstacle.generation != case.generation:
         return standing
     message = (
-        f"The API server refuses what the training needs: {sentence(obstacle.message)} Correct the "
-        "spec, or the admission policy that refuses it. The operator retries once the spec "
+        f"The API server refuses an object of the training: {sentence(obstacle.message)} Correct "
+        "the spec, or the admission policy that refuses it. The operator retries when the spec "
         f"changes, and every {INVALID_RETRY_S / 60:.0f} minutes."
     )
     left_s = max(INVALID_RETRY_S - (case.now - obstacle.tried_at).total_seconds(), 0.0)
@@ -144,7 +144,7 @@ def _finish(case: Case, standing: Standing) -> Plan:
 
 
 def _target_steps(case: Case) -> int | None:
-    """Return where training ends; None while only a configuration that was not read tells."""
+    """Return the last step; None while it is in a configuration that has not been read."""
     if case.attempt is not None and case.is_under_way:
         return case.attempt.target_steps
     return None if case.is_unread else case.spec.steps
@@ -161,7 +161,7 @@ def _was_accepted(observed: Observed) -> bool:
     """Tell whether another version has accepted this very spec, and nothing is to be decided.
 
     So it is while operator and CRD are being upgraded: a newer CRD's defaults are in what is read
-    of every training. What runs, or is at rest, is for the version to tell that can read it.
+    of every training. A running or settled training is left to the version that can read it.
     """
     status = observed.training.status
     if status.observed_generation != observed.training.generation:
@@ -176,8 +176,8 @@ def _was_accepted(observed: Observed) -> bool:
 
 
 def _refuse_invalid(training: Training, now: datetime) -> Plan:
-    """Refuse a stored spec that does not hold; what runs is left alone."""
-    message = f"The spec does not hold: {training.invalid} Correct the fields named."
+    """Refuse a stored spec that is invalid; running pods are left alone."""
+    message = f"The spec is invalid: {training.invalid} Correct these fields."
     standing = Standing(Phase.REFUSED, Reason.INVALID_SPEC, message)
     stamp = now.replace(microsecond=0)
     status = training.status.model_copy(

@@ -18,7 +18,7 @@ _QUANTITY = re.compile(r"([+-]?[0-9]*\.?[0-9]+\.?(?:[eE][+-]?[0-9]{1,3})?)([numk
 
 
 def parse_quantity(text: object) -> Decimal | None:
-    """Return the number that a quantity stands for; None where it is none.
+    """Return the number of a quantity; None if it is not one.
 
     >>> parse_quantity("1Gi") == parse_quantity("1024Mi")
     True

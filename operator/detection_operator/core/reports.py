@@ -24,7 +24,7 @@ from detection_trainer.contract.report import CheckpointRecord, Progress, Report
 
 SIGNIFICANT_DIGITS = 4
 LONGEST_ESTIMATE_S = 10 * 365 * 86400
-"""A rate so low that training ends later than this says nothing."""
+"""No completion time is estimated beyond this: the speed is too low to be meaningful."""
 
 
 def apply_report(status: Status, report: Report, now: datetime) -> Status:
@@ -47,7 +47,7 @@ def apply_report(status: Status, report: Report, now: datetime) -> Status:
     )
     changes = {
         "current_attempt": merged,
-        # Before the trainer knows where it goes on, its step is none.
+        # Until the trainer knows where it resumes, it has no step.
         "step": status.step if merged.resumed_from_step is None else merged.last_step,
         "progress": _progress(report, merged, status.progress, now.replace(microsecond=0)),
         "classes": report.classes or status.classes,
@@ -113,10 +113,9 @@ def _start(report: Report) -> dict[str, object]:
 
 
 def _checkpoints(report: Report) -> dict[str, object]:
-    """Return what storage holds; until the trainer has looked, its list is empty.
+    """Return the checkpoints in storage; the list is empty until the trainer has read it.
 
-    A recorded checkpoint is never taken back: what follows from its loss is the trainer's to say
-    (CheckpointMissing).
+    A recorded checkpoint is never removed: the trainer reports its loss (CheckpointMissing).
     """
     changes: dict[str, object] = {}
     if report.skipped:
@@ -182,7 +181,7 @@ def _estimate(told: Progress, steps_left: int, now: datetime) -> datetime | None
 
 
 def _complete_interruptions(status: Status, attempt: AttemptStatus) -> Status:
-    """Say what the interruptions before this attempt cost, once it is known where it went on."""
+    """Record the steps that earlier interruptions cost, once the attempt has resumed."""
     resumed = attempt.resumed_from_step
     if resumed is None:
         return status

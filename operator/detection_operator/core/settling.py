@@ -3,8 +3,8 @@
 That all steps are done waits for the pod's end, which follows at once.
 
 A start goes through several states within a second where a node and the image are at hand. Each by
-itself tells nobody anything: the first report or what holds the start up does. Where nodes or the
-control plane are slow, that there is no pod yet, or no node for it, tells little more.
+itself is of no interest: the first report is, or what delays the start. With slow nodes or a slow
+control plane, that there is no pod yet, or no node for it, is of little more.
 """
 
 from detection_operator.api.conditions import ConditionType, Phase, Reason
@@ -14,9 +14,9 @@ from detection_trainer.contract.exit_codes import ExitCode
 
 ON_THE_WAY = frozenset({Phase.QUEUED, Phase.STARTING})
 PATIENCE_S = 2.0
-"""How long a start may go by without a word: one that is quick needs none of its own."""
+"""How long a start may go unreported: a quick one needs no status of its own."""
 LONGEST_PATIENCE_S = 60.0
-"""How long it may be unsaid what a pod waits for, where nobody complains; in a rush, all of it."""
+"""How long it may go unreported what a pod waits for, if no problem is known."""
 END_PATIENCE_S = 3.0
 """How long a trainer that has done all steps takes to exit."""
 UNEVENTFUL = frozenset({Reason.ATTEMPT_CREATED, Reason.POD_PENDING})
@@ -25,8 +25,8 @@ UNEVENTFUL = frozenset({Reason.ATTEMPT_CREATED, Reason.POD_PENDING})
 def patience_s(before: Status, plan: Plan) -> float:
     """Return how long the status of `plan` may go unwritten, in seconds; 0: not at all.
 
-    It may where `plan` does nothing, and says only how far a start is on its way, what holds it up,
-    or that all steps are done; an Event that tells of it comes with it.
+    It may if `plan` has no action and reports only how far a start is, what delays it, or that all
+    steps are done. Its Event is written with it.
     """
     after = plan.status
     if plan.actions or after == before:
@@ -41,7 +41,7 @@ def patience_s(before: Status, plan: Plan) -> float:
 
 
 def _is_done(status: Status) -> bool:
-    """Tell whether the trainer has said that all steps are done, and its pod has yet to end."""
+    """Return whether the trainer has reported all steps as done and its pod has not ended."""
     attempt = status.current_attempt
     outcome = attempt.outcome if attempt is not None else None
     if outcome is None or outcome.finished_at is not None:

@@ -26,7 +26,7 @@ class Identity:
 
 
 class UnreadSpec(Spec):
-    """A spec whose pipelineConfig lies at a URI that no pod has read yet.
+    """A spec whose pipelineConfig is stored at a URI that no pod has read yet.
 
     What only the configuration may give has a stand-in, which is a default: it appears in no
     document that is written of the spec, and nothing is judged by it.
@@ -54,7 +54,7 @@ class Training:
     created_at: datetime
     deleting: bool
     spec: Spec | None
-    """None where the stored spec does not hold for this version; `invalid` says why."""
+    """None if the stored spec is invalid for this version; `invalid` states why."""
     status: Status
     invalid: str = ""
     pipeline_config: PipelineConfigStatus | None = None
@@ -102,7 +102,7 @@ class Pod:
     job_name: str
     phase: PodPhase
     index: int = 0
-    """Which worker; 0 is the chief, whose word is that of all."""
+    """Which worker; 0 is the chief, which reports for all workers."""
     node: str = ""
     deleting_since: datetime | None = None
     """metadata.deletionTimestamp: when its grace period ends."""
@@ -170,7 +170,7 @@ class Obstacle:
     tried_at: datetime
     """When it last refused."""
     is_invalid: bool = False
-    """The object itself is wrong (HTTP 400 or 422), and so is what the spec says of it."""
+    """The object itself is wrong (HTTP 400 or 422), and so is the spec it was built from."""
     generation: int = 0
     """Of the spec that the object was built from."""
 

@@ -185,11 +185,11 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "itself as its source": (
         training(restore={"mode": "full", "from": {"trainingRef": {"name": "trees"}}}),
-        "must name another training: this one resumes by itself",
+        "must name another training: this training resumes without it",
     ),
     "to continue from itself": (
         training(continueFrom={"trainingRef": {"name": "trees"}}),
-        "must name another training: this one goes on when steps rise",
+        "must name another training: to train this one further, raise steps",
     ),
     "a name of 41 characters": (training("a" * 41), "at most 40 characters"),
     "a batch that workers cannot share": (
@@ -210,7 +210,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "a shorter side without an aspect to keep": (
         changed(BASE, "spec.model.imageResizer", {"type": "fixedShape", "minDimension": 32}),
-        "minDimension belongs to type keepAspectRatio",
+        "minDimension is only valid with type keepAspectRatio",
     ),
     "a shorter side that is longer than the square": (
         changed(BASE, "spec.model.imageResizer", {"type": "keepAspectRatio", "minDimension": 2048}),
@@ -228,7 +228,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "boundaries in a cosine": (
         training(optimizer={"schedule": {"boundaries": [10]}}),
-        "boundaries belong to type step",
+        "boundaries are only valid with type step",
     ),
     "a step schedule without boundaries": (
         training(optimizer={"schedule": {"type": "step"}}),
@@ -248,7 +248,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "rates that are not one for each boundary": (
         training(optimizer={"schedule": {"type": "step", "boundaries": [10], "rates": [1, 2]}}),
-        "rates belong to type step, one for each of boundaries",
+        "rates are only valid with type step, one rate for each boundary",
     ),
     "a schedule that ends at rate 0 before the steps do": (
         training(optimizer={"schedule": {"finalFraction": 0, "decaySteps": 50}}),
@@ -256,7 +256,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "early stopping without evaluations": (
         training(earlyStopping={"patience": 3}),
-        "earlyStopping judges evaluations during the run",
+        "earlyStopping compares evaluations during the run",
     ),
     "two augmentations in one": (
         training(augmentation=[{"randomHorizontalFlip": {}, "randomVerticalFlip": {}}]),

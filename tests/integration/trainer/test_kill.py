@@ -182,7 +182,7 @@ def test_sigterm_saves_the_step_and_exits_40(place: RunPlace) -> None:
     assert saved >= 3
     outcome = json.loads(log.read_text())["outcome"]
     assert outcome["exitCode"] == 40
-    assert f"checkpoint is of step {saved}" in outcome["message"]
+    assert f"checkpoint has step {saved}" in outcome["message"]
 
 
 def test_sigterm_during_the_start_up_exits_40_at_once(place: RunPlace) -> None:

@@ -117,5 +117,5 @@ def test_a_run_that_has_ended_ends_for_all(place: RunPlace, control: str) -> Non
     with two_workers(place, "control", **STEPS) as (chief, follower):
         assert (chief.wait(), follower.wait()) == (0, 0), follower.output.read_text()
     (ended,) = follower.said("ended")
-    assert "nothing is left to do" in ended["message"]
+    assert "there is nothing to do" in ended["message"]
     assert place.newest("control").manifest.digest == control

@@ -131,5 +131,5 @@ def test_an_outage_ends_the_run_in_one_sentence_and_costs_no_whole_checkpoint(
     assert bucket.steps(folder) == [0, SAVED]
 
     bucket.run(folder)
-    assert bucket.said("started") == [f"resumes from its own checkpoint of step {SAVED}"]
+    assert bucket.said("started") == [f"resumes from the run's own checkpoint of step {SAVED}"]
     assert bucket.newest(folder).manifest.files == undisturbed

@@ -132,7 +132,7 @@ PREFLIGHT: Situations = {
         _checking(None, check_job(complete=True), made=unread()),
         Phase.PREFLIGHT,
         Reason.BACKING_OFF,
-        "its pod is gone, and with it the pipeline.config that it read",
+        "its pod was deleted together with the pipeline.config that it read",
     ),
     "one that is none is refused": Situation(
         _checking(None, check_job(ended_pod(50, said(50, "InvalidConfig", "no"))), made=unread()),
@@ -174,7 +174,7 @@ PREFLIGHT: Situations = {
         observed(unread(), Status(current_attempt=_OF_OTHER), job(pending_pod()), generation=2),
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
-        "The spec changed before the pod trained",
+        "The spec changed before training started",
     ),
     "another URI before the Job was made is read first": Situation(
         observed(unread(), Status(current_attempt=_OF_OTHER), generation=2),
@@ -401,7 +401,7 @@ SOURCES: Situations = {
         _from(source(Phase.COMPLETE, 500), spec(continueFrom=COCO, steps=500)),
         Phase.REFUSED,
         Reason.INVALID_CONFIG,
-        "more than 500",
+        "set steps above 500",
     ),
     "continuing beyond the source's schedule that ends at 0 refuses": Situation(
         _from(

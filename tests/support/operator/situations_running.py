@@ -47,7 +47,7 @@ GIVEN_UP = settled(None, "NodeLost")
 
 UNDER_WAY: Situations = {
     "a new training gets its first attempt": Situation(
-        observed(), Phase.QUEUED, Reason.ATTEMPT_CREATED, "from the start to step 100"
+        observed(), Phase.QUEUED, Reason.ATTEMPT_CREATED, "Created attempt 1 to train to step 100"
     ),
     "an attempt on record without a Job is made again": Situation(
         just_made(), Phase.QUEUED, Reason.ATTEMPT_CREATED
@@ -66,7 +66,7 @@ UNDER_WAY: Situations = {
         just_made(job(deleted_pod(), failed=True)),
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
-        "Attempt 2",
+        "Created attempt 2",
     ),
     "a pod that is being set up waits": Situation(
         just_made(job(pending_pod(waiting=waiting("ContainerCreating")))),
@@ -180,7 +180,7 @@ UNDER_WAY: Situations = {
         just_made(job(rejected="exceeded quota: gpus, requested: 1, used: 8, limited: 8")),
         Phase.QUEUED,
         Reason.POD_REJECTED,
-        "once there is room",
+        "Wait until enough of the quota is free",
     ),
     "a trainer that has not reported starts": Situation(
         just_made(job(pod())), Phase.STARTING, Reason.STARTING
@@ -227,7 +227,7 @@ ENDED: Situations = {
         observed(spec(), reported_end(), job(ended_pod(0))),
         Phase.COMPLETE,
         Reason.TARGET_REACHED,
-        "Raise steps",
+        "Raise spec.steps",
     ),
     "a completion that was reported completes though Job and pod are gone": Situation(
         observed(spec(), reported_end()), Phase.COMPLETE, Reason.TARGET_REACHED
@@ -247,10 +247,10 @@ ENDED: Situations = {
         Reason.ATTEMPT_CREATED,
     ),
     "a Job that was deleted is made again under the next number": Situation(
-        running(), Phase.QUEUED, Reason.ATTEMPT_CREATED, "Attempt 2"
+        running(), Phase.QUEUED, Reason.ATTEMPT_CREATED, "Created attempt 2"
     ),
     "a Job that its queue took back is made again": Situation(
-        running(job(suspended=True)), Phase.QUEUED, Reason.ATTEMPT_CREATED, "Attempt 2"
+        running(job(suspended=True)), Phase.QUEUED, Reason.ATTEMPT_CREATED, "Created attempt 2"
     ),
     "a pod of an attempt that another replica gave up is waited for": Situation(
         replace(GIVEN_UP, jobs=(job(pod(deleting_since=ago(-20))),)),
@@ -259,7 +259,10 @@ ENDED: Situations = {
         f"Pod {JOB}",
     ),
     "a pod whose Job is gone is waited for before the next attempt": Situation(
-        replace(GIVEN_UP, orphans=(pod(),)), Phase.RETRYING, Reason.SAVING, "yet to end"
+        replace(GIVEN_UP, orphans=(pod(),)),
+        Phase.RETRYING,
+        Reason.SAVING,
+        "to end; the next attempt starts then",
     ),
     "a pod that a lost node keeps is forced to end before the next attempt": Situation(
         replace(GIVEN_UP, jobs=(job(pod(deleting_since=ago(301))),)),
@@ -268,7 +271,10 @@ ENDED: Situations = {
         "2",
     ),
     "a pod that outlived a status that was lost is waited for": Situation(
-        observed(spec(), Status(), job(pod())), Phase.RETRYING, Reason.SAVING, "yet to end"
+        observed(spec(), Status(), job(pod())),
+        Phase.RETRYING,
+        Reason.SAVING,
+        "to end; the next attempt starts then",
     ),
     "a preflight's pod is not waited for where no check is wanted any more": Situation(
         replace(
@@ -402,7 +408,7 @@ STEPS: Situations = {
         settled(40, "Saved", spec(steps=30), generation=2),
         Phase.COMPLETE,
         Reason.TARGET_REACHED,
-        "below the 50",
+        "50 steps are trained already",
     ),
     "a target that is saved and not evaluated is finished by another attempt": Situation(
         settled(1, "Unexpected", latest_checkpoint=checkpoint(100)),
@@ -410,7 +416,10 @@ STEPS: Situations = {
         Reason.ATTEMPT_CREATED,
     ),
     "a run whose evaluations stopped rising is complete and says so": Situation(
-        settled(0, "EarlyStopped"), Phase.COMPLETE, Reason.EARLY_STOPPED, "Raise steps to train on"
+        settled(0, "EarlyStopped"),
+        Phase.COMPLETE,
+        Reason.EARLY_STOPPED,
+        "Raise spec.steps to train more",
     ),
     "raised steps make a run that stopped early go on": Situation(
         settled(0, "EarlyStopped", spec(steps=200), generation=2),
@@ -442,7 +451,7 @@ STOPS: Situations = {
         running(made=spec(suspend=True)),
         Phase.SUSPENDED,
         Reason.SUSPENDED_BY_USER,
-        "as far as its trainer has told",
+        "according to the trainer's last report",
     ),
     "a training suspended before its first attempt is suspended": Situation(
         observed(spec(suspend=True)), Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, "before its first"

@@ -86,7 +86,7 @@ def test_ls_shows_the_newest_first(run_folder: Path, capsys: pytest.CaptureFixtu
 
 def test_ls_of_an_empty_folder_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["checkpoints", "ls", str(tmp_path)]) == ExitCode.NOT_FOUND
-    assert "holds no checkpoint" in capsys.readouterr().err
+    assert "has no checkpoint" in capsys.readouterr().err
 
 
 def test_verify_names_what_is_damaged(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +196,7 @@ def test_options_come_from_the_environment_and_the_command_line_wins(
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--attempt", "three"], "--attempt takes a whole number"),
+        (["--attempt", "three"], "--attempt: expected a whole number"),
         (["--report-url", "ftp://x"], r"http\(s\)"),
         (["--credentials", "[]"], "JSON object"),
         (["--credentials", "{"], "JSON object"),
@@ -211,7 +211,7 @@ def test_options_that_do_not_hold_are_refused(file: Path, words: list[str], prob
 def test_a_file_that_is_not_the_operators_is_refused(file: Path) -> None:
     require_unchanged(file, None)
     require_unchanged(file, "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest())
-    with pytest.raises(ConfigChangedError, match="somebody edited it on its pod"):
+    with pytest.raises(ConfigChangedError, match="it was edited on its pod"):
         require_unchanged(file, DIGEST)
     with pytest.raises(ConfigChangedError):
         require_unchanged(file / "absent", DIGEST)
@@ -241,7 +241,7 @@ def run_in_process(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
         ({"steps": -1}, "steps"),
         (
             {"restore": {"mode": "full", "from": {"trainingRef": {"name": "other"}}}},
-            "give restore.from.uri",
+            "set restore.from.uri",
         ),
     ],
 )
@@ -271,7 +271,7 @@ def test_run_by_hand_says_what_it_leaves_aside(
     assert run_in_process(monkeypatch, *words) == ExitCode.CONFIG_CHANGED
     run_in_process(monkeypatch, str(file), "--checkpoint-uri", str(file))
     said = capsys.readouterr().out.splitlines()
-    assert any("these fields of spec: resources" in line for line in said)
+    assert any("they are ignored here: resources" in line for line in said)
 
 
 def test_help_lists_no_option_that_the_operator_alone_sets(

@@ -96,7 +96,7 @@ def test_a_training_from_scratch_passes(place: Path) -> None:
     assert result.validation.summary.images == 1
     assert result.folder.owner is None
     assert result.message == (
-        "2 images with 2 boxes of 2 classes; begins from scratch; the training set has no box of "
+        "2 images with 2 boxes of 2 classes; starts from scratch; the training set has no box of "
         "shrub"
     )
 
@@ -137,7 +137,7 @@ def test_a_restore_is_compared_and_counted(place: Path) -> None:
     assert (counts.restored, counts.fresh) == (len(whole) - len(heads), len(heads))
     assert result.source.restored == [path for path in whole if path not in heads]
     assert result.source.fresh == {
-        path: f"mode detection takes no {path.partition('/')[0]}" for path in heads
+        path: f"mode detection does not restore {path.partition('/')[0]}" for path in heads
     }
 
 
@@ -189,7 +189,7 @@ def test_a_continuation_begins_at_the_source_s_step(place: Path) -> None:
     commit_model(source, training(place), 40)
     result = check(place, continueFrom={"uri": source.uri})
     assert (result.source.start, result.source.step) == ("Continue", 40)
-    with pytest.raises(InvalidConfigError, match="give more than 40"):
+    with pytest.raises(InvalidConfigError, match="set steps above 40"):
         check(place, continueFrom={"uri": source.uri}, steps=40)
 
 
@@ -363,7 +363,7 @@ def test_a_folder_that_cannot_be_written_is_found_out(
 def test_bad_records_within_the_allowance_are_named(place: Path) -> None:
     a_label_beyond_the_map(place)
     result = check(place, data={"maxBadRecords": 1})
-    assert result.notes[0].startswith("1 records are passed over, first ")
+    assert result.notes[0].startswith("1 records are skipped, the first: ")
     assert "train-1.tfrecord: record 1 at byte" in result.notes[0]
 
 
@@ -372,9 +372,11 @@ def test_a_dataset_that_changed_since_is_noted(place: Path) -> None:
     digest = check(place).train.summary.digest
     folder = open_folder((place / "run").as_uri())
     commit_model(folder, mine, 40, dataset_digest=digest)
-    assert not any("not the one" in note for note in check(place).notes)
+    assert not any("has changed since step" in note for note in check(place).notes)
     write_dataset(place / "data" / "train-1.tfrecord", [Drawn(seed=9)])
-    assert any("is not the one that step 40 was trained on" in n for n in check(place).notes)
+    assert any(
+        "the training set has changed since step 40 was trained" in n for n in check(place).notes
+    )
 
 
 def a_file_more(data: Path) -> None:

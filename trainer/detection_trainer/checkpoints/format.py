@@ -304,7 +304,7 @@ def find_checkpoint(folder: Folder) -> Checkpoint:
     if not steps:
         msg = (
             f"{folder.uri}: expected a checkpoint (a directory with {MANIFEST_FILE}) or a run's "
-            "folder with step-* directories; found neither: list the folder by "
+            "folder with step-* directories; found neither: list the folder with "
             "`detection-trainer checkpoints ls`"
         )
         raise NotFoundError(msg)
@@ -336,7 +336,7 @@ def _variable_records(
 def _read_verified(folder: Folder, name: str, record: FileRecord | None) -> bytes:
     place = f"{folder.uri.rstrip('/')}/{name}"
     if record is None:
-        raise DamagedCheckpointError(f"{place}: the manifest does not name this file")
+        raise DamagedCheckpointError(f"{place}: the file is missing in the manifest")
     try:
         if record.size > PIECE_BYTES:
             require_small(place, folder.head(name).size, record.size)
@@ -344,7 +344,9 @@ def _read_verified(folder: Folder, name: str, record: FileRecord | None) -> byte
         else:
             data = folder.read_small(name, record.size)
     except NotFoundError as error:
-        raise DamagedCheckpointError(f"{place}: the manifest's file is missing") from error
+        raise DamagedCheckpointError(
+            f"{place}: the file is in the manifest, but not in the folder"
+        ) from error
     except TooLargeError as error:
         raise DamagedCheckpointError(f"the bytes differ from the manifest: {error}") from error
     digest = bytes_digest([data])

@@ -156,19 +156,19 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
     version = document.get("formatVersion")
     if isinstance(version, int) and version > FORMAT_VERSION:
         msg = (
-            f"{place}: the checkpoint has format version {version}; this trainer reads up to "
-            f"{FORMAT_VERSION}: run it with the newer image that wrote it"
+            f"{place}: the checkpoint has format version {version}; this trainer reads versions "
+            f"up to {FORMAT_VERSION}: use the newer image that wrote it"
         )
         raise CheckpointMissingError(msg)
     if is_sealed and (said is None or said != _digest(document)):
         raise DamagedCheckpointError(
-            f"{place}: the manifest is not the one that was written (its digest differs): take "
+            f"{place}: the manifest has changed since it was written (its digest differs): use "
             "another checkpoint"
         )
     try:
         manifest = Manifest.model_validate(document)
     except ValidationError as error:
-        msg = f"{place}: the manifest does not hold: {explain(error)[:512]}"
+        msg = f"{place}: the manifest is invalid: {explain(error)[:512]}"
         raise DamagedCheckpointError(msg) from error
     _require_files(manifest, place)
     return manifest
@@ -180,7 +180,7 @@ def _require_files(manifest: Manifest, place: str) -> None:
     elsewhere = next((name for name in manifest.files if "/" in name or "\\" in name), None)
     if elsewhere is not None:
         raise DamagedCheckpointError(
-            f"{place}: expected files beside the manifest; received {elsewhere[:80]!r}: take "
+            f"{place}: expected files in the manifest's folder; received {elsewhere[:80]!r}: use "
             "another checkpoint"
         )
 
@@ -196,7 +196,7 @@ def _json_object(data: bytes, place: str) -> dict[str, Any]:
     try:
         document = parse_json(data)
     except DocumentError as error:
-        msg = f"{place}: the manifest cannot be read: {error}: take another checkpoint"
+        msg = f"{place}: the manifest cannot be read: {error}: use another checkpoint"
         raise DamagedCheckpointError(msg) from error
     if not isinstance(document, dict):
         msg = f"{place}: expected a JSON object; received {type(document).__name__}"

@@ -32,8 +32,8 @@ def require_same_classes(manifest: Manifest, classes: Sequence[str]) -> None:
         more = f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
         msg = (
             f"the dataset's classes have changed since step {manifest.step} was saved: "
-            f"{'; '.join(changes[:_SHOWN])}{more}. Restore the former dataset.labelMap, or create "
-            "a new training with restore.mode detection"
+            f"{'; '.join(changes[:_SHOWN])}{more}. Restore the previous dataset.labelMap, or "
+            "create a new training with restore.mode detection"
         )
         raise DatasetChangedError(msg)
 
@@ -47,8 +47,8 @@ def require_same_records(manifest: Manifest, digest: str) -> None:
     if have_records_changed(manifest, digest):
         msg = (
             f"dataset.train has changed since step {manifest.step} was saved (digest "
-            f"{(manifest.data.dataset_digest or '')[:19]}…, now {digest[:19]}…), so the run cannot "
-            "go on exactly: bring the files back, or make a new training with continueFrom"
+            f"{(manifest.data.dataset_digest or '')[:19]}…, now {digest[:19]}…), so the run "
+            "cannot resume exactly: restore the files, or create a new training with continueFrom"
         )
         raise DatasetChangedError(msg)
 

@@ -160,6 +160,7 @@ def _require_finite(snapshot: Snapshot) -> None:
     if bad:
         msg = (
             f"at step {snapshot.step} {len(bad)} variables are not finite ({', '.join(bad[:3])}); "
-            "nothing was saved: lower optimizer.learningRate or set optimizer.gradientClipNorm"
+            "no checkpoint was saved: lower optimizer.learningRate or set "
+            "optimizer.gradientClipNorm"
         )
         raise NonFiniteLossError(msg)

@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="question", required=True, metavar="COMMAND")
     texts = {
         "ls": ("list the checkpoints of a run's folder", 1),
-        "show": ("print the manifest of a checkpoint (of a run's folder: the newest)", 1),
-        "verify": ("compare every file with its digest; of a run's folder all checkpoints", 1),
-        "diff": ("tell what differs between two checkpoints", 2),
+        "show": ("print the manifest of a checkpoint (for a run's folder: of the newest)", 1),
+        "verify": ("compare every file with its digest; for a run's folder, of all checkpoints", 1),
+        "diff": ("compare two checkpoints and print the differences", 2),
     }
     for name, (text, count) in texts.items():
         command = commands.add_parser(name, help=text, description=text)
@@ -80,7 +80,7 @@ def compare_manifests(left: Manifest, right: Manifest) -> list[str]:
 def _list(folder: Folder, *, as_json: bool) -> int:
     checkpoints, damaged = list_checkpoints(folder)
     if not checkpoints and not damaged:
-        raise NotFoundError(f"{folder.uri} holds no checkpoint: check the address")
+        raise NotFoundError(f"{folder.uri} has no checkpoint: check the address")
     if as_json:
         document = [dump(c.record) for c in checkpoints]
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -116,7 +116,7 @@ def _verify(folder: Folder) -> int:
         checkpoints, damaged = list_checkpoints(folder)
         problems = {candidate.step: candidate.problem for candidate in damaged}
     if not checkpoints and not problems:
-        raise NotFoundError(f"{folder.uri} holds no checkpoint: check the address")
+        raise NotFoundError(f"{folder.uri} has no checkpoint: check the address")
     for checkpoint in checkpoints:
         try:
             checkpoint.verify()

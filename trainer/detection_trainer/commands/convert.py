@@ -27,9 +27,11 @@ from detection_trainer.errors import DataInvalidError, NotFoundError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add both formats in both directions."""
     formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
-    voc = formats.add_parser("voc", help="Pascal VOC: one XML file an image")
+    voc = formats.add_parser("voc", help="Pascal VOC: one XML file per image")
     voc.add_argument("source", type=Path, help="folder of *.xml, or a VOC devkit")
-    voc.add_argument("--names", type=Path, help="file with the names of those to read, one a line")
+    voc.add_argument(
+        "--names", type=Path, help="file with the names of the annotations to read, one per line"
+    )
     coco = formats.add_parser("coco", help="COCO: one JSON file with all instances")
     coco.add_argument("source", type=Path, help="the JSON file")
     for subparser in (voc, coco):
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         back = formats.add_parser(name, help=f"from TFRecords to {layout}")
         back.add_argument("source", metavar="URI", help="TFRecords; * in the last segment")
-        back.add_argument("output", metavar="URI", help="empty folder that takes it")
+        back.add_argument("output", metavar="URI", help="empty output folder")
         add_records(back)
     pipeline = formats.add_parser(
         "pipeline-config", help="the OD API's pipeline.config: print it as a DetectionTraining"
@@ -59,7 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     annotations = _read(arguments, said)
     classes = annotations.classes if said is None else said
     if said is None and not classes:
-        msg = f"{arguments.source}: has no box, so no class: name the classes by --classes"
+        msg = (
+            f"{arguments.source}: has no boxes and therefore no classes: name the classes with "
+            "--classes"
+        )
         raise DataInvalidError(msg)
     folder = open_place(arguments.output, arguments.credentials)
     summary = convert(annotations.photographs, classes, plan, folder)
@@ -81,7 +86,7 @@ def _convert_back(arguments: argparse.Namespace) -> int:
     dataset = read_records(arguments.source, arguments)
     if dataset.summary.bad_record_count:
         first = dataset.summary.bad_records[0]
-        msg = f"{dataset.summary.bad_record_count} records cannot be used, the first: {first}"
+        msg = f"{dataset.summary.bad_record_count} records are invalid, the first: {first}"
         raise DataInvalidError(msg)
     folder = open_place(arguments.output, arguments.credentials)
     told = _WRITERS[arguments.format](dataset, folder)
@@ -90,37 +95,20 @@ def _convert_back(arguments: argparse.Namespace) -> int:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("output", metavar="URI", help="folder that takes the dataset")
+    parser.add_argument("output", metavar="URI", help="output folder of the dataset")
     parser.add_argument("--images", type=Path, help="folder of the images; default: the source's")
     classes = parser.add_mutually_exclusive_group()
-    classes.add_argument("--classes", metavar="A,B", help="names from id 1; default: those found")
-    classes.add_argument("--label-map", type=Path, help="label map whose ids are kept")
-    parser.add_argument("--tile", type=int, metavar="PIXELS", help="cut into tiles of this side")
-    parser.add_argument("--overlap", type=float, default=0.0, metavar="FRACTION")
-    parser.add_argument(
-        "--min-visible",
-        type=float,
-        default=0.5,
-        metavar="FRACTION",
-        help="a box stays on a tile that shows this part of it (default 0.5)",
+    classes.add_argument(
+        "--classes",
+        metavar="A,B",
+        help="class names from id 1; default: the names in the annotations",
     )
-    parser.add_argument(
-        "--drop-negatives", action="store_true", help="leave tiles without boxes out"
-    )
-    parser.add_argument(
-        "--holdout",
-        type=float,
-        default=0.0,
-        metavar="FRACTION",
-        help="keep the right part of every image apart for validation",
-    )
-    parser.add_argument(
-        "--holdout-names", default="", metavar="A,B", help="images kept apart whole"
-    )
-    parser.add_argument("--shards", type=int, default=1, help="files of the training set")
+    classes.add_argument("--label-map", type=Path, help="label map with the ids to use")
+    _add_tiles(parser)
+    parser.add_argument("--shards", type=int, default=1, help="number of files of the training set")
     parser.add_argument("--tile-format", choices=("jpeg", "png"), default="jpeg")
     parser.add_argument(
-        "--drop-bad-boxes", action="store_true", help="leave them out, and name them"
+        "--drop-bad-boxes", action="store_true", help="skip invalid boxes and list them"
     )
     parser.add_argument(
         "--exif",
@@ -131,10 +119,40 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--box-units",
         choices=("pixels", "fractions"),
-        help="what boxes are given in; default: pixels, and boxes between 0 and 1 are refused",
+        help="unit of the boxes; default: pixels, and boxes between 0 and 1 are refused",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a dataset in the folder")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="overwrite a dataset in the folder"
+    )
     add_credentials(parser)
+
+
+def _add_tiles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tile", type=int, metavar="PIXELS", help="cut images into tiles of this size in pixels"
+    )
+    parser.add_argument("--overlap", type=float, default=0.0, metavar="FRACTION")
+    parser.add_argument(
+        "--min-visible",
+        type=float,
+        default=0.5,
+        metavar="FRACTION",
+        help="fraction of a box that must be visible on a tile to keep the box (default 0.5)",
+    )
+    parser.add_argument("--drop-negatives", action="store_true", help="skip tiles without boxes")
+    parser.add_argument(
+        "--holdout",
+        type=float,
+        default=0.0,
+        metavar="FRACTION",
+        help="use this fraction of every image, at its right side, for validation",
+    )
+    parser.add_argument(
+        "--holdout-names",
+        default="",
+        metavar="A,B",
+        help="names of images to use entirely for validation",
+    )
 
 
 def _read(arguments: argparse.Namespace, classes: list[str] | None) -> Annotations:

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add FILE, and what the configuration does not say."""
     parser.add_argument("source", metavar="FILE", help="path or URI of the pipeline.config")
     parser.add_argument("--name", default="converted", help="metadata.name (default: converted)")
-    parser.add_argument("--checkpoints", metavar="URI", help="folder that takes the checkpoints")
+    parser.add_argument("--checkpoints", metavar="URI", help="folder for the checkpoints")
     add_credentials(parser)
 
 
@@ -56,14 +56,14 @@ def _missing(config: PipelineConfig, spec: dict[str, Any]) -> Iterator[str]:
     for name, why in config.missing.items():
         yield f"spec.{name}: {why}"
     if "checkpoints" not in spec:
-        yield "spec.checkpoints.storage: where checkpoints go (--checkpoints URI)"
+        yield "spec.checkpoints.storage: the folder for checkpoints (--checkpoints URI)"
 
 
 def _comments(source: str, config: PipelineConfig, missing: list[str]) -> Iterator[str]:
     yield f"From {source}."
     if missing:
-        yield "Still to be set:"
+        yield "Still to set:"
         yield from (f"  {line}" for line in missing)
     if config.notes:
-        yield "Passed over, or done in another way:"
+        yield "Ignored, or done in another way:"
         yield from (f"  {note}" for note in config.notes)

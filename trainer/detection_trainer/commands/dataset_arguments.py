@@ -22,8 +22,10 @@ def add_records(parser: argparse.ArgumentParser) -> None:
     classes = parser.add_mutually_exclusive_group()
     text = f"label map, a path or URI; default: {LABEL_MAP_FILE} beside the records"
     classes.add_argument("--label-map", metavar="URI", help=text)
-    classes.add_argument("--classes", metavar="A,B", help="names from id 1, without a label map")
-    parser.add_argument("--cache-dir", type=Path, help="where remote files are copied to")
+    classes.add_argument(
+        "--classes", metavar="A,B", help="class names from id 1, if there is no label map"
+    )
+    parser.add_argument("--cache-dir", type=Path, help="folder for copies of remote files")
     add_credentials(parser)
 
 
@@ -55,7 +57,7 @@ def _classes(uri: str, arguments: argparse.Namespace, credentials: Mapping[str, 
     if arguments.classes is not None:
         names = [name.strip() for name in arguments.classes.split(",") if name.strip()]
         if not names or len(set(names)) != len(names):
-            raise InvalidConfigError(f"--classes takes names that differ; received {names}")
+            raise InvalidConfigError(f"--classes: expected different names; received {names}")
         return names
     beside = f"{uri.rpartition('/')[0]}/{LABEL_MAP_FILE}"
     label_map = beside if arguments.label_map is None else place_uri(arguments.label_map)
@@ -64,5 +66,5 @@ def _classes(uri: str, arguments: argparse.Namespace, credentials: Mapping[str, 
         return read_label_map(folder, name)
     except NotFoundError as error:
         raise NotFoundError(
-            f"{error}. Name the label map by --label-map, or the classes by --classes a,b"
+            f"{error}. Name the label map with --label-map, or the classes with --classes a,b"
         ) from error

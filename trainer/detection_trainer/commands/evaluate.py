@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-uri",
         default=environment_value(runtime.CHECKPOINT_URI),
-        help="checkpoint folder; needed for a volumeClaim, else in place of storage.uri",
+        help="checkpoint folder: required for a volumeClaim, otherwise replaces storage.uri",
     )
-    parser.add_argument("--cache-dir", type=Path, help="where remote datasets are copied to")
+    parser.add_argument("--cache-dir", type=Path, help="folder for copies of remote datasets")
     parser.add_argument("--json", action="store_true", help="print JSON on a terminal too")
     add_credentials(parser)
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     prepare_process()
     spec = load_training(arguments.file, parse_credentials(arguments.credentials)).spec
     if spec.dataset.validation is None:
-        msg = f"{arguments.file}: evaluating takes dataset.validation, which is absent: add it"
+        msg = f"{arguments.file}: evaluation needs dataset.validation, which is missing: add it"
         raise InvalidConfigError(msg)
     uri = place_uri(arguments.checkpoint_uri) if arguments.checkpoint_uri else None
     run_uri = Options(checkpoint_uri=uri).checkpoint_folder(spec)

@@ -26,16 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the source of weights and where the export goes."""
     text = "a DetectionTraining file, a checkpoint, or a run's folder (its newest)"
     parser.add_argument("place", metavar="FILE|URI", help=text)
-    parser.add_argument("--to", required=True, metavar="URI", help="folder that takes the export")
+    parser.add_argument("--to", required=True, metavar="URI", help="output folder of the export")
     parser.add_argument(
         "--format",
         choices=tuple(FORMATS),
         default="saved-model",
-        help="saved-model: to be served; odapi: to be restored by the TensorFlow Object "
+        help="saved-model: for serving; odapi: for restoring with the TensorFlow Object "
         "Detection API. Default: %(default)s",
     )
     parser.add_argument("--step", type=int, help="which checkpoint of the run; default: the newest")
-    parser.add_argument("--overwrite", action="store_true", help="replace an export in the folder")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="overwrite an export in the folder"
+    )
     add_credentials(parser)
 
 
@@ -55,8 +57,8 @@ def _make_room(folder: Folder, *, overwrite: bool) -> None:
     strangers = [path for path in present if not _OF_AN_EXPORT.match(path)]
     if present and (strangers or not overwrite):
         shown = ", ".join((strangers or present)[:3])
-        advice = "" if strangers else ", or replace the export by --overwrite"
-        msg = f"{folder.uri} holds files already ({shown}): choose another folder{advice}"
+        advice = "" if strangers else ", or replace the export with --overwrite"
+        msg = f"{folder.uri} already has files ({shown}): choose another folder{advice}"
         raise InvalidConfigError(msg)
     for path in sorted(present, key=lambda path: path != MANIFEST_FILE):
         folder.delete(path)

@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "*.tfrecord, or a pattern with * in its last segment"
     )
     parser.add_argument("place", metavar="FILE|URI", help=text)
-    parser.add_argument("--json", action="store_true", help="print JSON of a dataset, no table")
+    parser.add_argument(
+        "--json", action="store_true", help="print a dataset as JSON, not as a table"
+    )
     add_records(parser)
 
 
@@ -90,8 +92,8 @@ def _turned(summary: DatasetSummary) -> str:
     if not summary.turned_images:
         return "0"
     return (
-        f"{summary.turned_images}: viewers turn these images, training reads their pixels as they "
-        "are stored: if boxes are on what viewers show, convert the dataset again"
+        f"{summary.turned_images}: viewers rotate these images, training reads the stored pixels: "
+        "if the boxes fit the rotated images, convert the dataset again"
     )
 
 

@@ -17,7 +17,7 @@ def add_credentials(parser: argparse.ArgumentParser) -> None:
         "--credentials",
         default=environment_value(runtime.CREDENTIALS) or "{}",
         metavar="JSON",
-        help="JSON object of URI prefix -> directory with one file a key; default: the usual "
+        help="JSON object of URI prefix -> directory with one file per key; default: the usual "
         "environment variables of each storage",
     )
 

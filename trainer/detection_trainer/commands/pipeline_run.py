@@ -98,13 +98,13 @@ def _beginning(
     ]
     if strays:
         raise InvalidConfigError(
-            f"--model-dir {explain_strays(run.model_dir, strays)}; to begin anew, name an empty "
-            "folder"
+            f"--model-dir {explain_strays(run.model_dir, strays)}; to start from scratch, name an "
+            "empty folder"
         )
     exists = bool(open_folder(run.model_dir, credentials).list())
-    what = "holds no checkpoint" if exists else "does not exist, or is empty"
+    what = "has no checkpoint" if exists else "does not exist, or is empty"
     beginning = "fine_tune_checkpoint" if source else "fresh weights"
-    return {}, (f"--model-dir {run.model_dir} {what}: the run begins with {beginning}",)
+    return {}, (f"--model-dir {run.model_dir} {what}: the run starts with {beginning}",)
 
 
 def _has_own_start(run: PipelineRun, credentials: Mapping[str, Path]) -> bool:
@@ -123,8 +123,8 @@ def _folder(run: PipelineRun) -> str:
         return run.checkpoints
     if run.model_dir is None:
         raise InvalidConfigError(
-            "--pipeline-config needs a folder for checkpoints: give --model-dir, whose name with "
-            f"{BESIDE} is taken, or --checkpoint-uri"
+            "--pipeline-config needs a folder for checkpoints: set --model-dir (checkpoints go "
+            f"to that name with {BESIDE} appended) or --checkpoint-uri"
         )
     return f"{run.model_dir.rstrip('/')}{BESIDE}"
 

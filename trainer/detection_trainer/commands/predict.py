@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images = "a file, a folder of images, or a pattern with * in its last segment; paths or URIs"
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=images)
     parser.add_argument("--step", type=int, help="which checkpoint of the run; default: the newest")
-    parser.add_argument("--out", type=Path, help="folder for the drawings; default: none are made")
-    text = "lowest score of what is shown, 0 to 1; default: %(default)s"
+    parser.add_argument("--out", type=Path, help="folder for the drawings; default: none are drawn")
+    text = "lowest score to show, 0 to 1; default: %(default)s"
     parser.add_argument("--min-score", type=_score, default=0.3, metavar="SCORE", help=text)
     add_credentials(parser)
 
@@ -109,7 +109,7 @@ def _find_images(text: str, credentials: dict[str, Path]) -> Iterator[tuple[Fold
         entries = folder.list(recursive=False)
         found = [(folder, e.path) for e in entries if e.path.lower().endswith(_SUFFIXES)]
     if not found:
-        msg = f"{text}: expected an image, a folder of images or a pattern; there is none"
+        msg = f"{text}: expected an image, a folder of images or a pattern; no image matches"
         raise NotFoundError(msg)
     yield from found
 
@@ -127,5 +127,5 @@ def _read_image(folder: Folder, name: str) -> Image.Image:
                 raise DataInvalidError(f"{folder.uri_of(name)}: {problem}")
             return turn(image, orientation_of(image), upright=True).convert("RGB")
     except UNDECODABLE as error:
-        msg = f"{folder.uri_of(name)}: expected an image that Pillow reads; received {error}"
+        msg = f"{folder.uri_of(name)}: expected an image that Pillow can read; received {error}"
         raise DataInvalidError(msg) from error

@@ -1,4 +1,4 @@
-"""`detection-trainer preflight FILE`: check all that can be checked without training."""
+"""`detection-trainer preflight FILE`: check everything that can be checked without training."""
 
 import argparse
 import json
@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     add_variables(parser, options, for_people=frozenset({"--checkpoint-uri"}))
     parser.add_argument(
-        "--cache-dir", type=Path, help="keeps copies of remote datasets; default: none are kept"
+        "--cache-dir",
+        type=Path,
+        help="folder for copies of remote datasets; default: no copies are kept",
     )
     add_credentials(parser)
 
@@ -82,9 +84,9 @@ def _packed(training: Training) -> str | None:
     packed = pack(training.config_text)
     if len(packed) > MAX_PACKED:
         raise InvalidConfigError(
-            f"the pipeline.config at pipelineConfig.uri has {len(packed)} characters once it is "
-            f"compressed; a pod can tell at most {MAX_PACKED}: give it by "
-            "pipelineConfig.configMapKeyRef or inline, or take comments out of it"
+            f"the pipeline.config at pipelineConfig.uri has {len(packed)} characters after "
+            f"compression; a pod can report at most {MAX_PACKED}: use "
+            "pipelineConfig.configMapKeyRef or inline, or remove its comments"
         )
     return packed
 

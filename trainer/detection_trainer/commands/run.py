@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_pipeline(parser)
     options = {
-        "--attempt": (runtime.ATTEMPT, "number of this start; default: the next one"),
-        "--report-url": (runtime.REPORT_URL, "where reports are posted; default: nowhere"),
+        "--attempt": (runtime.ATTEMPT, "number of this attempt; default: the next one"),
+        "--report-url": (runtime.REPORT_URL, "URL that receives reports; default: none"),
         "--report-token-file": (runtime.REPORT_TOKEN_FILE, "file with the bearer token"),
         "--report-ca-file": (
             runtime.REPORT_CA_FILE,
@@ -61,43 +61,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
         "--checkpoint-uri": (
             runtime.CHECKPOINT_URI,
-            "checkpoint folder; needed for a volumeClaim, else in place of storage.uri",
+            "checkpoint folder: required for a volumeClaim, otherwise replaces storage.uri",
         ),
         "--config-digest": (runtime.CONFIG_DIGEST, "sha256:<hex> that FILE's bytes must have"),
-        "--recorded-step": (runtime.RECORDED_STEP, "a checkpoint that must be in the folder"),
+        "--recorded-step": (
+            runtime.RECORDED_STEP,
+            "step of a checkpoint that must be in the folder",
+        ),
         "--dataset-digest": (
             runtime.DATASET_DIGEST,
-            "what a preflight pinned of the training set (`trainFiles.digest`)",
+            "digest of the training set that a preflight recorded (`trainFiles.digest`)",
         ),
         "--termination-log": (runtime.TERMINATION_LOG, "file for the outcome as JSON"),
         "--metrics-port": (runtime.METRICS_PORT, "port for Prometheus; default: none"),
     }
     add_variables(parser, options, for_people=frozenset({"--checkpoint-uri", "--metrics-port"}))
-    parser.add_argument("--cache-dir", type=Path, help="where remote datasets are copied to")
+    parser.add_argument("--cache-dir", type=Path, help="folder for copies of remote datasets")
     parser.add_argument(
         "--report-period",
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="between progress lines (default 5)",
+        help="seconds between progress lines (default 5)",
     )
     add_credentials(parser)
 
 
 def _add_pipeline(parser: argparse.ArgumentParser) -> None:
-    pipeline = parser.add_argument_group("the OD API's files, instead of FILE")
-    pipeline.add_argument("--pipeline-config", metavar="FILE", help="its path or URI")
+    pipeline = parser.add_argument_group("files of the OD API, instead of FILE")
+    pipeline.add_argument(
+        "--pipeline-config", metavar="FILE", help="path or URI of the pipeline.config"
+    )
     pipeline.add_argument(
         "--model-dir",
         metavar="URI",
-        help="go on from its newest checkpoint, if there is one; it is only read, and new "
-        f"checkpoints go to the folder with {BESIDE} behind its name, or to --checkpoint-uri",
+        help="folder of an OD API run: training continues its newest checkpoint, if there is one. "
+        "The folder is only read; new checkpoints go to the folder of that name with "
+        f"{BESIDE} appended, or to --checkpoint-uri",
     )
-    pipeline.add_argument("--steps", type=int, help="in place of num_steps")
+    pipeline.add_argument("--steps", type=int, help="replaces num_steps")
     pipeline.add_argument(
         "--on-extend",
         choices=("Hold", "Restart"),
-        help="what steps beyond total_steps mean: the final rate, or a new cycle",
+        help="learning rate beyond total_steps: Hold keeps the final rate, Restart begins a new "
+        "cycle",
     )
 
 
@@ -131,7 +138,7 @@ def parse_options(arguments: argparse.Namespace) -> Options:
     """
     url = arguments.report_url
     if url and not _is_http(url):
-        raise InvalidConfigError(f"--report-url takes an http(s) URL; received {url!r}")
+        raise InvalidConfigError(f"--report-url: expected an http(s) URL; received {url!r}")
     token_file, ca_file = arguments.report_token_file, arguments.report_ca_file
     return Options(
         attempt=_number(arguments.attempt, "--attempt"),
@@ -173,7 +180,10 @@ def _connect_and_run(
     reporter.update(target_steps=training.spec.steps, attempt=options.attempt or 1)
     if training.set_aside and options.report_url is None:
         fields = ", ".join(training.set_aside)
-        reporter.console.say("setAside", f"only Kubernetes reads these fields of spec: {fields}")
+        reporter.console.say(
+            "setAside",
+            f"only the operator reads these fields of spec, they are ignored here: {fields}",
+        )
     for note in training.notes:
         reporter.console.say("pipelineConfig", note)
     return run_attempt(Attempt(training, options, reporter, stop, reporter.clock))
@@ -182,7 +192,7 @@ def _connect_and_run(
 def _read(arguments: argparse.Namespace, options: Options) -> Training:
     if (arguments.file is None) == (arguments.pipeline_config is None):
         raise InvalidConfigError(
-            "run takes FILE, a DetectionTraining, or --pipeline-config; received "
+            "run: expected either FILE, a DetectionTraining, or --pipeline-config; received "
             f"{'none' if arguments.file is None else 'both'}"
         )
     if arguments.pipeline_config is not None:
@@ -199,8 +209,8 @@ def _read(arguments: argparse.Namespace, options: Options) -> Training:
     said = [f"--{name.replace('_', '-')}" for name in alone if getattr(arguments, name) is not None]
     if said:
         raise InvalidConfigError(
-            f"{', '.join(said)} belongs to --pipeline-config; in {arguments.file} write it into "
-            "the spec"
+            f"{', '.join(said)} is only valid with --pipeline-config: set the value in the spec "
+            f"of {arguments.file} instead"
         )
     require_unchanged(arguments.file, options.config_digest)
     return load_training(arguments.file, options.credentials)
@@ -210,31 +220,33 @@ def _serve_metrics(port: int, reporter: Reporter) -> None:
     try:
         served = MetricsPort(port, lambda: reporter.report)
     except (OSError, OverflowError) as error:
-        message = f"no metrics are served, training goes on: port {port}: {error}"
+        message = f"cannot serve metrics on port {port}, training continues: {error}"
         reporter.console.say("metricsUnserved", message)
     else:
-        reporter.console.say("metricsServed", f"metrics are served at port {served.port}")
+        reporter.console.say("metricsServed", f"serving metrics on port {served.port}")
 
 
 def _number(text: str | None, option: str) -> int | None:
     if text is None:
         return None
     if not text.isdigit():
-        raise InvalidConfigError(f"{option} takes a whole number; received {text!r}")
+        raise InvalidConfigError(f"{option}: expected a whole number; received {text!r}")
     return int(text)
 
 
 def _tell_connection(console: Console, problem: str | None) -> None:
     if problem is None:
-        console.say("reportsAnswered", "the operator takes reports again")
+        console.say("reportsAnswered", "the operator accepts reports again")
     else:
-        message = f"the operator takes no report, training goes on: {problem}"
+        message = f"cannot send the report, training continues: {problem}"
         console.say("reportsUnanswered", message)
 
 
 def _stopped_message(report: Report) -> str:
     newest = f"step {report.checkpoints[0].step}" if report.checkpoints else "none yet"
-    return f"asked to stop; the newest committed checkpoint is of {newest}: start again to go on"
+    return (
+        f"stopped on request; the newest committed checkpoint has {newest}: start again to resume"
+    )
 
 
 def _explain(outcome: Outcome, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""`detection-trainer sample-data NAME URI`: write a small real dataset to try a training on."""
+"""`detection-trainer sample-data NAME URI`: write a small real dataset for a first training."""
 
 import argparse
 import os
@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add which dataset, and where to write it."""
     known = "; ".join(f"{name}: {sample.text}" for name, sample in SAMPLES.items())
     parser.add_argument("name", choices=tuple(SAMPLES), metavar="NAME", help=known)
-    parser.add_argument("output", metavar="URI", help="folder that takes the dataset, or its path")
+    parser.add_argument(
+        "output", metavar="URI", help="output folder of the dataset, a URI or a path"
+    )
     add_credentials(parser)
 
 

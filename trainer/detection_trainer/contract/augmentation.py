@@ -73,8 +73,9 @@ class CropWindow(Contract):
     def _in_order(self) -> Self:
         if self.min_aspect_ratio > self.max_aspect_ratio or self.min_area > self.max_area:
             msg = (
-                f"a crop's bounds must rise; received aspect ratios {self.min_aspect_ratio} to "
-                f"{self.max_aspect_ratio} and areas {self.min_area} to {self.max_area}"
+                "expected each minimum of a crop at or below its maximum; received aspect ratios "
+                f"{self.min_aspect_ratio} to {self.max_aspect_ratio} and areas {self.min_area} to "
+                f"{self.max_area}"
             )
             raise ValueError(msg)
         return self

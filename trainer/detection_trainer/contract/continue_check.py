@@ -70,10 +70,10 @@ def continue_refusal(source: str, differences: Sequence[str]) -> str:
 def advice(differences: Sequence[str]) -> str:
     """Return which restore helps where a run cannot go on."""
     if all(difference.startswith("optimizer.") for difference in differences):
-        return "use restore instead (mode full keeps all weights; step and optimizer begin anew)"
+        return "use restore instead (mode full keeps all weights; step and optimizer start again)"
     return (
-        "use restore instead (mode detection keeps backbone and feature extractor, and the heads "
-        "begin fresh)"
+        "use restore instead (mode detection keeps backbone and feature extractor; the heads get "
+        "fresh values)"
     )
 
 
@@ -82,8 +82,8 @@ def reached_refusal(source: str, step: int, steps: int) -> str | None:
     if steps > step:
         return None
     return (
-        f"steps {steps} is reached already by continueFrom {source}, which is at step {step}: "
-        f"steps is the absolute total, so give more than {step}"
+        f"steps {steps} is already reached: continueFrom {source} is at step {step}, and steps is "
+        f"the absolute total: set steps above {step}"
     )
 
 

@@ -87,8 +87,9 @@ class _Loader(yaml.SafeLoader):
         self._count += self._size_of_alias(node) if is_alias else 1
         if self._count > MAX_YAML_NODES:
             raise DocumentError(
-                f"expected a document of at most {MAX_YAML_NODES} values, those of aliases counted "
-                "each time; received more: write a smaller document without nested aliases"
+                f"expected a document of at most {MAX_YAML_NODES} values, with those of aliases "
+                "counted each time; received more: write a smaller document without nested "
+                "aliases"
             )
         self._sizes[id(node)] = self._count - before
         _require_short_number(node)

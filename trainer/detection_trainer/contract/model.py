@@ -64,7 +64,7 @@ class ImageResizer(Contract):
     model_config = with_rules(
         cel(
             "self.type == 'keepAspectRatio' || !has(self.minDimension)",
-            "minDimension belongs to type keepAspectRatio",
+            "minDimension is only valid with type keepAspectRatio",
         ),
     )
 
@@ -77,7 +77,10 @@ class ImageResizer(Contract):
     @model_validator(mode="after")
     def _minimum_where_aspect_is_kept(self) -> Self:
         if self.type == "fixedShape" and self.min_dimension is not None:
-            msg = "minDimension belongs to type keepAspectRatio: remove it, or change the type"
+            msg = (
+                "minDimension is only valid with type keepAspectRatio: remove it, or change the "
+                "type"
+            )
             raise ValueError(msg)
         return self
 

@@ -17,7 +17,7 @@ class Schedule(Contract):
     model_config = with_rules(
         cel(
             "self.type == 'step' || !has(self.boundaries) || size(self.boundaries) == 0",
-            "boundaries belong to type step",
+            "boundaries are only valid with type step",
         ),
         cel(
             "self.type != 'step' || size(self.boundaries) > 0",
@@ -30,13 +30,13 @@ class Schedule(Contract):
         ),
         cel(
             "self.type != 'exponential' || has(self.decaySteps)",
-            "type exponential needs decaySteps: after so many steps the rate is multiplied by "
-            "factor",
+            "type exponential needs decaySteps: the number of steps after which the rate is "
+            "multiplied by factor",
         ),
         cel(
             "!has(self.rates) || (self.type == 'step' && "
             "size(self.rates) == size(self.boundaries))",
-            "rates belong to type step, one for each of boundaries",
+            "rates are only valid with type step, one rate for each boundary",
         ),
     )
 
@@ -74,12 +74,15 @@ class Schedule(Contract):
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
         if self.type == "exponential" and self.decay_steps is None:
-            msg = "type exponential needs decaySteps: the steps between two changes of the rate"
+            msg = (
+                "type exponential needs decaySteps: the number of steps after which the rate is "
+                "multiplied by factor"
+            )
             raise ValueError(msg)
         if self.rates is not None and len(self.rates) != len(self.boundaries):
             msg = (
-                f"rates takes one for each of boundaries; received {len(self.rates)} rates and "
-                f"{len(self.boundaries)} boundaries"
+                f"rates needs one rate for each of boundaries; received {len(self.rates)} rates "
+                f"and {len(self.boundaries)} boundaries"
             )
             raise ValueError(msg)
         return self

@@ -208,12 +208,14 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
     if octal or hexadecimal:
         value = int(octal, 8) if octal else int(hexadecimal, 16)
         if value > 0xFF:  # noqa: PLR2004 - a byte
-            raise ValueError(f"the escape \\{octal.decode()} is no byte: at most \\377")
+            raise ValueError(f"the escape \\{octal.decode()} is not a byte: the largest is \\377")
         return bytes([value])
     if short or long:
         value = int(short or long, 16)
         if value > 0x10FFFF:  # noqa: PLR2004 - Unicode's last character
-            raise ValueError(f"the escape \\U{long.decode()} is no character: at most \\U0010ffff")
+            raise ValueError(
+                f"the escape \\U{long.decode()} is not a character: the largest is \\U0010ffff"
+            )
         return chr(value).encode(errors="surrogatepass")
     if (value := _ESCAPES.get(other[0], -1)) < 0:
         received = match[0].decode(errors="replace")

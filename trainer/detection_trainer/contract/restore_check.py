@@ -37,7 +37,7 @@ class RestorePlan:
         return {
             path: "a random state that the source does not have"
             if _group(path) in taken
-            else f"mode {self.mode} takes no {_group(path)}"
+            else f"mode {self.mode} does not restore {_group(path)}"
             for path in self.fresh
         }
 
@@ -46,7 +46,7 @@ class RestorePlan:
         """What to do about a refusal."""
         match self.fitting:
             case []:
-                return "no mode fits: choose another source, or another model"
+                return "no restore mode fits: choose another source or another model"
             case [*modes]:
                 return f"set restore.mode to {' or '.join(modes)}, which this source fits"
 
@@ -56,8 +56,8 @@ class RestorePlan:
         shown = "; ".join(self.differences[:_DIFFERENCES_SHOWN])
         more = f"; and {count - _DIFFERENCES_SHOWN} more" if count > _DIFFERENCES_SHOWN else ""
         return (
-            f"restore mode {self.mode} does not fit {uri}, and nothing was assigned: "
-            f"{shown}{more}. To go on: {self.advice}"
+            f"restore mode {self.mode} does not fit {uri}, and no variable was assigned: "
+            f"{shown}{more}. To fix this: {self.advice}"
         )
 
 
@@ -121,10 +121,10 @@ def _differences(mode: RestoreMode, source: _Side, target: _Side) -> Iterator[st
         found, expected = source.shapes.get(path), target.shapes.get(path)
         if found is None and expected is not None:
             if not _may_lack(path):
-                yield f"{path}: the source lacks it, the model expects shape {expected}"
+                yield f"{path}: missing in the source, the model expects shape {expected}"
         elif expected is None:
             if not _is_higher_level(path, source, target):
-                yield f"{path}: the source has it with shape {found}, the model does not"
+                yield f"{path}: the source has shape {found}, the model has no such variable"
         elif found is not None and tuple(found) != tuple(expected):
             yield f"{path}: the source has shape {tuple(found)}, the model expects {expected}"
 

@@ -36,5 +36,5 @@ def require_one(model: Contract, what: str, *names: str) -> None:
     if len(said) != 1:
         expected = ", ".join(names)
         received = ", ".join(said) or "none"
-        msg = f"{what} takes exactly one of {expected}; received {received}"
+        msg = f"{what}: expected exactly one of {expected}; received {received}"
         raise ValueError(msg)

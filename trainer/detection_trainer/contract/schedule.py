@@ -112,7 +112,7 @@ def zero_rate_refusal(optimizer: Optimizer, cycles: list[Cycle], steps: int) -> 
         return None
     return (
         f"steps {steps} would train at learning rate 0 from step {start}: set "
-        "optimizer.schedule.onExtend to Restart, which begins a new cycle over the added steps, or "
-        "optimizer.schedule.finalFraction above 0 (once the run has checkpoints: in a new training "
-        f"with continueFrom), or steps to {start}"
+        "optimizer.schedule.onExtend to Restart for a new cycle over the added steps, or "
+        "optimizer.schedule.finalFraction above 0 (once the run has checkpoints: in a new "
+        f"training with continueFrom), or steps to {start}"
     )

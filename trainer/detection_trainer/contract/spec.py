@@ -110,9 +110,9 @@ class Dataset(Contract):
             return
         shown = ", ".join(classes[:_NAMES_SHOWN]) + (", …" if len(classes) > _NAMES_SHOWN else "")
         msg = (
-            f"{place}: expected {self.num_classes} classes, as dataset.numClasses (num_classes of "
-            f"a pipeline.config) says; received {len(classes)}: {shown}. Correct the number, or "
-            "name the label map with all classes"
+            f"{place}: expected {self.num_classes} classes, the value of dataset.numClasses "
+            f"(num_classes of a pipeline.config); received {len(classes)}: {shown}. Correct the "
+            "number, or name the label map with all classes"
         )
         raise ValueError(msg)
 
@@ -329,21 +329,22 @@ RULES = (
     ),
     cel(
         "has(self.pipelineConfig) || (has(self.dataset) && has(self.steps))",
-        "dataset and steps must be set; only a pipelineConfig can give them",
+        "dataset and steps must be set, unless a pipelineConfig gives them",
     ),
     cel(
         "!(has(self.restore) && has(self.continueFrom))",
-        "restore and continueFrom exclude each other: restore begins at step 0, "
-        "continueFrom goes on at the source's step",
+        "restore and continueFrom exclude each other: restore starts at step 0, continueFrom "
+        "resumes at the source's step",
     ),
     cel(
         "has(self.pipelineConfig) || self.batchSize % self.workers == 0",
-        "batchSize counts all workers together: it must be divisible by workers",
+        "batchSize is the total of all workers: it must be divisible by workers",
     ),
     cel(
         "self.workers == 1 || !has(self.checkpoints.storage.volumeClaim) || "
         "self.checkpoints.storage.volumeClaim.accessModes.exists(m, m == 'ReadWriteMany')",
-        "several workers need storage that all can mount: a uri, or a claim ReadWriteMany",
+        "several workers need storage that all of them can mount: a uri, or a volumeClaim with "
+        "accessModes ReadWriteMany",
     ),
     cel(
         "has(self.pipelineConfig) || !has(self.optimizer.schedule.decaySteps) || "
@@ -351,7 +352,7 @@ RULES = (
         "self.optimizer.schedule.onExtend != 'Hold' || "
         "self.optimizer.schedule.finalFraction > 0.0 || "
         "self.steps <= self.optimizer.schedule.decaySteps",
-        "the learning rate would be 0 after decaySteps and nothing would be learned: set "
+        "the learning rate would be 0 after decaySteps: set "
         "optimizer.schedule.finalFraction above 0, onExtend: Restart, or decaySteps to steps",
     ),
     cel(
@@ -362,7 +363,7 @@ RULES = (
     cel(
         "has(self.pipelineConfig) || !has(self.earlyStopping) || "
         "(has(self.dataset.validation) && has(self.evaluation.everySteps))",
-        "earlyStopping judges evaluations during the run: set dataset.validation and "
+        "earlyStopping compares evaluations during the run: set dataset.validation and "
         "evaluation.everySteps",
     ),
 )

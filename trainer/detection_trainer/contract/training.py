@@ -152,11 +152,13 @@ def _text_of(place: PipelineConfigSource, read_config: ReadConfig | None) -> str
         return place.inline
     if place.uri is None:
         raise PipelineConfigError(
-            "configMapKeyRef is read by the operator, in a cluster; by hand give inline or uri, or "
+            "configMapKeyRef is read by the operator, in a cluster only: use inline or uri, or "
             "`detection-trainer run --pipeline-config FILE`"
         )
     if read_config is None:
-        raise PipelineConfigError(f"uri: {place.uri} is not read here: give inline")
+        raise PipelineConfigError(
+            f"uri: {place.uri} is not read by this command: use pipelineConfig.inline"
+        )
     return read_config(place.uri)
 
 

@@ -118,8 +118,8 @@ def explained(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[Any]:
         dataset.require_unchanged()
         said = " ".join(error.message.split())[:300]
         msg = (
-            f"reading {dataset.files[0].uri} and what lies beside it failed in the middle of the "
-            f"run: {said}: look for the image by `detection-trainer inspect`, and mend its record"
+            f"reading {dataset.files[0].uri} and its neighbouring files failed during the run: "
+            f"{said}: find the record with `detection-trainer inspect` and correct it"
         )
         raise DataInvalidError(msg) from error
 

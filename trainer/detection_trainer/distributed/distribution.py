@@ -140,8 +140,9 @@ class Distribution:
         mean, square = self.agree(mine) / size, self.agree(mine * mine) / size
         if mean != mine or square != mine * mine:
             msg = (
-                f"worker {self.cluster.index} begins with other {what} than the others "
-                f"({digest[:19]}…): all workers must see the same storage and run the same image"
+                f"worker {self.cluster.index} starts with {what} that differ from the other "
+                f"workers' ({digest[:19]}…): all workers must see the same storage and run the "
+                "same image"
             )
             raise PeerLostError(msg)
 
@@ -171,8 +172,8 @@ def start_distribution(spec: TrainingSpec, cluster: Cluster, stop: StopSignal) -
     distribution = Distribution(strategy, cluster, stop)
     if spec.batch_size % distribution.replicas:
         msg = (
-            f"batchSize {spec.batch_size} counts all replicas together: it must be divisible by "
-            f"the {distribution.replicas} there are ({cluster.size} workers with "
+            f"batchSize {spec.batch_size} is the total of all replicas: it must be divisible by "
+            f"their number, {distribution.replicas} ({cluster.size} workers with "
             f"{distribution.replicas // cluster.size} devices each)"
         )
         raise InvalidConfigError(msg)
@@ -195,7 +196,7 @@ def losing_peers(cluster: Cluster, stop: StopSignal) -> Iterator[None]:
         if stop.requested:
             raise StopRequested from error
         msg = (
-            f"another worker has ended, so that this one cannot go on ({type(error).__name__}): "
-            "the reason stands with that one"
+            f"another worker has ended, so this one cannot continue ({type(error).__name__}): see "
+            "the log of that worker"
         )
         raise PeerLostError(msg) from error

@@ -116,7 +116,10 @@ def _listen(cluster: Cluster) -> socket.socket:
     try:
         return socket.create_server(("", port), backlog=cluster.size)
     except OSError as error:
-        msg = f"the chief cannot listen at port {port}: {error}: end what uses it, or take another"
+        msg = (
+            f"the chief cannot listen at port {port}: {error}: stop the process that uses it, or "
+            "choose another port"
+        )
         raise PeerLostError(msg) from error
 
 
@@ -135,7 +138,7 @@ def _missing(cluster: Cluster, present: dict[int, socket.socket], timeout_s: flo
     missing = [i for i in range(1, cluster.size) if i not in present]
     places = ", ".join(f"{i} ({cluster.addresses[i]})" for i in missing[:5])
     return (
-        f"{len(missing)} of {cluster.size} workers did not come within {timeout_s:.0f} s: "
+        f"{len(missing)} of {cluster.size} workers did not connect within {timeout_s:.0f} s: "
         f"{places}: see their pods or processes"
     )
 

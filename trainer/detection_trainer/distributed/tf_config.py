@@ -67,7 +67,7 @@ def require_cluster(spec: TrainingSpec, cluster: Cluster) -> None:
         msg = (
             f"workers {spec.workers}: expected as many addresses in {VARIABLE}; received "
             f"{cluster.size}: start {spec.workers} processes, each with {VARIABLE}, or set "
-            "workers to 1 (the batch size is that of all workers together)"
+            "workers to 1 (batchSize is the total of all workers)"
         )
         raise InvalidConfigError(msg)
 

@@ -136,7 +136,7 @@ def _detected_annotations(
     annotations: list[dict[str, Any]] = []
     for image in detections:
         if image.image_id not in sizes:
-            msg = f"detections of image {image.image_id}, which the ground truth does not hold"
+            msg = f"detections of image {image.image_id}, which is not in the ground truth"
             raise ValueError(msg)
         height, width = sizes[image.image_id]
         for box, score, label in zip(image.boxes, image.scores, image.classes, strict=True):

@@ -28,7 +28,7 @@ def load_detector(checkpoint: Checkpoint) -> Detector:
     differing = weights.keys() ^ detector.variables.keys()
     if differing:
         msg = (
-            f"{checkpoint.folder.uri} holds other variables than this version's model "
+            f"{checkpoint.folder.uri} has other variables than the model of this version "
             f"({', '.join(sorted(differing)[:3])}): use the trainer that wrote it"
         )
         raise CheckpointMissingError(msg)

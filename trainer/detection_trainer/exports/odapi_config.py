@@ -18,7 +18,7 @@ def format_pipeline_config(manifest: Manifest) -> str:
     classes = len(manifest.classes)
     return (
         f"# Written from step {manifest.step} of {manifest.identity.namespace}/"
-        f"{manifest.identity.name}. To be filled in: {PLACE}, and the optimizer's numbers.\n"
+        f"{manifest.identity.name}. Fill in {PLACE} and the optimizer's numbers.\n"
         f"{_model(manifest.model, classes)}\n{_training(manifest)}"
     )
 

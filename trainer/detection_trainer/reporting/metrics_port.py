@@ -11,13 +11,13 @@ PREFIX = "detection_trainer_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HELP = {
     "step": "Steps trained",
-    "target_steps": "Steps asked for",
+    "target_steps": "Target number of steps",
     "checkpoint_step": "Step of the newest committed checkpoint",
     "loss": "Loss at the last progress line",
     "learning_rate": "Learning rate of the last step",
-    "steps_per_second": "Steps a second since the progress line before",
-    "data_wait_fraction": "Part of that time spent waiting for data",
-    "checkpoint_seconds": "How long the newest checkpoint took to commit",
+    "steps_per_second": "Steps per second since the previous progress line",
+    "data_wait_fraction": "Fraction of that time spent waiting for data",
+    "checkpoint_seconds": "Time that the newest checkpoint took to commit",
     "memory_bytes": "Largest resident memory of the process so far",
 }
 METRIC_HELP = "COCO metrics of the last evaluation, by name"

@@ -103,7 +103,7 @@ class Reporter:
         with self._lock:
             known = self._report.progress
             self.update(progress=known.model_copy(update={"checkpoint_seconds": seconds}))
-        message = f"checkpoint of step {checkpoint.step} is committed"
+        message = f"committed the checkpoint of step {checkpoint.step}"
         digest = checkpoint.manifest.digest
         self.console.say(
             "saved", message, step=checkpoint.step, digest=digest, seconds=round(seconds, 3)
@@ -122,14 +122,16 @@ class Reporter:
     def exported(self, export: ExportRecord, exports: Sequence[ExportRecord]) -> None:
         """Tell that `export` is committed, and all that the folder holds, newest first."""
         self.update(exports=list(exports[:MAX_EXPORTS]))
-        message = f"{export.format} of step {export.step} lies at {export.uri}"
+        message = f"wrote the {export.format} of step {export.step} to {export.uri}"
         self.console.say("exported", message, step=export.step, digest=export.digest)
 
     def skipped(self, skipped: Sequence[SkippedCheckpoint]) -> None:
         """Tell which damaged checkpoints were not used."""
         self.update(skipped=list(skipped[:MAX_CHECKPOINTS]))
         for checkpoint in skipped:
-            message = f"checkpoint of step {checkpoint.step} is damaged: {checkpoint.problem}"
+            message = (
+                f"skipped the damaged checkpoint of step {checkpoint.step}: {checkpoint.problem}"
+            )
             self.console.say("checkpointSkipped", message, step=checkpoint.step)
 
     def finish(self, outcome: Outcome) -> bool:

@@ -112,7 +112,7 @@ def _report_reached(attempt: Attempt, beginning: Beginning, step: int) -> Outcom
     attempt.reporter.checkpoints(beginning.store)
     target = attempt.spec.steps
     if step == target:
-        message = f"step {target} was reached already; nothing is left to do"
+        message = f"step {target} is already reached; there is nothing to do"
     else:
-        message = f"step {step} lies beyond steps {target}; the run completes where it is"
+        message = f"step {step} is beyond the target of {target} steps; the run is complete"
     return outcome_of(ExitCode.COMPLETED, message)

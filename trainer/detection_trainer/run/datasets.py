@@ -67,6 +67,6 @@ def _log_dataset(console: Console, dataset: Dataset, purpose: str) -> None:
         f"{purpose}: {about.images} images in {about.files} files, {about.boxes} boxes ({sizes})"
     )
     if about.bad_record_count:
-        message += f"; passes over {about.bad_record_count} bad records: {about.bad_records[0]}"
+        message += f"; skips {about.bad_record_count} bad records: {about.bad_records[0]}"
     counts = {"boxesPerClass": about.boxes_per_class, "boxesPerSize": about.boxes_per_size}
     console.say("dataset", message, digest=about.digest, badRecords=about.bad_records, **counts)

@@ -73,7 +73,7 @@ class EarlyStop:
         spec, patience = self._spec, self.patience
         name = "" if spec is None else spec.metric
         best = (
-            "none was a number"
+            "no evaluation gave a number"
             if patience.best is None
             else (f"the best was {patience.best:.4f} at step {patience.best_step}")
         )

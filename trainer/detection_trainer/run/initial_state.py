@@ -106,7 +106,7 @@ def _log_variables(console: Console, plan: RestorePlan) -> None:
     """List all variables in the JSON line; a terminal shows only the sentence."""
     groups = ", ".join(restored_groups(plan.mode))
     message = (
-        f"takes over {len(plan.assign)} variables ({groups}); {len(plan.fresh)} begin fresh: "
+        f"restores {len(plan.assign)} variables ({groups}); {len(plan.fresh)} have fresh values: "
         "`detection-trainer preflight` lists them"
     )
     console.say("restored", message, restored=plan.assign, fresh=plan.reasons)
@@ -115,5 +115,5 @@ def _log_variables(console: Console, plan: RestorePlan) -> None:
 def _own(store: CheckpointStore, step: int) -> Checkpoint:
     checkpoint = store.at(step)
     if checkpoint is None:
-        raise LookupError(f"the start chose step {step}, which the store does not hold")
+        raise LookupError(f"the start decision names step {step}, which is not in the storage")
     return checkpoint

@@ -189,7 +189,7 @@ class TrainingLoop:
         if checkpoint.is_evaluated:
             self._early_stop.judge(step, checkpoint.metrics)
             return
-        self._reporter.console.say("evaluating", f"evaluates step {step}", step=step)
+        self._reporter.console.say("evaluating", f"evaluating step {step}", step=step)
         began = self._clock()
         metrics = self._evaluate()
         self._store.add_metrics(step, metrics)

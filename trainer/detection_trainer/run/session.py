@@ -116,7 +116,7 @@ class _Session:
 
     def report_delay(self, snapshot: Snapshot, error: Exception) -> None:
         """Log a failed save; a later save makes up for it."""
-        message = f"saving step {snapshot.step} failed, training goes on: {error}"
+        message = f"saving step {snapshot.step} failed, training continues: {error}"
         self.attempt.reporter.console.say("saveDelayed", message, step=snapshot.step)
 
     def description(self) -> RunDescription:

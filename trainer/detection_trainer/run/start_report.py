@@ -41,17 +41,17 @@ def _log_extension(attempt: Attempt, initial: InitialState, before: Manifest) ->
 def _log_environment(reporter: Reporter, before: Environment, now: Environment) -> None:
     changed = before.differences(now)
     if changed:
-        message = f"the bits may differ from an uninterrupted run: {'; '.join(changed)}"
+        message = f"results may differ in bits from an uninterrupted run: {'; '.join(changed)}"
         reporter.console.say("environmentChanged", message)
 
 
 def _start_message(initial: InitialState) -> str:
     if initial.resumed is not None:
-        return f"resumes from its own checkpoint of step {initial.step}"
+        return f"resumes from the run's own checkpoint of step {initial.step}"
     restored = initial.restored
     if restored is None:
-        return "begins from scratch at step 0"
-    counts = f"{restored.variables.restored} variables taken over, {restored.variables.fresh} fresh"
+        return "starts from scratch at step 0"
+    counts = f"{restored.variables.restored} variables restored, {restored.variables.fresh} fresh"
     if restored.mode is None:
         return f"continues {restored.uri} at step {initial.step}: {counts}"
-    return f"begins at step 0, restored by mode {restored.mode} from {restored.uri}: {counts}"
+    return f"starts at step 0 and restores {restored.uri} (mode {restored.mode}): {counts}"

@@ -36,7 +36,7 @@ def run_worker(attempt: Attempt) -> Outcome:
             return outcome_of(ExitCode.COMPLETED, decision.done)
         return _train_along(attempt, inputs, decision)
     except StopRequested:
-        message = f"worker {cluster.index} was asked to stop; worker 0 saves"
+        message = f"worker {cluster.index} received a stop request; worker 0 saves"
         return outcome_of(ExitCode.SAVED, message)
 
 
@@ -48,7 +48,7 @@ def _train_along(attempt: Attempt, inputs: Inputs, decision: Decision) -> Outcom
     start = choose_start([], spec) if decision.step is None else Resume(decision.step)
     with started_run(attempt, inputs, start, store) as run:
         step = run.initial.step
-        message = f"worker {cluster.index} of {cluster.size} begins at step {step}"
+        message = f"worker {cluster.index} of {cluster.size} starts at step {step}"
         attempt.reporter.console.say("started", message, step=step)
         with run.distribution.ending_together():
             _take_steps(spec, run)

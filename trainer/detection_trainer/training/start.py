@@ -72,8 +72,8 @@ def choose_start(
         raise CheckpointMissingError(_none_is_valid(skipped))
     if recorded_step is not None:
         msg = (
-            f"the checkpoint folder holds no checkpoint, but one of step {recorded_step} was "
-            "recorded: bring the folder back, or make a new training to begin at step 0"
+            f"the checkpoint folder has no checkpoint, but step {recorded_step} is recorded: "
+            "restore the folder, or create a new training to start at step 0"
         )
         raise CheckpointMissingError(msg)
     if spec.continue_from is not None:
@@ -86,8 +86,8 @@ def choose_start(
 def _none_is_valid(skipped: Sequence[SkippedCheckpoint]) -> str:
     problems = "; ".join(f"step {s.step}: {s.problem}" for s in skipped[:5])
     return (
-        f"none of the {len(skipped)} checkpoints in the folder is valid ({problems}): "
-        "bring one back, or make a new training to begin at step 0"
+        f"none of the {len(skipped)} checkpoints in the folder is valid ({problems}): restore one "
+        "of them, or create a new training to start at step 0"
     )
 
 
@@ -96,7 +96,7 @@ def _resolved(source: RestoreSource | ContinueSource, field: str) -> str:
         return source.uri
     name = source.training_ref.name if source.training_ref else ""
     msg = (
-        f"{field}.trainingRef {name!r} can be resolved only in a cluster: give {field}.uri, the "
-        f"address of a checkpoint, as `detection-trainer checkpoints ls` shows it"
+        f"{field}.trainingRef {name!r} can be resolved only in a cluster: set {field}.uri to the "
+        "address of a checkpoint; `detection-trainer checkpoints ls` prints it"
     )
     raise InvalidConfigError(msg)

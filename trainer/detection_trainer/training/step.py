@@ -99,8 +99,8 @@ class TrainingStep:
         differences = [d for variables, arrays in states for d in _differences(variables, arrays)]
         if differences:
             msg = (
-                "the checkpoint does not hold this version's state, so the run cannot go on "
-                f"exactly: {'; '.join(differences[:5])}: use the trainer that wrote it"
+                "the state in the checkpoint differs from this version's, so the run cannot "
+                f"resume exactly: {'; '.join(differences[:5])}: use the trainer that wrote it"
             )
             raise CheckpointMissingError(msg)
         for variables, arrays in states:

@@ -96,7 +96,7 @@ def _require_as_promised(detector: Detector, plan: RestorePlan, arrays: Arrays, 
             differences.append(f"{path}: the source holds values that are not finite")
     if differences:
         msg = (
-            f"{uri} does not hold what its header promises, and nothing was assigned: "
+            f"the variables in {uri} differ from its header, and no variable was assigned: "
             f"{'; '.join(differences[:3])}: choose another checkpoint"
         )
         raise RestoreRefusedError(msg, differences)

@@ -88,7 +88,7 @@ class Applier:
                 await self._delete_job(training, action)
             case ForceDeletePod():
                 await self._delete(training, PODS, action.name, action.uid, grace_s=0)
-                logger.warning("forced pod %s to end", action.name, extra=_about(training))
+                logger.warning("deleted pod %s by force", action.name, extra=_about(training))
             case _:
                 assert_never(action)
 
@@ -99,7 +99,7 @@ class Applier:
         except AlreadyExistsError:
             found = await self._client.get(CLAIMS, namespace, action.name)
             labels = found["metadata"].get("labels") or {}
-            # Its name lacks the uid: a training made anew finds the old one's checkpoints.
+            # Its name lacks the uid: a training that is created again finds the old checkpoints.
             if labels.get(names.LABEL_TRAINING) != training.identity.name:
                 raise _foreign(CLAIMS, training, found) from None
             self._check_claim(training, wanted, found)
@@ -109,14 +109,14 @@ class Applier:
     def _check_claim(self, training: Training, wanted: Object, found: Object) -> None:
         """Raise an error where a claim that is not bound yet is not what the spec asks for.
 
-        One that is bound holds checkpoints: it stays as it is.
+        A bound claim has checkpoints and is left unchanged.
         """
         differences = claim_differences(wanted, found)
         if not differences:
             return
         if (found.get("status") or {}).get("phase") == "Bound":
             extra = _about(training)
-            logger.warning("the bound claim stays as it is: %s", differences, extra=extra)
+            logger.warning("the claim is bound and is left unchanged: %s", differences, extra=extra)
             return
         name = found["metadata"]["name"]
         raise OutdatedObjectError(CLAIMS.kind, training.identity.namespace, name, differences)
@@ -183,7 +183,7 @@ class Applier:
         try:
             await self._client.delete(resource, namespace, name, uid=uid, grace_s=grace_s)
         except (NotFoundError, ConflictError):
-            # Gone already, or another one by now: the watch will tell.
+            # Gone already, or replaced by now: the watch reports it.
             logger.debug("%s %s is gone", resource.kind, name, extra=_about(training))
 
 
@@ -203,7 +203,7 @@ def claim_differences(wanted: Object, found: Object) -> str:
     if size is None or parse_quantity(size) != parse_quantity(asked):
         pairs.append(("size", size, asked))
     return "; ".join(
-        f"{field}: it has {has}, the spec wants {wants}" for field, has, wants in pairs
+        f"{field}: it has {has}, the spec requires {wants}" for field, has, wants in pairs
     )
 
 
@@ -214,7 +214,7 @@ def _require_lasting(resource: Resource, found: Object) -> None:
         ConflictError: it is being deleted; another can be created once it is gone.
     """
     if "deletionTimestamp" in found["metadata"]:
-        msg = "the one of before is still being deleted"
+        msg = "the previous Job of that name is still being deleted"
         raise ConflictError(f"creating {resource.kind} {found['metadata']['name']}", 0, msg)
 
 

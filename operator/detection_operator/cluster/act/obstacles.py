@@ -1,6 +1,6 @@
-"""What keeps the objects of trainings from being created, as the API server last said it.
+"""What keeps the objects of trainings from being created, as the API server last reported it.
 
-Kept in memory only: a restarted operator tries again and learns it anew.
+Kept in memory only: a restarted operator retries and learns it again.
 """
 
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ class StatusWriter:
         self._client, self._cache, self._queue = client, cache, queue
 
     async def write(self, training: Training, status: Status) -> bool:
-        """Write `status` if it says other than `training.status`; return whether it did.
+        """Write `status` if it differs from `training.status`; return whether it was written.
 
         Raises:
             ConflictError: the training is no longer in the state that was read.
@@ -81,7 +81,7 @@ class StatusWriter:
         found = await self._client.get(TRAININGS, who.namespace, who.name)
         version = found["metadata"]["resourceVersion"]
         if version != training.resource_version:
-            msg = f"it is at {version}, and was read at {training.resource_version}"
+            msg = f"it has resourceVersion {version}, and was read at {training.resource_version}"
             raise ConflictError(f"confirming {who.namespace}/{who.name}", HTTPStatus.CONFLICT, msg)
 
     async def refresh(self, key: Key) -> None:

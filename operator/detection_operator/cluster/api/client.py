@@ -84,7 +84,7 @@ async def load_configuration(environment: Mapping[str, str] = os.environ) -> Con
 
 
 def trusts_environment() -> bool:
-    """Tell whether the environment has something to say of connections: a proxy."""
+    """Return whether the environment configures connections, such as a proxy."""
     return bool(getproxies_environment())
 
 
@@ -316,7 +316,7 @@ async def _read(what: str, status: int, response: aiohttp.ClientResponse) -> byt
         length += len(part)
         if length > MAX_BYTES:
             response.close()
-            msg = f"expected at most {MAX_BYTES} bytes; received more: the rest was not read"
+            msg = f"expected at most {MAX_BYTES} bytes; received more, and did not read the rest"
             raise TooLargeError(what, status, msg)
         parts.append(part)
     return b"".join(parts)

@@ -20,7 +20,7 @@ COMPONENT = "detection-operator"
 
 
 class EventPoster:
-    """Posts Events; that one cannot be posted holds nothing up."""
+    """Posts Events; a failure to post one is logged and blocks nothing."""
 
     def __init__(
         self, client: Client, now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -37,7 +37,7 @@ class EventPoster:
             return
         except ClusterError as error:
             told = about(identity)
-            logger.warning("the event %s was not posted: %s", event.reason, error, extra=told)
+            logger.warning("posting the event %s failed: %s", event.reason, error, extra=told)
 
 
 def build_event(identity: Identity, event: Event, now: datetime, *, once: bool) -> Object:

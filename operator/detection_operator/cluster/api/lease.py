@@ -1,6 +1,7 @@
 """Which replica plans: the one that holds a Lease and renews it.
 
-It saves work and nothing rests on it: names, 409s and preconditions hold with two leaders too. No
+It saves work, and correctness does not depend on it: names, 409s and preconditions also protect
+against two leaders. No
 clocks of two machines are compared: a lease has run out when its text has not changed for as long
 as it says, by this process's monotonic clock.
 """
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 LEASE_S = 15.0
 RENEW_DEADLINE_S = 10.0
-"""Who could not renew for so long stops, well before another may begin."""
+"""A leader that could not renew for this long stops, well before another may start."""
 RETRY_S = 2.0
 CALL_S = 3.0
 PAUSE_S = 0.05
@@ -60,7 +61,7 @@ class Seen:
 
     @property
     def holder(self) -> str:
-        """Who holds it; empty: it was given up."""
+        """The holder; empty after a release."""
         return self.spec.get("holderIdentity") or ""
 
     @property
@@ -122,7 +123,7 @@ class Election:
         self._renewed_at = 0.0
         self.leading = False
         self.obstacle = ""
-        """What only a person can mend, where something is."""
+        """A problem that only a person can fix, if there is one."""
 
     @property
     def transitions(self) -> int:
@@ -160,11 +161,11 @@ class Election:
         for result in ended:
             if isinstance(result, Exception):
                 raise result
-        logger.warning("%s leads no more: %s", self._identity, self._why_lost())
+        logger.warning("%s is no longer the leader: %s", self._identity, self._why_lost())
 
     def _why_lost(self) -> str:
         if self._seen is not None and self._seen.holder not in {"", self._identity}:
-            return f"{self._seen.holder} has taken the lease"
+            return f"{self._seen.holder} has acquired the lease"
         return f"the lease could not be renewed for {RENEW_DEADLINE_S:.0f} s"
 
     async def _acquire(self) -> None:
@@ -248,9 +249,9 @@ class Election:
                 await self._look()
                 if self._seen is not None and self._seen.holder == self._identity:
                     await self._write("")
-                    logger.info("%s has given the lease up", self._identity)
+                    logger.info("%s has released the lease", self._identity)
         except (TimeoutError, ClusterError) as error:
-            logger.warning("the lease was not given up, and runs out by itself: %s", error)
+            logger.warning("releasing the lease failed; it expires by itself: %s", error)
 
     def _note(self, error: ClusterError) -> None:
         vanished = isinstance(error, NotFoundError) and self._seen is not None
@@ -260,10 +261,10 @@ class Election:
         if isinstance(error, ForbiddenError):
             said = (
                 f"the service account may not get, watch, create and update the Lease "
-                f"{self._namespace}/{self._name}, by which replicas agree on who plans; install "
+                f"{self._namespace}/{self._name}, by which the replicas elect a leader; install "
                 f"the chart's Role for it ({error})"
             )
         lasting = "" if isinstance(error, UnavailableError) else said
         if said != self.obstacle:
-            logger.warning("the lease cannot be had: %s", said)
+            logger.warning("acquiring the lease failed: %s", said)
         self.obstacle = lasting

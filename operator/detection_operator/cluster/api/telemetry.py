@@ -1,4 +1,4 @@
-"""What the cluster layer tells of itself; `server/metrics.py` counts it."""
+"""What the cluster layer reports about itself; `server/metrics.py` counts it."""
 
 from typing import Protocol
 

@@ -49,7 +49,7 @@ def wait_for_earlier(case: Case) -> Standing | None:
     if not ending and pod is None:
         return None
     left = f"Job {ending[0].name}" if pod is None else f"Pod {pod.name}"
-    message = f"{left} has yet to end; the next attempt starts then."
+    message = f"Waiting for {left} to end; the next attempt starts then."
     return Standing(Phase.RETRYING, Reason.SAVING, message, (), _LOOK_AGAIN_S)
 
 
@@ -91,9 +91,9 @@ def describe(case: Case, attempt: AttemptStatus) -> Standing:
     if standing is not None or job is None:
         return standing or _make_again(case, attempt)
     if pod is None and attempt.started_at is not None:
-        message = "The trainer's pod is gone; its Job is about to end."
+        message = "The trainer's pod is gone; its Job is ending."
         return Standing(Phase.RETRYING, Reason.POD_DELETED, message)
-    # Who says its step has started, with all of its peers, whatever a watch that lags behind shows.
+    # A trainer that reports its step has started, with all workers, even if the watch lags behind.
     wait = pod_waits.wait_of(case, job, pod) if attempt.resumed_from_step is None else None
     if wait is not None:
         return pod_waits.standing_of(Phase.QUEUED, wait)
@@ -103,9 +103,11 @@ def describe(case: Case, attempt: AttemptStatus) -> Standing:
 def _describe_running(case: Case, attempt: AttemptStatus) -> Standing:
     left = deadline.seconds_left(case)
     if attempt.resumed_from_step is None:
-        message = f"The trainer of attempt {attempt.number} runs and has not reported a step yet."
+        message = (
+            f"The trainer of attempt {attempt.number} is running and has not reported a step yet."
+        )
         return Standing(Phase.STARTING, Reason.STARTING, message, (), left)
-    message = f"Attempt {attempt.number} trains, to step {attempt.target_steps}."
+    message = f"Attempt {attempt.number} is training to step {attempt.target_steps}."
     return Standing(Phase.RUNNING, Reason.TRAINING, message, (), left)
 
 
@@ -142,8 +144,8 @@ def _made(
     changes: tuple[tuple[str, object], ...],
 ) -> Standing:
     step = attempt.start_step
-    begins = "from the start" if step is None else f"from step {step}"
-    message = f"Attempt {attempt.number} is made, {begins} to step {attempt.target_steps}."
+    begins = "" if step is None else f" from step {step}"
+    message = f"Created attempt {attempt.number} to train{begins} to step {attempt.target_steps}."
     make = StartAttempt(attempt.number, attempt.job_name, attempt.image, source)
     return Standing(
         Phase.QUEUED,
@@ -158,7 +160,7 @@ def _pin(case: Case) -> tuple[tuple[str, object], ...]:
     return (("image", case.image), ("image_digest", pinned_digest(case)))
 
 
-_JOB_GONE = "Its Job is gone or going: the trainer saves and stops."
+_JOB_GONE = "The attempt's Job was deleted: the trainer saves and stops."
 
 
 def _claim(case: Case) -> tuple[Action, ...]:
@@ -169,7 +171,7 @@ def _claim(case: Case) -> tuple[Action, ...]:
 
 
 def _stop_hung(case: Case, attempt: AttemptStatus, job: Job | None) -> Standing | None:
-    """End a trainer that said its last word and does not exit."""
+    """End a trainer that sent its last report and does not exit."""
     progress = case.status.progress
     if attempt.outcome is None or progress is None or progress.reported_at is None:
         return None
@@ -180,5 +182,6 @@ def _stop_hung(case: Case, attempt: AttemptStatus, job: Job | None) -> Standing 
         return Standing(Phase.RUNNING, Reason.SAVING, message, (), left)
     actions: tuple[Action, ...] = ()
     if job is not None and not job.deleting:
-        actions = (DeleteJob(job.name, job.uid, "It sent its last report and did not exit."),)
+        why = "The trainer sent its last report and did not exit."
+        actions = (DeleteJob(job.name, job.uid, why),)
     return Standing(Phase.RUNNING, Reason.SAVING, message, actions)

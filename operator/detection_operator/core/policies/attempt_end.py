@@ -123,7 +123,7 @@ def _lost_its_place(attempt: AttemptStatus, job: Job, pods: tuple[Pod, ...]) -> 
     """Tell whether pods that never ran were deleted, and the Job may make others.
 
     It does where a queue took the place back before the start, once that gives another. Where a
-    person deleted them, the Job says within seconds that it failed.
+    person deleted them, the Job reports within seconds that it failed.
     """
     over = job.complete or job.failed or job.deleting
     deleted = all(pod.gone or pod.deleting_since is not None for pod in pods)
@@ -179,7 +179,7 @@ def _ended_job(case: Case, attempt: AttemptStatus, job: Job) -> End | None:
     if job.complete or job.failed:
         seen = outcomes.outcome_of_job(job, case.stamp)
     elif job.suspended and not job.deleting and attempt.started_at is not None:
-        seen = _own(case, Reason.PREEMPTED, "The queue took the Job's place back.")
+        seen = _own(case, Reason.PREEMPTED, "The queue evicted the Job.")
     else:
         return None
     return End(_told(attempt, case.status, seen), outcomes.reason_of(seen.reason), job)
@@ -191,8 +191,9 @@ def _without_job(case: Case, attempt: AttemptStatus) -> End | None:
         stop = stop_of(case)
         if stop is None:
             return None
-        return End(_own(case, stop.reason, "It was stopped before it started."), stop.reason)
-    seen = _own(case, Reason.JOB_DELETED, "The Job is gone, and no last report came.")
+        message = "The attempt was stopped before it started."
+        return End(_own(case, stop.reason, message), stop.reason)
+    seen = _own(case, Reason.JOB_DELETED, "The Job is gone, and no last report arrived.")
     return End(_told(attempt, case.status, seen), Reason.JOB_DELETED)
 
 
@@ -201,9 +202,9 @@ def _own(case: Case, reason: Reason, message: str) -> OutcomeStatus:
 
 
 def _told(attempt: AttemptStatus, status: Status, seen: OutcomeStatus) -> OutcomeStatus:
-    """Return the trainer's last word where it was reported, else what was seen.
+    """Return the outcome that the trainer reported, else what Kubernetes reported.
 
-    A completion that was seen and not reported says nothing of the steps: another attempt asks
+    A completion that was seen and not reported does not state the steps: another attempt asks
     the storage and reports.
     """
     finished_at = seen.finished_at.replace(microsecond=0) if seen.finished_at else None
@@ -214,7 +215,7 @@ def _told(attempt: AttemptStatus, status: Status, seen: OutcomeStatus) -> Outcom
     if outcomes.verdict(seen) is not Verdict.COMPLETE or status.step >= attempt.target_steps:
         return seen
     message = (
-        f"The trainer finished, but the last report that came was of step {status.step} of "
+        f"The trainer finished, but its last report was for step {status.step} of "
         f"{attempt.target_steps}: check that its pod reaches the operator's Service."
     )
     unknown = {"exit_code": None, "reason": Reason.REPORT_MISSING.value, "message": message}
@@ -222,7 +223,7 @@ def _told(attempt: AttemptStatus, status: Status, seen: OutcomeStatus) -> Outcom
 
 
 def _cause(end: End, stop: Stop | None) -> Reason:
-    """Return what ended the attempt: a trainer says Saved for a drain and a deletion alike."""
+    """Return what ended the attempt: a trainer reports Saved for a drain and a deletion alike."""
     if stop is not None:
         return stop.reason
     said = outcomes.reason_of(end.outcome.reason)

@@ -47,7 +47,7 @@ def clean_up(case: Case) -> tuple[Action, ...]:
 
 
 def recheck_after_s(case: Case) -> float | None:
-    """Return when there will be something to remove that no event will tell of."""
+    """Return when the next object is to be removed for which no event will arrive."""
     left = seconds_to_live(case)
     waits = [] if not left or not case.observed.jobs else [left]
     catching_up_s = _catching_up_s(case)
@@ -68,7 +68,7 @@ def seconds_to_live(case: Case) -> float | None:
     ttl, since = case.spec.ttl_seconds_after_finished, _finished_since(case.status)
     if ttl is None or since is None:
         return None
-    # Compared as seconds: a time to live may lie beyond the calendar.
+    # Compared as seconds: a time to live may exceed the range of datetime.
     return max(ttl - (case.now - since) / timedelta(seconds=1), 0.0)
 
 
@@ -79,11 +79,11 @@ def _finished_since(status: Status) -> datetime | None:
 
 
 def lingering(case: Case) -> tuple[DeleteJob, ...]:
-    """Return the deletions of Jobs whose trainers have ended, and which go on all the same."""
+    """Return the deletions of Jobs that still run although their trainers have ended."""
     message = (
-        f"A container beside the trainer still runs {LINGER_S:.0f} s after the trainer ended, and "
-        "keeps the pod's resources. Make it a native sidecar (an init container with "
-        "restartPolicy: Always), which ends with the trainer."
+        f"A container beside the trainer is still running {LINGER_S:.0f} s after the trainer "
+        "ended, and occupies the pod's resources. Make it a native sidecar (an init container "
+        "with restartPolicy: Always), which ends with the trainer."
     )
     return tuple(
         DeleteJob(job.name, job.uid, message, Reason.SIDECAR_RUNNING)
@@ -93,7 +93,7 @@ def lingering(case: Case) -> tuple[DeleteJob, ...]:
 
 
 def _linger_left_s(case: Case, job: Job) -> float | None:
-    """Return how long `job` may still go on after its trainer's end; None where none is known."""
+    """Return how long `job` may still run after its trainer's end; None if no end is known."""
     ended = _recorded_end(case, job) if ends(job) else None
     if ended is None:
         return None
@@ -112,10 +112,11 @@ def _recorded_end(case: Case, job: Job) -> datetime | None:
 
 def _why_delete(case: Case, job: Job, *, expired: bool, old: bool) -> str:
     if expired:
-        return "ttlSecondsAfterFinished is over."
+        return "ttlSecondsAfterFinished has passed."
     if old:
-        return f"Only the newest {KEPT_JOBS} ended attempts are kept."
-    return "It is left over." if _is_stray(case, job) and not _catching_up_s(case) else ""
+        return f"Only the Jobs of the newest {KEPT_JOBS} ended attempts are kept."
+    is_stray = _is_stray(case, job) and not _catching_up_s(case)
+    return "The Job belongs to no current attempt or check." if is_stray else ""
 
 
 def _catching_up_s(case: Case) -> float:

@@ -1,4 +1,4 @@
-"""When a training is complete, and when raised steps make it go on."""
+"""When a training is complete, and when raised steps resume it."""
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.core import outcomes
@@ -16,7 +16,7 @@ def complete(case: Case) -> Standing | None:
     steps, reached = case.spec.steps, newest_step(case.status) or 0
     if finished and steps <= attempt.target_steps:
         return _completed(case, reached)
-    # Only lowered steps: at an attempt's own target, evaluation and the last word may be missing.
+    # Only lowered steps: at an attempt's own target, evaluation and the last report may be missing.
     if steps < attempt.target_steps and steps <= reached:
         return _completed(case, reached)
     return None
@@ -30,16 +30,16 @@ def _completed(case: Case, reached: int) -> Standing:
     reason = Reason.TARGET_REACHED
     if outcome is not None and outcome.reason == Reason.EARLY_STOPPED and trained < steps:
         reason = Reason.EARLY_STOPPED
-        message = f"The run {outcome.message}. Raise steps to train on."
+        message = f"The run {outcome.message}. Raise spec.steps to train more."
     elif steps < trained:
         message = (
-            f"spec.steps is {steps}, below the {trained} that were trained: it is complete where "
-            "it is. Raise steps to train on."
+            f"spec.steps is {steps}, and {trained} steps are trained already: the training is "
+            "complete. Raise spec.steps to train more."
         )
     elif trained < steps:
-        message = f"Training ended at step {trained} of {steps}. Raise steps to train on."
+        message = f"Training ended at step {trained} of {steps}. Raise spec.steps to train more."
     else:
-        message = f"All {steps} steps are trained. Raise steps to train on."
+        message = f"All {steps} steps are trained. Raise spec.steps to train more."
     if completed_at is None and outcome is not None:
         completed_at = outcome.finished_at
     changes = (("completion_time", completed_at or case.stamp), ("retries", retry.NONE))

@@ -37,16 +37,17 @@ def seconds_left(case: Case) -> float | None:
 
 
 def fail_over_deadline(case: Case) -> Standing | None:
-    """Fail a training whose active time is spent; a raised deadline lets it go on."""
+    """Fail a training whose active time is over; a higher deadline resumes it."""
     if not is_over(case):
         return None
     step = newest_step(case.status)
-    saved = "No checkpoint was made." if step is None else f"The newest checkpoint is step {step}."
-    message = f"{explain(case)} {saved} Raise activeDeadlineSeconds to go on."
+    newest = f"The newest checkpoint has step {step}."
+    saved = "No checkpoint was saved." if step is None else newest
+    message = f"{explain(case)} {saved} Raise spec.activeDeadlineSeconds to resume."
     return Standing(Phase.FAILED, Reason.DEADLINE_EXCEEDED, message)
 
 
 def explain(case: Case) -> str:
-    """Return the sentence that says which limit was reached."""
+    """Return the sentence that names the limit."""
     limit = case.spec.active_deadline_seconds
-    return f"Its attempts were active for activeDeadlineSeconds ({limit} s)."
+    return f"The training's attempts were active for activeDeadlineSeconds ({limit} s)."

@@ -1,4 +1,4 @@
-"""A training that is being deleted, which finalizers of others hold up: nothing is started."""
+"""A training that is being deleted and waits for finalizers: no attempt is started."""
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.core.case import Case, Standing
@@ -12,7 +12,7 @@ def leave_deleted(case: Case) -> Standing | None:
         return None
     phase = Phase(case.status.phase) if case.status.phase in _KEPT else Phase.SUSPENDED
     message = (
-        "The training is being deleted: nothing is started. Finalizers in metadata.finalizers hold "
-        "the deletion up."
+        "The training is being deleted: no attempt is started. The deletion waits for "
+        "metadata.finalizers."
     )
     return Standing(phase, Reason.BEING_DELETED, message)

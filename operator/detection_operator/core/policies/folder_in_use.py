@@ -10,7 +10,7 @@ def refuse_shared_folder(case: Case) -> Standing | None:
     if owner is None or newest_step(case.status) is not None:
         return None
     message = (
-        f"Its checkpoint folder is that of training {owner}, which is older: a folder belongs to "
-        "one run; choose another in spec.checkpoints.storage."
+        f"The checkpoint folder belongs to the older training {owner}, and a folder belongs to one "
+        "run: choose another in spec.checkpoints.storage."
     )
     return Standing(Phase.REFUSED, Reason.STORAGE_IN_USE, message)

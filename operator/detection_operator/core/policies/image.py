@@ -1,6 +1,6 @@
 """Which trainer image the next pod runs: the very one that the first attempt ran.
 
-A tag can be pushed anew, and a run that goes on by another program is not the same run. So the
+A tag can be pushed again, and a run that resumes with another program is not the same run. So the
 digest that a node reports for the first attempt's container pins the ones after it, until
 `spec.image` names another.
 """
@@ -24,7 +24,7 @@ def pinned_digest(case: Case) -> str | None:
 
 
 def record_image(case: Case) -> Case:
-    """Return `case` with the image that a node says the attempt's container runs."""
+    """Return `case` with the image that a node reports for the attempt's container."""
     attempt = case.attempt
     if attempt is None or attempt.image_id is not None:
         return case

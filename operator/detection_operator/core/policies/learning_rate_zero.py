@@ -20,7 +20,7 @@ def refuse_zero_rate(case: Case) -> Standing | None:
 
 
 def _carried(case: Case) -> ScheduleStatus | None:
-    """Return the schedule of the training that this one continues; its cycles go on."""
+    """Return the schedule of the training that this one continues."""
     source = case.observed.source
     if case.spec.continue_from is None or source is None or source.status is None:
         return None

@@ -15,5 +15,5 @@ def fail_permanently(case: Case) -> Standing | None:
     outcome = attempt.outcome
     if attempt.generation != case.generation or verdict_in(case, outcome) is not Verdict.PERMANENT:
         return None
-    message = outcomes.explain(outcome, "Any change of the spec tries again.")
+    message = outcomes.explain(outcome, "Change the spec to retry.")
     return Standing(Phase.FAILED, outcomes.reason_of(outcome.reason), message)

@@ -15,7 +15,7 @@ NODE_SLACK_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What holds a Job's pod up."""
+    """What a Job's pod waits for."""
 
     reason: Reason
     message: str
@@ -54,7 +54,7 @@ def wait_of(case: Case, job: Job, pod: Pod | None) -> Wait | None:
     wait = _wait_of_pod(case, job, pod)
     if wait is None or job.workers == 1:
         return wait
-    others = f"Worker {pod.index} of {job.workers} holds the others up: {wait.message}"
+    others = f"Worker {pod.index} of {job.workers} delays the others: {wait.message}"
     return replace(wait, message=others)
 
 
@@ -78,7 +78,7 @@ def stopping(case: Case, pod: Pod) -> Wait | None:
     overdue = (case.now - pod.deleting_since).total_seconds()
     left = max(timeout - overdue, 0.0)
     if pod.forced:
-        message = "The pod was deleted by force: it ends without a grace period to save in."
+        message = "The pod was deleted by force: the trainer has no grace period to save in."
         return Wait(Reason.POD_DELETED, message, left)
     slack = min(NODE_SLACK_S, timeout / 2)
     if overdue <= slack:
@@ -86,32 +86,32 @@ def stopping(case: Case, pod: Pod) -> Wait | None:
         return Wait(Reason.SAVING, message, min(left, max(slack - overdue, 0.0) + 1.0))
     message = (
         f"Node {pod.node or 'unknown'} has not ended the pod within its grace period. The operator "
-        f"deletes the pod by force {timeout} s after it (retryPolicy.nodeLostTimeoutSeconds)."
+        f"deletes the pod by force {timeout} s after that period "
+        "(retryPolicy.nodeLostTimeoutSeconds)."
     )
     return Wait(Reason.NODE_LOST, message, left)
 
 
 def _wait_for_pod(job: Job) -> Wait:
     if job.suspended:
-        return Wait(Reason.QUEUED, "The Job waits in its queue: its spec.suspend is the queue's.")
+        return Wait(Reason.QUEUED, "The Job waits in its queue, which sets the Job's spec.suspend.")
     if not job.rejected:
         return Wait(Reason.POD_PENDING, "The Job has no pod yet.")
     if is_quota(job.rejected):
         message = (
-            f"The namespace's quota has no room for the pod: {sentence(job.rejected)} The pod is "
-            "created once there is room; or raise the quota, or lower spec."
-            f"{_resources_field(job)}."
+            f"The pod exceeds the namespace's quota: {sentence(job.rejected)} Wait until enough of "
+            f"the quota is free, raise the quota, or lower spec.{_resources_field(job)}."
         )
         return Wait(Reason.POD_REJECTED, message)
     message = (
-        f"The cluster refuses the pod: {sentence(job.rejected)} Change what the namespace "
-        f"allows, spec.podTemplate or spec.{_resources_field(job)}. The Job controller retries."
+        f"The cluster refuses the pod: {sentence(job.rejected)} Change the rules of the namespace, "
+        f"spec.podTemplate or spec.{_resources_field(job)}. The Job controller retries."
     )
     return Wait(Reason.POD_REJECTED, message, held_up=HeldUp(job.created_at))
 
 
 def is_quota(message: str) -> bool:
-    """Return whether the API server's quota admission refused: room may come by itself."""
+    """Return whether the quota admission of the API server refused the pod."""
     return "exceeded quota:" in message
 
 
@@ -134,7 +134,7 @@ def _wait_for_image(case: Case, job: Job, pod: Pod, problem: Waiting) -> Wait:
 
 def _no_node(said: str) -> str:
     return (
-        f"No node takes the pod: {sentence(said)} Wait for one to become free, or compare "
+        f"No node fits the pod: {sentence(said)} Wait for a node to become free, or compare "
         "spec.resources and spec.podTemplate with the nodes."
     )
 

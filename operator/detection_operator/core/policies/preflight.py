@@ -106,7 +106,7 @@ def check(case: Case, source: RestoreFrom | None) -> Standing | None:
 
 def refuse(outcome: OutcomeStatus) -> Standing:
     """Refuse the spec for what the check found, until it changes."""
-    message = outcomes.explain(outcome, "It is checked again once the spec changes.")
+    message = outcomes.explain(outcome, "Change the spec to check it again.")
     return Standing(Phase.REFUSED, outcomes.reason_of(outcome.reason), message)
 
 
@@ -133,7 +133,7 @@ def _given_up(case: Case, pod: Pod) -> OutcomeStatus | None:
     left_s = _seconds_left(case, pod)
     if left_s is None or left_s > 0:
         return None
-    message = f"The check ran for {case.settings.preflight_deadline_s} s and did not end."
+    message = f"The check did not end within {case.settings.preflight_deadline_s} s."
     reason = Reason.DEADLINE_EXCEEDED
     return OutcomeStatus(reason=reason, message=message, finished_at=case.stamp)
 
@@ -180,7 +180,7 @@ def _try_again(case: Case, preflight: PreflightStatus, source: RestoreFrom | Non
     if job is not None:
         actions: tuple[Action, ...] = ()
         if not job.deleting:
-            actions = (DeleteJob(job.name, job.uid, "The check is made again."),)
+            actions = (DeleteJob(job.name, job.uid, "The check runs again."),)
         running = Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, _running(case))
         standing = waiting or running
         return replace(standing, actions=actions)
@@ -196,7 +196,9 @@ def _read(case: Case) -> Standing:
 def _running(case: Case) -> str:
     first = f"reads the pipeline.config at {_config_uri(case)}, then " if case.is_unread else ""
     what = "data, restore source and checkpoint folder"
-    return f"A CPU pod {first}checks {what} before a GPU is taken."
+    return f"A CPU pod {first}checks {what} before a GPU is allocated."
 
 
-_CONFIG_MISSING = "The check passed; its pod is gone, and with it the pipeline.config that it read."
+_CONFIG_MISSING = (
+    "The check passed, but its pod was deleted together with the pipeline.config that it read."
+)

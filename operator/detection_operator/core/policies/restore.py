@@ -32,15 +32,15 @@ def resolve(case: Case) -> Standing | RestoreFrom | None:
         return None
     if reference.name == case.identity.name:
         message = (
-            f"trainingRef names this training itself ({reference.name!r}): it resumes and goes on "
-            "by itself when steps rise; name another one."
+            f"trainingRef names this training itself ({reference.name!r}), which resumes without "
+            "it when spec.steps rises: name another training."
         )
         return Standing(Phase.REFUSED, Reason.SOURCE_NOT_FOUND, message)
     source = case.observed.source
     if source is None or not source.found or source.name != reference.name:
         return _missing(case, reference)
     if source.spec is None or source.status is None:
-        message = f"Training {reference.name!r} has a spec that does not hold: mend that one first."
+        message = f"The spec of training {reference.name!r} is invalid: correct that spec first."
         return Standing(Phase.REFUSED, Reason.SOURCE_HAS_NO_CHECKPOINT, message)
     misfit = source_fits.refuse_unfit_source(case.spec, source.name, source.spec, source.status)
     chosen = misfit or _checkpoint(reference, source.spec, source.status)
@@ -53,7 +53,7 @@ def _missing(case: Case, reference: TrainingRef) -> Standing:
     appears = case.observed.training.created_at + timedelta(seconds=SOURCE_GRACE_S)
     message = (
         f"No DetectionTraining {reference.name!r} in namespace {case.identity.namespace!r}: create "
-        "it, or correct trainingRef.name; this one goes on by itself once it is there."
+        "it, or correct trainingRef.name. This training starts once the source exists."
     )
     if case.now < appears:
         wait = (appears - case.now).total_seconds()
@@ -70,16 +70,16 @@ def _checkpoint(reference: TrainingRef, spec: Spec, status: Status) -> Standing 
             return Standing(
                 Phase.REFUSED,
                 Reason.SOURCE_HAS_NO_CHECKPOINT,
-                f"Training {name!r} is {status.phase} and has not {wanted} "
+                f"Training {name!r} is {status.phase} and does not have {wanted} "
                 f"({_held(status)}): name another training or step.",
             )
         return _wait(f"Waiting until training {name!r} has {wanted} ({_held(status)}).")
     # The newest or best of a training that still runs is not the one that was meant.
     if reference.step is None and not finished:
         return _wait(
-            f"Waiting until training {name!r} is complete (it is {status.phase}, "
-            f"{_held(status)}) to take its {reference.select.lower()} checkpoint; to start from "
-            "one that it has now, set trainingRef.step."
+            f"Waiting until training {name!r} is complete (it is {status.phase}, {_held(status)}) "
+            f"to use its {reference.select.lower()} checkpoint. To start from a checkpoint that it "
+            "already has, set trainingRef.step."
         )
     claim = checkpoint_claim(name, spec)
     uri = chosen.uri if claim is None else _mounted(chosen.uri, name)

@@ -50,9 +50,8 @@ def give_up(case: Case) -> Standing | None:
     if count <= most:
         return None
     message = (
-        f"{count} attempts in a row made no new checkpoint (retryPolicy.maxRetries: {most}). "
-        f"{last_failure(case)} Mend the cause, then change the spec (or raise maxRetries) to try "
-        "again."
+        f"{count} attempts in a row saved no new checkpoint (retryPolicy.maxRetries: {most}). "
+        f"{last_failure(case)} Fix the cause, then change the spec (or raise maxRetries) to retry."
     )
     return Standing(Phase.FAILED, Reason.RETRIES_EXHAUSTED, message)
 
@@ -60,8 +59,8 @@ def give_up(case: Case) -> Standing | None:
 def back_off(case: Case) -> Standing | None:
     """Wait until the next attempt may start.
 
-    A time that lies farther ahead than the longest back-off was written by a clock that was wrong:
-    it is not waited for.
+    A time farther ahead than the longest back-off was written by a clock that was wrong: it is
+    ignored.
     """
     retries = case.status.retries
     if retries.not_before is None:
@@ -78,12 +77,12 @@ def back_off(case: Case) -> Standing | None:
 
 
 def last_failure(case: Case) -> str:
-    """Return the sentence that says what ended last, and why."""
+    """Return the sentence that names what ended last, and why."""
     preflight, attempt = case.status.preflight, case.attempt
     if attempt is not None and attempt.outcome is not None:
         outcome, what = attempt.outcome, f"Attempt {attempt.number}"
     elif preflight is not None and preflight.outcome is not None:
         outcome, what = preflight.outcome, "The preflight check"
     else:
-        return "Nothing was recorded of the last attempt."
+        return "Nothing is recorded about the last attempt."
     return f"{what} ended early ({outcome.reason}): {outcome.message}"

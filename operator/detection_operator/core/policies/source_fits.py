@@ -1,4 +1,4 @@
-"""Whether another training's weights fit this one, as far as both resources tell.
+"""Whether another training's weights fit this one, as far as both resources show.
 
 What only storage knows (label maps, what a checkpoint really holds) is left to the preflight and to
 the trainer, which ask the same pure function.

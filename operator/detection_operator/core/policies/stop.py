@@ -26,7 +26,7 @@ class Stop:
 
 
 def stop_of(case: Case) -> Stop | None:
-    """Return why the attempt must stop; None where it may go on."""
+    """Return why the attempt must stop; None if it may keep running."""
     if case.observed.training.deleting:
         message = "The training is being deleted: the trainer saves and stops."
         return Stop(Phase.SUSPENDING, Reason.BEING_DELETED, message)
@@ -41,12 +41,12 @@ def stop_of(case: Case) -> Stop | None:
         reached = attempt.last_step
         if case.spec.steps <= reached:
             message = (
-                f"spec.steps was lowered to {case.spec.steps}, and step {reached} is reached: the "
-                "trainer saves and stops."
+                f"spec.steps was lowered to {case.spec.steps}, and the trainer has reached step "
+                f"{reached}: it saves and stops."
             )
             return Stop(Phase.RUNNING, Reason.STEPS_LOWERED, message)
     if attempt is not None and _is_to_be_replaced(case, attempt):
-        message = "The spec changed before the pod trained: the pod is made anew."
+        message = "The spec changed before training started: the operator creates the pod again."
         return Stop(Phase.QUEUED, Reason.ATTEMPT_CREATED, message, shown=Reason.ATTEMPT_CREATED)
     return None
 

@@ -5,14 +5,14 @@ from detection_operator.core.case import Case, Standing, newest_step
 from detection_trainer.contract.exit_codes import ExitCode
 
 LAST_WORDS = frozenset({ExitCode.SAVED, ExitCode.COMPLETED})
-"""With these a trainer says that nothing it has done is unsaved, and its report says what."""
+"""With these a trainer reports that everything is saved, and its report states the step."""
 
 
 def suspend(case: Case) -> Standing | None:
     """Say that the training is suspended, once no attempt is under way."""
     if not case.spec.suspend:
         return None
-    message = f"Suspended, {_saved(case)}. Set spec.suspend: false to go on."
+    message = f"Suspended, {_saved(case)}. Set spec.suspend: false to resume."
     return Standing(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
 
 
@@ -24,4 +24,7 @@ def _saved(case: Case) -> str:
     if attempt.outcome.exit_code in LAST_WORDS:
         return known
     # Only the storage knows, which the next attempt asks anyway.
-    return f"{known} as far as its trainer has told: it goes on from the newest in the storage"
+    return (
+        f"{known} according to the trainer's last report; it will resume from the newest "
+        "checkpoint in the storage"
+    )

@@ -212,7 +212,7 @@ async def test_on_a_conflict_it_reads_again_and_decides_again() -> None:
 async def test_conflicts_without_end_are_left_for_later() -> None:
     scene = Scene(step_to(5))
     scene.api.before_status = lambda: scene.api.put(TRAININGS, stored_training())
-    with pytest.raises(ConflictError, match=f"each of {MAX_CONFLICTS} decisions"):
+    with pytest.raises(ConflictError, match=f"each of {MAX_CONFLICTS} attempts"):
         await scene.reconciler.reconcile(TREES)
 
 

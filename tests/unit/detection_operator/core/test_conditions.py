@@ -99,4 +99,4 @@ def test_restored(mode: str | None, fields: dict[str, object], truth: str, reaso
     standing = Standing(Phase.RUNNING, Reason.TRAINING, "as said")
     condition = by_type(conditions_of(standing, status, spec(**fields), 1, NOW))["Restored"]
     assert (condition.status, condition.reason) == (truth, reason)
-    assert mode is None or "161 variables came from s3://models/coco" in condition.message
+    assert mode is None or "Restored 161 variables from s3://models/coco" in condition.message

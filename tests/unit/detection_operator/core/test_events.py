@@ -37,7 +37,7 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
         (
             Status(current_attempt=attempt(), attempt_count=1),
             Status(current_attempt=attempt(number=2, start_step=7), attempt_count=2),
-            [("Normal", "AttemptCreated", "Attempt 2 is made, from step 7, to step 100.")],
+            [("Normal", "AttemptCreated", "Created attempt 2 to train from step 7 to step 100.")],
         ),
         (
             Status(),
@@ -46,7 +46,7 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
                 (
                     "Normal",
                     "RestoredFromSource",
-                    "3 variables came from s3://c (mode detection); 1 began fresh.",
+                    "Restored 3 variables from s3://c (mode detection); 1 have fresh values.",
                 )
             ],
         ),
@@ -63,7 +63,7 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
                 (
                     "Warning",
                     "CheckpointSkipped",
-                    "The checkpoint of step 5 is not used: its digest differs",
+                    "Skipped the checkpoint of step 5: its digest differs",
                 )
             ],
         ),
@@ -75,7 +75,7 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
         (
             Status(interruptions=[CUT], interruption_count=1),
             Status(interruptions=[RESUMED], interruption_count=1),
-            [("Normal", "Resumed", "Went on from step 7; steps lost: 2.")],
+            [("Normal", "Resumed", "Resumed from step 7; steps lost: 2.")],
         ),
         (
             Status(interruptions=[RESUMED], interruption_count=1),

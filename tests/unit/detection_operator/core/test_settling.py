@@ -21,7 +21,7 @@ HELD_UP = Condition(
     status="True",
     last_transition_time=NOW,
     reason=Reason.UNSCHEDULABLE,
-    message="No node takes the pod: no room.",
+    message="No node fits the pod: no room.",
 )
 TOLD = Event("Warning", Reason.UNSCHEDULABLE, HELD_UP.message)
 
@@ -78,11 +78,13 @@ def said(reason: Reason, message: str, phase: str = "Queued") -> Status:
     return status.model_copy(update={"conditions": [ready]})
 
 
-MADE_SAID = said(Reason.ATTEMPT_CREATED, "Attempt 1 is made, from the start to step 100.")
+MADE_SAID = said(
+    Reason.ATTEMPT_CREATED, "Attempt 1 is made, Created attempt 1 to train to step 100."
+)
 NO_POD = said(Reason.POD_PENDING, "in any words")
 NO_CONTAINER = said(Reason.POD_PENDING, "in others")
-IN_QUEUE = said(Reason.QUEUED, "The Job waits in its queue: its spec.suspend is the queue's.")
-NO_NODE = said(Reason.UNSCHEDULABLE, "No node takes the pod: 0/3 nodes are available")
+IN_QUEUE = said(Reason.QUEUED, "The Job waits in its queue, which sets the Job's spec.suspend.")
+NO_NODE = said(Reason.UNSCHEDULABLE, "No node fits the pod: 0/3 nodes are available")
 STARTS = said(Reason.STARTING, "The trainer of attempt 1 runs.", phase="Starting")
 
 

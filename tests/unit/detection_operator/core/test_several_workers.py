@@ -50,7 +50,7 @@ def test_one_that_waits_holds_all_up_and_is_named() -> None:
     found = plan(observed(PAIR, status, made), ALLOWED, NOW).status
     assert found.phase == Phase.QUEUED
     ready = next(c for c in found.conditions if c.type == "Ready")
-    held_up = "Worker 1 of 2 holds the others up: No node takes the pod: no room. "
+    held_up = "Worker 1 of 2 delays the others: No node fits the pod: no room. "
     assert ready.message.startswith(held_up)
     assert found.current_attempt is not None
     assert found.current_attempt.started_at is None

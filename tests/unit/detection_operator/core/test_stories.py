@@ -115,7 +115,9 @@ def test_a_pod_that_waits_is_made_anew_once_the_spec_is_corrected() -> None:
     story.edit(image="trainer:mended")
     decided = story.plan()
     assert [type(action) for action in decided.actions] == [DeleteJob]
-    assert "made anew" in next(c for c in story.status.conditions if c.type == "Ready").message
+    assert ("creates the pod again") in next(
+        c for c in story.status.conditions if c.type == "Ready"
+    ).message
     story.jobs = ()
     action = story.start()
     assert (action.number, action.image) == (1, "trainer:mended")

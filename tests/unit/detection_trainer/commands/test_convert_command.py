@@ -92,7 +92,7 @@ def test_without_any_box_the_classes_must_be_given(
     draw_image(tmp_path / "a.png", 40, 20)
     write_voc(tmp_path / "a.xml", [], filename="a.png")
     assert main(["convert", "voc", str(tmp_path), str(tmp_path / "o")]) == ExitCode.DATA_INVALID
-    assert "name the classes by --classes" in capsys.readouterr().err
+    assert "name the classes with --classes" in capsys.readouterr().err
 
 
 def test_what_is_left_out_is_told(

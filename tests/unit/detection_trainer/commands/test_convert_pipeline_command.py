@@ -25,14 +25,16 @@ def test_what_is_printed_is_a_training(capsys: pytest.CaptureFixture[str]) -> No
     assert training.identity.name == "trees"
     assert training.spec.optimizer.schedule.type == "exponential"
     assert training.spec.checkpoints.storage.uri == "s3://runs/trees"
-    assert "Still to be set" not in text
+    assert "Still to set" not in text
     assert "#   line 140: train_config.sync_replicas: true: the OD API's TF2 trainer" in text
 
 
 def test_what_is_still_to_be_set_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     text = convert(capsys, ZOO)
-    assert "# Still to be set:\n#   spec.dataset: train_input_reader" in text
-    assert "#   spec.restore: train_config.fine_tune_checkpoint: nobody has configured it" in text
+    assert "# Still to set:\n#   spec.dataset: train_input_reader" in text
+    assert (
+        "#   spec.restore: train_config.fine_tune_checkpoint: the placeholder is not filled in"
+    ) in text
     assert "#   spec.checkpoints.storage: " in text
     assert load_yaml(text)["spec"].keys().isdisjoint({"restore", "checkpoints"})
 

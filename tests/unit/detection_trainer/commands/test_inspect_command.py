@@ -90,9 +90,9 @@ def test_every_problem_is_named_by_file_and_record(
 @pytest.mark.parametrize(
     ("words", "code", "problem"),
     [
-        (["--classes", "tree,tree"], 50, "names that differ"),
+        (["--classes", "tree,tree"], 50, "expected different names"),
         ([], 56, "label_map.pbtxt"),
-        ([], 56, "Name the label map by --label-map, or the classes by --classes a,b"),
+        ([], 56, "Name the label map with --label-map, or the classes with --classes a,b"),
         (["--label-map", "nowhere.pbtxt"], 56, "nowhere.pbtxt"),
     ],
 )

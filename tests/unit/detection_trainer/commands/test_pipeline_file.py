@@ -46,8 +46,11 @@ def test_every_command_that_takes_a_training_reads_it(
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ({"configMapKeyRef": {"name": "trees"}}, "by hand give inline or uri"),
-        ({"uri": "s3://models/pipeline.config"}, "s3://models/pipeline.config is not read here"),
+        ({"configMapKeyRef": {"name": "trees"}}, "use inline or uri"),
+        (
+            {"uri": "s3://models/pipeline.config"},
+            "s3://models/pipeline.config is not read by this command",
+        ),
     ],
 )
 def test_a_document_alone_is_not_enough_for_one_elsewhere(

@@ -129,9 +129,9 @@ def test_without_a_model_dir_somebody_must_say_where_checkpoints_go(config: Path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "run takes FILE, a DetectionTraining, or --pipeline-config; received none"),
+        ([], "run: expected either FILE, a DetectionTraining, or --pipeline-config; received none"),
         (["a.yaml", "--pipeline-config", "b"], "received both"),
-        (["a.yaml", "--steps", "5"], "--steps belongs to --pipeline-config"),
+        (["a.yaml", "--steps", "5"], "--steps is only valid with --pipeline-config"),
     ],
 )
 def test_what_does_not_go_together_is_said(
@@ -150,7 +150,9 @@ def test_a_model_dir_whose_state_file_is_missing_is_refused(
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    with pytest.raises(InvalidConfigError, match=r"no file 'checkpoint'.*/ckpt-10; to begin anew"):
+    with pytest.raises(
+        InvalidConfigError, match=r"no file 'checkpoint'.*/ckpt-10; to start from scratch"
+    ):
         make_training(PipelineRun(str(config), model_dir=tmp_path.as_uri()), {})
 
 
@@ -175,7 +177,7 @@ def test_what_fine_tune_checkpoint_names_may_lie_in_the_model_dir(
     (tmp_path / "zoo/ckpt-0.index").touch()
     training = make_training(PipelineRun(str(own), model_dir=tmp_path.as_uri()), {})
     assert training.spec.restore is not None
-    assert any("holds no checkpoint: the run begins with" in note for note in training.notes)
+    assert any("has no checkpoint: the run starts with" in note for note in training.notes)
 
 
 def test_the_run_s_own_checkpoints_may_lie_in_the_model_dir(config: Path, tmp_path: Path) -> None:
@@ -198,4 +200,4 @@ def test_a_model_dir_of_this_trainer_is_gone_on_from(config: Path, tmp_path: Pat
 def test_a_model_dir_that_does_not_exist_is_said(config: Path, tmp_path: Path) -> None:
     uri = (tmp_path / "absent").as_uri()
     notes = make_training(PipelineRun(str(config), model_dir=uri), {}).notes
-    assert f"--model-dir {uri} does not exist, or is empty: the run begins with" in notes[-1]
+    assert f"--model-dir {uri} does not exist, or is empty: the run starts with" in notes[-1]

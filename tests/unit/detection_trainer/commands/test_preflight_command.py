@@ -157,7 +157,7 @@ def test_the_configuration_at_a_uri_is_told_with_the_outcome(
         (
             config_text().encode() + b"#" + NOISE,
             ExitCode.INVALID_CONFIG,
-            "a pod can tell at most 3072: give it by pipelineConfig.configMapKeyRef or inline",
+            "a pod can report at most 3072: use pipelineConfig.configMapKeyRef or inline",
         ),
     ],
     ids=["not there", "binary", "YAML", "another model", "too large", "too large to be told"],

@@ -113,4 +113,4 @@ def test_a_refusal_shows_the_first_differences_and_says_what_to_do() -> None:
 def test_a_target_lies_beyond_the_source_s_step(steps: int, *, refused: bool) -> None:
     refusal = reached_refusal("s3://runs/a", 40, steps)
     assert (refusal is not None) == refused
-    assert refusal is None or refusal.endswith("so give more than 40")
+    assert refusal is None or refusal.endswith("set steps above 40")

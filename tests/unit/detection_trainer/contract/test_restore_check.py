@@ -50,7 +50,7 @@ def test_each_mode_takes_its_groups_and_leaves_the_others_fresh(
     assert (groups(plan.assign), groups(plan.fresh)) == (taken, fresh)
     assert len(plan.assign) + len(plan.fresh) == len(variable_shapes(small_model(), 1))
     assert plan.reasons == {
-        path: f"mode {mode} takes no {path.partition('/')[0]}" for path in plan.fresh
+        path: f"mode {mode} does not restore {path.partition('/')[0]}" for path in plan.fresh
     }
 
 
@@ -114,7 +114,7 @@ def test_a_longer_resnet_is_not_cut_to_a_shorter_one() -> None:
     unnamed = compare_for_restore(
         CLASSIFICATION, variable_shapes(source, 1), variable_shapes(target, 1), None, None
     )
-    assert any("the source has it with shape" in difference for difference in unnamed.differences)
+    assert any("the model has no such variable" in difference for difference in unnamed.differences)
 
 
 def plain(mode: RestoreMode, source: Shapes, target: Shapes) -> RestorePlan:
@@ -131,12 +131,12 @@ def plain(mode: RestoreMode, source: Shapes, target: Shapes) -> RestorePlan:
         ),
         pytest.param(
             {},
-            "backbone/a/kernel: the source lacks it, the model expects shape (3, 4)",
+            "backbone/a/kernel: missing in the source, the model expects shape (3, 4)",
             id="missing",
         ),
         pytest.param(
             {"backbone/a/kernel": (3, 4), "backbone/b/kernel": (1,)},
-            "backbone/b/kernel: the source has it with shape (1,), the model does not",
+            "backbone/b/kernel: the source has shape (1,), the model has no such variable",
             id="unknown",
         ),
     ],
@@ -158,13 +158,13 @@ def test_a_refusal_says_what_differs_and_which_mode_fits() -> None:
     plan = compare(FULL, small_model(), small_model(), ("tree",), ("Dead", "Alive"))
     said = plan.refusal("file:///runs/trees/step-00000300")
     assert said.startswith(
-        "restore mode full does not fit file:///runs/trees/step-00000300, and nothing was "
+        "restore mode full does not fit file:///runs/trees/step-00000300, and no variable was "
         "assigned: classes: the source has [tree], the model [Dead, Alive]; "
-        "class_head/predictor/kernel: the source has shape (3, 3, 8, 4), the model expects "
-        "(3, 3, 8, 6); class_head/predictor/bias"
+        "class_head/predictor/kernel: the source has shape (3, 3, 8, 4), the model expects (3, "
+        "3, 8, 6); class_head/predictor/bias"
     )
     assert said.endswith(
-        "To go on: set restore.mode to classification or detection, which this source fits"
+        "To fix this: set restore.mode to classification or detection, which this source fits"
     )
 
 
@@ -172,7 +172,7 @@ def test_a_refusal_counts_what_it_does_not_show() -> None:
     plan = compare(DETECTION, small_model(), small_model(backbone="small"))
     said = plan.refusal("file:///x")
     assert f"; and {len(plan.differences) - 3} more. " in said
-    assert said.endswith("no mode fits: choose another source, or another model")
+    assert said.endswith("no restore mode fits: choose another source or another model")
 
 
 def test_long_class_lists_are_shortened() -> None:

@@ -143,8 +143,8 @@ def test_escapes_are_those_of_protobuf(string: str, expected: str) -> None:
         (r"\x", r"unknown escape \x"),
         (r"\u12", r"unknown escape \u"),
         (r"\U0011000", r"unknown escape \U"),
-        (r"\U00110000", r"\U00110000 is no character"),
-        (r"\777", r"\777 is no byte"),
+        (r"\U00110000", r"\U00110000 is not a character"),
+        (r"\777", r"\777 is not a byte"),
         (r"\xff", "expected UTF-8 in the string of name"),
         (r"\ud83c", "expected UTF-8 in the string of name"),
     ],
@@ -205,8 +205,8 @@ def test_a_label_map_has_the_classes_that_are_expected(tmp_path: Path) -> None:
     with pytest.raises(DataInvalidError) as refused:
         load_classes(counted(90, **place))
     assert str(refused.value) == (
-        f"{tmp_path.as_uri()}/labels.pbtxt: expected 90 classes, as dataset.numClasses "
-        "(num_classes of a pipeline.config) says; received 2: tree, shrub. Correct the number, or "
+        f"{tmp_path.as_uri()}/labels.pbtxt: expected 90 classes, the value of dataset.numClasses "
+        "(num_classes of a pipeline.config); received 2: tree, shrub. Correct the number, or "
         "name the label map with all classes"
     )
 

@@ -217,7 +217,7 @@ def spoil_an_image_and_hide_it(path: Path) -> None:
         pytest.param(
             spoil_an_image_and_hide_it,
             DataInvalidError,
-            r"reading .*a\.tfrecord.* failed in the middle of the run",
+            r"reading .*a\.tfrecord.* failed during the run",
             id="it holds nonsense under its old time",
         ),
     ],

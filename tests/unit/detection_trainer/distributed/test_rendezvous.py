@@ -47,7 +47,7 @@ def test_the_chief_names_who_did_not_come(
     addresses: tuple[str, ...], threads: ThreadPoolExecutor
 ) -> None:
     other = threads.submit(join, Cluster(addresses, 1), SUBJECT, 1.5, quiet)
-    with pytest.raises(PeerLostError, match=r"1 of 3 workers did not come .* 2 \(127.0.0.1:"):
+    with pytest.raises(PeerLostError, match=r"1 of 3 workers did not connect .* 2 \(127.0.0.1:"):
         gather_all(Cluster(addresses), SUBJECT, Decision(), 1.0)
     with pytest.raises(PeerLostError, match="did not answer"):
         other.result(60)

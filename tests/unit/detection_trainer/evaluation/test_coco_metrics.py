@@ -85,7 +85,7 @@ def test_a_crowd_is_neither_missed_nor_a_false_alarm() -> None:
 
 
 def test_detections_of_an_unknown_image_are_an_error() -> None:
-    with pytest.raises(ValueError, match="detections of image 7, which the ground truth"):
+    with pytest.raises(ValueError, match="detections of image 7, which is not in the ground truth"):
         coco_metrics([truth(1, (LARGE, 1))], [found(7, (LARGE, 1, 0.9))], ["a"])
 
 

@@ -68,5 +68,5 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(run: Path) -> None:
     document.pop("sha256")
     document["files"]["../../etc/passwd"] = document["files"]["model.safetensors"]
     path.write_text(json.dumps(document))
-    with pytest.raises(DamagedCheckpointError, match="expected files beside the manifest"):
+    with pytest.raises(DamagedCheckpointError, match="expected files in the manifest's folder"):
         find_checkpoint(open_folder(run.as_uri()))

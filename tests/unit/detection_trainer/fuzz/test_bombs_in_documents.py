@@ -107,7 +107,7 @@ def test_a_training_that_is_no_document_is_refused(tmp_path: Path) -> None:
 
 
 def test_credentials_nested_deeply_are_refused() -> None:
-    with effort(10_000), pytest.raises(InvalidConfigError, match="takes a JSON object"):
+    with effort(10_000), pytest.raises(InvalidConfigError, match="expected a JSON object"):
         parse_credentials("[" * 100_000)
 
 

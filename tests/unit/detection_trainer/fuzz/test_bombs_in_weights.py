@@ -167,7 +167,9 @@ DOUBLED = b"".join(b"q%ch%c\x86" % (i, i) for i in range(40))
         pytest.param(HEAD + b")" + b"\x85" * 50_000 + b".", "received tuple", id="deep tuples"),
         pytest.param(HEAD + b"]" * 3 + b"a.", "received list", id="a list in a list"),
         pytest.param(
-            HEAD + b")" + DOUBLED + b"Q.", "a storage is told of", id="a storage of doubled tuples"
+            HEAD + b")" + DOUBLED + b"Q.",
+            "unknown reference to a storage",
+            id="a storage of doubled tuples",
         ),
         pytest.param(
             HEAD + ORDERED + b")R}X\x06\x00\x00\x00valuesK\x01sb.", "received dict",

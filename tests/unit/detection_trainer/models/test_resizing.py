@@ -56,5 +56,7 @@ def test_tensorflow_1_samples_at_the_corners_and_the_default_at_the_centres() ->
 
 
 def test_a_shorter_side_belongs_to_a_kept_aspect() -> None:
-    with pytest.raises(ValidationError, match="minDimension belongs to type keepAspectRatio"):
+    with pytest.raises(
+        ValidationError, match="minDimension is only valid with type keepAspectRatio"
+    ):
         resizer(type="fixedShape", minDimension=40)

@@ -86,7 +86,9 @@ def test_skipped_checkpoints_are_reported_and_said(
 ) -> None:
     reporter.skipped([SkippedCheckpoint(step=4, problem="the bytes differ")])
     assert operator.reports[-1].skipped[0].step == 4
-    assert lines(output)[-1]["message"] == "checkpoint of step 4 is damaged: the bytes differ"
+    assert lines(output)[-1]["message"] == (
+        "skipped the damaged checkpoint of step 4: the bytes differ"
+    )
 
 
 def test_the_last_report_carries_the_outcome_and_waits_for_an_answer(

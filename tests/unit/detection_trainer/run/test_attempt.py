@@ -59,7 +59,7 @@ def test_a_run_from_scratch_reports_what_storage_holds(place: RunPlace, control:
 def test_a_reached_target_ends_at_once(place: RunPlace) -> None:
     report = place.run("control")
     assert report.outcome is not None
-    assert report.outcome.message == "step 4 was reached already; nothing is left to do"
+    assert report.outcome.message == "step 4 is already reached; there is nothing to do"
     assert [c.step for c in report.checkpoints] == [4, 2, 0]
     assert report.classes == ["tree", "shrub"]
     assert report.cycles is not None
@@ -78,14 +78,14 @@ def test_tensorflow_is_not_imported_where_nothing_is_left_to_compute(place: RunP
     words = [sys.executable, "-c", program]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "step 4 was reached already" in done.stdout
+    assert "step 4 is already reached" in done.stdout
 
 
 @pytest.mark.usefixtures("control", "no_tensorflow")
 def test_a_lowered_target_completes_where_the_run_is(place: RunPlace) -> None:
     report = place.run("control", steps=3)
     assert report.outcome is not None
-    assert "step 4 lies beyond steps 3" in report.outcome.message
+    assert "step 4 is beyond the target of 3 steps" in report.outcome.message
 
 
 @pytest.mark.usefixtures("control")
@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_skipped_said_and_made_up_for(place: RunPlace) -
     report = place.run("damaged", name="control")
     assert [s.step for s in report.skipped] == [4]
     assert report.resumed_from_step == 2
-    assert "step 4 is damaged" in place.said("checkpointSkipped")[0]
+    assert "damaged checkpoint of step 4" in place.said("checkpointSkipped")[0]
     assert place.newest("damaged").manifest.digest == place.newest("control").manifest.digest
 
 
@@ -155,7 +155,9 @@ def test_once_step_0_is_committed_the_source_of_a_restore_may_vanish(place: RunP
     assert first.restored.groups["backbone"].fresh == 0
     (listed,) = (line for line in place.lines() if line["event"] == "restored")
     assert len(listed["restored"]) == first.restored.variables.restored
-    assert listed["fresh"]["class_head/predictor/bias"] == "mode detection takes no class_head"
+    assert listed["fresh"]["class_head/predictor/bias"] == (
+        "mode detection does not restore class_head"
+    )
     shutil.rmtree(place.root / "source")
     shutil.rmtree(place.root / "restored/step-00000001")
     second = place.run("restored", **changes)
@@ -269,7 +271,7 @@ def test_a_run_exports_the_best_else_the_newest_and_nothing_twice(
         (export,) = first.exports
         assert export.uri == place.uri("exporting") + "/export/saved_model-00000004"
         assert export.digest == first.checkpoints[0].digest
-        assert "lies at" in place.said("exported")[0]
+        assert " to " in place.said("exported")[0]
         metrics = place.root / "exporting/step-00000002/metrics.json"
         metrics.write_text(json.dumps({"step": 2, "metrics": {"mAP": 0.5}}))
         assert [made.step for made in place.run("exporting", **asked).exports] == [4, 2]

@@ -92,4 +92,4 @@ def test_the_message_says_what_was_best() -> None:
         "stopped early at step 30 of 100: mAP did not rise in 2 evaluations "
         "(the best was 0.3000 at step 10)"
     )
-    assert "none was a number" in judged([math.nan]).message(10)
+    assert "no evaluation gave a number" in judged([math.nan]).message(10)

@@ -75,7 +75,7 @@ def test_never_silently_from_zero_where_only_damaged_ones_are(given: dict[str, A
 
 
 def test_never_silently_from_zero_where_a_recorded_one_vanished() -> None:
-    with pytest.raises(CheckpointMissingError, match="one of step 400 was recorded"):
+    with pytest.raises(CheckpointMissingError, match="step 400 is recorded"):
         choose_start([], spec(), recorded_step=400)
 
 
@@ -90,7 +90,7 @@ def test_never_silently_from_zero_where_a_recorded_one_vanished() -> None:
     ],
 )
 def test_a_reference_needs_a_cluster(given: dict[str, Any], field: str) -> None:
-    with pytest.raises(InvalidConfigError, match=f"'trees'.*give {field}"):
+    with pytest.raises(InvalidConfigError, match=f"'trees'.*set {field}"):
         choose_start([], spec(**given))
 
 

@@ -76,7 +76,7 @@ def test_where_only_the_optimizer_differs_all_weights_can_be_kept(source: Manife
 
 
 def test_a_target_that_the_source_has_passed_is_refused(source: Manifest) -> None:
-    with pytest.raises(InvalidConfigError, match="give more than 40"):
+    with pytest.raises(InvalidConfigError, match="set steps above 40"):
         require_continuable(source, URI, parsed(steps=40).spec, ["tree"])
 
 

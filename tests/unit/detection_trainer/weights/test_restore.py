@@ -257,7 +257,7 @@ def test_imagenet_weights_fit_a_model_without_the_last_stage(
 def test_imagenet_weights_fit_no_other_mode() -> None:
     detector = small_detector(backbone="vgg16", fpn={"additionalLayerDepth": 8})
     error = refused(detector, DETECTION, KerasWeights("keras://vgg16/imagenet"))
-    assert "feature_extractor/lateral_5/kernel: the source lacks it" in str(error)
+    assert "feature_extractor/lateral_5/kernel: missing in the source" in str(error)
     assert "set restore.mode to classification, which" in str(error)
 
 

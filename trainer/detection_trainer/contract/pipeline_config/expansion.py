@@ -41,7 +41,7 @@ def expand(
     """
     if spec.get("model") is not None:
         raise PipelineConfigError(
-            "model and pipelineConfig exclude each other: the configuration gives the model"
+            "model and pipelineConfig exclude each other: the pipeline.config defines the model"
         )
     return apply_pipeline_config(config, said_fields(spec, kind))
 

@@ -1,28 +1,28 @@
 """Which fields of a pipeline.config are passed over, and why: by the end of their path."""
 
 _TF1 = "the OD API's TF2 trainer does not read it either"
-_QUEUES = "how far data is read ahead is the program's business here; no result depends on it"
-_LOOKS = "pictures are drawn as evaluation.sampleImages says"
+_QUEUES = "how far data is read ahead is decided by this program; no result depends on it"
+_LOOKS = "evaluation.sampleImages decides which pictures are drawn"
 _COCO = "evaluations give COCO metrics, of every image"
 _BOXES = "only boxes and classes are read from records"
 
 REASONS = {
-    "initializer": "it shapes fresh variables only; those here have their own first values",
+    "initializer": "it affects fresh variables only; this program has its own initial values",
     "regularize_depthwise": _TF1,
-    "min_depth": "without a depth_multiplier it changes nothing",
-    "inplace_batchnorm_update": "statistics always move with the step",
-    "use_matmul_gather": "a matter of TPUs, not of results",
-    "use_static_shapes": "a matter of TPUs, not of results",
-    "implicit_example_weight": "it weighs only use_confidences_as_targets",
-    "return_raw_detections_during_predict": "it changes no training",
-    "min_num_negative_samples": "it belongs to expected_loss_weights",
-    "desired_negative_sampling_ratio": "it belongs to expected_loss_weights",
+    "min_depth": "it has no effect without a depth_multiplier",
+    "inplace_batchnorm_update": "statistics are always updated with the step",
+    "use_matmul_gather": "it affects speed on TPUs, not results",
+    "use_static_shapes": "it affects speed on TPUs, not results",
+    "implicit_example_weight": "it is used only with use_confidences_as_targets",
+    "return_raw_detections_during_predict": "it does not affect training",
+    "min_num_negative_samples": "it is used only with expected_loss_weights",
+    "desired_negative_sampling_ratio": "it is used only with expected_loss_weights",
     "anchorwise_output": "losses are summed over anchors either way",
-    "max_classes_per_detection": "it belongs to use_class_agnostic_nms",
-    "use_combined_nms": "another program for the same suppression",
-    "use_hard_nms": "another program for the same suppression",
-    "use_cpu_nms": "another program for the same suppression",
-    "change_coordinate_frame": "images are not padded, so it changes nothing",
+    "max_classes_per_detection": "it is used only with use_class_agnostic_nms",
+    "use_combined_nms": "another implementation of the same suppression",
+    "use_hard_nms": "another implementation of the same suppression",
+    "use_cpu_nms": "another implementation of the same suppression",
+    "change_coordinate_frame": "images are not padded, so it has no effect",
     "replace_preprocessor_with_placeholder": "it is for exports to devices",
     "keypoint_flip_permutation": "there are no keypoints",
     "keypoint_rot_permutation": "there are no keypoints",
@@ -35,19 +35,20 @@ REASONS = {
     "bias_grad_multiplier": _TF1,
     "freeze_variables": f"{_TF1}; to freeze, name groups in spec.freeze",
     "update_trainable_variables": f"{_TF1}; to freeze, name groups in spec.freeze",
-    "keep_checkpoint_every_n_hours": f"{_TF1}; checkpoints.keepLast and keepEverySteps say it",
+    "keep_checkpoint_every_n_hours": f"{_TF1}; use checkpoints.keepLast and keepEverySteps",
     "run_fine_tune_checkpoint_dummy_computation": "the model is built before it is restored",
     "unpad_groundtruth_tensors": "boxes are never padded into the loss",
-    "retain_original_images": "it changes no result",
-    "retain_original_image_additional_channels": "it changes no result",
-    "summarize_gradients": "TensorBoard's events are the program's own",
-    "use_bfloat16": "it holds on TPUs only there; set model.precision in a spec of its own",
+    "retain_original_images": "it does not affect results",
+    "retain_original_image_additional_channels": "it does not affect results",
+    "summarize_gradients": "this program writes TensorBoard events of its own",
+    "use_bfloat16": "the OD API uses it on TPUs only; here set model.precision in a spec",
     "max_number_of_boxes": "every box of an image is used",
-    "name": "a name changes nothing",
-    "shuffle": "training data is always shuffled, each epoch another way; evaluation never is",
-    "num_epochs": "steps say how long it trains",
-    "use_display_name": "names are those of the label map",
-    "include_source_id": "images are told by their place",
+    "name": "a name has no effect",
+    "shuffle":
+        "training data is always shuffled, in another order each epoch; evaluation data never is",
+    "num_epochs": "steps decides how long it trains",
+    "use_display_name": "class names come from the label map",
+    "include_source_id": "images are identified by their position",
     "load_instance_masks": _BOXES,
     "mask_type": _BOXES,
     "num_keypoints": _BOXES,
@@ -74,15 +75,15 @@ EVALUATION = {
     "batch_size": "evaluation uses train_config.batch_size",
     "num_visualizations": _LOOKS,
     "use_moving_averages": "evaluations use the moving average wherever there is one",
-    "eval_interval_secs": "evaluation.everySteps says it",
-    "max_evals": "evaluation.everySteps says it",
+    "eval_interval_secs": "use evaluation.everySteps",
+    "max_evals": "use evaluation.everySteps",
 }
-UNKNOWN = "no such field is known: it is kept, and not used"
+UNKNOWN = "unknown field: it is kept and not used"
 
 
 def reason_of(path: str) -> str:
     """Return why the field at `path` is passed over."""
     name = path.rpartition(".")[2]
     if path.startswith("eval_config."):
-        return EVALUATION.get(name, "it changes how evaluations are shown, not what they find")
+        return EVALUATION.get(name, "it affects how evaluations are shown, not their results")
     return REASONS.get(name, UNKNOWN)

@@ -54,10 +54,13 @@ def read_pipeline_config(text: str, working_folder: str | None = None) -> Pipeli
     model, l2 = map_model(pipeline, notes)
     train = pipeline.below("train_config")
     train.only(
-        "merge_multiple_label_boxes", expected=False, why="a box has one class here", default=False
+        "merge_multiple_label_boxes",
+        expected=False,
+        why="a box has exactly one class",
+        default=False,
     )
     train.only(
-        "use_multiclass_scores", expected=False, why="a box has one class here", default=False
+        "use_multiclass_scores", expected=False, why="a box has exactly one class", default=False
     )
     fields: dict[str, Any] = {
         "model": model,
@@ -117,10 +120,10 @@ def _zero_rate(optimizer: Mapping[str, Any], steps: int) -> Iterator[str]:
     start = zero_rate_from(given, first_cycles(given.schedule, steps), steps)
     if start is not None:
         yield (
-            f"train_config.num_steps: {steps}: beyond total_steps {start} the "
-            "rate is 0, and the OD API trains on and learns nothing; such a run does not start "
-            "here: set optimizer.schedule.onExtend to Restart, finalFraction above 0, or "
-            "decaySteps to steps"
+            f"train_config.num_steps: {steps}: beyond total_steps {start} the learning rate is 0. "
+            "The OD API would train on without effect; this program refuses the run: set "
+            "optimizer.schedule.onExtend to Restart, finalFraction above 0, or decaySteps to "
+            "steps"
         )
 
 

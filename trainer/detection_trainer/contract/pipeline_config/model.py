@@ -12,7 +12,7 @@ SUPPORTED = ", ".join(EXTRACTORS)
 RESNET_FPN = {"min_level": 3, "max_level": 7, "additional_layer_depth": 256}
 """What the OD API's ResNet extractors have, whatever `fpn` says."""
 BOX_CODE_SIZE = 4
-_NO_SUCH = "this program has no such thing"
+_NO_SUCH = "this program does not support it"
 
 
 def map_model(pipeline: Node, notes: list[str]) -> tuple[dict[str, Any], float]:
@@ -68,12 +68,12 @@ def _resizer(resizers: Node) -> tuple[int, dict[str, Any]]:
     """Return the side of the square, and how images come to it."""
     kinds = ["fixed_shape_resizer", "keep_aspect_ratio_resizer"]
     kind, resizer = resizers.choice(kinds, "image resizer")
-    resizer.only("resize_method", "BILINEAR", "other methods do not exist here", "BILINEAR")
+    resizer.only("resize_method", "BILINEAR", "other methods are not supported", "BILINEAR")
     resizer.only("convert_to_grayscale", expected=False, why=_NO_SUCH, default=False)
     if kind == "fixed_shape_resizer":
         return _fixed_size(resizer), {"type": "fixedShape"}
     resizer.only(
-        "pad_to_max_dimension", expected=True, why="batches here are squares", default=False
+        "pad_to_max_dimension", expected=True, why="images in a batch are square", default=False
     )
     resizer.absent("per_channel_pad_value", "images are padded with 0 after their preprocessing")
     side, shorter = resizer.integer("max_dimension", 1024), resizer.integer("min_dimension", 600)
@@ -100,16 +100,16 @@ def _fixed_size(fixed: Node) -> int:
 def _extractor(
     extractor: Node, backbone: Backbone, size: int, notes: list[str]
 ) -> tuple[dict[str, Any], dict[str, float], float]:
-    extractor.only("depth_multiplier", 1.0, "only whole backbones are built", 1.0)
+    extractor.only("depth_multiplier", 1.0, "only complete backbones are supported", 1.0)
     extractor.only(
         "override_base_feature_extractor_hyperparams",
         expected=True,
-        why="batch_norm and regularizer hold for the whole model here, the backbone included",
+        why="batch_norm and regularizer apply to the whole model, including the backbone",
         default=False,
     )
     extractor.only("use_explicit_padding", expected=False, why=_NO_SUCH, default=False)
     for name in ("bifpn", "num_layers", "spaghettinet_arch_name"):
-        extractor.absent(name, "it belongs to extractors without this FPN")
+        extractor.absent(name, "it applies to extractors without this FPN")
     multiple = extractor.integer("pad_to_multiple", 1)
     if multiple < 1 or size % multiple:
         raise extractor.error(
@@ -132,8 +132,8 @@ def _levels(fpn: Node, backbone: Backbone, notes: list[str]) -> dict[str, Any]:
     said = {name: fpn.integer(name, default) for name, default in RESNET_FPN.items()}
     if "mobilenet" not in backbone.value:
         notes += [
-            f"{fpn.path}.{name}: {said[name]}: the OD API's ResNet extractors have {value} "
-            "whatever stands there, and so has this model"
+            f"{fpn.path}.{name}: {said[name]}: the OD API's ResNet extractors always use {value}, "
+            "and so does this model"
             for name, value in RESNET_FPN.items()
             if said[name] != value
         ]
@@ -147,16 +147,16 @@ def _levels(fpn: Node, backbone: Backbone, notes: list[str]) -> dict[str, Any]:
 
 def _hyperparams(hyperparams: Node) -> tuple[dict[str, float], float]:
     """Return `batchNorm` and the weight of the L2 regularisation."""
-    hyperparams.only("activation", "RELU_6", "the model has ReLU6 everywhere", "RELU")
+    hyperparams.only("activation", "RELU_6", "the model uses ReLU6 everywhere", "RELU")
     hyperparams.only("op", "CONV", _NO_SUCH, "CONV")
     hyperparams.only("force_use_bias", expected=False, why=_NO_SUCH, default=False)
-    hyperparams.absent("group_norm", "the model has batch normalisation")
+    hyperparams.absent("group_norm", "the model always uses batch normalisation")
     _, norm = hyperparams.choice(["batch_norm", "sync_batch_norm"], "normaliser")
-    norm.only("center", expected=True, why="batch normalisation has both here", default=True)
-    norm.only("scale", expected=True, why="batch normalisation has both here", default=False)
-    norm.only("train", expected=True, why="freeze groups by spec.freeze instead", default=True)
+    norm.only("center", expected=True, why="batch normalisation always uses both", default=True)
+    norm.only("scale", expected=True, why="batch normalisation always uses both", default=False)
+    norm.only("train", expected=True, why="use spec.freeze instead", default=True)
     regularizer = hyperparams.below("regularizer")
-    regularizer.absent("l1_regularizer", "only L2 exists here")
+    regularizer.absent("l1_regularizer", "only L2 is supported")
     l2 = 0.0
     if regularizer.has("l2_regularizer"):
         l2 = regularizer.below("l2_regularizer").number("weight", 1.0)
@@ -195,7 +195,7 @@ def _require_same(predictor: Node, name: str, extractor: object, heads: object) 
         raise predictor.error(
             "conv_hyperparams",
             f"expected the {name} of feature_extractor.conv_hyperparams, {extractor}; received "
-            f"{heads}: one holds for the whole model here",
+            f"{heads}: one value applies to the whole model",
         )
 
 
@@ -208,7 +208,7 @@ def _require_rules(ssd: Node) -> None:
         ("height_scale", 5.0),
         ("width_scale", 5.0),
     ):
-        coder.only(name, scale, "the scales are fixed here", scale)
+        coder.only(name, scale, "the scales are fixed", scale)
     ssd.below("similarity_calculator").choice(["iou_similarity"], "similarity calculator")
     always = "it is always so here"
     ssd.only("encode_background_as_zeros", expected=True, why=always, default=False)
@@ -219,19 +219,19 @@ def _require_rules(ssd: Node) -> None:
     ssd.only(
         "freeze_batchnorm",
         expected=False,
-        why="freeze groups by spec.freeze instead",
+        why="use spec.freeze instead",
         default=False,
     )
     ssd.only("negative_class_weight", 1.0, _NO_SUCH, 1.0)
-    ssd.absent("mask_head_config", "it finds boxes, no masks")
+    ssd.absent("mask_head_config", "masks are not supported")
 
 
 def _anchors(ssd: Node, fpn: dict[str, Any]) -> dict[str, Any]:
     _, anchors = ssd.below("anchor_generator").choice(
         ["multiscale_anchor_generator"], "anchor generator"
     )
-    anchors.only("min_level", fpn["minLevel"], "anchors lie on the levels of the FPN", 3)
-    anchors.only("max_level", fpn["maxLevel"], "anchors lie on the levels of the FPN", 7)
+    anchors.only("min_level", fpn["minLevel"], "anchors are on the levels of the FPN", 3)
+    anchors.only("max_level", fpn["maxLevel"], "anchors are on the levels of the FPN", 7)
     anchors.only("normalize_coordinates", expected=True, why=_NO_SUCH, default=True)
     ratios = anchors.numbers("aspect_ratios")
     if not ratios:
@@ -279,13 +279,13 @@ def _loss(ssd: Node) -> dict[str, Any]:
 
 
 def _post_processing(post: Node) -> dict[str, Any]:
-    post.only("score_converter", "SIGMOID", "scores are sigmoids here", "IDENTITY")
+    post.only("score_converter", "SIGMOID", "scores are always sigmoids", "IDENTITY")
     post.only("logit_scale", 1.0, _NO_SUCH, 1.0)
     post.absent("calibration_config", _NO_SUCH)
     suppression = post.below("batch_non_max_suppression")
     for name in ("use_class_agnostic_nms", "use_partitioned_nms"):
         suppression.only(
-            name, expected=False, why="boxes are suppressed class by class", default=False
+            name, expected=False, why="boxes are always suppressed class by class", default=False
         )
     suppression.only("soft_nms_sigma", 0.0, _NO_SUCH, 0.0)
     total = suppression.integer("max_total_detections", 100)

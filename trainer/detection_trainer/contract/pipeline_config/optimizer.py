@@ -44,9 +44,9 @@ def _settings(kind: str, settings: Node, notes: list[str]) -> dict[str, Any]:
         return {"name": "momentum", "momentum": momentum}
     decay = settings.number("decay", 0.9)
     notes.append(
-        f"{settings.path}.decay: {decay}: here the decay of the average of squared gradients, as "
-        "the message says; the OD API's TF2 trainer hands it to Keras as a decay of the learning "
-        "rate, and leaves the average at 0.9"
+        f"{settings.path}.decay: {decay}: used here as the decay of the average of squared "
+        "gradients, as the protobuf message documents; the OD API's TF2 trainer passes it to "
+        "Keras as a decay of the learning rate and leaves the average at 0.9"
     )
     return {
         "name": "rms_prop",
@@ -89,7 +89,7 @@ def _manual(rate: Node) -> dict[str, Any]:
         *(part.number("learning_rate", 0.002) for part in parts),
     ]
     if boundaries != sorted(set(boundaries)) or boundaries[0] < 1:
-        raise rate.error("schedule", f"expected steps that rise from 1; received {boundaries}")
+        raise rate.error("schedule", f"expected increasing steps from 1; received {boundaries}")
     warmup: dict[str, Any] = {}
     if rate.flag("warmup"):
         warmup = {"warmupSteps": boundaries.pop(0), "warmupLearningRate": rates.pop(0)}

@@ -29,7 +29,7 @@ class Places:
     def uri(self, path: str, said: str) -> str:
         """Return the URI that `said` is, or why it is none."""
         if not said or PLACEHOLDER in said:
-            return f"{path}: nobody has configured it (received {said!r})"
+            return f"{path}: the placeholder is not filled in (received {said!r})"
         if said.startswith(STORAGE_SCHEMES):
             return said
         if self.working_folder is not None and "://" not in said:
@@ -75,7 +75,7 @@ def _map_dataset(pipeline: Node, places: Places, notes: list[str]) -> None:
         uris = _records(evaluations[0], places)
         evaluations[0].text("label_map_path")  # The training's holds for both.
         wrong = _wrong(uris)
-        notes += [f"{problem}: without it nothing is evaluated" for problem in wrong]
+        notes += [f"{problem}: evaluation is off without it" for problem in wrong]
         if not wrong:
             dataset["validation"] = _place(uris)
     notes += [
@@ -117,7 +117,7 @@ def _records(reader: Node, places: Places) -> list[str]:
 
 
 def _require_plain(reader: Node) -> None:
-    boxes = "records hold images with boxes here"
+    boxes = "only records of images with boxes are supported"
     reader.absent("external_input_reader", "only TFRecords are read")
     reader.only("input_type", "TF_EXAMPLE", boxes, "TF_EXAMPLE")
     reader.only("num_additional_channels", 0, boxes, 0)
@@ -125,7 +125,7 @@ def _require_plain(reader: Node) -> None:
     reader.only("load_context_features", expected=False, why=boxes, default=False)
     reader.only("expand_labels_hierarchy", expected=False, why=boxes, default=False)
     reader.only("sample_1_of_n_examples", 1, "every image is used", 1)
-    reader.absent("sample_from_datasets_weights", "there is one dataset")
+    reader.absent("sample_from_datasets_weights", "only one dataset is supported")
 
 
 def _map_restore(train: Node, places: Places) -> None:
@@ -135,7 +135,7 @@ def _map_restore(train: Node, places: Places) -> None:
     train.only(
         "load_all_detection_checkpoint_vars",
         expected=False,
-        why="the OD API's TF2 trainer takes none either",
+        why="the OD API's TF2 trainer does not use it either",
         default=False,
     )
     if not said:

@@ -159,7 +159,7 @@ class Node:
         found = self._all(name)
         if len(found) > 1:
             raise PipelineConfigError(
-                f"line {found[1].line}: {self._path(name)}: it is said twice, first on line "
+                f"line {found[1].line}: {self._path(name)}: it is set twice, first on line "
                 f"{found[0].line}: keep one"
             )
         return found[0] if found else None

@@ -67,7 +67,7 @@ def require_empty(folder: Folder) -> None:
     present = [entry.path for entry in folder.list()]
     if present:
         shown = ", ".join(present[:3])
-        raise InvalidConfigError(f"{folder.uri} holds files already ({shown}): choose another")
+        raise InvalidConfigError(f"{folder.uri} already has files ({shown}): choose another folder")
 
 
 def _file_name(name: str, suffix: str, taken: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""Writes a dataset as Pascal VOC: one XML file an image, in the devkit's folders.
+"""Writes a dataset as Pascal VOC: one XML file per image, in the devkit's folders.
 
     JPEGImages/a.jpg …     as they are in the records
     Annotations/a.xml …

@@ -173,8 +173,8 @@ def _present_files(folder: Folder, *, overwrite: bool) -> list[str]:
     ]
     if present and not overwrite:
         msg = (
-            f"{folder.uri} holds a dataset already ({', '.join(present[:3])}): choose another "
-            "folder, or replace it by --overwrite"
+            f"{folder.uri} already has a dataset ({', '.join(present[:3])}): choose another "
+            "folder, or replace it with --overwrite"
         )
         raise InvalidConfigError(msg)
     return present

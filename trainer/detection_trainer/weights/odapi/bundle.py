@@ -88,7 +88,7 @@ class Bundle:
             raise DamagedCheckpointError(
                 f"{self.uri}.index: expected numbers of shape {list(tensor.shape)} for {name!r} in "
                 f"at most {MAX_TENSOR_BYTES} bytes; received {tensor.size} bytes of "
-                f"{tensor.dtype or 'another type'}: take another checkpoint"
+                f"{tensor.dtype or 'another type'}: use another checkpoint"
             )
 
 
@@ -110,7 +110,7 @@ def open_bundle(folder: Folder, prefix: str) -> Bundle:
     except (WireError, LookupError, struct.error, UnicodeDecodeError) as error:
         raise DamagedCheckpointError(
             f"{folder.uri_of(prefix)}.index: expected the index of a TensorFlow checkpoint; "
-            f"received bytes that do not hold ({error}): copy it again, or take another"
+            f"received invalid bytes ({error}): copy it again, or use another checkpoint"
         ) from error
     return Bundle(folder, prefix, shards, tensors)
 

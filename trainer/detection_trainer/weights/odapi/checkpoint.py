@@ -169,7 +169,7 @@ def _step(bundle: Bundle) -> int:
     if value.shape != () or value.dtype.kind != "i" or not 0 <= value < 2**31:
         raise DamagedCheckpointError(
             f"{bundle.uri}: expected a whole number as its step; received {value.dtype} of shape "
-            f"{list(value.shape)}: take another checkpoint"
+            f"{list(value.shape)}: use another checkpoint"
         )
     return int(value)
 

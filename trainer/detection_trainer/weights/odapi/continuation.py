@@ -43,12 +43,14 @@ def require_continuable(source: ODAPIWeights, spec: TrainingSpec, num_classes: i
     uri = source.uri
     if source.step is None:
         raise RestoreRefusedError(
-            f"continueFrom {uri}: it holds a model and no step, as those of the model zoo: there "
-            "is nothing to go on with; use restore, with mode full for the same classes"
+            f"continueFrom {uri}: the checkpoint has a model and no step, as those of the model "
+            "zoo, so it cannot be continued: use restore, with mode full for the same classes"
         )
     if {source.optimizer or OPTIMIZER, spec.optimizer.name} != {OPTIMIZER}:
         names = f"there {source.optimizer or 'none'}, here {spec.optimizer.name}"
-        differences = [f"optimizer.name: {names}; of the OD API's optimizers only momentum goes on"]
+        differences = [
+            f"optimizer.name: {names}; of the OD API's optimizers only momentum can be continued"
+        ]
         raise RestoreRefusedError(continue_refusal(uri, differences), differences)
     theirs = RunTraits(OPTIMIZER, source.averaged, shapes=source.shapes)
     mine = RunTraits.of_spec(spec, None, variable_shapes(spec.model, num_classes))
@@ -87,7 +89,8 @@ def _read_slots(source: ODAPIWeights, slot: str, prefix: str, trainable: list[st
     if missing:
         raise RestoreRefusedError(
             f"continueFrom {source.uri}: {len(missing)} of {len(trainable)} variables have no "
-            f"{slot} there, such as {missing[0]}: freeze what was frozen there, or use restore"
+            f"{slot} in the checkpoint, such as {missing[0]}: freeze the groups that were frozen "
+            "in that run, or use restore"
         )
     return {f"{prefix}{path}": value for path, value in found.items()}
 

@@ -304,11 +304,13 @@ def _filled(target: dict[Any, Any], values: list[Any]) -> dict[Any, Any]:
 
 def _storage(told: Any) -> Storage:
     if type(told) is not tuple or len(told) < _VIEW:
-        raise ValueError(f"a storage is told of by {type(told).__name__}")
+        raise ValueError(
+            f"expected a tuple as the reference to a storage; received {type(told).__name__}"
+        )
     kind, dtype, key, _, length = told[:_VIEW]
     known = kind == "storage" and isinstance(dtype, _Name) and dtype.name in _DTYPES
     if not known or type(key) is not str or type(length) is not int or length < 0:
-        raise ValueError(f"a storage is told of as {', '.join(map(_shown, told[:_VIEW]))}")
+        raise ValueError(f"unknown reference to a storage: {', '.join(map(_shown, told[:_VIEW]))}")
     if any(told[_VIEW:]):
         raise ValueError("a storage is a part of another")
     return Storage(key, _DTYPES[dtype.name], length)

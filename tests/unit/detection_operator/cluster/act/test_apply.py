@@ -135,7 +135,8 @@ async def test_a_claim_that_is_as_the_spec_wants_it_is_taken() -> None:
 async def test_a_claim_of_an_older_spec_that_is_not_bound_names_itself() -> None:
     scene = Scene(CLAIMED)
     scene.api.put(CLAIMS, waiting_claim(resources={"requests": {"storage": "2Gi"}}))
-    with pytest.raises(OutdatedObjectError, match=r"size: it has 2Gi, the spec wants 1Gi.*delete"):
+    expected = r"size: it has 2Gi, the spec requires 1Gi.*delete"
+    with pytest.raises(OutdatedObjectError, match=expected):
         await scene.do(EnsureClaim(CLAIM))
 
 

@@ -232,7 +232,7 @@ def test_inspect_counts_images_that_viewers_turn(
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["turnedImages"] == 1
     assert main(words) == 0
-    assert "turned by EXIF    1: viewers turn these images" in capsys.readouterr().out
+    assert "turned by EXIF    1: viewers rotate these images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("layout", ["to-coco", "to-voc"])

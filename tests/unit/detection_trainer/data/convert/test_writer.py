@@ -140,7 +140,7 @@ def test_a_dataset_is_replaced_only_if_asked_and_then_as_a_whole(
 ) -> None:
     target.write("notes.txt", b"mine")
     written(source, target, shards=2)
-    with pytest.raises(InvalidConfigError, match="holds a dataset already"):
+    with pytest.raises(InvalidConfigError, match="already has a dataset"):
         written(source, target)
     written(source, target, overwrite=True)
     assert [entry.path for entry in target.list()] == [

@@ -186,9 +186,9 @@ def test_another_backbone_is_refused_with_variables_and_shapes(
     with pytest.raises(RestoreRefusedError) as caught:
         restore(detector, CLASSIFICATION, opened(path, detector.spec), ["a", "b"])
     lacking = (
-        "backbone/stem/conv/kernel: the source lacks it, the model expects shape (3, 3, 3, 16)"
+        "backbone/stem/conv/kernel: missing in the source, the model expects shape (3, 3, 3, 16)"
     )
-    unknown = "backbone/Conv1/0: the source has it with shape (3, 3, 3, 32), the model does not"
+    unknown = "backbone/Conv1/0: the source has shape (3, 3, 3, 32), the model has no such variable"
     assert {lacking, unknown} <= set(caught.value.differences)
     assert weights_digest(before) == weights_digest(
         {p: v.numpy() for p, v in detector.variables.items()}
@@ -216,7 +216,7 @@ def test_a_deeper_network_of_the_same_family_is_no_part_of_it(
             target_model=model,
         )
         [difference] = plan.differences
-        assert difference.startswith("backbone/block_17_expand/0: the source has it with shape")
+        assert difference.startswith("backbone/block_17_expand/0: the source has shape")
 
 
 def test_other_sizes_are_refused_with_both_shapes(tmp_path: Path) -> None:

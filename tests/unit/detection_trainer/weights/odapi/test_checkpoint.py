@@ -207,8 +207,8 @@ def test_a_run_with_averages_goes_on_with_them(tmp_path: Path) -> None:
         pytest.param(
             {"optimizer": {"name": "adam"}},
             2,
-            "there momentum, here adam; of the OD API's optimizers only momentum goes on: use "
-            r"restore instead \(mode full keeps all weights",
+            "there momentum, here adam; of the OD API's optimizers only momentum can be continued: "
+            r"use restore instead \(mode full keeps all weights",
             id="Adam",
         ),
         pytest.param(
@@ -217,7 +217,7 @@ def test_a_run_with_averages_goes_on_with_them(tmp_path: Path) -> None:
             r"use_moving_average of a pipeline\.config\): averages there none, here kept",
             id="averages that are not there",
         ),
-        pytest.param({"steps": 25}, 2, "give more than 25", id="nothing left to train"),
+        pytest.param({"steps": 25}, 2, "set steps above 25", id="nothing left to train"),
     ],
 )
 def test_what_cannot_go_on_is_refused(
@@ -252,7 +252,7 @@ def test_the_optimizer_of_a_model_dir_is_named(
 def test_a_step_that_is_none_is_refused(tmp_path: Path, step: Any) -> None:
     tensors: dict[str, Any] = {f"{path}{VALUE}": value for path, value in twins(2).items()}
     write_bundle(tmp_path / "ckpt-2", {**tensors, f"step{VALUE}": step})
-    with pytest.raises(DamagedCheckpointError, match="take another checkpoint"):
+    with pytest.raises(DamagedCheckpointError, match="use another checkpoint"):
         weights(f"{tmp_path.as_uri()}/ckpt-2")
 
 
@@ -265,7 +265,7 @@ def test_a_model_of_the_zoo_has_no_run_to_go_on_with(tmp_path: Path) -> None:
 def test_a_variable_without_momentum_is_named(tmp_path: Path) -> None:
     tensors = {f"{path}{VALUE}": value for path, value in twins(2).items()}
     write_bundle(tmp_path / "ckpt-2", {**tensors, f"step{VALUE}": np.array(25, np.int64)})
-    with pytest.raises(RestoreRefusedError, match="have no momentum there"):
+    with pytest.raises(RestoreRefusedError, match="have no momentum in the checkpoint"):
         load_state(weights(f"{tmp_path.as_uri()}/ckpt-2"), 25, ["box_head/predictor/bias"], {})
 
 

@@ -249,7 +249,7 @@ def test_a_storage_of_another_length_than_the_header_says_is_said(tmp_path: Path
         ),
         pytest.param(
             lambda a: {k: v for k, v in a.items() if k != "_bn0.bias"},
-            "backbone/stem_bn/beta: the source lacks it",
+            "backbone/stem_bn/beta: missing in the source",
             id="one too few",
         ),
         pytest.param(
