@@ -110,7 +110,7 @@ def test_only_damaged_ones_are_no_licence_to_begin_again(place: RunPlace) -> Non
 
 @pytest.mark.usefixtures("no_tensorflow")
 def test_a_recorded_checkpoint_that_is_gone_is_an_error(place: RunPlace) -> None:
-    with pytest.raises(CheckpointMissingError, match="step 700 was recorded"):
+    with pytest.raises(CheckpointMissingError, match="step 700 is recorded"):
         place.run("emptied", options=Options(recorded_step=700))
 
 
