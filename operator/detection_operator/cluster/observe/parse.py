@@ -62,15 +62,15 @@ def text_of(value: Any) -> str:
     raise TypeError(msg)
 
 
-def whole_number(value: Any) -> int:
-    """Return a whole number.
+def whole_number(value: Any, at_least: int = 0) -> int:
+    """Return a whole number of 64 bits that is not below `at_least`.
 
     Raises:
         TypeError: it is something else.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and at_least <= value < 2**63:
         return value
-    msg = f"expected a whole number; received {json.dumps(value)[:64]}"
+    msg = f"expected a whole number of at least {at_least}; received {json.dumps(value)[:64]}"
     raise TypeError(msg)
 
 
@@ -348,7 +348,7 @@ def _termination(terminated: Object) -> Termination | None:
     if not terminated:
         return None
     return Termination(
-        exit_code=whole_number(terminated.get("exitCode", 0)),
+        exit_code=whole_number(terminated.get("exitCode", 0), at_least=-(2**31)),
         reason=text_of(terminated.get("reason")),
         message=text_of(terminated.get("message")),
         finished_at=parse_time(terminated.get("finishedAt")),

@@ -167,3 +167,15 @@ async def test_a_comparison_that_fails_by_a_mistake_is_made_again(
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert "comparing the cache with the cluster failed" in caplog.text
+
+
+@pytest.mark.parametrize("generation", [-1, 2**63, "1", True])
+def test_no_training_is_decided_on_an_impossible_generation(generation: Any) -> None:
+    body = stored_training()
+    body["metadata"]["generation"] = generation
+    cache = Cache()
+    cache.apply(TRAININGS, body)
+    record = cache.training(TREES)
+    assert record is not None
+    with pytest.raises(UnreadableError, match="expected a whole number"):
+        record.parse()
