@@ -106,7 +106,7 @@ class ProgressEndpoint:
         """Return the report of a pod that has not sent too many.
 
         Raises:
-            RefusedError: 429, or 422 where it does not hold.
+            RefusedError: 429, or 422 for an invalid report.
         """
         wait_s = self._rate.take(pod.version.uid)
         if wait_s > 0 and b'"outcome"' not in body:
@@ -115,7 +115,7 @@ class ProgressEndpoint:
         try:
             report = Report.model_validate_json(body)
         except ValidationError as error:
-            msg = f"the report does not hold: {explain(error)}"
+            msg = f"the report is invalid: {explain(error)}"
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", msg) from error
         if wait_s > 0 and report.outcome is not None:
             wait_s = self._last_words_rate.take(pod.version.uid)

@@ -101,8 +101,8 @@ class OwnSecret:
             return parse({name: base64.b64decode(text).decode() for name, text in data.items()})
         except ValueError as error:
             logger.warning(
-                "Secret %s does not hold the operator's certificate and is made anew; trainers "
-                "that run cannot report until their next attempt: %s",
+                "Secret %s has no valid certificate of the operator; a new one is created. Running "
+                "trainers cannot report until their next attempt: %s",
                 self._place,
                 error,
             )

@@ -155,7 +155,7 @@ def _refusal(error: jwt.PyJWTError) -> RefusedError:
         case jwt.InvalidIssuerError():
             return _refused("issuer", "it was issued elsewhere")
         case jwt.InvalidSignatureError():
-            return _refused("signature", "its signature does not hold")
+            return _refused("signature", "its signature is invalid")
         case _:
             return _refused("malformed", str(error))
 

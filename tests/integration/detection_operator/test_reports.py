@@ -124,6 +124,6 @@ def test_what_does_not_hold_never_reaches_the_api(
     token = scene.token(scene.wait_attempt(1))
     status, answer = operator.report(scene.namespace, "trees", token, body)
     assert (status, answer["reason"]) == (422, "invalid")
-    assert answer["message"].startswith("the report does not hold: ")
+    assert answer["message"].startswith("the report is invalid: ")
     assert "progress" not in scene.training()["status"]
     assert operator.metric(RESULTS.format("invalid")) == 1

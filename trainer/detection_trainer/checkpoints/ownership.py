@@ -183,7 +183,7 @@ class Fence:
         newest = max(marker_numbers(self.folder), default=self.number)
         if newest > self.number:
             msg = (
-                f"trainer start {newest} has taken over {self.folder.uri}; this one is "
+                f"trainer start {newest} now owns {self.folder.uri}; this one is "
                 f"{self.number} and writes no more"
             )
             raise SupersededError(msg)
@@ -234,7 +234,7 @@ def _refuse_late_start(folder: Folder, newest: int, attempt: int, uid: str) -> N
     marker = _read_marker(folder, newest)
     if marker.uid == uid and marker.attempt > attempt:
         msg = (
-            f"attempt {marker.attempt} has taken over {folder.uri}; this one is attempt "
+            f"attempt {marker.attempt} now owns {folder.uri}; this one is attempt "
             f"{attempt} and writes nothing"
         )
         raise SupersededError(msg)

@@ -82,7 +82,7 @@ def _open(uri: str, named: str, credentials: Mapping[str, Path]) -> Folder:
         )
     except (exceptions.BaseError, ValueError) as error:
         msg = (
-            f"{uri}: the storage's settings do not hold: {obstore_text(error)}: check the keys "
+            f"{uri}: the storage's settings are invalid: {obstore_text(error)}: check the keys "
             f"{prefix}* of its Secret or environment"
         )
         raise InvalidConfigError(msg) from error

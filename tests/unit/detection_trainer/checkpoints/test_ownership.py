@@ -202,13 +202,13 @@ def test_each_start_raises_the_fence(folder: Folder) -> None:
     assert (first.number, second.number) == (1, 2)
     assert second.attempt == 2
     second.check()
-    with pytest.raises(SupersededError, match="trainer start 2 has taken over"):
+    with pytest.raises(SupersededError, match="trainer start 2 now owns"):
         first.check()
 
 
 def test_an_attempt_that_starts_late_does_not_take_over(folder: Folder) -> None:
     raise_fence(folder, 5, NOW)
-    with pytest.raises(SupersededError, match="attempt 5 has taken over"):
+    with pytest.raises(SupersededError, match="attempt 5 now owns"):
         raise_fence(folder, 4, NOW)
     assert marker_numbers(folder) == [1]
 
