@@ -9,12 +9,14 @@
 
 A key is a file in the directory of the longest URI prefix that fits; what no file says is taken
 from the environment variables of the same names. A session token belongs to its key: that of the
-environment is not taken with a Secret's AWS_ACCESS_KEY_ID.
+environment is not taken with a Secret's AWS_ACCESS_KEY_ID. The files of a mounted Secret change
+when it is rotated: a key of S3 is read again for every request.
 """
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -47,6 +49,7 @@ _RETRIES = {
         "base": 3,  # Waits are drawn from 0.2 s to base times the last: with 2 they never grow.
     },
 }
+_KEY_LIFETIME = timedelta(seconds=1)
 _TIMEOUTS = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "15 min"}
 
 
@@ -71,14 +74,15 @@ def _open(uri: str, named: str, credentials: Mapping[str, Path]) -> Folder:
         whole = f"file:///{key}" if key else "file://"
         return Folder(store=LocalFiles(Path("/" + unquote(key))), uri=whole)
     kind, prefix = _STORES[scheme]
-    keys = _read_keys(choose_credentials(named, credentials), prefix)
+    directory = choose_credentials(named, credentials)
+    keys = _read_keys(directory, prefix)
     try:
         store = kind(
             bucket,
             config=_store_config(keys),
             client_options=_client_options(keys),
             retry_config=_RETRIES,
-            **_identity(keys),
+            **_identity(directory, keys),
         )
     except (exceptions.BaseError, ValueError) as error:
         msg = (
@@ -136,9 +140,13 @@ def _read_keys(directory: Path | None, prefix: str) -> dict[str, str]:
     if directory is None:
         return {}
     try:
+        # The kubelet replaces all files at once, by a link: never half of the old, half of the new.
+        version = (directory / "..data").resolve()
         keys = {
-            item.name: str(item) if item.name == _GOOGLE_FILE else item.read_text().strip()
-            for item in sorted(directory.iterdir())
+            item.name: str(directory / item.name)
+            if item.name == _GOOGLE_FILE
+            else item.read_text().strip()
+            for item in sorted((version if version.is_dir() else directory).iterdir())
             if item.name.startswith(prefix) and item.is_file()
         }
     except (OSError, UnicodeDecodeError) as error:
@@ -153,12 +161,25 @@ def _read_keys(directory: Path | None, prefix: str) -> dict[str, str]:
     return keys
 
 
-def _identity(keys: Mapping[str, str]) -> dict[str, Any]:
-    """Return what keeps a Secret's key from being shown with the environment's session token."""
-    if _KEY_ID not in keys or _TOKEN in keys or not os.environ.get(_TOKEN):
+def _identity(directory: Path | None, keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return the provider of a Secret's S3 key: as it is now, without the environment's token."""
+    if _KEY_ID not in keys:
         return {}
-    key = {"access_key_id": keys[_KEY_ID], "secret_access_key": keys.get(_SECRET_KEY, "")}
-    return {"credential_provider": lambda: {**key, "token": None, "expires_at": None}}
+    known = dict(keys)
+
+    def provide() -> dict[str, Any]:
+        # While the kubelet replaces the files, or once the Secret is gone, the last key is used.
+        with suppress(AccessDeniedError):
+            known.update(dict.fromkeys((_TOKEN,), ""), **_read_keys(directory, "AWS_"))
+        return {
+            "access_key_id": known[_KEY_ID],
+            "secret_access_key": known.get(_SECRET_KEY, ""),
+            "token": known.get(_TOKEN) or None,
+            # So soon that it is asked again for the next request.
+            "expires_at": datetime.now(UTC) + _KEY_LIFETIME,
+        }
+
+    return {"credential_provider": provide}
 
 
 def _store_config(keys: Mapping[str, str]) -> dict[str, str]:

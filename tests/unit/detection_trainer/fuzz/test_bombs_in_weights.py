@@ -168,7 +168,7 @@ DOUBLED = b"".join(b"q%ch%c\x86" % (i, i) for i in range(40))
         pytest.param(HEAD + b"]" * 3 + b"a.", "received list", id="a list in a list"),
         pytest.param(
             HEAD + b")" + DOUBLED + b"Q.",
-            "unknown reference to a storage",
+            "expected a tuple of 5 entries as the reference to a storage",
             id="a storage of doubled tuples",
         ),
         pytest.param(

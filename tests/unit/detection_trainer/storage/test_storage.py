@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -348,6 +349,40 @@ def test_a_session_token_goes_with_its_own_key_alone(
     assert open_folder("s3://b", places).read("a") == b"x"
     assert "Credential=me/" in headers[0]["Authorization"]
     assert headers[0]["x-amz-security-token"] == token
+
+
+def test_a_rotated_key_is_used_for_the_next_requests(headers: list[Any], tmp_path: Path) -> None:
+    endpoint = f"http://127.0.0.1:{headers.pop()}"
+    keys = {"AWS_SECRET_ACCESS_KEY": "hush", "AWS_ENDPOINT_URL": endpoint}
+    old = {**keys, "AWS_ACCESS_KEY_ID": "old", "AWS_SESSION_TOKEN": "brief"}
+    mount(tmp_path / "keys", **old)
+    folder = open_folder("s3://b", {"s3://b": tmp_path / "keys"})
+    folder.read("a")
+    assert "Credential=old/" in headers[-1]["Authorization"]
+    assert headers[-1]["x-amz-security-token"] == "brief"
+    mount(tmp_path / "keys", **keys, AWS_ACCESS_KEY_ID="new")
+    deadline = time.monotonic() + 10
+    while "Credential=new/" not in headers[-1]["Authorization"]:
+        assert time.monotonic() < deadline
+        folder.read("a")
+    assert headers[-1]["x-amz-security-token"] is None, "the token belongs to the old key"
+    (tmp_path / "keys/..data").unlink()
+    folder.read("a")
+    assert "Credential=new/" in headers[-1]["Authorization"], "the last key that was there"
+
+
+def mount(directory: Path, **keys: str) -> None:
+    """Write a Secret as the kubelet does: a new folder, then one link that is replaced."""
+    version = directory / f"..{keys['AWS_ACCESS_KEY_ID']}"
+    version.mkdir(parents=True)
+    for name, value in keys.items():
+        (version / name).write_text(value)
+        link = directory / name
+        if not link.is_symlink():
+            link.symlink_to(Path("..data", name))
+    new = directory / "..data_tmp"
+    new.symlink_to(version.name)
+    new.rename(directory / "..data")
 
 
 def test_a_file_is_opened_with_its_own_credentials_not_its_folders(tmp_path: Path) -> None:

@@ -304,8 +304,10 @@ def _filled(target: dict[Any, Any], values: list[Any]) -> dict[Any, Any]:
 
 def _storage(told: Any) -> Storage:
     if type(told) is not tuple or len(told) < _VIEW:
+        received = f"a tuple of {len(told)}" if type(told) is tuple else _shown(told)
         raise ValueError(
-            f"expected a tuple as the reference to a storage; received {type(told).__name__}"
+            f"expected a tuple of {_VIEW} entries as the reference to a storage; received "
+            f"{received}"
         )
     kind, dtype, key, _, length = told[:_VIEW]
     known = kind == "storage" and isinstance(dtype, _Name) and dtype.name in _DTYPES
