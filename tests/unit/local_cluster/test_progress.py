@@ -1,13 +1,19 @@
+from types import SimpleNamespace
+
 import pytest
 
 from local_cluster import progress
 from local_cluster.errors import BuildError
 
 
-def test_a_step_tells_its_label_and_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_shows_its_label_and_its_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([100.0, 102.5])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with progress.step("make tea"):
         pass
-    assert "✓ make tea 0.0 s" in capsys.readouterr().err
+    assert "✓ make tea 2.5 s" in capsys.readouterr().err
 
 
 def test_a_failed_step_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
