@@ -62,11 +62,6 @@ def workers_name(uid: str) -> str:
     return f"workers-{uid}"
 
 
-def network_policy_name(training: str, uid: str) -> str:
-    """Return the name of the NetworkPolicy that guards the workers of a training."""
-    return f"{training}-{short_uid(uid)}"
-
-
 def preflight_name(training: str, uid: str, generation: int) -> str:
     """Return the name of the Job that checks the spec of one generation."""
     return f"{training}-{short_uid(uid)}-check-{generation}"

@@ -1,11 +1,12 @@
 """What an audited cluster's API server wrote down: one request a line, as it was answered."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+
+from detection_operator.cluster.api.decode import decode
 
 Object = dict[str, Any]
 
@@ -27,9 +28,9 @@ class Entry:
 
 def read_audit(path: Path) -> Iterator[Entry]:
     """Return the writes that succeeded, in the order in which they were answered."""
-    with path.open() as lines:
+    with path.open("rb") as lines:
         for line in lines:
-            event = json.loads(line)
+            event = decode(line)
             code = (event.get("responseStatus") or {}).get("code", 0)
             if event["stage"] == "ResponseComplete" and code < HTTPStatus.BAD_REQUEST:
                 yield _entry(event)

@@ -198,7 +198,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "several workers on a claim for one": (
         training(workers=2, checkpoints={"storage": CLAIM}),
-        "several workers need storage that all can mount",
+        "several workers need storage that all of them can mount",
     ),
     "minimum level above the maximum": (
         changed(BASE, "spec.model.fpn", {"minLevel": 5, "maxLevel": 4}),

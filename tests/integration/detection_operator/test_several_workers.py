@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from detection_operator import names
 from sandbox.site.kube import Object, condition
 from tests.support.cluster.operator_fixtures import Scene, environment
 from tests.support.cluster.running_operator import RunningOperator
@@ -38,7 +39,7 @@ def test_a_policy_is_kept_as_it_is_made_and_restored_once_it_is_changed(
     with operator_of(scene, kubeconfig, allows=True):
         uid = scene.apply(workers=2)["metadata"]["uid"]
         pods = start_attempt(scene, 1)
-        path = f"{POLICIES.format(scene.namespace)}/trees-{uid[:8]}"
+        path = f"{POLICIES.format(scene.namespace)}/{names.workers_name(uid)}"
         made = scene.kube.get(path)
         assert "NetworkPolicyReset" not in scene.events(), "the API server returns what was built"
         scene.end_pod(pods[1], 1)

@@ -34,3 +34,11 @@ def test_only_what_was_carried_out_is_told(tmp_path: Path) -> None:
         "detection-operator",
     )
     assert (written.resource, written.name, written.body) == ("jobs/status", "x", {})
+
+
+def test_an_object_of_any_depth_hides_no_other(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    line = json.dumps(event(responseObject={"metadata": {"name": "deep"}, "spec": "SPEC"}))
+    deep = line.replace('"SPEC"', '{"a":' * 2000 + "1" + "}" * 2000)
+    log.write_text(f"{deep}\n{json.dumps(event())}\n")
+    assert [entry.name for entry in read_audit(log)] == ["deep", "trees-1"]
