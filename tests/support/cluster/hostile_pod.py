@@ -13,7 +13,7 @@ from sandbox.site.kube import Kube, Object
 from sandbox.site.tools import run
 from tests.support.cluster.site import Workspace
 
-SCRIPT = Path(__file__).parent / "hostile_script.py"
+SCRIPT = Path(__file__).parents[1] / "programs/hostile_script.py"
 TOKEN_MOUNT = "/var/run/secrets/hostile"
 REPORTS_PORT, METRICS_PORT = 443, 8080
 POD_TIMEOUT_S = 60
