@@ -19,7 +19,7 @@ def test_the_training_stops_and_says_why(workspace: Workspace) -> None:
     stalled = condition({"status": status}, "Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "CheckpointMissing")
     assert f"format version {FORMAT_VERSION + 1}" in stalled["message"]
-    assert f"reads up to {FORMAT_VERSION}" in stalled["message"]
+    assert f"reads versions up to {FORMAT_VERSION}" in stalled["message"]
     assert status["attemptCount"] == 2, "another attempt would not help"
     assert status["latestCheckpoint"]["step"] == STEPS
     assert training.folder.read(f"step-{STEPS:08d}/{MANIFEST_FILE}") == manifest
