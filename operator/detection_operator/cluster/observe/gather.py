@@ -19,13 +19,14 @@ from detection_operator.cluster.api.resources import (
     JOBS,
     PODS,
     Key,
+    Object,
 )
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.configs import read_config
 from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.records import JobRecord, PodRecord, TrainingRecord
 from detection_operator.cluster.observe.warnings import Overdue, WarningEvents
-from detection_operator.core.case import is_settled
+from detection_operator.core.case import has_ended, is_settled
 from detection_operator.core.state import (
     Job,
     Observed,
@@ -42,6 +43,7 @@ POD_EXPECTED_AFTER = timedelta(seconds=3)
 START_EXPECTED_AFTER = timedelta(seconds=10)
 """A node starts a container within seconds; where it cannot, the pod's Events say why."""
 CONFIG_MAP_RECHECK_S = 10.0
+UNPROVEN_RECHECK_S = 2.0
 SMALL_BYTES = 16384
 """So much text is parsed in a few milliseconds."""
 
@@ -54,7 +56,7 @@ class Gathered:
     ended_orphans: tuple[str, ...] = ()
     """Pods that were gone when they were observed: those that go later have a word to say yet."""
     recheck_after_s: float | None = None
-    """A ConfigMap cannot be used, and none are watched."""
+    """A ConfigMap cannot be used, and none are watched; or a pod must end that wakes nobody."""
 
 
 class Gatherer:
@@ -76,15 +78,16 @@ class Gatherer:
             self._warnings.follow(key, ())
             return None
         training = await self._parsed(record)
-        await self._confirm_absences(training)
+        unproven = await self._confirm_absences(training)
         self._require_readable(training)
         orphans = self._orphans(training)
         observed = self._observed(record, training, orphans)
+        observed = replace(observed, orphans=(*observed.orphans, *unproven))
         self._warnings.follow(key, _overdue(observed.jobs))
         return Gathered(
             observed=replace(observed, jobs=tuple(map(self._explained, observed.jobs))),
             ended_orphans=tuple(orphan.version.uid for orphan in orphans if orphan.gone),
-            recheck_after_s=_recheck_after_s(record, training),
+            recheck_after_s=UNPROVEN_RECHECK_S if unproven else _recheck_after_s(record, training),
         )
 
     async def _parsed(self, record: TrainingRecord) -> Training:
@@ -160,19 +163,49 @@ class Gatherer:
         over = job.failed or job.complete or taken_back
         return over and len(self._pods_of(record)) < job.workers
 
-    async def _confirm_absences(self, training: Training) -> None:
+    async def _confirm_absences(self, training: Training) -> list[Pod]:
+        """Ask for what the attempt lacks; return the pods that run, of a Job that nobody has seen.
+
+        An operator that starts after the Job was deleted, and before its uid was recorded, has no
+        proof whose these pods are. They may train, so the next attempt waits for their end, but
+        nothing that they say counts. Where they are forged, the garbage collector deletes them: the
+        Job that they name does not exist.
+        """
         attempt = training.status.current_attempt
         if attempt is None or self._is_certain(training):
-            return
+            return []
         namespace, uid = training.identity.namespace, training.identity.uid
         if self._job_of(training, attempt) is None:
             await self._look_up_job(namespace, attempt.job_name)
         if self._is_certain(training):
-            return
+            return []
         # Those of a Job that is gone too: they outlive it, and may be news like its end.
         labels = f"{names.LABEL_TRAINING_UID}={uid},{names.LABEL_ATTEMPT}={attempt.number}"
-        async for pod in self._client.items(PODS, namespace, labels=labels):
-            self._cache.apply(PODS, pod)
+        listed = [pod async for pod in self._client.items(PODS, namespace, labels=labels)]
+        for body in listed:
+            self._cache.apply(PODS, body)
+        if attempt.job_uid is not None or self._job_of(training, attempt) is not None:
+            return []
+        return [pod for pod in map(self._unproven, listed) if pod is not None]
+
+    def _unproven(self, body: Object) -> Pod | None:
+        """Return a pod that runs and whose Job is unknown, without what it says of itself."""
+        record = self._cache.pod(body["metadata"]["uid"])
+        if record is None or record.gone or has_ended(record.pod):
+            return None
+        if self._cache.training_of(record) is not None:
+            return None
+        pod = record.pod
+        return replace(
+            pod,
+            unschedulable=None,
+            waiting=None,
+            disruption=None,
+            pod_reason="",
+            pod_message="",
+            image_id="",
+            running_since=None,
+        )
 
     def _require_readable(self, training: Training) -> None:
         """Decide nothing where an object of the training is there and cannot be read.

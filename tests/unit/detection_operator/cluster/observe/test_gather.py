@@ -327,6 +327,22 @@ async def test_an_orphan_that_the_api_lists_is_not_believed_by_its_labels(
     assert api.called("list", PODS), "it was asked for"
 
 
+async def test_a_pod_that_runs_is_waited_for_though_nobody_has_seen_its_job(
+    api: FakeCluster, cache: Cache
+) -> None:
+    running = container_status(running={"startedAt": "2026-11-24T10:00:00Z"})
+    api.put(PODS, pod(status=running))
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    found = await gather(api, cache)
+    [orphan] = found.observed.orphans
+    assert (orphan.uid, orphan.running_since) == (POD_UID, None), "it proves nothing but itself"
+    assert found.recheck_after_s is not None
+    api.put(PODS, pod(status=container_status(terminated={"exitCode": 0})))
+    cache.apply(PODS, newer(pod(status=container_status(terminated={"exitCode": 0}))))
+    found = await gather(api, cache)
+    assert (found.observed.orphans, found.recheck_after_s) == ((), None)
+
+
 async def test_a_source_is_one_of_the_trainings_own_namespace(
     api: FakeCluster, cache: Cache
 ) -> None:
