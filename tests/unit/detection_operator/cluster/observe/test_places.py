@@ -11,12 +11,13 @@ from detection_operator.cluster.api.client import Verb
 from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key, Object, Resource
 from detection_operator.cluster.observe import resync as module
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.resync import Resync
 from detection_operator.errors import ClusterError, ForbiddenError, NotFoundError, UnavailableError
-from tests.support.cluster_objects import job, pod, stored_training
-from tests.support.fake_cluster import FakeCluster
-from tests.support.telemetry import Silence
+from tests.support.operator.cluster_objects import job, pod, stored_training
+from tests.support.operator.fake_cluster import FakeCluster
+from tests.support.operator.telemetry import Silence
 
 A, B = "team-a", "team-b"
 IN_A, IN_B = Key(A, "trees"), Key(B, "trees")
@@ -104,8 +105,8 @@ async def test_what_is_known_of_a_lost_namespace_is_not_pruned_and_not_planned_o
     scene.api.refused[B] = FORBIDDEN
     await scene.resync.compare()
     assert scene.cache.training_keys() == [IN_B], "what is gone elsewhere is pruned"
-    assert scene.cache.job(f"job-{A}") is None
-    assert scene.cache.job(f"job-{B}") is not None
+    assert scene.cache.job(Ref(A, f"job-{A}")) is None
+    assert scene.cache.job(Ref(B, f"job-{B}")) is not None
     assert scene.cache.pod(f"pod-{B}") is not None
     assert not scene.places.may_plan(B)
 

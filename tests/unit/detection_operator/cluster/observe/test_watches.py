@@ -139,8 +139,8 @@ def test_where_every_namespace_fails_it_is_not_ready() -> None:
     assert scene.monitor.obstacles(0) == []
     scene.monitor.answered(within("team-b", PODS), watch=True, code=403)
     assert scene.monitor.obstacles(0) == [
-        "jobs at /apis/batch/v1/namespaces/team-a cannot be watched: 403 Forbidden",
-        "pods at /api/v1/namespaces/team-b cannot be watched: 403 Forbidden",
+        "jobs cannot be watched: 403 Forbidden",
+        "pods cannot be watched: 403 Forbidden",
     ]
     assert scene.monitor.obstacles(60) == []
 
