@@ -75,7 +75,7 @@ def _table(
             names, speeds, costs, [f"{side.peak_memory_mib:.0f}" for side in sides], strict=True
         )
     ]
-    head = [title, "steps/s", "the trainer is so many times", "CPU ms a step", "peak MiB"]
+    head = [title, "steps/s", "the trainer is N times as fast", "CPU ms a step", "peak MiB"]
     return table(head, rows)
 
 

@@ -48,7 +48,7 @@ def measure(bench: Bench) -> str:
     rows = [[name, *(Figure.of(f).text(".2f", " s") for f in found[name])] for name in sides]
     ours, _, bare = (found[name] for name in sides)
     ratios = [Figure.of(a).over(Figure.of(b)).text() for a, b in zip(ours, bare, strict=True)]
-    return table(head, [*rows, ["the trainer, so many times obstore's", *ratios]])
+    return table(head, [*rows, ["the trainer's time / obstore's time", *ratios]])
 
 
 def _alternate(

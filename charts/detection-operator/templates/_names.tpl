@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Whether trainers report over TLS: the scheme of reportURL decides, where it is set. */ -}}
+{{- /* Whether trainers report over TLS: the scheme of reportURL decides, if it is set. */ -}}
 {{- define "detection-operator.tls" -}}
 {{- if .Values.reportURL -}}
 {{- if hasPrefix "https://" .Values.reportURL -}}true{{- end -}}
@@ -58,19 +58,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{- /* The Secret with the certificate that the operator makes; empty where it makes none. */ -}}
+{{- /* The Secret with the certificate that the operator creates; empty if it creates none. */ -}}
 {{- define "detection-operator.servingSecret" -}}
 {{- if and (include "detection-operator.tls" .) (not .Values.reports.tls.secretName) -}}
 {{- include "detection-operator.fullname" . }}-serving
 {{- end -}}
 {{- end -}}
 
-{{- /* Whether the operator may ask the cluster who reads its metrics. */ -}}
+{{- /* Whether the operator may ask the cluster which users may read its metrics. */ -}}
 {{- define "detection-operator.reviews" -}}
 {{- if and .Values.metrics.authentication (or .Values.rbac.authDelegator (not .Values.watchNamespaces)) -}}true{{- end -}}
 {{- end -}}
 
-{{- /* What the operator does in a namespace: no wildcard, no Secret, nothing written but its own. */ -}}
+{{- /* The operator's rights in a watched namespace: no wildcard, no Secret, no write to a training but its status. */ -}}
 {{- define "detection-operator.rules" -}}
 - apiGroups: [detectiontraining.dev]
   resources: [detectiontrainings]
@@ -101,7 +101,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get]
 {{- end -}}
 
-{{- /* What replicas do in the release's namespace to agree on who plans. */ -}}
+{{- /* The rights in the release's namespace with which replicas elect the one that plans. */ -}}
 {{- define "detection-operator.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]

@@ -1,4 +1,4 @@
-"""Messages and help use plain English: none of the phrases that made readers stop."""
+"""Messages, help and documentation use plain English: no phrase that made readers stop."""
 
 import argparse
 import ast
@@ -20,6 +20,30 @@ AVOIDED = re.compile(
     re.IGNORECASE,
 )
 """Only phrases without a good use: `hold`, `stand` and `say` alone have one."""
+AVOIDED_IN_PROSE = re.compile(
+    r"\b(goes on|went on|to go on|going on|anew|mere|merely|whoever|mend|mended|taken over|awaited|"
+    r"so many times|is told|are told|has a word|stands with|does not hold|do not hold|"
+    r"lies (?:at|beyond|there)|has yet to|have yet to|looked at at once|no hold-up|in the own|"
+    r"tried again|trying on|asks nobody)\b"
+    r"|(?:^|[.:;|(] )who (?:may|can)\b",
+    re.IGNORECASE,
+)
+"""For documentation, where `users who may` and `such a report` have a good use."""
+ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md")
+PAGES = sorted(
+    path.relative_to(ROOT)
+    for path in (*(ROOT / page for page in ROOT_PAGES), *(ROOT / "docs").rglob("*.md"))
+)
+CHART = ROOT / "charts" / "detection-operator"
+CHART_FILES = sorted(
+    path.relative_to(ROOT) for path in (CHART / "values.yaml", *(CHART / "templates").iterdir())
+)
+BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`[^`]*`")
+LINK_TARGET = re.compile(r"\]\([^)]*\)")
+MARKS = re.compile(r"^[ \t]*(?:[>#*-]+|\|)?[ \t]+", re.MULTILINE)
+ACTION = re.compile(r"\{\{-? (?!/\*).*?\}\}", re.DOTALL)
+COMMENT = re.compile(r"(?:^ *#.*\n)+|/\*.*?\*/", re.MULTILINE | re.DOTALL)
 SOURCES = sorted(
     path.relative_to(ROOT)
     for package in ("operator/detection_operator", "trainer/detection_trainer")
@@ -88,6 +112,70 @@ def literals(tree: ast.AST) -> Iterator[str]:
         yield tree.value
     for child in ast.iter_child_nodes(tree):
         yield from literals(child)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_a_page_is_plain(page: Path) -> None:
+    assert prose_problems(paragraphs((ROOT / page).read_text())) == []
+
+
+@pytest.mark.parametrize("file", CHART_FILES, ids=str)
+def test_the_comments_of_the_chart_are_plain(file: Path) -> None:
+    text = (ROOT / file).read_text()
+    texts = paragraphs(ACTION.sub("…", text)) if file.suffix == ".txt" else comments(text)
+    assert prose_problems(texts) == []
+
+
+def prose_problems(texts: Iterator[str]) -> list[str]:
+    """Return those of `texts` that have a phrase that prose avoids."""
+    return [text for text in texts if AVOIDED_IN_PROSE.search(text)]
+
+
+def paragraphs(page: str) -> Iterator[str]:
+    """Yield each paragraph of `page` on one line, without code and link targets."""
+    text = LINK_TARGET.sub("]", CODE.sub("…", BLOCK.sub("", page)))
+    for paragraph in text.split("\n\n"):
+        yield one_line(paragraph)
+
+
+def comments(source: str) -> Iterator[str]:
+    """Yield each comment of a chart's file on one line, without code."""
+    for comment in COMMENT.findall(source):
+        yield one_line(CODE.sub("…", comment.strip("/*")))
+
+
+def one_line(text: str) -> str:
+    """Return `text` without the marks before its lines, joined to one line."""
+    return " ".join(MARKS.sub("", text).replace("**", "").split())
+
+
+PHRASES = {
+    "in a line": ("The run goes on.", True),
+    "across lines": ("The run goes\non.", True),
+    "in a list": ("- first\n- goes on", True),
+    "at the start of a sentence": ("Policies help. Who may\ncreate it, can read it.", True),
+    "at the start of a cell": ("| a | who may train |", True),
+    "after an emphasis": ("**Rights.** Who may create it", True),
+    "in a relative clause": ("Users who may create it can read it.", False),
+    "in a code span": ("It logged `the run goes\non`.", False),
+    "in a block": ("```\nthe run goes on\n```\n", False),
+    "in a link's target": ("[resume](adr/goes on.md)", False),
+    "in two paragraphs": ("It goes\n\non.", False),
+}
+
+
+@pytest.mark.parametrize(("page", "found"), PHRASES.values(), ids=PHRASES.keys())
+def test_an_avoided_phrase_on_a_page_is_found(page: str, found: bool) -> None:  # noqa: FBT001
+    assert bool(prose_problems(paragraphs(page))) == found
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["a: 1\n  # it goes\n  # on\nb: 2\n", "{{- /* It goes on. */ -}}", "# Who may\n# train\n"],
+    ids=["across lines", "in a template", "at the start"],
+)
+def test_an_avoided_phrase_in_a_comment_is_found(source: str) -> None:
+    assert len(prose_problems(comments(source))) == 1
 
 
 def test_an_avoided_phrase_is_found() -> None:
