@@ -12,7 +12,6 @@ from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.client import Client, load_configuration
 from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.lease import Election
-from detection_operator.cluster.api.resources import WATCHED
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gatherer
 from detection_operator.cluster.observe.queue import KeyQueue
@@ -158,9 +157,10 @@ class Operator:
             plan=plan,
             settings=policy,
             telemetry=metrics,
+            may_plan=resync.places.may_plan,
         )
         watches = WatchMonitor(
-            stream_count=len(WATCHED) * max(len(settings.namespaces), 1),
+            namespaces=settings.namespaces,
             on_relist=resync.ask,
             telemetry=metrics,
         )
@@ -212,6 +212,11 @@ class Operator:
                 "When the certificate ends that reports are served with",
                 lambda: certificate.expires_at,
             )
+        measure(
+            "unavailable_namespaces",
+            "Watched namespaces that cannot be listed",
+            lambda: float(len(self.resync.places.unavailable)),
+        )
         measure("event_loop_lag_seconds", "How late the event loop is", lambda: self.lag.worst_s)
         measure(
             "watch_problems",
@@ -226,7 +231,7 @@ class Operator:
 
     def _problems(self, tolerated_s: float) -> list[str]:
         obstacle = self.election.obstacle if self.election else ""
-        return [*self.watches.problems(tolerated_s), *([obstacle] if obstacle else [])]
+        return [*self.watches.obstacles(tolerated_s), *([obstacle] if obstacle else [])]
 
     async def _open_ports(self) -> Ports:
         settings = self.settings
@@ -351,9 +356,7 @@ class Operator:
         """Find out whether the cluster lets us, and get a certificate to serve with."""
         if self.certificate is not None:
             await self.certificate.refresh()
-        for resource in WATCHED:
-            for place in self.settings.namespaces or (None,):
-                await self.client.request("list", resource.path(place), query={"limit": "1"})
+        await self.resync.probe()
 
     async def _wait(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
         stopping = asyncio.create_task(stop.wait())

@@ -60,14 +60,16 @@ class Reconciler:
         plan: MakePlan,
         settings: PolicySettings,
         telemetry: Telemetry,
+        may_plan: Callable[[str], bool] = lambda _namespace: True,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Decide with `plan`, at the time that `now` returns."""
+        """Decide with `plan`, at the time that `now` returns, in namespaces that `may_plan`."""
         self._cache, self._queue = cache, queue
         self._gatherer, self._writer, self._applier = gatherer, writer, applier
         self._reports, self._plan, self._settings = reports, plan, settings
         self._telemetry, self._now, self._clock = telemetry, now, clock
+        self._may_plan = may_plan
         self._obstacles = Obstacles()
         self._unsaid_since: dict[Key, float] = {}
 
@@ -104,7 +106,11 @@ class Reconciler:
         self._telemetry.reconciled(time.monotonic() - started, error)
 
     async def _reconcile_or_tell(self, key: Key) -> float | None:
-        """Reconcile, and report in the conditions what cannot be read."""
+        """Reconcile where that is allowed; report in the conditions what cannot be read."""
+        if not self._may_plan(key.namespace):
+            # What is cached may be old. All are queued once the namespace can be listed again.
+            self._gatherer.leave(key)
+            return None
         try:
             return await self.reconcile(key)
         except UnreadableError as error:

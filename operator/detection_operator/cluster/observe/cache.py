@@ -110,16 +110,21 @@ class Cache:
         found = [self._trainings[key] for key in self._folders.get(folder, ())]
         return sorted(found, key=_seniority)
 
-    def versions(self, resource: Resource) -> dict[str, Version]:
+    def versions(self, resource: Resource, namespace: str | None = None) -> dict[str, Version]:
         """Return the version of every object of a kind that is thought to exist, by uid."""
-        return self._read_versions(resource) | self.quarantine.versions(resource)
-
-    def _read_versions(self, resource: Resource) -> dict[str, Version]:
+        found: Iterable[TrainingRecord | JobRecord | PodRecord]
         if resource is TRAININGS:
-            return {record.version.uid: record.version for record in self._trainings.values()}
-        if resource is JOBS:
-            return {uid: record.version for uid, record in self._jobs.items()}
-        return {uid: record.version for uid, record in self._pods.items() if not record.gone}
+            found = self._trainings.values()
+        elif resource is JOBS:
+            found = self._jobs.values()
+        else:
+            found = (record for record in self._pods.values() if not record.gone)
+        read = {
+            record.version.uid: record.version
+            for record in found
+            if namespace in (None, record.namespace)
+        }
+        return read | self.quarantine.versions(resource, namespace)
 
     # -- changing
 

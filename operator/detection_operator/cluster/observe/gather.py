@@ -90,6 +90,10 @@ class Gatherer:
             recheck_after_s=UNPROVEN_RECHECK_S if unproven else _recheck_after_s(record, training),
         )
 
+    def leave(self, key: Key) -> None:
+        """Look for no Events of a training that is not planned at the moment."""
+        self._warnings.follow(key, ())
+
     async def _parsed(self, record: TrainingRecord) -> Training:
         """Return the training, with the pipeline.config of its ConfigMap where that may change.
 

@@ -78,9 +78,13 @@ class Quarantine:
         found = (h for h in self._held.values() if uid in h.owners and h.key.namespace == namespace)
         return next(found, None)
 
-    def versions(self, resource: Resource) -> dict[str, Version]:
+    def versions(self, resource: Resource, namespace: str | None = None) -> dict[str, Version]:
         """Return the versions of the objects of a kind that are held, by uid."""
-        return {uid: held.version for uid, held in self._held.items() if held.resource is resource}
+        return {
+            uid: held.version
+            for uid, held in self._held.items()
+            if held.resource is resource and namespace in (None, held.key.namespace)
+        }
 
 
 def _owners(body: Object) -> frozenset[str]:

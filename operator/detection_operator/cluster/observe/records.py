@@ -119,6 +119,11 @@ class TrainingRecord:
         """The training itself."""
         return Ref(self.key.namespace, self.version.uid)
 
+    @property
+    def namespace(self) -> str:
+        """Where it is."""
+        return self.key.namespace
+
     def parse(self, found: str | None = None) -> Training:
         """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap.
 

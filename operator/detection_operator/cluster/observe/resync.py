@@ -2,7 +2,8 @@
 
 All lists are made here; a watch that begins anew tells nothing of what was before. At the start the
 lists are whole and fill the cache before any decision is made: an attempt whose Job is not known
-yet would look as if a person had deleted it.
+yet would look as if a person had deleted it. Each watched namespace is listed by itself
+(`places.py`); one that fails is tried again and does not keep the others.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from detection_operator.cluster.api.resources import (
 )
 from detection_operator.cluster.api.telemetry import Telemetry
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.places import Place, Places
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.records import version_of
 from detection_operator.errors import ClusterError, NotFoundError
@@ -62,7 +64,7 @@ class Resync:
         `tidy` drops what others keep of trainings that are gone.
         """
         self._client, self._cache, self._queue = client, cache, queue
-        self._places: list[str | None] = list(namespaces) or [None]
+        self.places = Places(namespaces)
         self._interval_s, self._telemetry, self._clock = interval_s, telemetry, clock
         self._tidy = tidy
         self._asked = asyncio.Event()
@@ -73,53 +75,97 @@ class Resync:
         """Have the next comparison made soon."""
         self._asked.set()
 
+    async def probe(self) -> None:
+        """Ask whether everything can be listed.
+
+        Raises:
+            ClusterError: no watched namespace can be listed.
+        """
+
+        async def probe(place: Place) -> None:
+            for resource in WATCHED:
+                await self._client.request("list", resource.path(place), query={"limit": "1"})
+
+        await self.places.each(probe)
+
     async def fill(self) -> None:
         """Take in all trainings, Jobs and pods, and queue every training.
 
         Raises:
-            ClusterError: a list could not be had.
+            ClusterError: no watched namespace could be listed.
         """
+        await self.places.each(self._fill)
+        self._finish()
+
+    async def _fill(self, place: Place) -> None:
         # At once: while one page is decoded here, the API server makes those of the others.
         try:
             async with asyncio.TaskGroup() as group:
                 for resource in WATCHED:
-                    group.create_task(self._fill_kind(resource))
+                    group.create_task(self._fill_kind(resource, place))
         except* ClusterError as errors:
             raise errors.exceptions[0] from None
-        self._finish()
+        self.places.listed(place)
 
-    async def _fill_kind(self, resource: Resource) -> None:
-        async for body in self._list(resource):
+    async def _fill_kind(self, resource: Resource, place: Place) -> None:
+        async for body in self._list(resource, place):
             self._cache.apply(resource, body)
 
     async def run(self) -> None:
-        """Compare from time to time until cancelled."""
-        delay_s = self._interval_s
+        """Compare from time to time until cancelled; sooner what could not be listed."""
+        left_s = self._interval_s
         while True:
-            await self._pause(delay_s)
-            try:
-                await self.compare()
-            except ClusterError as error:
-                logger.warning("the cache could not be compared with the cluster: %s", error)
-                delay_s = RETRY_S
-            except Exception:
-                # A mistake of ours in one comparison must not stop those that follow.
-                logger.exception("comparing the cache with the cluster failed")
-                delay_s = RETRY_S
+            lost = self.places.unavailable
+            delay_s = min(left_s, RETRY_S) if lost else left_s
+            asked = await self._pause(delay_s)
+            left_s -= delay_s
+            if asked or left_s <= 0:
+                left_s = await self._compare_or_warn()
             else:
-                delay_s = self._interval_s
+                await self._compare_lost(lost)
+
+    async def _compare_or_warn(self) -> float:
+        """Compare everything; return in how many seconds to do so again."""
+        try:
+            await self.compare()
+        except ClusterError as error:
+            logger.warning("the cache could not be compared with the cluster: %s", error)
+        except Exception:
+            # A mistake of ours in one comparison must not stop those that follow.
+            logger.exception("comparing the cache with the cluster failed")
+        else:
+            return self._interval_s
+        return RETRY_S
+
+    async def _compare_lost(self, places: tuple[Place, ...]) -> None:
+        """Compare the places that could not be listed; a failure that is not new is not logged."""
+        try:
+            await self._compare(places)
+        except ClusterError:
+            return
+        except Exception:
+            logger.exception("comparing the cache with the cluster failed")
 
     async def compare(self) -> None:
         """Forget what is gone, take in what was missed, and queue every training.
 
         Raises:
-            ClusterError: a list could not be had.
+            ClusterError: no watched namespace could be listed.
         """
         self.tried_at = self._clock()
+        await self._compare(self.places.all)
+
+    async def _compare(self, places: tuple[Place, ...]) -> None:
         pruned = missed = 0
-        for resource in WATCHED:
-            gone, new = await self._compare_kind(resource)
-            pruned, missed = pruned + gone, missed + new
+
+        async def compare(place: Place) -> None:
+            nonlocal pruned, missed
+            for resource in WATCHED:
+                gone, new = await self._compare_kind(resource, place)
+                pruned, missed = pruned + gone, missed + new
+            self.places.listed(place)
+
+        await self.places.each(compare, places)
         self._cache.drop_past_orphans()
         self._tidy()
         self._telemetry.resynced(pruned, missed)
@@ -127,10 +173,10 @@ class Resync:
             logger.info("%d records were gone, %d objects had been missed", pruned, missed)
         self._finish()
 
-    async def _compare_kind(self, resource: Resource) -> tuple[int, int]:
-        known = self._cache.versions(resource)
+    async def _compare_kind(self, resource: Resource, place: Place) -> tuple[int, int]:
+        known = self._cache.versions(resource, place)
         missed: list[Key] = []
-        async for item in self._list(resource, metadata_only=True):
+        async for item in self._list(resource, place, metadata_only=True):
             version = version_of(item)
             had = known.pop(version.uid, None)
             if had is None or had.is_before(version):
@@ -139,43 +185,42 @@ class Resync:
         for uid in known:
             for key in self._cache.forget(resource, uid):
                 self._queue.add(key)
-        return len(known), await self._take_in(resource, missed)
+        return len(known), await self._take_in(resource, place, missed)
 
-    async def _take_in(self, resource: Resource, missed: list[Key]) -> int:
+    async def _take_in(self, resource: Resource, place: Place, missed: list[Key]) -> int:
         """Read what the list has in a newer state; its event may have come by now."""
         count = 0
-        async for body in self._read(resource, missed):
+        async for body in self._read(resource, place, missed):
             concerned = self._cache.apply(resource, body)
             count += bool(concerned)
             for training in concerned:
                 self._queue.add(training)
         return count
 
-    async def _read(self, resource: Resource, wanted: list[Key]) -> AsyncIterator[Object]:
+    async def _read(
+        self, resource: Resource, place: Place, wanted: list[Key]
+    ) -> AsyncIterator[Object]:
         """Read at least `wanted`, as far as it is still there."""
         if len(wanted) > FEW:
-            async for body in self._list(resource):
+            async for body in self._list(resource, place):
                 yield body
             return
         for key in wanted:
             with contextlib.suppress(NotFoundError):
                 yield await self._client.get(resource, key.namespace, key.name)
 
-    async def _list(
-        self, resource: Resource, *, metadata_only: bool = False
+    def _list(
+        self, resource: Resource, place: Place, *, metadata_only: bool = False
     ) -> AsyncIterator[Object]:
-        selector = SELECTORS[resource]
-        for place in self._places:
-            async for item in self._client.items(
-                resource, place, labels=selector, metadata_only=metadata_only
-            ):
-                yield item
+        labels = SELECTORS[resource]
+        return self._client.items(resource, place, labels=labels, metadata_only=metadata_only)
 
     def _finish(self) -> None:
         self.tried_at = self.done_at = self._clock()
         self._queue.add_all(self._cache.training_keys())
 
-    async def _pause(self, delay_s: float) -> None:
+    async def _pause(self, delay_s: float) -> bool:
+        """Wait for about `delay_s` seconds; return whether a comparison was asked for."""
         spread = 1 + SPREAD * (2 * random.random() - 1)  # noqa: S311 - spreads load, no secret
         try:
             async with asyncio.timeout(delay_s * spread):
@@ -183,4 +228,6 @@ class Resync:
                 await asyncio.sleep(SETTLE_S)
         except TimeoutError:
             pass
+        asked = self._asked.is_set()
         self._asked.clear()
+        return asked

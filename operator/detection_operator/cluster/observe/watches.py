@@ -1,4 +1,4 @@
-"""Kopf's watches, as we have them: their HTTP session is ours, so that we see each request.
+"""Kopf's watches: their HTTP session is the operator's own, which sees each request.
 
 Kopf retries silently, and after a relist no DELETED comes for what vanished meanwhile. Here a
 lasting failure becomes a reason not to be ready, and a relist asks for a resync. All lists are the
@@ -8,7 +8,7 @@ resync's: those of Kopf, which makes a task of each object, only say where a wat
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Self, cast
@@ -47,17 +47,25 @@ class WatchMonitor:
     def __init__(
         self,
         *,
-        stream_count: int,
+        namespaces: Iterable[str],
         on_relist: Callable[[], None],
         telemetry: Telemetry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Expect `stream_count` streams; call `on_relist` where one begins anew."""
+        """Expect a stream of each kind in each of `namespaces` (none: one for all namespaces).
+
+        `on_relist` is called where a stream begins anew, or begins after the first lists.
+        """
         self._streams: dict[tuple[str, str], Stream] = {}
-        self._stream_count, self._on_relist = stream_count, on_relist
+        self._namespaces = tuple(namespaces) or ("",)
+        self._on_relist = on_relist
         self._telemetry, self._clock = telemetry, clock
         self.placed = asyncio.Event()
-        """Every watch has where it begins: what is listed from now on, it goes on from."""
+        """Every watch has a start or was refused one, and those of one namespace all have one.
+
+        What is listed from now on continues in the watches; a watch that starts later asks for
+        another list.
+        """
 
     def answered(self, path: str, *, watch: bool, code: int, problem: str = "") -> None:
         """Take in the answer to one request of Kopf's; code 0: there was none."""
@@ -69,6 +77,7 @@ class WatchMonitor:
             self._telemetry.watch_answered(plural, code)
         if code != HTTPStatus.OK:
             self._failed(stream, path, problem or f"{code} {_phrase(code)}")
+            self._place()
             return
         if stream.failing_since is not None:
             logger.info("%s is watched again", path)
@@ -77,26 +86,57 @@ class WatchMonitor:
             stream.opened += 1
         else:
             stream.listed += 1
-            if stream.opened:
+            if stream.opened or self.placed.is_set():
                 self._on_relist()
-            if sum(stream.listed > 0 for stream in self._streams.values()) == self._stream_count:
-                self.placed.set()
+        self._place()
 
     def problems(self, tolerated_s: float) -> list[str]:
         """Return what is wrong for longer than `tolerated_s` seconds, or has yet to begin.
 
         Anyone may ask for it by `/readyz`: namespaces are named in the log only.
         """
-        now = self._clock()
         found = [
             f"{plural} cannot be watched: {stream.problem}"
             for (plural, _), stream in self._streams.items()
-            if stream.failing_since is not None and now - stream.failing_since >= tolerated_s
+            if self._fails(stream, tolerated_s)
         ]
+        expected = len(WATCHED) * len(self._namespaces)
         opened = sum(stream.opened > 0 for stream in self._streams.values())
-        if opened < self._stream_count:
-            found.append(f"{opened} of {self._stream_count} watches have begun")
+        if opened < expected:
+            found.append(f"{opened} of {expected} watches have begun")
         return found
+
+    def obstacles(self, tolerated_s: float) -> list[str]:
+        """Return the problems where they concern every namespace; none while one is watched."""
+        works = (
+            len(streams) == len(WATCHED)
+            and all(s.opened and not self._fails(s, tolerated_s) for s in streams)
+            for streams in map(self._streams_of, self._namespaces)
+        )
+        return [] if any(works) else self.problems(tolerated_s)
+
+    def _fails(self, stream: Stream, tolerated_s: float) -> bool:
+        since = stream.failing_since
+        return since is not None and self._clock() - since >= tolerated_s
+
+    def _streams_of(self, namespace: str) -> list[Stream]:
+        return [
+            stream
+            for (_, place), stream in self._streams.items()
+            if place.partition("/namespaces/")[2] == namespace
+        ]
+
+    def _place(self) -> None:
+        """Set `placed` once it holds."""
+        if self.placed.is_set():
+            return
+        streams = self._streams.values()
+        answered = sum(s.listed > 0 or s.failing_since is not None for s in streams)
+        if answered < len(WATCHED) * len(self._namespaces):
+            return
+        listed = ([s.listed > 0 for s in self._streams_of(n)] for n in self._namespaces)
+        if any(len(found) == len(WATCHED) and all(found) for found in listed):
+            self.placed.set()
 
     def trace(self) -> aiohttp.TraceConfig:
         """Return what makes an aiohttp session tell this monitor of each request."""

@@ -82,7 +82,7 @@ class Scene:
         self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
         self.telemetry = Measured()
         self.seen: list[Observed] = []
-        self.clock_s = 0.0
+        self.clock_s, self.may_plan = 0.0, True
         body = self.api.put(TRAININGS, stored_training(**training))
         self.cache.apply(TRAININGS, body)
         writer, events = StatusWriter(self.api, self.cache, self.queue), EventPoster(self.api)
@@ -106,6 +106,7 @@ class Scene:
             plan=noted,
             settings=SETTINGS,
             telemetry=self.telemetry,
+            may_plan=lambda _namespace: self.may_plan,
             now=lambda: NOW,
             clock=lambda: self.clock_s,
         )
@@ -485,3 +486,12 @@ async def test_it_is_told_once_and_decided_again_when_it_is_corrected() -> None:
     assert len(scene.cache.quarantine) == 0
     await scene.reconciler.reconcile(TREES)
     assert len(scene.seen) == 1
+
+
+async def test_nothing_is_planned_in_a_namespace_that_cannot_be_listed() -> None:
+    scene = Scene(step_to(5))
+    scene.may_plan = False
+    scene.queue.add(TREES)
+    await scene.work_until_idle()
+    assert scene.seen == []
+    assert scene.telemetry.errors == [""]

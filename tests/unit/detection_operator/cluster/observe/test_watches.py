@@ -27,12 +27,12 @@ class Counted(Silence):
 
 
 class Scene:
-    def __init__(self) -> None:
+    def __init__(self, *namespaces: str) -> None:
         self.now = 100.0
         self.relists = 0
         self.counted = Counted()
         self.monitor = WatchMonitor(
-            stream_count=3,
+            namespaces=namespaces,
             on_relist=self._relist,
             telemetry=self.counted,
             clock=lambda: self.now,
@@ -103,6 +103,52 @@ def test_it_is_told_once_each_watch_has_where_it_begins() -> None:
     assert not scene.monitor.placed.is_set()
     scene.monitor.answered(TRAININGS, watch=False, code=200)
     assert scene.monitor.placed.is_set()
+
+
+def test_one_namespace_that_cannot_be_watched_keeps_it_neither_from_starting_nor_ready() -> None:
+    scene = Scene("team-a", "team-b")
+    for path in (JOBS, PODS, TRAININGS):
+        scene.monitor.answered(within("team-b", path), watch=False, code=403)
+    assert not scene.monitor.placed.is_set()
+    for path in (JOBS, PODS, TRAININGS):
+        scene.monitor.answered(within("team-a", path), watch=False, code=200)
+        assert scene.monitor.obstacles(0) == scene.monitor.problems(0)
+        scene.monitor.answered(within("team-a", path), watch=True, code=200)
+    assert scene.monitor.placed.is_set()
+    assert scene.monitor.obstacles(0) == []
+    assert len(scene.monitor.problems(0)) == 4, "three watches fail, and not all have begun"
+
+
+def test_a_watch_that_begins_after_the_first_lists_asks_for_a_comparison() -> None:
+    scene = Scene("team-a", "team-b")
+    for path in (JOBS, PODS, TRAININGS):
+        scene.monitor.answered(within("team-b", path), watch=False, code=403)
+        scene.monitor.answered(within("team-a", path), watch=False, code=200)
+    assert scene.relists == 0
+    scene.monitor.answered(within("team-b", JOBS), watch=False, code=200)
+    assert scene.relists == 1
+
+
+def test_where_every_namespace_fails_it_is_not_ready() -> None:
+    scene = Scene("team-a", "team-b")
+    for namespace in ("team-a", "team-b"):
+        for path in (JOBS, PODS, TRAININGS):
+            scene.monitor.answered(within(namespace, path), watch=False, code=200)
+            scene.monitor.answered(within(namespace, path), watch=True, code=200)
+    scene.monitor.answered(within("team-a", JOBS), watch=True, code=403)
+    assert scene.monitor.obstacles(0) == []
+    scene.monitor.answered(within("team-b", PODS), watch=True, code=403)
+    assert scene.monitor.obstacles(0) == [
+        "jobs cannot be watched: 403 Forbidden",
+        "pods cannot be watched: 403 Forbidden",
+    ]
+    assert scene.monitor.obstacles(60) == []
+
+
+def within(namespace: str, path: str) -> str:
+    """Return the path of a collection in one namespace."""
+    place, _, plural = path.rpartition("/")
+    return f"{place}/namespaces/{namespace}/{plural}"
 
 
 @pytest.fixture

@@ -1,0 +1,75 @@
+"""The watched namespaces. Each stands by itself: one that cannot be listed leaves the others alone.
+
+A namespace may be deleted, or the Role in it, while the operator watches others too. What is cached
+of such a namespace is neither pruned nor planned on until its lists succeed again.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from detection_operator.errors import ClusterError, ForbiddenError, NotFoundError
+
+logger = logging.getLogger(__name__)
+
+Place = str | None
+"""A namespace; None: all of them."""
+
+
+class Places:
+    """The namespaces that are listed, with what keeps the operator from listing some of them."""
+
+    def __init__(self, namespaces: Iterable[str]) -> None:
+        """Begin with none of `namespaces` listed (no names: all namespaces are one place)."""
+        self.all: tuple[Place, ...] = tuple(namespaces) or (None,)
+        self._current: set[Place] = set()
+        self._problems: dict[Place, str] = {}
+
+    @property
+    def unavailable(self) -> tuple[Place, ...]:
+        """The places whose last list failed."""
+        return tuple(self._problems)
+
+    def may_plan(self, namespace: str) -> bool:
+        """Return whether what is cached of a namespace may be planned on."""
+        return (None if self.all == (None,) else namespace) in self._current
+
+    async def each(
+        self, work: Callable[[Place], Awaitable[None]], places: Iterable[Place] | None = None
+    ) -> int:
+        """Do `work` for each place (none given: all); return for how many it was done.
+
+        Raises:
+            ClusterError: it failed for all of them; the first error.
+        """
+        errors: list[ClusterError] = []
+        done = 0
+        for place in self.all if places is None else tuple(places):
+            try:
+                await work(place)
+            except ClusterError as error:
+                errors.append(error)
+                self._lose(place, error)
+            else:
+                done += 1
+        if errors and not done:
+            raise errors[0]
+        return done
+
+    def listed(self, place: Place) -> None:
+        """Take in that all of a place has been listed."""
+        if self._problems.pop(place, None) is not None:
+            logger.info("%s can be listed again", _name(place))
+        self._current.add(place)
+
+    def _lose(self, place: Place, error: ClusterError) -> None:
+        if isinstance(error, ForbiddenError | NotFoundError):
+            # A server that is busy for a moment takes no rights away: what is known still holds.
+            self._current.discard(place)
+        said = str(error)
+        if self._problems.get(place) != said and len(self.all) > 1:
+            logger.warning("%s cannot be listed, trying again: %s", _name(place), said)
+        self._problems[place] = said
+
+
+def _name(place: Place) -> str:
+    return "the cluster" if place is None else f"namespace {place}"
