@@ -105,7 +105,8 @@ class Operator:
         Raises:
             ConfigurationError: there are no credentials for the API.
         """
-        cache, queue = Cache(), KeyQueue()
+        queue = KeyQueue()
+        cache = Cache(queue.add)
         metrics = Metrics(cache.trainings)
         cache.quarantine.on_held = metrics.quarantined
         configuration = await load_configuration(environment)
@@ -185,8 +186,7 @@ class Operator:
         return operator
 
     def _measure(self) -> None:
-        measure = self.metrics.measure
-        queue, election = self.queue, self.election
+        measure, queue, election = self.metrics.measure, self.queue, self.election
         measure("leader", "Whether this replica plans: 1 or 0", lambda: float(self.is_leading))
         measure(
             "leader_transitions",

@@ -43,6 +43,8 @@ class ApiProxy:
         """Stand before the API server of `upstream`; write a kubeconfig into `folder`."""
         self.kubeconfig = folder / "proxied-kubeconfig"
         self.seen: Counter[tuple[str, bool]] = Counter()
+        self.forbidden = ""
+        """A namespace in which everything is answered with 403."""
         self.delay_s = 0.0
         """How much later than it could each answer comes."""
         self._upstream = upstream
@@ -122,6 +124,8 @@ class ApiProxy:
         self.seen[plural, watch] += 1
         await asyncio.sleep(self.delay_s)
         refused = self._refuse(plural, watch)
+        if self.forbidden and f"/namespaces/{self.forbidden}/" in request.path:
+            refused = HTTPStatus.FORBIDDEN
         if refused == CUT and request.transport is not None:
             request.transport.abort()
         if refused == CUT:

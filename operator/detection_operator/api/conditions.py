@@ -273,8 +273,8 @@ REASON_HELP: dict[Reason, str] = {
     "workers: the next attempt starts them together.",
     Reason.CONFIG_CHANGED: "The attempt's configuration was edited on its pod; the operator writes "
     "it again for the next attempt.",
-    Reason.START_FAILED: "The container could not be started: the message names the Secret, volume "
-    "or command at fault.",
+    Reason.START_FAILED: "The trainer could not be started: the message names the Secret, volume, "
+    "command, init container or node at fault.",
     Reason.REPORT_MISSING: "The trainer finished, and its last report did not arrive: check that "
     "pods reach the operator's Service (NetworkPolicies).",
     Reason.UNEXPECTED: "The trainer failed for a reason that has no name of its own: look at the "

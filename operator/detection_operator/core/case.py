@@ -123,6 +123,15 @@ def has_ended(pod: Pod) -> bool:
     return pod.termination is not None or pod.phase in {PodPhase.SUCCEEDED, PodPhase.FAILED}
 
 
+def has_run(pod: Pod) -> bool:
+    """Tell whether a container of the pod has run, and so may have failed by its own fault."""
+    if pod.running_since is not None or pod.termination is not None:
+        return True
+    # The deletion of a pod ends its init containers too.
+    deleted = pod.gone or pod.deleting_since is not None
+    return not deleted and any(other.termination is not None for other in pod.others)
+
+
 def checkpoint_claim(training: str, spec: Spec) -> str | None:
     """Return the name of the claim with the checkpoints; None if they are stored at a URI."""
     claim = spec.checkpoints.storage.volume_claim

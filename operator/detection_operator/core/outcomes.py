@@ -63,10 +63,7 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
     """Return how the trainer in an ended pod ended: its own words, else what Kubernetes saw."""
     termination = pod.termination
     if termination is None:
-        deleted = pod.gone or pod.deleting_since is not None
-        reason = disruption_of(pod) or (Reason.POD_DELETED if deleted else Reason.UNEXPECTED)
-        how = "was deleted and has no exit code" if deleted else "ended without running"
-        said = pod.pod_message or f"The pod {how} ({reason}).{_last_wait(pod)}"
+        reason, said = _explain_no_run(pod)
         return OutcomeStatus(reason=reason, message=clip(said, MAX_MESSAGE), finished_at=now)
     finished_at = termination.finished_at or now
     said_by_trainer = parse_termination(termination.message)
@@ -81,10 +78,48 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
     )
 
 
+def _explain_no_run(pod: Pod) -> tuple[Reason, str]:
+    """Return why the trainer's container left no exit code, by what its pod says."""
+    if (disruption := disruption_of(pod)) is not None:
+        said = pod.pod_message or (pod.disruption.message if pod.disruption else "")
+        return disruption, said or f"The cluster took the pod away ({disruption}).{_last_wait(pod)}"
+    if (failed := _failed_before(pod)) is not None:
+        return Reason.START_FAILED, failed
+    if pod.gone or pod.deleting_since is not None:
+        how = f"was deleted and has no exit code ({Reason.POD_DELETED})"
+        return Reason.POD_DELETED, pod.pod_message or f"The pod {how}.{_last_wait(pod)}"
+    if pod.pod_reason or pod.pod_message:
+        # The kubelet refused it, as `OutOfcpu` or `UnexpectedAdmissionError`.
+        said = ": ".join(filter(None, (pod.pod_reason, pod.pod_message)))
+        where = f"Node {pod.node}" if pod.node else "The cluster"
+        return Reason.START_FAILED, f"{where} did not run the pod: {sentence(said)}"
+    if pod.waiting is not None or pod.unschedulable is not None:
+        return Reason.START_FAILED, f"The pod ended before the trainer ran.{_last_wait(pod)}"
+    return Reason.UNEXPECTED, (
+        "The pod ended without running, and its status states no cause (Unexpected)."
+    )
+
+
+def _failed_before(pod: Pod) -> str | None:
+    """Return which container failed before the trainer ran, with its exit code and words."""
+    deleted = pod.gone or pod.deleting_since is not None
+    for other in pod.others:
+        ended = other.termination
+        if ended is None or (deleted and ended.exit_code in {SIGKILL, SIGTERM}):
+            continue
+        title = other.title[0].upper() + other.title[1:]
+        said = "" if ended.message.strip() else f"; see kubectl logs {pod.name} -c {other.name}"
+        return sentence(f"{title} failed before the trainer ran: {ended.words}{said}")
+    return None
+
+
 def _last_wait(pod: Pod) -> str:
     """Return the sentence about what a pod that never ran last waited for."""
     waited = pod.waiting or pod.unschedulable
-    return f" The pod was waiting: {waited.reason}: {sentence(waited.message)}" if waited else ""
+    if waited is None:
+        return ""
+    who = f"Init container {waited.container}" if waited.container else "The pod"
+    return f" {who} was waiting: {waited.reason}: {sentence(waited.message)}"
 
 
 def blamed(pods: Sequence[Pod], now: datetime) -> Pod:
@@ -192,16 +227,19 @@ def _explain(pod: Pod, termination: Termination) -> tuple[Reason, str]:
     if code in START_CODES or termination.reason in {"StartError", "ContainerCannotRun"}:
         return Reason.START_FAILED, termination.message or "The container could not be started."
     if code in {SIGKILL, SIGTERM}:
-        return _explain_signal(pod, code)
+        return _explain_signal(pod, termination)
     reason = _reason_of_code(code)
     said = termination.message or "it left no message: see the pod's log"
     return reason, f"The trainer ended with exit code {code}: {said}"
 
 
-def _explain_signal(pod: Pod, code: int) -> tuple[Reason, str]:
+def _explain_signal(pod: Pod, termination: Termination) -> tuple[Reason, str]:
+    code, words = termination.exit_code, termination.message.strip()
+    said = f" {termination.reason}: {sentence(words)}" if words else ""
     if pod.deleting_since is not None:
-        return Reason.POD_DELETED, f"The pod was deleted; the trainer ended with exit code {code}."
-    return Reason.KILLED, f"The trainer was killed from outside (exit code {code})."
+        how = f"The pod was deleted; the trainer ended with exit code {code}."
+        return Reason.POD_DELETED, how + said
+    return Reason.KILLED, f"The trainer was killed from outside (exit code {code}).{said}"
 
 
 def _reason_of_code(code: int) -> Reason:

@@ -80,17 +80,44 @@ class Waiting:
     message: str
     since: datetime | None = None
     """When PodScheduled last changed: a container's `waiting` state has no time of its own."""
+    container: str = ""
+    """The init container that waits; empty: the trainer's container, or the whole pod."""
 
 
 @dataclass(frozen=True, slots=True)
 class Termination:
-    """How the trainer's container ended."""
+    """How a container ended."""
 
     exit_code: int
     reason: str
     message: str
     """The termination message: JSON of contract.report.Outcome where the trainer wrote it."""
     finished_at: datetime | None = None
+
+    @property
+    def words(self) -> str:
+        """How it ended, in words: `exit code 3 (Error): no such file`."""
+        reason = f" ({self.reason})" if self.reason else ""
+        said = f": {self.message.strip()}" if self.message.strip() else ""
+        return f"exit code {self.exit_code}{reason}{said}"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of the pod that is not the trainer's: an init container or a sidecar."""
+
+    name: str
+    is_init: bool = False
+    """An init container, native sidecars included."""
+    holds_up: bool = False
+    """An init container that runs, so that the trainer's container waits for it."""
+    running: bool = False
+    termination: Termination | None = None
+
+    @property
+    def title(self) -> str:
+        """What a message calls it."""
+        return f"init container {self.name}" if self.is_init else f"container {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +148,10 @@ class Pod:
     running_since: datetime | None = None
     """startedAt of the container, running or ended."""
     termination: Termination | None = None
+    others: tuple[Container, ...] = ()
+    """The containers beside the trainer's that run or have failed."""
+    claims: tuple[str, ...] = ()
+    """The PersistentVolumeClaims that it mounts, while it has no node: one may not bind."""
     gone: bool = False
     """Deleted: this is its last state. Without a termination it was forced, with no grace."""
 

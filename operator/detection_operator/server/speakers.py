@@ -80,7 +80,7 @@ class Speakers:
             self._lookups.remember(bearer.pod_uid, POD_GONE)
             raise _refused(bearer, POD_GONE)
         # The cache takes pods of Jobs of ours alone, and none that cannot be read.
-        self._cache.apply(PODS, body)
+        self._cache.learn(PODS, body)
         pod = self._cache.pod(bearer.pod_uid)
         if pod is None:
             self._lookups.remember(bearer.pod_uid, OTHER_TRAINING)
@@ -97,7 +97,7 @@ class Speakers:
         except NotFoundError:
             self._lookups.remember(pod.controller.uid, "job_gone")
             return None
-        self._cache.apply(JOBS, job)
+        self._cache.learn(JOBS, job)
         found = self._cache.job(pod.controller)
         if found is None:
             self._lookups.remember(pod.controller.uid, "job_gone")

@@ -128,13 +128,17 @@ class Applier:
             await self._ensure_network_policy(training, policy)
             await self._ensure(SERVICES, training, service)
         job = self._manifests.job(training, action)
-        found = await self._ensure(JOBS, training, job)
+        found, is_new = await self._ensure(JOBS, training, job)
         _require_lasting(JOBS, found)
-        self._cache.apply(JOBS, found)
+        if is_new:
+            self._cache.apply(JOBS, found)
+        else:
+            # It may have ended, and then nothing else wakes the training.
+            self._cache.learn(JOBS, found)
 
     async def _ensure_network_policy(self, training: Training, wanted: Object) -> None:
         """Create the policy, or undo what others have changed of it."""
-        found = await self._ensure(NETWORK_POLICIES, training, wanted)
+        found, _ = await self._ensure(NETWORK_POLICIES, training, wanted)
         _require_lasting(NETWORK_POLICIES, found)
         if found["spec"] == wanted["spec"]:
             return
@@ -157,8 +161,10 @@ class Applier:
             # The next look may come before the watch has brought the deletion.
             await self._events.tell(training.identity, told, once=True)
 
-    async def _ensure(self, resource: Resource, training: Training, wanted: Object) -> Object:
-        """Create an object of the training's; return it, or the one of ours that is there."""
+    async def _ensure(
+        self, resource: Resource, training: Training, wanted: Object
+    ) -> tuple[Object, bool]:
+        """Create an object of the training's if there is none; return it and whether it is new."""
         namespace, name = training.identity.namespace, wanted["metadata"]["name"]
         try:
             made = await self._client.create(resource, namespace, wanted)
@@ -166,9 +172,9 @@ class Applier:
             found = await self._client.get(resource, namespace, name)
             if not is_controlled_by(found, Ref(namespace, training.identity.uid)):
                 raise _foreign(resource, training, found) from None
-            return found
+            return found, False
         logger.info("created %s %s", resource.kind, name, extra=_about(training))
-        return made
+        return made, True
 
     async def _delete(
         self,

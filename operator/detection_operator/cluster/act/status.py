@@ -43,9 +43,7 @@ class StatusWriter:
         body = await self._client.replace_status(
             TRAININGS, who.namespace, who.name, training.resource_version, rendered
         )
-        own = Key(who.namespace, who.name)
-        for key in self._cache.apply(TRAININGS, body) - {own}:
-            self._queue.add(key)
+        self._take_in(Key(who.namespace, who.name), body)
         return True
 
     async def tell_unreadable(self, key: Key, problem: str, now: datetime) -> None:
@@ -68,7 +66,7 @@ class StatusWriter:
             record.version.resource_version,
             {**status, "conditions": told},
         )
-        self._cache.apply(TRAININGS, body)
+        self._take_in(key, body)
 
     async def confirm(self, training: Training) -> None:
         """Return if the training is still in the state that was read; asks the API, not a watch.
@@ -83,6 +81,11 @@ class StatusWriter:
         if version != training.resource_version:
             msg = f"it has resourceVersion {version}, and was read at {training.resource_version}"
             raise ConflictError(f"confirming {who.namespace}/{who.name}", HTTPStatus.CONFLICT, msg)
+
+    def _take_in(self, own: Key, body: Object) -> None:
+        """Take in the answer to a write, and queue the others that it concerns."""
+        for key in self._cache.apply(TRAININGS, body) - {own}:
+            self._queue.add(key)
 
     async def refresh(self, key: Key) -> None:
         """Read a training again, since another wrote to it."""

@@ -10,7 +10,7 @@ uid.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -42,8 +42,9 @@ _ENDED = frozenset({Phase.COMPLETE, Phase.FAILED, Phase.REFUSED})
 class Cache:
     """Records by uid, and by key for trainings."""
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    def __init__(self, on_news: Callable[[Key], object] = lambda _key: None) -> None:
+        """Begin empty; call `on_news` with each key that what is learned concerns."""
+        self._on_news = on_news
         self.quarantine = Quarantine()
         self._trainings: dict[Key, TrainingRecord] = {}
         self._keys: dict[str, Key] = {}
@@ -127,6 +128,14 @@ class Cache:
         return read | self.quarantine.versions(resource, namespace)
 
     # -- changing
+
+    def learn(self, resource: Resource, body: Object) -> None:
+        """Take in a state that was read, and have the trainings looked at that it concerns.
+
+        The watch brings the same version later, or has a gap: nobody else would wake them.
+        """
+        for key in self.apply(resource, body):
+            self._on_news(key)
 
     def apply(self, resource: Resource, body: Object) -> Keys:
         """Take in a state of an object; return the keys that it concerns.

@@ -15,6 +15,7 @@ from detection_operator import names
 from detection_operator.api.v1alpha1 import AttemptStatus
 from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.resources import (
+    CLAIMS,
     CONFIG_MAPS,
     JOBS,
     PODS,
@@ -25,7 +26,7 @@ from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.configs import read_config
 from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.records import JobRecord, PodRecord, TrainingRecord
-from detection_operator.cluster.observe.warnings import Overdue, WarningEvents
+from detection_operator.cluster.observe.warnings import Overdue, WarningEvents, claim_id
 from detection_operator.core.case import has_ended, is_settled
 from detection_operator.core.state import (
     Job,
@@ -237,12 +238,28 @@ class Gatherer:
         return job if warning is None else replace(job, rejected=warning.message)
 
     def _pod(self, job: Job, pod: Pod) -> Pod:
-        """Return `pod` with what holds its container up: a Secret or a volume that is not there."""
+        """Return `pod` with what holds it up: a claim, a Secret or a volume that is not there."""
+        if _lacks_node(pod):
+            return self._with_claims(pod)
         warning = self._warnings.of(pod.uid) if _is_held_up(pod) else None
         if warning is None:
             return pod
         waiting = Waiting(warning.reason, warning.message, since=job.created_at)
         return replace(pod, waiting=waiting)
+
+    def _with_claims(self, pod: Pod) -> Pod:
+        """Return `pod` with what Events say of the claims that keep it from a node."""
+        claims = ((name, self._warnings.of(claim_id(pod.uid, name))) for name in pod.claims)
+        said = [
+            f"PersistentVolumeClaim {name}: {warning.reason}: {warning.message}"
+            for name, warning in claims
+            if warning is not None
+        ]
+        if not said:
+            return pod
+        known = pod.unschedulable or Waiting("Unschedulable", "")
+        message = " ".join(filter(None, (known.message, *said)))
+        return replace(pod, unschedulable=replace(known, message=message))
 
     def _pods_of(self, record: JobRecord) -> list[PodRecord]:
         """Return the newest pod of each worker.
@@ -295,14 +312,24 @@ def _overdue(jobs: Iterable[Job]) -> Iterator[Overdue]:
     for job in jobs:
         if _lacks_pod(job):
             yield Overdue(JOBS, job.uid, job.created_at + POD_EXPECTED_AFTER)
+        due = job.created_at + START_EXPECTED_AFTER
         for pod in filter(_is_held_up, job.pods):
-            yield Overdue(PODS, pod.uid, job.created_at + START_EXPECTED_AFTER)
+            yield Overdue(PODS, pod.uid, due)
+        for pod in filter(_lacks_node, job.pods):
+            for name in pod.claims:
+                yield Overdue(CLAIMS, claim_id(pod.uid, name), due, name)
 
 
 def _lacks_pod(job: Job) -> bool:
     ended = job.complete or job.failed
     lacks = len(job.pods) < job.workers
     return lacks and not (ended or job.suspended or job.deleting)
+
+
+def _lacks_node(pod: Pod) -> bool:
+    """Tell whether the pod waits for a node, and one of its claims may be the reason."""
+    waits = pod.phase is PodPhase.PENDING and not pod.node and not pod.gone
+    return waits and bool(pod.claims)
 
 
 def _is_held_up(pod: Pod) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,18 +10,14 @@ from pydantic import ValidationError
 from detection_operator import names
 from detection_operator.api.times import read_time
 from detection_operator.api.v1alpha1 import PipelineConfigStatus, Spec, Status
-from detection_operator.cluster.api.resources import Key, Object, controller_of
+from detection_operator.cluster.api.resources import Key, Object
 from detection_operator.cluster.observe.configs import read_config
 from detection_operator.core.case import is_settled
 from detection_operator.core.state import (
     Identity,
     Job,
-    Pod,
-    PodPhase,
-    Termination,
     Training,
     UnreadSpec,
-    Waiting,
 )
 from detection_operator.errors import UnreadableError
 from detection_trainer.contract.base import dump, text_digest
@@ -271,85 +266,3 @@ def parse_index(labels: Object) -> int:
     """Return which worker a pod is; 0 where there is one."""
     text = str(labels.get(names.LABEL_INDEX, ""))
     return int(text) if text.isdigit() else 0
-
-
-def parse_pod(body: Object) -> Pod:
-    """Return a pod as its status tells of it."""
-    metadata, status = body["metadata"], body.get("status") or {}
-    conditions = {text_of(c["type"]): c for c in status.get("conditions") or []}
-    container = _container(status)
-    state = container.get("state") or {}
-    ended = state.get("terminated") or {}
-    started = (state.get("running") or ended).get("startedAt")
-    return Pod(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        job_name=text_of(controller_of(body).get("name")),
-        index=parse_index(metadata.get("labels") or {}),
-        phase=_pod_phase(text_of(status.get("phase")) or "Pending"),
-        node=text_of((body.get("spec") or {}).get("nodeName")),
-        deleting_since=parse_time(metadata.get("deletionTimestamp")),
-        forced=metadata.get("deletionGracePeriodSeconds") == 0,
-        unschedulable=_condition(conditions.get("PodScheduled"), "False"),
-        waiting=_waiting(status, state, _condition(conditions.get("PodScheduled"), "True")),
-        disruption=_condition(conditions.get("DisruptionTarget"), "True"),
-        pod_reason=text_of(status.get("reason")),
-        pod_message=text_of(status.get("message")),
-        # One text for thousands of pods of one image.
-        image_id=sys.intern(str(container.get("imageID") or "")),
-        running_since=parse_time(started),
-        termination=_termination(ended),
-    )
-
-
-def _pod_phase(text: str) -> PodPhase:
-    try:
-        return PodPhase(text)
-    except ValueError:
-        return PodPhase.UNKNOWN
-
-
-def _container(status: Object) -> Object:
-    """Return the status of the trainer's container."""
-    found: list[Object] = status.get("containerStatuses") or []
-    return next((c for c in found if c.get("name") == names.CONTAINER), {})
-
-
-def _waiting(status: Object, state: Object, scheduled: Waiting | None) -> Waiting | None:
-    """Return why a container waits: an init container's reason stands for the trainer's.
-
-    A waiting state has no time: the pod waits since it was `scheduled`.
-    """
-    since = scheduled.since if scheduled else None
-    waits = [
-        (container.get("state") or {}).get("waiting")
-        for container in status.get("initContainerStatuses") or []
-    ]
-    waits.append(state.get("waiting"))
-    for waiting in waits:
-        # These two say only that another step is not done yet.
-        if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
-            return _waiting_state(waiting, since)
-    return None
-
-
-def _condition(condition: Object | None, status: str) -> Waiting | None:
-    if condition is None or condition.get("status") != status:
-        return None
-    since = parse_time(condition.get("lastTransitionTime"))
-    return _waiting_state(condition, since)
-
-
-def _waiting_state(said: Object, since: datetime | None) -> Waiting:
-    return Waiting(text_of(said.get("reason")), text_of(said.get("message")), since)
-
-
-def _termination(terminated: Object) -> Termination | None:
-    if not terminated:
-        return None
-    return Termination(
-        exit_code=whole_number(terminated.get("exitCode", 0), at_least=-(2**31)),
-        reason=text_of(terminated.get("reason")),
-        message=text_of(terminated.get("message")),
-        finished_at=parse_time(terminated.get("finishedAt")),
-    )

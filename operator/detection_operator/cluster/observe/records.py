@@ -22,11 +22,11 @@ from detection_operator.cluster.observe.parse import (
     key_of,
     parse_attempt,
     parse_job,
-    parse_pod,
     parse_time,
     parse_training,
     text_of,
 )
+from detection_operator.cluster.observe.parse_pod import parse_pod
 from detection_operator.core.state import Job, Pod, Training
 from detection_operator.errors import UnreadableError
 

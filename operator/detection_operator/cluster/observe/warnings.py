@@ -1,4 +1,4 @@
-"""What Events say of Jobs that get no pod, and of pods that get no container.
+"""What Events say of Jobs without a pod, pods without a container, and claims without a volume.
 
 Events are not watched: not one in a thousand is wanted. Nor are they asked for object by object:
 for each question the API server reads every Event of the namespace. So while something is overdue,
@@ -8,12 +8,21 @@ what the cluster complains of is listed now and then, once for all that wait.
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from detection_operator.cluster.api.client import Client
-from detection_operator.cluster.api.resources import EVENTS, JOBS, PODS, Key, Object, Resource
+from detection_operator.cluster.api.resources import (
+    CLAIMS,
+    EVENTS,
+    JOBS,
+    PODS,
+    Key,
+    Object,
+    Resource,
+)
 from detection_operator.cluster.observe.parse import BORN, parse_time
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.errors import ClusterError
@@ -27,16 +36,32 @@ SELECTORS = {
     JOBS: "involvedObject.kind=Job,reason=FailedCreate",
     # What a scheduler says is in the pod's own status.
     PODS: "involvedObject.kind=Pod,type=Warning,reason!=FailedScheduling",
+    # What only says that provisioning takes its course explains nothing.
+    CLAIMS: "involvedObject.kind=PersistentVolumeClaim,reason!=WaitForFirstConsumer,"
+    "reason!=WaitForPodScheduled,reason!=Provisioning,reason!=ProvisioningSucceeded",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A Job whose pod, or a pod whose container, should have come by `since`."""
+    """A Job, pod or claim whose pod, container or volume should be there by `since`."""
 
     resource: Resource
     uid: str
+    """Of a claim, whose uid is not known, that of its pod and its name (`claim_id`)."""
     since: datetime
+    name: str = ""
+    """Of a claim: its name, by which its Events are found."""
+
+    @property
+    def subject(self) -> str:
+        """What its Events name."""
+        return self.name or self.uid
+
+
+def claim_id(pod_uid: str, name: str) -> str:
+    """Return what a claim is followed as, for one pod that mounts it."""
+    return f"{pod_uid}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,38 +132,38 @@ class WarningEvents:
         """
         now = self._now()
         wanted = {
-            uid: (key, overdue.resource)
+            uid: (key, overdue)
             for key, awaited in self._awaited.items()
             for uid, overdue in awaited.items()
             if overdue.since <= now
         }
         problem: ClusterError | None = None
-        for resource, namespace in {(resource, key.namespace) for key, resource in wanted.values()}:
-            # An Event may name any uid: it counts for what its own namespace waits for.
-            here = {
-                uid
-                for uid, (key, kind) in wanted.items()
-                if key.namespace == namespace and kind is resource
-            }
+        places: defaultdict[tuple[Resource, str], list[tuple[Key, Overdue]]] = defaultdict(list)
+        for key, overdue in wanted.values():
+            places[overdue.resource, key.namespace].append((key, overdue))
+        for (resource, namespace), followed in places.items():
+            subjects = {overdue.subject for _, overdue in followed}
             try:
-                newest = await self._newest(resource, namespace, here)
+                newest = await self._newest(resource, namespace, subjects)
             except ClusterError as error:
                 problem = error
                 continue
-            for uid, event in newest.items():
-                self._take(wanted[uid][0], uid, event)
+            for key, overdue in followed:
+                if (event := newest.get(overdue.subject)) is not None:
+                    self._take(key, overdue.uid, event)
         if problem is not None:
             raise problem
 
     async def _newest(
-        self, resource: Resource, namespace: str, uids: Collection[str]
+        self, resource: Resource, namespace: str, subjects: Collection[str]
     ) -> dict[str, Object]:
-        """Return the newest Event of each of these objects that one is told of."""
+        """Return the newest Event of each of these objects that has one."""
+        named_by = "name" if resource is CLAIMS else "uid"
         newest: dict[str, Object] = {}
         async for event in self._client.items(EVENTS, namespace, fields=SELECTORS[resource]):
-            uid = (event.get("involvedObject") or {}).get("uid", "")
-            if uid in uids and _is_newer(event, newest.get(uid)):
-                newest[uid] = event
+            subject = (event.get("involvedObject") or {}).get(named_by, "")
+            if subject in subjects and _is_newer(event, newest.get(subject)):
+                newest[subject] = event
         return newest
 
     def _take(self, key: Key, uid: str, event: Object) -> None:
@@ -150,7 +175,12 @@ class WarningEvents:
 
 
 def _is_newer(event: Object, than: Object | None) -> bool:
-    return than is None or _time(event) > _time(than)
+    """Tell whether `event` says more: a warning does, and of two alike the newer one."""
+    return than is None or _weight(event) > _weight(than)
+
+
+def _weight(event: Object) -> tuple[bool, datetime]:
+    return event.get("type") == "Warning", _time(event)
 
 
 def _time(event: Object) -> datetime:

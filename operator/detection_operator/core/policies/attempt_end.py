@@ -9,7 +9,7 @@ from datetime import timedelta
 from detection_operator.api.conditions import Reason
 from detection_operator.api.v1alpha1 import AttemptStatus, Interruption, OutcomeStatus, Status
 from detection_operator.core import outcomes
-from detection_operator.core.case import Case, has_ended, newest_step
+from detection_operator.core.case import Case, has_ended, has_run, newest_step
 from detection_operator.core.policies import deadline, image_pull, retry
 from detection_operator.core.policies.image import record_image
 from detection_operator.core.policies.stop import Stop, stop_of
@@ -132,8 +132,7 @@ def _lost_its_place(attempt: AttemptStatus, job: Job, pods: tuple[Pod, ...]) -> 
 
 def _has_run(attempt: AttemptStatus, pods: tuple[Pod, ...]) -> bool:
     """Return whether a container of the attempt has started, as far as anybody knows."""
-    ran = any(pod.running_since is not None or pod.termination is not None for pod in pods)
-    return ran or attempt.started_at is not None or attempt.sequence is not None
+    return any(map(has_run, pods)) or attempt.started_at is not None or attempt.sequence is not None
 
 
 def _are_all(job: Job, pods: tuple[Pod, ...]) -> bool:

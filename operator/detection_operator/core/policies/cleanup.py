@@ -80,15 +80,24 @@ def _finished_since(status: Status) -> datetime | None:
 
 def lingering(case: Case) -> tuple[DeleteJob, ...]:
     """Return the deletions of Jobs that still run although their trainers have ended."""
-    message = (
-        f"A container beside the trainer is still running {LINGER_S:.0f} s after the trainer "
-        "ended, and occupies the pod's resources. Make it a native sidecar (an init container "
-        "with restartPolicy: Always), which ends with the trainer."
-    )
     return tuple(
-        DeleteJob(job.name, job.uid, message, Reason.SIDECAR_RUNNING)
+        DeleteJob(job.name, job.uid, _who_lingers(job), Reason.SIDECAR_RUNNING)
         for job in case.observed.jobs
         if _linger_left_s(case, job) == 0.0
+    )
+
+
+def _who_lingers(job: Job) -> str:
+    """Return which containers keep the pods of `job`, and how a person ends that."""
+    names = {other.name for pod in job.pods for other in pod.others if other.running}
+    who = {0: "A container", 1: "Container"}.get(len(names), "Containers")
+    named = ", ".join(sorted(names))
+    several = len(names) > 1
+    return (
+        f"{who}{' ' if named else ''}{named} beside the trainer {'are' if several else 'is'} still "
+        f"running {LINGER_S:.0f} s after the trainer ended, and "
+        f"{'occupy' if several else 'occupies'} the pod's resources. Make it a native sidecar (an "
+        "init container with restartPolicy: Always), which ends with the trainer."
     )
 
 

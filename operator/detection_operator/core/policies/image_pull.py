@@ -35,6 +35,16 @@ def is_definite(problem: Waiting) -> bool:
     return hopeless or _DEFINITE.search(problem.message) is not None
 
 
+def advice(problem: Waiting) -> str:
+    """Return what a person can do, which for an init container is not about the trainer's image."""
+    if not problem.container:
+        return ADVICE
+    return (
+        f"Correct the image of container {problem.container} where it is defined, or "
+        "spec.podTemplate.imagePullSecrets."
+    )
+
+
 def seconds_left(pod: Pod, settings: PolicySettings, now: datetime) -> float | None:
     """Return how long the image is still waited for; None where that has no end."""
     waiting = pull_problem(pod)
@@ -51,7 +61,11 @@ def give_up(pod: Pod, image: str, settings: PolicySettings, now: datetime) -> st
     waiting, left = pull_problem(pod), seconds_left(pod, settings, now)
     if waiting is None or left is None or left > 0:
         return None
-    advice = ADVICE
+    if waiting.container:
+        said = f"{waiting.reason}: {waiting.message}"
+        whose = f"of init container {waiting.container}"
+        return f"The image {whose} could not be pulled: {said} {advice(waiting)}"
+    remedy = ADVICE
     if "@" in image:
-        advice += " If its registry no longer has this digest, name another tag in spec.image."
-    return f"The image {image} could not be pulled: {waiting.reason}: {waiting.message} {advice}"
+        remedy += " If its registry no longer has this digest, name another tag in spec.image."
+    return f"The image {image} could not be pulled: {waiting.reason}: {waiting.message} {remedy}"

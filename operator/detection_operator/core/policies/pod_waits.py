@@ -1,5 +1,6 @@
 """What a pod of an attempt or a preflight waits for, in words."""
 
+import re
 from dataclasses import dataclass, replace
 
 from detection_operator.api.conditions import Phase, Reason
@@ -8,6 +9,9 @@ from detection_operator.core.outcomes import sentence
 from detection_operator.core.policies import image_pull
 from detection_operator.core.state import Job, Pod, Waiting
 
+SANDBOX_REASON = "FailedCreatePodSandBox"
+_ABOUT_CLAIM = re.compile(r"persistentvolumeclaim|\bpvc\b|binding volumes", re.IGNORECASE)
+"""What the scheduler says where not a node but a claim is missing."""
 STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
 NODE_SLACK_S = 30.0
 """A busy node ends a pod some seconds after its grace period; one that is lost never does."""
@@ -62,11 +66,14 @@ def _wait_of_pod(case: Case, job: Job, pod: Pod) -> Wait | None:
     if pod.running_since is not None:
         return None
     if pod.unschedulable is not None:
-        return Wait(Reason.UNSCHEDULABLE, _no_node(pod.unschedulable.message))
+        return Wait(Reason.UNSCHEDULABLE, _no_node(pod, pod.unschedulable.message))
     if (problem := image_pull.pull_problem(pod)) is not None:
         return _wait_for_image(case, job, pod, problem)
     if pod.waiting is not None and pod.waiting.reason not in STARTING_REASONS:
-        return _wait_for_container(pod.waiting, job)
+        return _wait_for_container(pod, pod.waiting, job)
+    if (init := next((other for other in pod.others if other.holds_up), None)) is not None:
+        message = f"The trainer waits for init container {init.name}, which is running."
+        return Wait(Reason.POD_PENDING, message)
     return Wait(Reason.POD_PENDING, "The pod waits for a node, a volume or its image.")
 
 
@@ -123,25 +130,40 @@ def _resources_field(job: Job) -> str:
 def _wait_for_image(case: Case, job: Job, pod: Pod, problem: Waiting) -> Wait:
     since = problem.since or job.created_at
     said = sentence(f"{problem.reason}: {problem.message}")
+    whose = f"of init container {problem.container} " if problem.container else ""
     if image_pull.is_definite(problem):
-        message = f"The image cannot be pulled: {said} {image_pull.ADVICE}"
+        message = f"The image {whose}cannot be pulled: {said} {image_pull.advice(problem)}"
         left_s = image_pull.seconds_left(pod, case.settings, case.now)
         return Wait(Reason.IMAGE_PULL_FAILED, message, left_s, HeldUp(since))
-    message = f"The image cannot be pulled yet: {said} The node retries until its registry answers."
+    message = (
+        f"The image {whose}cannot be pulled yet: {said} The node retries until its registry "
+        "answers."
+    )
     held_up = HeldUp(since, case.settings.image_pull_timeout_s)
     return Wait(Reason.IMAGE_PULL_FAILED, message, held_up=held_up)
 
 
-def _no_node(said: str) -> str:
+def _no_node(pod: Pod, said: str) -> str:
+    if pod.claims and _ABOUT_CLAIM.search(said):
+        return (
+            f"A claim of the pod is not bound: {sentence(said)} The pod mounts "
+            f"{', '.join(pod.claims)}. Correct spec.checkpoints.storage.volumeClaim or "
+            "podTemplate.volumes, or create the volume or StorageClass that is missing."
+        )
     return (
         f"No node fits the pod: {sentence(said)} Wait for a node to become free, or compare "
         "spec.resources and spec.podTemplate with the nodes."
     )
 
 
-def _wait_for_container(waiting: Waiting, job: Job) -> Wait:
-    message = (
-        f"The container cannot start: {sentence(f'{waiting.reason}: {waiting.message}')} Correct "
-        "the Secret, volume or command at fault. The node retries."
-    )
+def _wait_for_container(pod: Pod, waiting: Waiting, job: Job) -> Wait:
+    who = f"Init container {waiting.container}" if waiting.container else "The container"
+    said = sentence(f"{waiting.reason}: {waiting.message}")
+    advice = "Correct the Secret, volume or command at fault. The node retries."
+    if waiting.reason == SANDBOX_REASON:
+        advice = (
+            f"The network plugin or the container runtime of node {pod.node or 'unknown'} is at "
+            "fault. The node retries."
+        )
+    message = f"{who} cannot start: {said} {advice}"
     return Wait(Reason.START_FAILED, message, held_up=HeldUp(waiting.since or job.created_at))

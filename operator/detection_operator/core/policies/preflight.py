@@ -12,7 +12,7 @@ from detection_operator.api.v1alpha1 import (
 )
 from detection_operator.core import outcomes
 from detection_operator.core.actions import Action, DeleteJob, RestoreFrom, StartPreflight
-from detection_operator.core.case import Case, Standing, newest_step
+from detection_operator.core.case import Case, Standing, has_run, newest_step
 from detection_operator.core.policies import image_pull, pod_waits, retry
 from detection_operator.core.policies.attempt_end import is_lost
 from detection_operator.core.policies.image import pinned_image
@@ -56,15 +56,11 @@ def record_preflight(case: Case) -> Case:
     finished_at = (outcome.finished_at or case.stamp).replace(microsecond=0)
     outcome = outcome.model_copy(update={"finished_at": finished_at})
     again = outcomes.verdict(outcome) in {Verdict.RETRYABLE, Verdict.SAVED}
-    counts = outcome.exit_code is not None or any(map(_has_run, case.pods(preflight.job_name)))
+    counts = outcome.exit_code is not None or any(map(has_run, case.pods(preflight.job_name)))
     return case.amended(
         preflight=preflight.model_copy(update={"outcome": outcome}),
         retries=retry.after_end(case, made=False, counts=counts) if again else retry.NONE,
     )
-
-
-def _has_run(pod: Pod) -> bool:
-    return pod.running_since is not None or pod.termination is not None
 
 
 def _record_config(

@@ -12,7 +12,7 @@ from yarl import URL
 
 from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.events import EventPoster
-from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS
+from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.queue import KeyQueue
@@ -66,7 +66,9 @@ class Scene:
     """A server that listens on this machine, before a small cluster."""
 
     def __init__(self) -> None:
-        self.api, self.cache, self.counted = FakeCluster(), Cache(), Counted()
+        self.woken: list[Key] = []
+        self.api, self.counted = FakeCluster(), Counted()
+        self.cache = Cache(self.woken.append)
         self.now = 1000.0
         queue = KeyQueue()
         writer = StatusWriter(self.api, self.cache, queue)
@@ -259,6 +261,7 @@ async def test_a_pod_that_the_watch_has_not_told_of_is_looked_up_with_its_job(
     assert (await scene.post(token=token))[0] == 200
     assert scene.cache.job(Ref("vision", "uid-job-9")) is not None
     assert made["metadata"]["uid"] == "uid-pod-9"
+    assert Key("vision", "trees") in scene.woken, "the watch brings no news of what is known"
 
 
 async def test_a_pod_that_claims_a_job_that_never_was_says_nothing_here(scene: Scene) -> None:

@@ -15,6 +15,7 @@ from detection_operator.cluster.api.resources import (
     JOBS,
     NETWORK_POLICIES,
     PODS,
+    Key,
 )
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.parse import parse_training
@@ -63,7 +64,8 @@ class Scene:
     """An applier in a small cluster."""
 
     def __init__(self, body: Object | None = None) -> None:
-        self.api, self.cache = FakeCluster(), Cache()
+        self.woken: list[Key] = []
+        self.api, self.cache = FakeCluster(), Cache(self.woken.append)
         self.training = parse_training(body or stored_training(status=attempt_status()))
         events = EventPoster(self.api)
         self.applier = Applier(self.api, self.cache, events, Manifests(SETTINGS))
@@ -79,6 +81,22 @@ class Scene:
     def posted(self) -> list[tuple[str, str]]:
         found = [self.api.find(EVENTS, name) for name in self.api.names(EVENTS)]
         return [(e["type"], e["reason"]) for e in found if e]
+
+
+async def test_a_job_that_is_found_by_its_name_wakes_its_training() -> None:
+    scene = Scene()
+    ended = job(status={"conditions": [{"type": "Failed", "status": "True"}]})
+    scene.api.put(JOBS, ended)
+    await scene.do(START)
+    [record] = scene.cache.jobs(REF)
+    assert record.job.failed
+    assert scene.woken == [Key("vision", "trees")]
+
+
+async def test_a_job_that_is_new_wakes_nobody() -> None:
+    scene = Scene()
+    await scene.do(START)
+    assert scene.woken == []
 
 
 async def test_an_attempt_is_one_job_of_ours() -> None:

@@ -1,5 +1,6 @@
 """A status is written once, and what waits for the training is looked at at once."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from detection_operator.cluster.observe.queue import KeyQueue
 from tests.support.operator.cluster_objects import stored_training
 from tests.support.operator.fake_cluster import FakeCluster
 
+NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 SOURCE, WAITING, OTHER = (Key("vision", name) for name in ("trees", "waiting", "other"))
 
 
@@ -56,4 +58,10 @@ async def test_a_state_that_was_read_again_wakes_those_that_wait(change: str) ->
     else:
         del scene.api.objects["detectiontrainings", "vision", "trees"]
     await scene.writer.refresh(SOURCE)
+    assert await scene.queued() == [WAITING]
+
+
+async def test_a_status_that_cannot_be_read_wakes_those_that_wait_too() -> None:
+    scene = Scene(FROM_SOURCE)
+    await scene.writer.tell_unreadable(SOURCE, "its status holds nonsense", NOW)
     assert await scene.queued() == [WAITING]

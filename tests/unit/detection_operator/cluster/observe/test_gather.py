@@ -224,6 +224,32 @@ async def test_a_pod_that_does_not_start_tells_what_its_events_say(
     assert (waiting.reason, waiting.message) == ("FailedMount", missing)
 
 
+@pytest.mark.parametrize("scheduled", ["", "pod has unbound immediate PersistentVolumeClaims."])
+async def test_a_pod_without_a_node_tells_what_events_say_of_its_claim(
+    api: FakeCluster, cache: Cache, warnings: WarningEvents, scheduled: str
+) -> None:
+    said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    conditions = [{**said, "message": scheduled}] if scheduled else []
+    body = pod(status={"phase": "Pending", "conditions": conditions})
+    claim = {"claimName": "trees-checkpoints"}
+    body["spec"] = {"volumes": [{"name": "checkpoints", "persistentVolumeClaim": claim}]}
+    involved = {"kind": "PersistentVolumeClaim", "name": "trees-checkpoints"}
+    event = {"metadata": {"name": "e"}, "involvedObject": involved, "type": "Normal"}
+    api.put(EVENTS, {**event, "reason": "FailedBinding", "message": "no storage class is set"})
+    cache.apply(TRAININGS, stored_training(status=attempt_status()))
+    cache.apply(JOBS, job())
+    cache.apply(PODS, body)
+    await gather(api, cache, warnings=warnings)
+    await warnings.read()
+    found = await gather(api, cache, warnings=warnings)
+    waits = found.observed.jobs[0].pods[0].unschedulable
+    assert waits is not None
+    said_of_claim = (
+        "PersistentVolumeClaim trees-checkpoints: FailedBinding: no storage class is set"
+    )
+    assert waits.message == " ".join(filter(None, (scheduled, said_of_claim)))
+
+
 async def test_a_training_that_goes_is_no_longer_followed(
     api: FakeCluster, cache: Cache, warnings: WarningEvents
 ) -> None:

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster.observe.parse import (
     parse_job,
-    parse_pod,
     parse_status,
     parse_training,
     render_status,
 )
-from detection_operator.core.state import PodPhase, Termination, Waiting
+from detection_operator.cluster.observe.parse_pod import parse_pod
+from detection_operator.core.state import Container, PodPhase, Termination, Waiting
 from tests.support.operator.cluster_objects import (
     UID,
     attempt_status,
@@ -63,7 +63,68 @@ PODS: dict[str, tuple[Object, Object]] = {
                 {"name": "fetch", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}
             ],
         },
-        {"waiting": Waiting("ErrImagePull", "no")},
+        {"waiting": Waiting("ErrImagePull", "no", container="fetch")},
+    ),
+    "a sidecar that must run first and does not says how it last ended": (
+        {
+            **container_status(waiting={"reason": "PodInitializing"}),
+            "initContainerStatuses": [
+                {
+                    "name": "proxy",
+                    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+                    "lastState": {
+                        "terminated": {"exitCode": 3, "reason": "Error", "message": "no route\n"}
+                    },
+                }
+            ],
+        },
+        {
+            "waiting": Waiting(
+                "CrashLoopBackOff",
+                "back-off 10s Its last run ended: exit code 3 (Error): no route",
+                container="proxy",
+            )
+        },
+    ),
+    "a trainer that runs waits for no sidecar that starts again": (
+        {
+            **container_status(running={"startedAt": AT}),
+            "initContainerStatuses": [
+                {"name": "proxy", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+            ],
+        },
+        {"waiting": None, "running_since": WHEN},
+    ),
+    "an init container that failed": (
+        {
+            **container_status(waiting={"reason": "PodInitializing"}),
+            "phase": "Failed",
+            "initContainerStatuses": [
+                {"name": "first", "state": {"terminated": {"exitCode": 0}}},
+                {
+                    "name": "fetch",
+                    "state": {
+                        "terminated": {"exitCode": 3, "reason": "Error", "message": "no route"}
+                    },
+                },
+            ],
+        },
+        {
+            "waiting": None,
+            "others": (
+                Container("fetch", is_init=True, termination=Termination(3, "Error", "no route")),
+            ),
+        },
+    ),
+    "a container that runs beside an ended trainer": (
+        {
+            "phase": "Running",
+            "containerStatuses": [
+                {"name": "trainer", "state": {"terminated": {"exitCode": 0}}},
+                {"name": "istio", "state": {"running": {"startedAt": AT}}},
+            ],
+        },
+        {"others": (Container("istio", running=True),)},
     ),
     "a trainer that runs": (
         container_status(running={"startedAt": AT}),
@@ -245,3 +306,37 @@ def test_a_status_is_written_without_what_is_empty_and_read_back_the_same() -> N
     assert not {"conditions", "metrics", "progress", "checkpoints"} & rendered.keys()
     assert parse_status(rendered) == status
     assert render_status(Status(step=0))["step"] == 0
+
+
+SIDECARS: dict[str, tuple[Object, bool]] = {
+    "an init container that runs": ({"name": "fetch", "started": True}, True),
+    "a sidecar that has started": ({"name": "proxy", "started": True}, False),
+    "a sidecar whose startup probe fails": ({"name": "proxy", "started": False}, True),
+}
+
+
+@pytest.mark.parametrize(("said", "holds_up"), SIDECARS.values(), ids=SIDECARS.keys())
+def test_the_trainer_waits_for_init_containers_and_for_the_start_of_sidecars(
+    said: Object, *, holds_up: bool
+) -> None:
+    running = {**said, "state": {"running": {"startedAt": AT}}}
+    body = pod(status={"phase": "Pending", "initContainerStatuses": [running]})
+    body["spec"]["initContainers"] = [
+        {"name": "fetch"},
+        {"name": "proxy", "restartPolicy": "Always"},
+    ]
+    [other] = parse_pod(body).others
+    assert (other.is_init, other.running, other.holds_up) == (True, True, holds_up)
+
+
+def test_the_claims_of_a_pod_are_known_until_it_has_a_node() -> None:
+    volumes = [
+        {"name": "checkpoints", "persistentVolumeClaim": {"claimName": "trees-checkpoints"}},
+        {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    body = pod(name="trees-1-x")
+    body["spec"] = {"volumes": volumes}
+    assert parse_pod(body).claims == ("trees-checkpoints", "trees-1-x-scratch")
+    body["spec"] = {"volumes": volumes, "nodeName": "node-1"}
+    assert parse_pod(body).claims == ()

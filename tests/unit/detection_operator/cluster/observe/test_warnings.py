@@ -7,10 +7,23 @@ from typing import Any
 
 import pytest
 
-from detection_operator.cluster.api.resources import EVENTS, JOBS, PODS, Key, Object, Resource
+from detection_operator.cluster.api.resources import (
+    CLAIMS,
+    EVENTS,
+    JOBS,
+    PODS,
+    Key,
+    Object,
+    Resource,
+)
 from detection_operator.cluster.observe import warnings as module
 from detection_operator.cluster.observe.queue import KeyQueue
-from detection_operator.cluster.observe.warnings import Overdue, WarningEvent, WarningEvents
+from detection_operator.cluster.observe.warnings import (
+    Overdue,
+    WarningEvent,
+    WarningEvents,
+    claim_id,
+)
 from detection_operator.errors import ForbiddenError, UnavailableError
 from tests.support.operator.fake_cluster import FakeCluster
 
@@ -27,7 +40,7 @@ class Scene:
         self.warnings = WarningEvents(self.api, self.queue, now=lambda: self.now, clock=lambda: 0.0)
 
     def happen(
-        self, uid: str, message: str, kind: str = "Job", place: str = "vision", **event: str
+        self, uid: str, message: str, kind: str = "Job", place: str = "vision", **event: Any
     ) -> None:
         reason = "FailedCreate" if kind == "Job" else "FailedMount"
         name = f"e-{len(self.api.objects)}"
@@ -215,3 +228,32 @@ async def test_one_that_leads_anew_follows_nothing_of_before(scene: Scene) -> No
     await scene.warnings.read()
     assert scene.api.calls == []
     running.cancel()
+
+
+async def test_a_claim_is_found_by_its_name_for_each_pod_that_mounts_it(scene: Scene) -> None:
+    claims = [Overdue(CLAIMS, claim_id(pod, "data"), NOW, "data") for pod in ("p", "q")]
+    scene.warnings.follow(TREES, claims[:1])
+    scene.warnings.follow(BIRDS, claims[1:])
+    claim = {"kind": "PersistentVolumeClaim", "name": "data", "uid": "c"}
+    for reason, message in (
+        ("WaitForFirstConsumer", "waiting for first consumer"),
+        ("ProvisioningFailed", 'storageclass "fats" not found'),
+    ):
+        scene.happen("c", message, involvedObject=claim, reason=reason)
+    await scene.warnings.read()
+    expected = WarningEvent("ProvisioningFailed", 'storageclass "fats" not found')
+    assert scene.warnings.of("p/data") == scene.warnings.of("q/data") == expected
+    assert await scene.queued() == {TREES, BIRDS}
+    assert len(scene.api.called("list", EVENTS)) == 1
+
+
+async def test_a_warning_says_more_than_a_newer_event_that_is_none(scene: Scene) -> None:
+    scene.warnings.follow(TREES, [Overdue(CLAIMS, "p/data", NOW, "data")])
+    claim = {"kind": "PersistentVolumeClaim", "name": "data"}
+    for type_, reason, at in (
+        ("Warning", "ProvisioningFailed", "2026-11-24T09:00:00Z"),
+        ("Normal", "ExternalProvisioning", "2026-11-24T09:30:00Z"),
+    ):
+        scene.happen("", "", involvedObject=claim, type=type_, reason=reason, lastTimestamp=at)
+    await scene.warnings.read()
+    assert scene.warnings.of("p/data") == WarningEvent("ProvisioningFailed", "")
