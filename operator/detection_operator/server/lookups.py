@@ -7,6 +7,7 @@ the watches have brought so far; a stranger with a token of its own must not get
 import time
 from collections.abc import Callable
 
+from detection_operator.server.expiring import Expiring
 from detection_operator.server.rate import RateLimit
 
 ABSENT_S = 10.0
@@ -23,7 +24,7 @@ class LookUps:
         self._pod = RateLimit(every_s=5.0, burst=4, clock=clock)
         self._namespace = RateLimit(every_s=0.2, burst=20, clock=clock)
         self._all = RateLimit(every_s=0.02, burst=100, clock=clock)
-        self._absent: dict[str, tuple[float, str]] = {}
+        self._absent: Expiring[str, str] = Expiring(MAX_ABSENT, clock)
 
     def take(self, pod_uid: str, namespace: str) -> float:
         """Count one read for a pod; return 0, or in how many seconds it may come again."""
@@ -34,12 +35,8 @@ class LookUps:
 
     def remember(self, what: str, reason: str) -> None:
         """Remember for a while why `what` (a uid) is of no use."""
-        while len(self._absent) >= MAX_ABSENT:
-            del self._absent[next(iter(self._absent))]
-        self._absent.pop(what, None)
-        self._absent[what] = self._clock() + ABSENT_S, reason
+        self._absent.put(what, reason, self._clock() + ABSENT_S)
 
     def absence(self, what: str) -> str | None:
         """Return the reason that was remembered of `what`; None: look it up."""
-        until, reason = self._absent.get(what, (0.0, ""))
-        return reason if self._clock() < until else None
+        return self._absent.get(what)

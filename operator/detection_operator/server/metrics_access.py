@@ -14,6 +14,7 @@ from aiohttp import web
 
 from detection_operator.cluster.api.client import Client
 from detection_operator.errors import ClusterError
+from detection_operator.server.expiring import Expiring
 from detection_operator.server.rate import RateLimit
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class MetricsAccess:
         """Ask by `client`."""
         self._client, self._clock = client, clock
         self._rate = RateLimit(REVIEW_EVERY_S, REVIEW_BURST, clock)
-        self._verdicts: dict[bytes, tuple[HTTPStatus, float]] = {}
+        self._verdicts: Expiring[bytes, HTTPStatus] = Expiring(MAX_REMEMBERED, clock)
 
     def guard(self, handler: Handler) -> Handler:
         """Return `handler` for those who may `get` the path that they ask for."""
@@ -51,9 +52,8 @@ class MetricsAccess:
         if scheme.lower() != "bearer" or not token or not token.isascii():
             return HTTPStatus.UNAUTHORIZED
         digest = hashlib.sha256(f"{request.path} {token}".encode()).digest()
-        verdict, until = self._verdicts.get(digest, (HTTPStatus.UNAUTHORIZED, 0.0))
-        if self._clock() < until:
-            return verdict
+        if (known := self._verdicts.get(digest)) is not None:
+            return known
         if self._rate.take("reviews") > 0:
             return HTTPStatus.TOO_MANY_REQUESTS
         try:
@@ -61,7 +61,8 @@ class MetricsAccess:
         except ClusterError as error:
             logger.warning("nobody can be let read %s: %s", request.path, error)
             return HTTPStatus.SERVICE_UNAVAILABLE
-        self._remember(digest, verdict)
+        kept_s = ALLOWED_S if verdict == HTTPStatus.OK else DENIED_S
+        self._verdicts.put(digest, verdict, self._clock() + kept_s)
         return verdict
 
     async def _review(self, token: str, path: str) -> HTTPStatus:
@@ -79,13 +80,6 @@ class MetricsAccess:
         }
         answer = await self._client.request("create", ACCESS_REVIEWS, body={"spec": spec})
         return HTTPStatus.OK if answer["status"].get("allowed") else HTTPStatus.FORBIDDEN
-
-    def _remember(self, digest: bytes, verdict: HTTPStatus) -> None:
-        while len(self._verdicts) >= MAX_REMEMBERED:
-            del self._verdicts[next(iter(self._verdicts))]
-        kept_s = ALLOWED_S if verdict == HTTPStatus.OK else DENIED_S
-        self._verdicts.pop(digest, None)
-        self._verdicts[digest] = verdict, self._clock() + kept_s
 
 
 def _refusal(status: HTTPStatus) -> web.Response:

@@ -15,6 +15,7 @@ from typing import Any
 import jwt
 
 from detection_operator.errors import ClusterError, RefusedError
+from detection_operator.server.expiring import Expiring
 
 JWKS_PATH = "/openid/v1/jwks"
 DISCOVERY_PATH = "/.well-known/openid-configuration"
@@ -54,8 +55,8 @@ class TokenVerifier:
 
         `now` is the time that tokens expire by, in seconds since 1970.
         """
-        self._fetch, self._audience, self._clock, self._now = fetch, audience, clock, now
-        self._known: dict[bytes, tuple[Bearer, float]] = {}
+        self._fetch, self._audience, self._clock = fetch, audience, clock
+        self._known: Expiring[bytes, Bearer] = Expiring(MAX_KNOWN, now)
         """By a token's digest, until it expires or the cluster's keys change."""
         self._keys: dict[str, jwt.PyJWK] = {}
         self._documents: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
@@ -64,8 +65,7 @@ class TokenVerifier:
 
     def knows(self, token: str) -> bool:
         """Return whether `verify` would return without any cryptography."""
-        _, until = self._known.get(_digest(token), (None, 0.0))
-        return self._now() < until
+        return self._known.get(_digest(token)) is not None
 
     async def verify(self, token: str) -> Bearer:
         """Return whose token it is.
@@ -78,13 +78,10 @@ class TokenVerifier:
         if self._age() >= REFRESH_S:
             await self._refresh()
         digest = _digest(token)
-        bearer, until = self._known.get(digest, (None, 0.0))
-        if bearer is not None and self._now() < until:
-            return bearer
+        if (known := self._known.get(digest)) is not None:
+            return known
         bearer, until = await self._check(token)
-        while len(self._known) >= MAX_KNOWN:
-            del self._known[next(iter(self._known))]
-        self._known[digest] = bearer, until
+        self._known.put(digest, bearer, until)
         return bearer
 
     async def _check(self, token: str) -> tuple[Bearer, float]:

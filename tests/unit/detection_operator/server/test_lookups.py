@@ -44,8 +44,9 @@ def test_an_absence_is_remembered_for_a_while(scene: Scene) -> None:
     assert scene.lookups.absence("uid") is None
 
 
-def test_absences_take_bounded_room(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absences_take_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookups, "MAX_ABSENT", 3)
+    scene = Scene()
     for number in range(5):
         scene.lookups.remember(f"uid-{number}", "pod_gone")
     known = [number for number in range(5) if scene.lookups.absence(f"uid-{number}")]
