@@ -33,13 +33,15 @@ class Ports:
 
     async def close(self) -> None:
         """Close all; requests that are being answered end first."""
-        sites = (self.reports, self.plain, self.metrics, self.health)
-        await asyncio.gather(*(site.close() for site in sites if site is not None))
+        await asyncio.gather(*(site.close() for site in self._sites()))
 
     def refused(self) -> int:
         """Return how many connections found no place."""
+        return sum(site.refused for site in self._sites())
+
+    def _sites(self) -> list[Site]:
         sites = (self.reports, self.plain, self.metrics, self.health)
-        return sum(site.refused for site in sites if site is not None)
+        return [site for site in sites if site is not None]
 
 
 async def open_ports(

@@ -83,10 +83,13 @@ class Gatherer:
         self._require_readable(training)
         orphans = self._orphans(training)
         observed = self._observed(record, training, orphans)
-        observed = replace(observed, orphans=(*observed.orphans, *unproven))
         self._warnings.follow(key, _overdue(observed.jobs))
         return Gathered(
-            observed=replace(observed, jobs=tuple(map(self._explained, observed.jobs))),
+            observed=replace(
+                observed,
+                jobs=tuple(map(self._explained, observed.jobs)),
+                orphans=(*observed.orphans, *unproven),
+            ),
             ended_orphans=tuple(orphan.version.uid for orphan in orphans if orphan.gone),
             recheck_after_s=UNPROVEN_RECHECK_S if unproven else _recheck_after_s(record, training),
         )
@@ -201,15 +204,15 @@ class Gatherer:
         if self._cache.training_of(record) is not None:
             return None
         pod = record.pod
-        return replace(
-            pod,
-            unschedulable=None,
-            waiting=None,
-            disruption=None,
-            pod_reason="",
-            pod_message="",
-            image_id="",
-            running_since=None,
+        return Pod(
+            name=pod.name,
+            uid=pod.uid,
+            job_name=pod.job_name,
+            phase=pod.phase,
+            index=pod.index,
+            node=pod.node,
+            deleting_since=pod.deleting_since,
+            forced=pod.forced,
         )
 
     def _require_readable(self, training: Training) -> None:

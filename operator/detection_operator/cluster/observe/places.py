@@ -35,25 +35,22 @@ class Places:
 
     async def each(
         self, work: Callable[[Place], Awaitable[None]], places: Iterable[Place] | None = None
-    ) -> int:
-        """Do `work` for each place (none given: all); return for how many it was done.
+    ) -> None:
+        """Do `work` for each place (none given: all); one that fails is lost until it is listed.
 
         Raises:
             ClusterError: it failed for all of them; the first error.
         """
         errors: list[ClusterError] = []
-        done = 0
-        for place in self.all if places is None else tuple(places):
+        wanted = self.all if places is None else tuple(places)
+        for place in wanted:
             try:
                 await work(place)
             except ClusterError as error:
                 errors.append(error)
                 self._lose(place, error)
-            else:
-                done += 1
-        if errors and not done:
+        if errors and len(errors) == len(wanted):
             raise errors[0]
-        return done
 
     def listed(self, place: Place) -> None:
         """Take in that all of a place has been listed."""
