@@ -10,7 +10,8 @@ import yaml
 
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster.observe.parse import parse_any_spec
-from detection_trainer.contract.training import API_VERSION, KIND, load_yaml, parse_training
+from detection_trainer.contract.documents import parse_yaml
+from detection_trainer.contract.training import API_VERSION, KIND, parse_training
 
 ROOT = Path(__file__).parents[3]
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "RELEASE.md", "SECURITY.md")
@@ -44,7 +45,7 @@ def _documents(page: Path) -> Iterator[dict[str, Any]]:
         blocks = [block for language, block in FENCE.findall(text) if language == "yaml"]
     for block in blocks:
         for part in re.split(r"^---\n", block, flags=re.MULTILINE):
-            document = load_yaml(part)
+            document = parse_yaml(part)
             if isinstance(document, dict) and document.get("kind") == KIND:
                 yield document
 

@@ -59,11 +59,6 @@ class Training(Contract):
     """The text that was read at `pipelineConfig.uri`."""
 
 
-def load_yaml(text: str) -> Any:
-    """Return the one YAML document (JSON is YAML) that `text` is; see `parse_yaml`."""
-    return parse_yaml(text)
-
-
 def read_training(path: Path, read_config: ReadConfig | None = None) -> Training:
     """Read the DetectionTraining in the file at `path`.
 

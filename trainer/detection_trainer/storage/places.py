@@ -170,7 +170,7 @@ def _identity(directory: Path | None, keys: Mapping[str, str]) -> dict[str, Any]
     def provide() -> dict[str, Any]:
         # While the kubelet replaces the files, or once the Secret is gone, the last key is used.
         with suppress(AccessDeniedError):
-            known.update(dict.fromkeys((_TOKEN,), ""), **_read_keys(directory, "AWS_"))
+            known.update({_TOKEN: ""} | _read_keys(directory, _STORES["s3"][1]))
         return {
             "access_key_id": known[_KEY_ID],
             "secret_access_key": known.get(_SECRET_KEY, ""),

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from detection_trainer.__main__ import main
+from detection_trainer.contract.documents import parse_yaml
 from detection_trainer.contract.exit_codes import ExitCode
-from detection_trainer.contract.training import load_yaml, parse_training
+from detection_trainer.contract.training import parse_training
 
 CONFIGS = Path(__file__).parents[3] / "data/pipeline_configs"
 TREES = CONFIGS / "supported/trees_resnet50_adam_exponential.config"
@@ -21,7 +22,7 @@ def convert(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 def test_what_is_printed_is_a_training(capsys: pytest.CaptureFixture[str]) -> None:
     text = convert(capsys, TREES, "--name", "trees", "--checkpoints", "s3://runs/trees")
-    training = parse_training(load_yaml(text))
+    training = parse_training(parse_yaml(text))
     assert training.identity.name == "trees"
     assert training.spec.optimizer.schedule.type == "exponential"
     assert training.spec.checkpoints.storage.uri == "s3://runs/trees"
@@ -36,7 +37,7 @@ def test_what_is_still_to_be_set_is_said(capsys: pytest.CaptureFixture[str]) -> 
         "#   spec.restore: train_config.fine_tune_checkpoint: the placeholder is not filled in"
     ) in text
     assert "#   spec.checkpoints.storage: " in text
-    assert load_yaml(text)["spec"].keys().isdisjoint({"restore", "checkpoints"})
+    assert parse_yaml(text)["spec"].keys().isdisjoint({"restore", "checkpoints"})
 
 
 def test_relative_paths_begin_where_the_command_runs(
@@ -45,7 +46,7 @@ def test_relative_paths_begin_where_the_command_runs(
     monkeypatch.chdir(tmp_path)
     text = TREES.read_text().replace("gs://forest/label_map.pbtxt", "forest/label_map.pbtxt")
     (tmp_path / "pipeline.config").write_text(text)
-    found = load_yaml(convert(capsys, "pipeline.config", "--checkpoints", "out"))
+    found = parse_yaml(convert(capsys, "pipeline.config", "--checkpoints", "out"))
     assert (
         found["spec"]["dataset"]["labelMap"]["uri"] == f"file://{tmp_path}/forest/label_map.pbtxt"
     )
@@ -89,7 +90,7 @@ def test_several_paths_of_records_are_one_dataset(
     assert before is not None
     more = f'{before[0]} input_path: "/data/100%/b-?????.tfrecord"'
     (tmp_path / "pipeline.config").write_text(text.replace(before[0], more, 1))
-    found = load_yaml(convert(capsys, tmp_path / "pipeline.config", "--checkpoints", "s3://a/b"))
+    found = parse_yaml(convert(capsys, tmp_path / "pipeline.config", "--checkpoints", "s3://a/b"))
     assert found["spec"]["dataset"]["train"] == {
         "uri": before[1].replace("?????", "*"),
         "additionalUris": ["file:///data/100%25/b-*.tfrecord"],

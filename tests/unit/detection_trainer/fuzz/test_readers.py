@@ -26,12 +26,12 @@ from detection_trainer.checkpoints.format import (
 )
 from detection_trainer.checkpoints.manifest import SEAL
 from detection_trainer.contract.base import canonical_digest
-from detection_trainer.contract.documents import DocumentError, parse_json
+from detection_trainer.contract.documents import DocumentError, parse_json, parse_yaml
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.packing import pack, unpack
 from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
-from detection_trainer.contract.training import InvalidTrainingError, load_yaml, parse_training
+from detection_trainer.contract.training import InvalidTrainingError, parse_training
 from detection_trainer.data.checksum import masked_crc32c
 from detection_trainer.data.examples import InvalidExampleError, check_image, read_example
 from detection_trainer.data.label_map import format_label_map, parse_label_map
@@ -140,7 +140,7 @@ def text(data: bytes) -> str:
 READERS: dict[str, tuple[list[bytes], Read, Refusals]] = {
     "a DetectionTraining": (
         [yaml.safe_dump(training()).encode(), json.dumps(training()).encode()],
-        lambda data, _: parse_training(load_yaml(text(data))),
+        lambda data, _: parse_training(parse_yaml(text(data))),
         (InvalidTrainingError, DocumentError),
     ),
     "a pipeline.config": (
@@ -245,7 +245,7 @@ def test_an_edited_training_is_read_or_refused(edit: Callable[[Any], Any], by_co
         for field in ("model", "dataset", "steps", "batchSize"):
             document["spec"].pop(field)
     with refused_or_read((InvalidTrainingError, DocumentError)):
-        parse_training(load_yaml(json.dumps(edit(document))))
+        parse_training(parse_yaml(json.dumps(edit(document))))
 
 
 @pytest.fixture(scope="module")

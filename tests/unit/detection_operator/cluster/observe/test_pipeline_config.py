@@ -21,8 +21,8 @@ from detection_operator.core.state import Observed, PolicySettings, UnreadSpec
 from detection_operator.errors import ForbiddenError
 from detection_operator.manifests.document import document_text
 from detection_operator.manifests.job import build_preflight_job
+from detection_trainer.contract.documents import parse_yaml
 from detection_trainer.contract.packing import pack
-from detection_trainer.contract.training import load_yaml
 from detection_trainer.contract.training import parse_training as parse_document
 from tests.support.operator.cluster_objects import attempt_status, stored_training
 from tests.support.operator.fake_cluster import FakeCluster
@@ -106,7 +106,7 @@ def test_what_is_said_wins() -> None:
 
 def test_the_document_of_the_trainer_has_all_fields_and_no_configuration() -> None:
     training = parse_training(inline())
-    document = load_yaml(document_text(training, None))
+    document = parse_yaml(document_text(training, None))
     assert "pipelineConfig" not in document["spec"]
     assert training.spec is not None
     trained = parse_document(document).spec
@@ -258,7 +258,7 @@ def test_what_its_pod_told_makes_the_spec_whole() -> None:
     assert (config.text, config.uri) == (config_text(), URI)
     assert any("sync_replicas" in note for note in config.passed_over)
     assert decided.status.target_steps == 25000
-    document = load_yaml(document_text(training, None))
+    document = parse_yaml(document_text(training, None))
     assert "pipelineConfig" not in document["spec"]
     assert document["spec"]["steps"] == 25000
 
