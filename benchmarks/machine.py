@@ -22,7 +22,7 @@ def describe() -> str:
     found = [f"{name} {version}" for name in _LIBRARIES if (version := _version(name))]
     load = os.getloadavg()[0]
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {len(os.sched_getaffinity(0))} cores of {_processor()}, "
+        f"{datetime.now(UTC):%Y-%m-%d}, {len(os.sched_getaffinity(0))} cores of {processor()}, "
         f"load {load:.1f} at the start; Python {platform.python_version()}, {', '.join(found)}. "
         f"{gpu_sentence()}"
     )
@@ -39,7 +39,8 @@ def gpu_sentence() -> str:
     return f"On the GPU: {cards}." if cards else "No GPU was at hand: these are a CPU's figures."
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.machine import processor
 from benchmarks.operator.parts import PARTS, Scale
 from benchmarks.page import PAGE, write_part
 from benchmarks.rounds import table
@@ -60,13 +61,6 @@ def conditions(scale: Scale) -> str:
         f"{version('aiohttp')}. The client holds {CONNECTIONS} connections. {scale.rounds} rounds "
         "where a figure has a range: median (smallest … largest)."
     )
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 import json
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,12 +21,6 @@ def other(kube: Kube) -> Iterator[Scene]:
     kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
     yield Scene(kube, name)
     kube.delete(f"/api/v1/namespaces/{name}")
-
-
-@pytest.fixture
-def proxy(kubeconfig: Path | None, tmp_path: Path) -> Iterator[ApiProxy]:
-    with ApiProxy(kubeconfig, tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

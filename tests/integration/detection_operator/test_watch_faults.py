@@ -1,7 +1,5 @@
 """The faults of watches that were seen in the field; the operator survives each, or starts anew."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import kopf
@@ -16,12 +14,6 @@ STARTS = 'detection_operator_watch_starts_total{{code="{}",kind="{}"}}'
 KOPFS_PATIENCE = len(cast("tuple[float, ...]", kopf.OperatorSettings().networking.error_backoffs))
 """After so many failures in a row Kopf would end the process, were it not told otherwise."""
 PRUNED = "detection_operator_resync_pruned_records_total"
-
-
-@pytest.fixture
-def proxy(kubeconfig: Path | None, tmp_path: Path) -> Iterator[ApiProxy]:
-    with ApiProxy(kubeconfig, tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from detection_trainer.checkpoints.manifest import Manifest
+from detection_trainer.contract.listing import first_few
 from detection_trainer.errors import DatasetChangedError
 
 _SHOWN = 5
@@ -29,10 +30,9 @@ def require_same_classes(manifest: Manifest, classes: Sequence[str]) -> None:
         if before != now
     ]
     if changes:
-        more = f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
         msg = (
             f"the dataset's classes have changed since step {manifest.step} was saved: "
-            f"{'; '.join(changes[:_SHOWN])}{more}. Restore the previous dataset.labelMap, or "
+            f"{first_few(changes, _SHOWN)}. Restore the previous dataset.labelMap, or "
             "create a new training with restore.mode detection"
         )
         raise DatasetChangedError(msg)

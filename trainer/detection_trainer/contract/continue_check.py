@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from detection_trainer.contract.backbone_shapes import Shape
 from detection_trainer.contract.base import dump
+from detection_trainer.contract.listing import first_few
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.spec import TrainingSpec
 
@@ -63,7 +64,7 @@ def continue_refusal(source: str, differences: Sequence[str]) -> str:
     """Return why the run `source` (a URI, or the name of a training) cannot be continued."""
     return (
         f"continueFrom {source} needs a run with the same classes, model, optimizer and freeze; "
-        f"{'; '.join(differences[:_SHOWN])}{_more(differences)}: {advice(differences)}"
+        f"{first_few(differences, _SHOWN)}: {advice(differences)}"
     )
 
 
@@ -85,10 +86,6 @@ def reached_refusal(source: str, step: int, steps: int) -> str | None:
         f"steps {steps} is already reached: continueFrom {source} is at step {step}, and steps is "
         f"the absolute total: set steps above {step}"
     )
-
-
-def _more(differences: Sequence[str]) -> str:
-    return f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
 
 
 def _differences(source: RunTraits, target: RunTraits) -> Iterator[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from detection_trainer.contract.backbone_shapes import RANDOM_STATE, Shape, backbone_shapes
+from detection_trainer.contract.listing import first_few
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.spec import RestoreMode
 
@@ -52,12 +53,9 @@ class RestorePlan:
 
     def refusal(self, uri: str) -> str:
         """Return why the source at `uri` is refused, and which mode fits."""
-        count = len(self.differences)
-        shown = "; ".join(self.differences[:_DIFFERENCES_SHOWN])
-        more = f"; and {count - _DIFFERENCES_SHOWN} more" if count > _DIFFERENCES_SHOWN else ""
         return (
             f"restore mode {self.mode} does not fit {uri}, and no variable was assigned: "
-            f"{shown}{more}. To fix this: {self.advice}"
+            f"{first_few(self.differences, _DIFFERENCES_SHOWN)}. To fix this: {self.advice}"
         )
 
 

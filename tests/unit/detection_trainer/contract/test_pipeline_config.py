@@ -1,7 +1,6 @@
 """pipeline.configs as they are written, mapped on a spec or refused."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ from detection_trainer.contract.pipeline_config.model import EXTRACTORS
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
 from detection_trainer.contract.schedule import first_cycles, learning_rate
 from detection_trainer.contract.spec import TrainingSpec
+from tests.support.trainer.pipeline_configs import FOLDER, TREES, config_text
 
-FOLDER = Path(__file__).parents[3] / "data/pipeline_configs"
 SUPPORTED = sorted(path.stem for path in FOLDER.glob("supported/*.config"))
 UNSUPPORTED = {
     "centernet_hourglass": "model: center_net is not supported; expected ssd",
@@ -37,15 +36,10 @@ STORAGE = {"checkpoints": {"storage": {"uri": "s3://runs/a"}}}
 FROM_ZOO = {"mode": "classification", "from": {"uri": "s3://zoo/ckpt-0"}}
 DATASET = {"train": {"uri": "s3://data/*"}, "classes": ["tree"]}
 ZOO = "ssd_resnet50_v1_fpn_640x640"
-TREES = "trees_resnet50_adam_exponential"
-
-
-def text(name: str) -> str:
-    return next(FOLDER.glob(f"*/{name}.config")).read_text()
 
 
 def read(name: str) -> PipelineConfig:
-    return read_pipeline_config(text(name))
+    return read_pipeline_config(config_text(name))
 
 
 def spec(name: str, **said: Any) -> TrainingSpec:
@@ -100,7 +94,7 @@ def test_the_zoos_resnet_is_the_model_that_it_names() -> None:
 
 def test_the_zoos_own_notation_says_the_same() -> None:
     """Commas and semicolons behind values, a list in brackets, a colon before a message."""
-    written = text(ZOO)
+    written = config_text(ZOO)
     for ours, zoos in (
         ("RELU_6", "RELU_6,"),
         ("epsilon: 0.001", "epsilon: 0.001,"),
@@ -120,8 +114,8 @@ def test_the_zoos_own_notation_says_the_same() -> None:
 
 
 def resized(resizer: str) -> TrainingSpec:
-    fixed = text(ZOO)[text(ZOO).index("fixed_shape_resizer") :]
-    config = text(ZOO).replace(fixed[: fixed.index("}") + 1], resizer)
+    fixed = config_text(ZOO)[config_text(ZOO).index("fixed_shape_resizer") :]
+    config = config_text(ZOO).replace(fixed[: fixed.index("}") + 1], resizer)
     said = {**STORAGE, "dataset": DATASET, "restore": FROM_ZOO}
     return TrainingSpec.model_validate(apply_pipeline_config(read_pipeline_config(config), said))
 
@@ -149,13 +143,15 @@ def test_a_square_that_cannot_be_is_refused(sides: tuple[int, int]) -> None:
 
 
 def test_a_class_may_have_fewer_detections_than_the_image() -> None:
-    config = text(ZOO).replace("max_total_detections: 100", "max_total_detections: 300")
+    config = config_text(ZOO).replace("max_total_detections: 100", "max_total_detections: 300")
     said = {**STORAGE, "dataset": DATASET, "restore": FROM_ZOO}
     fields = apply_pipeline_config(read_pipeline_config(config), said)
     post = TrainingSpec.model_validate(fields).model.post_processing
     assert (post.max_detections, post.max_detections_per_class) == (300, 100)
     with pytest.raises(PipelineConfigError, match="at most max_total_detections, 50; received 100"):
-        read_pipeline_config(text(ZOO).replace("total_detections: 100", "total_detections: 50"))
+        read_pipeline_config(
+            config_text(ZOO).replace("total_detections: 100", "total_detections: 50")
+        )
 
 
 def test_fpn_lite_is_separable_with_one_tower() -> None:
@@ -191,7 +187,7 @@ def test_the_label_map_is_to_have_as_many_classes_as_the_model(name: str, count:
 
 
 def test_a_model_that_does_not_count_its_classes_takes_those_of_the_label_map() -> None:
-    config = read_pipeline_config(text(TREES).replace("num_classes: 2", ""))
+    config = read_pipeline_config(config_text(TREES).replace("num_classes: 2", ""))
     assert "numClasses" not in config.fields["dataset"]
 
 
@@ -253,14 +249,14 @@ def test_what_is_passed_over_is_listed_with_its_line_and_reason() -> None:
 
 
 def test_steps_beyond_the_schedule_are_told() -> None:
-    longer = text(ZOO).replace("num_steps: 25000", "num_steps: 50000")
+    longer = config_text(ZOO).replace("num_steps: 25000", "num_steps: 50000")
     told = [note for note in read_pipeline_config(longer).notes if "total_steps 25000" in note]
     assert len(told) == 1
     assert "this program refuses the run" in told[0]
 
 
 def test_a_rate_out_of_range_is_left_to_the_spec_s_own_check() -> None:
-    longer = text(ZOO).replace("num_steps: 25000", "num_steps: 50000")
+    longer = config_text(ZOO).replace("num_steps: 25000", "num_steps: 50000")
     wrong = re.sub(r"learning_rate_base: \S+", "learning_rate_base: 20.0", longer)
     assert wrong != longer
     assert not any("total_steps" in note for note in read_pipeline_config(wrong).notes)
@@ -323,6 +319,6 @@ CHANGES = {
 
 @pytest.mark.parametrize(("old", "new", "message"), CHANGES.values(), ids=CHANGES.keys())
 def test_what_would_change_the_result_is_refused(old: str, new: str, message: str) -> None:
-    assert old in text(ZOO)
+    assert old in config_text(ZOO)
     with pytest.raises(PipelineConfigError, match=message):
-        read_pipeline_config(text(ZOO).replace(old, new, 2 if "decay" not in old else 1))
+        read_pipeline_config(config_text(ZOO).replace(old, new, 2 if "decay" not in old else 1))

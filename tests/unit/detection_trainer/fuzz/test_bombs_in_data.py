@@ -18,16 +18,9 @@ from detection_trainer.data.wire import encode_example
 from detection_trainer.storage import open_folder
 from sandbox.samples.datasets import CLASSES, Drawn
 from tests.support.trainer.fuzzing import effort
+from tests.support.trainer.wire_bytes import field
 
 MEGABYTE = 1 << 20
-
-
-def field(number: int, content: bytes) -> bytes:
-    length, encoded_length = len(content), bytearray()
-    while length > 0x7F:
-        encoded_length.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([number << 3 | 2]) + bytes([*encoded_length, length]) + content
 
 
 @pytest.mark.parametrize(

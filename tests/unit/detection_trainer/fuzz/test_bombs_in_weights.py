@@ -24,6 +24,7 @@ from detection_trainer.weights.odapi.checkpoint import find_bundle
 from detection_trainer.weights.torch.tensors import read_tensors
 from tests.support.trainer.fuzzing import effort
 from tests.support.trainer.torch_files import old_file
+from tests.support.trainer.wire_bytes import field, varint
 
 MEGABYTE = 1 << 20
 
@@ -206,22 +207,6 @@ def test_a_state_that_hides_the_methods_of_its_dict_hides_no_check(tmp_path: Pat
 
 def text_of(word: str) -> bytes:
     return b"X" + struct.pack("<I", len(word)) + word.encode()
-
-
-def field(number: int, content: bytes) -> bytes:
-    length, encoded_length = len(content), bytearray()
-    while length > 0x7F:
-        encoded_length.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([number << 3 | 2]) + bytes([*encoded_length, length]) + content
-
-
-def varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
 
 
 def block(entries: bytes) -> bytes:

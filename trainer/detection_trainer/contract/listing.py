@@ -1,0 +1,13 @@
+"""How a message lists what may be many: the first few, and how many are left out."""
+
+from collections.abc import Sequence
+
+
+def first_few(items: Sequence[str], shown: int) -> str:
+    """Return at most `shown` of `items`, and the number of the others.
+
+    >>> first_few(["a differs", "b differs", "c differs"], 2)
+    'a differs; b differs; and 1 more'
+    """
+    hidden = len(items) - shown
+    return "; ".join(items[:shown]) + (f"; and {hidden} more" if hidden > 0 else "")
