@@ -14,6 +14,7 @@ from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.lease import Election
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gatherer
+from detection_operator.cluster.observe.lists import WatchedLists
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.resync import Resync
 from detection_operator.cluster.observe.warnings import WarningEvents
@@ -135,10 +136,9 @@ class Operator:
             count=metrics.report_handled,
         )
         resync = Resync(
-            client=client,
+            lists=WatchedLists(client, settings.namespaces),
             cache=cache,
             queue=queue,
-            namespaces=settings.namespaces,
             interval_s=settings.resync_s,
             telemetry=metrics,
             tidy=reports.forget_gone,

@@ -7,29 +7,19 @@ yet would look as if a person had deleted it. Each watched namespace is listed b
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
-from detection_operator.cluster.api.client import Client
-from detection_operator.cluster.api.resources import (
-    JOBS,
-    PODS,
-    TRAININGS,
-    WATCHED,
-    Key,
-    Object,
-    Resource,
-)
+from detection_operator.cluster.api.resources import WATCHED, Key, Resource
 from detection_operator.cluster.api.telemetry import Telemetry
 from detection_operator.cluster.observe.cache import Cache
-from detection_operator.cluster.observe.places import Place, Places
+from detection_operator.cluster.observe.lists import WatchedLists
+from detection_operator.cluster.observe.places import Place
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.records import version_of
-from detection_operator.errors import ClusterError, NotFoundError
-from detection_operator.names import LABEL_TRAINING_UID
+from detection_operator.errors import ClusterError
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +27,7 @@ SPREAD = 0.2
 """Replicas must not all list at once: each waits up to this fraction more or less."""
 SETTLE_S = 0.1
 """The watches begin anew together: one comparison serves all."""
-FEW = 50
-"""As many are read one by one; more are listed."""
 RETRY_S = 10.0
-
-SELECTORS = {TRAININGS: "", JOBS: LABEL_TRAINING_UID, PODS: LABEL_TRAINING_UID}
 
 
 class Resync:
@@ -50,21 +36,20 @@ class Resync:
     def __init__(  # noqa: PLR0913 - the parts it puts together
         self,
         *,
-        client: Client,
+        lists: WatchedLists,
         cache: Cache,
         queue: KeyQueue,
-        namespaces: list[str],
         interval_s: float,
         telemetry: Telemetry,
         tidy: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """List in `namespaces` (none: in all) about every `interval_s` seconds.
+        """Compare the cache with `lists` about every `interval_s` seconds.
 
-        `tidy` drops what others keep of trainings that are gone.
+        `tidy` drops what other parts keep for trainings that no longer exist.
         """
-        self._client, self._cache, self._queue = client, cache, queue
-        self.places = Places(namespaces)
+        self._lists, self._cache, self._queue = lists, cache, queue
+        self.places = lists.places
         self._interval_s, self._telemetry, self._clock = interval_s, telemetry, clock
         self._tidy = tidy
         self._asked = asyncio.Event()
@@ -81,12 +66,7 @@ class Resync:
         Raises:
             ClusterError: no watched namespace can be listed.
         """
-
-        async def probe(place: Place) -> None:
-            for resource in WATCHED:
-                await self._client.request("list", resource.path(place), query={"limit": "1"})
-
-        await self.places.each(probe)
+        await self.places.each(self._lists.probe)
 
     async def fill(self) -> None:
         """Take in all trainings, Jobs and pods, and queue every training.
@@ -108,7 +88,7 @@ class Resync:
         self.places.listed(place)
 
     async def _fill_kind(self, resource: Resource, place: Place) -> None:
-        async for body in self._list(resource, place):
+        async for body in self._lists.items(resource, place):
             self._cache.apply(resource, body)
 
     async def run(self) -> None:
@@ -176,7 +156,7 @@ class Resync:
     async def _compare_kind(self, resource: Resource, place: Place) -> tuple[int, int]:
         known = self._cache.versions(resource, place)
         missed: list[Key] = []
-        async for item in self._list(resource, place, metadata_only=True):
+        async for item in self._lists.items(resource, place, metadata_only=True):
             version = version_of(item)
             had = known.pop(version.uid, None)
             if had is None or had.is_before(version):
@@ -190,30 +170,12 @@ class Resync:
     async def _take_in(self, resource: Resource, place: Place, missed: list[Key]) -> int:
         """Read what the list has in a newer state; its event may have come by now."""
         count = 0
-        async for body in self._read(resource, place, missed):
+        async for body in self._lists.read(resource, place, missed):
             concerned = self._cache.apply(resource, body)
             count += bool(concerned)
             for training in concerned:
                 self._queue.add(training)
         return count
-
-    async def _read(
-        self, resource: Resource, place: Place, wanted: list[Key]
-    ) -> AsyncIterator[Object]:
-        """Read at least `wanted`, as far as it is still there."""
-        if len(wanted) > FEW:
-            async for body in self._list(resource, place):
-                yield body
-            return
-        for key in wanted:
-            with contextlib.suppress(NotFoundError):
-                yield await self._client.get(resource, key.namespace, key.name)
-
-    def _list(
-        self, resource: Resource, place: Place, *, metadata_only: bool = False
-    ) -> AsyncIterator[Object]:
-        labels = SELECTORS[resource]
-        return self._client.items(resource, place, labels=labels, metadata_only=metadata_only)
 
     def _finish(self) -> None:
         self.tried_at = self.done_at = self._clock()

@@ -11,6 +11,7 @@ from detection_operator.cluster.api.client import Verb
 from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key, Object, Resource
 from detection_operator.cluster.observe import resync as module
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.lists import WatchedLists
 from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.resync import Resync
@@ -48,10 +49,9 @@ class Scene:
     def __init__(self) -> None:
         self.api, self.cache, self.queue = Refusing(), Cache(), KeyQueue()
         self.resync = Resync(
-            client=self.api,
+            lists=WatchedLists(self.api, [A, B]),
             cache=self.cache,
             queue=self.queue,
-            namespaces=[A, B],
             interval_s=600.0,
             telemetry=Silence(),
             clock=lambda: 7.0,

@@ -8,6 +8,7 @@ import pytest
 from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key, Object, Resource
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gatherer
+from detection_operator.cluster.observe.lists import WatchedLists
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.resync import Resync
 from detection_operator.cluster.observe.warnings import WarningEvents
@@ -129,7 +130,11 @@ async def test_a_resync_takes_in_all_the_others() -> None:
         api.put(resource, body)
     api.put(TRAININGS, stored_training("neighbour", "uid-neighbour"))
     resync = Resync(
-        client=api, cache=cache, queue=queue, namespaces=[], interval_s=600.0, telemetry=Silence()
+        lists=WatchedLists(api, []),
+        cache=cache,
+        queue=queue,
+        interval_s=600.0,
+        telemetry=Silence(),
     )
     await resync.fill()
     assert cache.training_keys() == [Key("vision", "neighbour")]
@@ -145,10 +150,9 @@ async def test_a_comparison_that_fails_by_a_mistake_is_made_again(
     monkeypatch.setattr("detection_operator.cluster.observe.resync.RETRY_S", 0.0)
     done = asyncio.Event()
     resync = Resync(
-        client=FakeCluster(),
+        lists=WatchedLists(FakeCluster(), []),
         cache=Cache(),
         queue=KeyQueue(),
-        namespaces=[],
         interval_s=0.0,
         telemetry=Silence(),
         tidy=done.set,

@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key
+from detection_operator.cluster.observe import lists
 from detection_operator.cluster.observe import resync as module
 from detection_operator.cluster.observe.cache import Cache
+from detection_operator.cluster.observe.lists import WatchedLists
 from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.resync import Resync
@@ -42,10 +44,9 @@ class Scene:
         self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
         self.counted, self.tidied = Counted(), 0
         self.resync = Resync(
-            client=self.api,
+            lists=WatchedLists(self.api, namespaces),
             cache=self.cache,
             queue=self.queue,
-            namespaces=list(namespaces),
             interval_s=interval_s,
             telemetry=self.counted,
             tidy=self.tidy,
@@ -115,7 +116,7 @@ async def test_what_was_missed_is_read() -> None:
 async def test_many_that_were_missed_are_listed_instead_of_read_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "FEW", 2)
+    monkeypatch.setattr(lists, "FEW", 2)
     scene = Scene()
     for number in range(3):
         scene.api.put(TRAININGS, stored_training(f"trees-{number}", f"uid-{number}"))
