@@ -20,6 +20,7 @@ from detection_operator.cluster.observe.resync import Resync
 from detection_operator.cluster.observe.warnings import WarningEvents
 from detection_operator.cluster.observe.watches import WatchMonitor, open_watch_session
 from detection_operator.cluster.reconciler import Reconciler, utc_now
+from detection_operator.cluster.report_queue import Pace, ReportQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.restate import Restater
 from detection_operator.core.plan import plan
@@ -84,7 +85,7 @@ class Operator:
     queue: KeyQueue
     resync: Resync
     warnings: WarningEvents
-    reports: ReportWriter
+    reports: ReportQueue
     reconciler: Reconciler
     watches: WatchMonitor
     metrics: Metrics
@@ -125,13 +126,13 @@ class Operator:
             return election is None or election.leading
 
         restater = Restater(gatherer, plan, policy, leads, utc_now)
-        reports = ReportWriter(
+        reports = ReportQueue(
             cache=cache,
             queue=queue,
-            writer=writer,
-            events=events,
-            interval_s=settings.status_interval_s,
-            restate=restater.restate,
+            writer=ReportWriter(
+                cache=cache, writer=writer, events=events, restate=restater.restate
+            ),
+            pace=Pace(interval_s=settings.status_interval_s),
             leads=leads,
             count=metrics.report_handled,
         )

@@ -18,7 +18,7 @@ from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gathered, Gatherer
 from detection_operator.cluster.observe.quarantine import Held
 from detection_operator.cluster.observe.queue import KeyQueue
-from detection_operator.cluster.reports import ReportWriter
+from detection_operator.cluster.report_queue import ReportQueue
 from detection_operator.cluster.restate import MakePlan
 from detection_operator.core.actions import Plan, makes_objects
 from detection_operator.core.case import is_settled
@@ -56,7 +56,7 @@ class Reconciler:
         gatherer: Gatherer,
         writer: StatusWriter,
         applier: Applier,
-        reports: ReportWriter,
+        reports: ReportQueue,
         plan: MakePlan,
         settings: PolicySettings,
         telemetry: Telemetry,

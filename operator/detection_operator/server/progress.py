@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from detection_operator.cluster.api.resources import Key
 from detection_operator.cluster.api.telemetry import Telemetry
 from detection_operator.cluster.observe.records import PodRecord
-from detection_operator.cluster.reports import ReportWriter
+from detection_operator.cluster.report_queue import ReportQueue
 from detection_operator.errors import ClusterError, RefusedError
 from detection_operator.logs import about
 from detection_operator.names import is_name, is_namespace
@@ -52,7 +52,7 @@ class ProgressEndpoint:
         *,
         speakers: Speakers,
         verifier: TokenVerifier,
-        reports: ReportWriter,
+        reports: ReportQueue,
         telemetry: Telemetry,
         rate: RateLimit,
         last_words_rate: RateLimit,

@@ -18,6 +18,7 @@ from detection_operator.cluster.observe.gather import Gatherer
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.warnings import WarningEvents
 from detection_operator.cluster.reconciler import MANY, MAX_CONFLICTS, Reconciler
+from detection_operator.cluster.report_queue import Pace, ReportQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.core.actions import Plan, StartAttempt
 from detection_operator.core.plan import plan
@@ -86,8 +87,11 @@ class Scene:
         body = self.api.put(TRAININGS, stored_training(**training))
         self.cache.apply(TRAININGS, body)
         writer, events = StatusWriter(self.api, self.cache, self.queue), EventPoster(self.api)
-        self.reports = ReportWriter(
-            cache=self.cache, queue=self.queue, writer=writer, events=events, interval_s=30
+        self.reports = ReportQueue(
+            cache=self.cache,
+            queue=self.queue,
+            writer=ReportWriter(cache=self.cache, writer=writer, events=events),
+            pace=Pace(interval_s=30),
         )
 
         def noted(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from detection_operator.api.v1alpha1 import Status
-from detection_operator.cluster import reports as module
+from detection_operator.cluster import turns as module
 from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key, Object
@@ -16,6 +16,7 @@ from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.parse import parse_training
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.records import TrainingRecord
+from detection_operator.cluster.report_queue import Pace, ReportQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.core.state import Training
 from detection_operator.errors import ConflictError, InvalidError, RefusedError, UnavailableError
@@ -68,7 +69,7 @@ class Handle:
 
 
 class Scene:
-    """A writer with a clock of the test's own."""
+    """A queue of reports with a clock of the test's own."""
 
     def __init__(self, interval_s: float = 30.0, *, leads: bool = True) -> None:
         self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
@@ -77,18 +78,24 @@ class Scene:
         self.cache.apply(
             TRAININGS, self.api.put(TRAININGS, stored_training(status=attempt_status()))
         )
-        self.writer = ReportWriter(
+        self.statuses = StatusWriter(self.api, self.cache, self.queue)
+        self.reports = ReportQueue(
             cache=self.cache,
             queue=self.queue,
-            writer=StatusWriter(self.api, self.cache, self.queue),
-            events=EventPoster(self.api),
-            interval_s=interval_s,
+            writer=ReportWriter(
+                cache=self.cache,
+                writer=self.statuses,
+                events=EventPoster(self.api),
+                now=lambda: NOW,
+            ),
+            pace=Pace(
+                interval_s=interval_s,
+                clock=lambda: self.now,
+                later=self._later,
+                chance=lambda: 0.25,
+            ),
             leads=lambda: leads,
             count=self.counted.append,
-            clock=lambda: self.now,
-            later=self._later,
-            chance=lambda: 0.25,
-            now=lambda: NOW,
         )
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> Handle:
@@ -97,13 +104,13 @@ class Scene:
         return self.timers[-1]
 
     async def take(self, taken: Report) -> bool:
-        return await self.writer.take(TREES, UID, taken)
+        return await self.reports.take(TREES, UID, taken)
 
     async def fire(self) -> None:
         for handle in [h for h in self.timers if not h.cancelled]:
             self.timers.remove(handle)
             handle.call()
-        await asyncio.gather(*self.writer._flushes)
+        await asyncio.gather(*self.reports._flushes)
 
     @property
     def writes(self) -> int:
@@ -141,11 +148,11 @@ async def test_mere_progress_waits_for_its_time_and_only_the_newest_is_written()
 async def test_what_is_kept_of_trainings_that_are_gone_is_dropped() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
-    scene.writer.forget_gone()
-    assert scene.writer.reporting() == 1
+    scene.reports.forget_gone()
+    assert scene.reports.reporting() == 1
     scene.cache.forget(TRAININGS, UID)
-    scene.writer.forget_gone()
-    assert scene.writer.reporting() == 0
+    scene.reports.forget_gone()
+    assert scene.reports.reporting() == 0
 
 
 async def test_mere_progress_waits_without_its_status_being_read(
@@ -176,7 +183,7 @@ async def test_progress_whose_time_has_come_is_written_at_its_turn_and_not_waite
 async def test_after_a_restart_progress_is_spread_over_the_interval() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
-    scene.writer.forget(TREES)
+    scene.reports.forget(TREES)
     assert not await scene.take(report(2, 2))
     assert scene.delays == [30.0 * 0.75]
 
@@ -225,7 +232,7 @@ async def test_that_all_is_done_waits_for_the_end_of_the_pod_and_decisions_know_
     scene = Scene()
     await scene.take(report(1, 1))
     assert not await scene.take(report(100, 2, outcome=DONE))
-    training = scene.writer.overlay(parse_training(stored_training(status=attempt_status())))
+    training = scene.reports.overlay(parse_training(stored_training(status=attempt_status())))
     attempt = training.status.current_attempt
     assert attempt is not None
     assert attempt.outcome is not None
@@ -238,7 +245,7 @@ async def test_that_all_is_done_waits_for_the_end_of_the_pod_and_decisions_know_
 async def test_what_waits_for_a_pods_end_is_written_when_the_operator_ends() -> None:
     scene = Scene()
     await scene.take(report(100, 2, outcome=DONE))
-    await scene.writer.close()
+    await scene.reports.close()
     assert scene.status["currentAttempt"]["outcome"]["exitCode"] == 0
 
 
@@ -300,21 +307,21 @@ async def test_a_training_that_is_gone_is_told(*, known: bool) -> None:
     if not known:
         scene.cache.forget(TRAININGS, UID)
     with pytest.raises(RefusedError) as refused:
-        await scene.writer.take(TREES, "another" if known else UID, report(1, 1))
+        await scene.reports.take(TREES, "another" if known else UID, report(1, 1))
     assert refused.value.status == 404
 
 
 async def test_decisions_know_what_waits() -> None:
     scene = Scene()
     training = parse_training(stored_training(status=attempt_status()))
-    assert scene.writer.overlay(training) is training
+    assert scene.reports.overlay(training) is training
     await scene.take(report(1, 1))
     await scene.take(report(7, 2))
-    assert scene.writer.overlay(training).status.step == 7
+    assert scene.reports.overlay(training).status.step == 7
     later = parse_training(stored_training(status=attempt_status(2)))
-    assert scene.writer.overlay(later) is later, "of the attempt before"
-    scene.writer.forget(TREES)
-    assert scene.writer.overlay(training) is training
+    assert scene.reports.overlay(later) is later, "of the attempt before"
+    scene.reports.forget(TREES)
+    assert scene.reports.overlay(training) is training
     assert all(handle.cancelled for handle in scene.timers)
 
 
@@ -322,7 +329,7 @@ async def test_what_waits_is_written_at_the_end() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
     await scene.take(report(7, 2))
-    await scene.writer.close()
+    await scene.reports.close()
     assert scene.status["step"] == 7
 
 
@@ -354,10 +361,10 @@ async def test_where_many_run_each_is_written_less_often() -> None:
         name, uid = f"t{number}", f"uid-{number}"
         body = stored_training(name, uid=uid, status=attempt_status())
         scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, body))
-        await scene.writer.take(Key("vision", name), uid, report(1, 1))
-    assert not await scene.writer.take(Key("vision", "t0"), "uid-0", report(2, 2))
+        await scene.reports.take(Key("vision", name), uid, report(1, 1))
+    assert not await scene.reports.take(Key("vision", "t0"), "uid-0", report(2, 2))
     scene.now += 3
-    assert not await scene.writer.take(Key("vision", "t0"), "uid-0", report(3, 3))
+    assert not await scene.reports.take(Key("vision", "t0"), "uid-0", report(3, 3))
     await scene.fire()
     written = scene.api.find(TRAININGS, "t0")
     assert written is not None
@@ -377,16 +384,16 @@ async def test_few_are_written_at_once_and_who_comes_beyond_those_that_wait_come
         await answers.wait()
         return True
 
-    monkeypatch.setattr(scene.writer._writer, "write", slow)
+    monkeypatch.setattr(scene.statuses, "write", slow)
     for name in ("t1", "t2"):
         body = stored_training(name, uid=name, status=attempt_status())
         scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, body))
     first = asyncio.create_task(scene.take(report(1, 1)))
-    second = asyncio.create_task(scene.writer.take(Key("vision", "t1"), "t1", report(1, 1)))
+    second = asyncio.create_task(scene.reports.take(Key("vision", "t1"), "t1", report(1, 1)))
     for _ in range(5):
         await asyncio.sleep(0)
     with pytest.raises(UnavailableError, match="send the newest again"):
-        await scene.writer.take(Key("vision", "t2"), "t2", report(1, 1))
+        await scene.reports.take(Key("vision", "t2"), "t2", report(1, 1))
     assert began == ["trees"]
     answers.set()
     assert await first
@@ -402,12 +409,12 @@ async def test_progress_that_waits_for_its_turn_is_taken_over_by_newer(
     await scene.take(report(1, 1))
     await scene.take(report(2, 2))
     scene.now += 31
-    async with scene.writer._progress_turns:
+    async with scene.reports._turns.progress():
         [handle] = [h for h in scene.timers if not h.cancelled]
         handle.call()
         await asyncio.sleep(0)
         assert not await scene.take(report(3, 3)), "its turn comes"
-    await asyncio.gather(*scene.writer._flushes)
+    await asyncio.gather(*scene.reports._flushes)
     assert (scene.writes, scene.status["step"]) == (2, 3)
 
 
@@ -439,4 +446,4 @@ async def test_progress_that_the_api_refuses_as_invalid_is_counted_and_not_tried
     assert scene.writes == writes + 1
     training = scene.cache.training(TREES)
     assert training is not None
-    assert scene.writer.overlay(training.parse()).status.step == 5, "decisions forget it"
+    assert scene.reports.overlay(training.parse()).status.step == 5, "decisions forget it"

@@ -16,6 +16,7 @@ from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.queue import KeyQueue
+from detection_operator.cluster.report_queue import Pace, ReportQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.errors import UnavailableError
 from detection_operator.names import attempt_name
@@ -72,12 +73,11 @@ class Scene:
         self.now = 1000.0
         queue = KeyQueue()
         writer = StatusWriter(self.api, self.cache, queue)
-        reports = ReportWriter(
+        reports = ReportQueue(
             cache=self.cache,
             queue=queue,
-            writer=writer,
-            events=EventPoster(self.api),
-            interval_s=30,
+            writer=ReportWriter(cache=self.cache, writer=writer, events=EventPoster(self.api)),
+            pace=Pace(interval_s=30),
         )
 
         async def fetch(path: str) -> dict[str, Any]:
