@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from detection_operator import handlers
 from detection_operator.cluster.act.apply import Applier
+from detection_operator.cluster.act.execute import PlanExecutor
 from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.client import Client, load_configuration
 from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.lease import Election
+from detection_operator.cluster.decider import Decider
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gatherer
 from detection_operator.cluster.observe.lists import WatchedLists
@@ -19,7 +21,7 @@ from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.resync import Resync
 from detection_operator.cluster.observe.warnings import WarningEvents
 from detection_operator.cluster.observe.watches import WatchMonitor, open_watch_session
-from detection_operator.cluster.reconciler import Reconciler, utc_now
+from detection_operator.cluster.reconciler import ReconcileLoop, Reconciler
 from detection_operator.cluster.report_queue import Pace, ReportQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.cluster.restate import Restater
@@ -86,7 +88,7 @@ class Operator:
     resync: Resync
     warnings: WarningEvents
     reports: ReportQueue
-    reconciler: Reconciler
+    loop: ReconcileLoop
     watches: WatchMonitor
     metrics: Metrics
     lag: LoopLag
@@ -125,7 +127,8 @@ class Operator:
         def leads() -> bool:
             return election is None or election.leading
 
-        restater = Restater(gatherer, plan, policy, leads, utc_now)
+        decider = Decider(plan, policy)
+        restater = Restater(gatherer, decider, leads)
         reports = ReportQueue(
             cache=cache,
             queue=queue,
@@ -148,18 +151,18 @@ class Operator:
             cache=cache,
             queue=queue,
             gatherer=gatherer,
-            writer=writer,
-            applier=Applier(
-                client,
-                cache,
-                events,
-                Manifests(policy, certificate.trusted if certificate else str),
+            decider=decider,
+            executor=PlanExecutor(
+                writer,
+                Applier(
+                    client,
+                    cache,
+                    events,
+                    Manifests(policy, certificate.trusted if certificate else str),
+                ),
+                decider.now,
             ),
             reports=reports,
-            plan=plan,
-            settings=policy,
-            telemetry=metrics,
-            may_plan=resync.places.may_plan,
         )
         watches = WatchMonitor(
             namespaces=settings.namespaces,
@@ -175,7 +178,7 @@ class Operator:
             resync=resync,
             warnings=warnings,
             reports=reports,
-            reconciler=reconciler,
+            loop=ReconcileLoop(queue, reconciler, metrics, resync.places.may_plan),
             watches=watches,
             metrics=metrics,
             lag=LoopLag(),
@@ -320,7 +323,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.warnings.run(), name="warnings")
             for number in range(self.settings.workers):
-                group.create_task(self.reconciler.work(), name=f"worker {number}")
+                group.create_task(self.loop.work(), name=f"worker {number}")
 
     async def _hand_over(self, leading: list[asyncio.Task[None]]) -> None:
         """Let another lead; take reports on until the cluster sends them elsewhere."""

@@ -5,25 +5,22 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from http import HTTPStatus
 
-from detection_operator.cluster.act.apply import Applier
-from detection_operator.cluster.act.obstacles import Obstacles
-from detection_operator.cluster.act.status import StatusWriter
+from detection_operator.cluster.act.execute import PlanExecutor
 from detection_operator.cluster.api.resources import TRAININGS, Key
 from detection_operator.cluster.api.telemetry import Telemetry
+from detection_operator.cluster.decider import Decider
 from detection_operator.cluster.decision_log import log_decision
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gathered, Gatherer
 from detection_operator.cluster.observe.quarantine import Held
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.report_queue import ReportQueue
-from detection_operator.cluster.restate import MakePlan
-from detection_operator.core.actions import Plan, makes_objects
+from detection_operator.core.actions import Plan
 from detection_operator.core.case import is_settled
 from detection_operator.core.settling import LONGEST_PATIENCE_S, patience_s
-from detection_operator.core.state import PolicySettings, Training
+from detection_operator.core.state import Training
 from detection_operator.errors import (
     ConflictError,
     InvalidError,
@@ -40,11 +37,6 @@ MANY = 100
 """So many trainings that wait to be looked at are a rush: they come before any word of a start."""
 
 
-def utc_now() -> datetime:
-    """Return the time now."""
-    return datetime.now(UTC)
-
-
 class Reconciler:
     """Brings one training after the other closer to its spec."""
 
@@ -54,70 +46,26 @@ class Reconciler:
         cache: Cache,
         queue: KeyQueue,
         gatherer: Gatherer,
-        writer: StatusWriter,
-        applier: Applier,
+        decider: Decider,
+        executor: PlanExecutor,
         reports: ReportQueue,
-        plan: MakePlan,
-        settings: PolicySettings,
-        telemetry: Telemetry,
-        may_plan: Callable[[str], bool] = lambda _namespace: True,
-        now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Decide with `plan`, at the time that `now` returns, in namespaces that `may_plan`."""
-        self._cache, self._queue = cache, queue
-        self._gatherer, self._writer, self._applier = gatherer, writer, applier
-        self._reports, self._plan, self._settings = reports, plan, settings
-        self._telemetry, self._now, self._clock = telemetry, now, clock
-        self._may_plan = may_plan
-        self._obstacles = Obstacles()
+        """Measure by `clock` how long a status is left unwritten."""
+        self._cache, self._queue, self._reports = cache, queue, reports
+        self._gatherer, self._decider, self._executor = gatherer, decider, executor
+        self._writer, self._clock = executor.writer, clock
         self._unsaid_since: dict[Key, float] = {}
 
-    async def work(self) -> None:
-        """Take keys from the queue until cancelled; no failure ends it."""
-        while True:
-            key = await self._queue.get()
-            try:
-                await self._attend(key)
-            finally:
-                self._queue.done(key)
-            # One that needs nothing waits for nothing: without this, a look at all of thousands
-            # would keep events, reports and the lease waiting until its end.
-            await asyncio.sleep(0)
-
-    async def _attend(self, key: Key) -> None:
-        started = time.monotonic()
-        error = ""
-        try:
-            recheck_after_s = await self._reconcile_or_tell(key)
-        except asyncio.CancelledError:
-            raise
-        except OperatorError as problem:
-            error = getattr(problem, "reason", type(problem).__name__)
-            delay_s = self._queue.retry(key)
-            logger.warning("%s; retrying in %.1f s", problem, delay_s, extra=about(key))
-        except Exception as problem:
-            # A mistake of ours in one training must not stop the others.
-            error = type(problem).__name__
-            delay_s = self._queue.retry(key)
-            logger.exception("reconciling failed; retrying in %.1f s", delay_s, extra=about(key))
-        else:
-            self._queue.settle(key, recheck_after_s)
-        self._telemetry.reconciled(time.monotonic() - started, error)
-
-    async def _reconcile_or_tell(self, key: Key) -> float | None:
-        """Reconcile where that is allowed; report in the conditions what cannot be read."""
-        if not self._may_plan(key.namespace):
-            # What is cached may be old. All are queued once the namespace can be listed again.
-            self._gatherer.leave(key)
-            return None
+    async def reconcile_or_report(self, key: Key) -> float | None:
+        """Reconcile, and report in the conditions what cannot be read."""
         try:
             return await self.reconcile(key)
         except UnreadableError as error:
             if (record := self._cache.training(key)) is not None:
                 held = Held(TRAININGS, key, record.version, frozenset(), str(error))
                 self._cache.quarantine.hold(held)
-            await self._writer.tell_unreadable(key, str(error), self._now())
+            await self._writer.tell_unreadable(key, str(error), self._decider.now())
             raise
 
     async def reconcile(self, key: Key) -> float | None:
@@ -137,9 +85,9 @@ class Reconciler:
             known = replace(
                 gathered.observed,
                 training=self._reports.overlay(training),
-                obstacle=self._obstacles.of(key),
+                obstacle=self._executor.obstacles.of(key),
             )
-            plan = self._plan(known, self._settings, self._now())
+            plan = self._decider.decide(known)
             if (left_s := self._patience_s(key, training, plan)) > 0:
                 return _soonest(gathered, left_s, plan.recheck_after_s)
             try:
@@ -156,7 +104,7 @@ class Reconciler:
             if attempt is not None and is_settled(attempt):
                 # The trainer has sent its last report: the decision was based on it.
                 self._reports.forget(key)
-            await self._apply(key, replace(known.training, status=plan.status), plan)
+            await self._executor.apply(key, replace(known.training, status=plan.status), plan)
             if self._cache.drop_ended_orphans(gathered.ended_orphans):
                 self._queue.add(key)
             return _soonest(gathered, plan.recheck_after_s)
@@ -178,22 +126,9 @@ class Reconciler:
                 raise
             what = f"writing the status of {key} with a report"
             raise ConflictError(what, error.status, error.message) from error
-        if not wrote and makes_objects(plan.actions):
-            # What is made again must not be by an older state: two would train at once.
-            await self._writer.confirm(training)
+        if not wrote:
+            await self._executor.confirm(training, plan)
         return wrote
-
-    async def _apply(self, key: Key, training: Training, plan: Plan) -> None:
-        creates = makes_objects(plan.actions)
-        try:
-            await self._applier.apply(training, plan)
-        except OperatorError as error:
-            if creates:
-                # The next decision reports it.
-                self._obstacles.record(key, error, training.generation, self._now())
-            raise
-        if creates:
-            self._obstacles.clear(key)
 
     def _patience_s(self, key: Key, training: Training, plan: Plan) -> float:
         """Return how much longer the plan's status may go unwritten; 0: write it now."""
@@ -211,10 +146,68 @@ class Reconciler:
         del self._unsaid_since[key]
         return 0.0
 
+    def leave(self, key: Key) -> None:
+        """Plan nothing for a training for now; what is kept for it stays."""
+        self._gatherer.leave(key)
+
     def _forget(self, key: Key) -> None:
         self._reports.forget(key)
-        self._obstacles.clear(key)
+        self._executor.obstacles.clear(key)
         self._unsaid_since.pop(key, None)
+
+
+class ReconcileLoop:
+    """Takes keys from the queue, and has each reconciled; several tasks may run `work` at once."""
+
+    def __init__(
+        self,
+        queue: KeyQueue,
+        reconciler: Reconciler,
+        telemetry: Telemetry,
+        may_plan: Callable[[str], bool] = lambda _namespace: True,
+    ) -> None:
+        """Retry by `queue` what `reconciler` failed to do; plan in namespaces that `may_plan`."""
+        self._queue, self._reconciler, self._telemetry = queue, reconciler, telemetry
+        self._may_plan = may_plan
+
+    async def work(self) -> None:
+        """Take keys from the queue until cancelled; no failure ends it."""
+        while True:
+            key = await self._queue.get()
+            try:
+                await self._attend(key)
+            finally:
+                self._queue.done(key)
+            # One that needs nothing waits for nothing: without this, a look at all of thousands
+            # would keep events, reports and the lease waiting until its end.
+            await asyncio.sleep(0)
+
+    async def _attend(self, key: Key) -> None:
+        started = time.monotonic()
+        error = ""
+        try:
+            recheck_after_s = await self._reconcile_if_listed(key)
+        except asyncio.CancelledError:
+            raise
+        except OperatorError as problem:
+            error = getattr(problem, "reason", type(problem).__name__)
+            delay_s = self._queue.retry(key)
+            logger.warning("%s; retrying in %.1f s", problem, delay_s, extra=about(key))
+        except Exception as problem:
+            # A mistake of ours in one training must not stop the others.
+            error = type(problem).__name__
+            delay_s = self._queue.retry(key)
+            logger.exception("reconciling failed; retrying in %.1f s", delay_s, extra=about(key))
+        else:
+            self._queue.settle(key, recheck_after_s)
+        self._telemetry.reconciled(time.monotonic() - started, error)
+
+    async def _reconcile_if_listed(self, key: Key) -> float | None:
+        if not self._may_plan(key.namespace):
+            # What is cached may be old. All are queued once the namespace can be listed again.
+            self._reconciler.leave(key)
+            return None
+        return await self._reconciler.reconcile_or_report(key)
 
 
 def _soonest(gathered: Gathered, *delays_s: float | None) -> float | None:

@@ -5,14 +5,12 @@ The progress endpoint calls it. What would have to be done to the cluster is lef
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from detection_operator.api.v1alpha1 import Status
+from detection_operator.cluster.decider import Decider
 from detection_operator.cluster.observe.gather import Gatherer
 from detection_operator.core.actions import Plan
-from detection_operator.core.state import Observed, PolicySettings, Training
-
-MakePlan = Callable[[Observed, PolicySettings, datetime], Plan]
+from detection_operator.core.state import Observed, Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +35,15 @@ class Restater:
     """Decides as the workers do, by what the cache knows, where this replica plans."""
 
     gatherer: Gatherer
-    plan: MakePlan
-    settings: PolicySettings
+    decider: Decider
     leads: Callable[[], bool]
-    now: Callable[[], datetime]
 
     def restate(self, training: Training) -> Restated:
         """Return the status of `training`, whose own has a report that the API has not."""
         observed = self.gatherer.known(training) if self.leads() else None
         if observed is None:
             return leave(training)
-        plan = self.plan(observed, self.settings, self.now())
+        plan = self.decider.decide(observed)
         if plan.actions:
             return leave(training)
         return Restated(plan.status, (observed, plan))

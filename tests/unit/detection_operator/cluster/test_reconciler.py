@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from detection_operator.cluster.act.apply import Applier
+from detection_operator.cluster.act.execute import PlanExecutor
 from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS, Key
+from detection_operator.cluster.decider import Decider
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gatherer
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.observe.warnings import WarningEvents
-from detection_operator.cluster.reconciler import MANY, MAX_CONFLICTS, Reconciler
+from detection_operator.cluster.reconciler import MANY, MAX_CONFLICTS, ReconcileLoop, Reconciler
 from detection_operator.cluster.report_queue import Pace, ReportQueue
 from detection_operator.cluster.reports import ReportWriter
 from detection_operator.core.actions import Plan, StartAttempt
@@ -104,19 +106,21 @@ class Scene:
             cache=self.cache,
             queue=self.queue,
             gatherer=Gatherer(self.api, self.cache, WarningEvents(self.api, self.queue)),
-            writer=writer,
-            applier=Applier(self.api, self.cache, events, Manifests(SETTINGS)),
+            decider=Decider(noted, SETTINGS, lambda: NOW),
+            executor=PlanExecutor(
+                writer,
+                Applier(self.api, self.cache, events, Manifests(SETTINGS)),
+                lambda: NOW,
+            ),
             reports=self.reports,
-            plan=noted,
-            settings=SETTINGS,
-            telemetry=self.telemetry,
-            may_plan=lambda _namespace: self.may_plan,
-            now=lambda: NOW,
             clock=lambda: self.clock_s,
+        )
+        self.loop = ReconcileLoop(
+            self.queue, self.reconciler, self.telemetry, lambda _namespace: self.may_plan
         )
 
     async def work_until_idle(self) -> None:
-        worker = asyncio.create_task(self.reconciler.work())
+        worker = asyncio.create_task(self.loop.work())
         await self.telemetry.counted.wait()
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
@@ -427,7 +431,7 @@ async def test_an_attempt_that_has_ended_no_longer_counts_as_a_reporting_one() -
 async def test_between_two_trainings_that_need_nothing_all_else_has_its_turn() -> None:
     scene = Scene(leave)
     scene.queue.add_all([Key("vision", f"gone-{number}") for number in range(3)])
-    worker = asyncio.create_task(scene.reconciler.work())
+    worker = asyncio.create_task(scene.loop.work())
     await asyncio.sleep(0)
     assert scene.queue.depth() == 2
     worker.cancel()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from detection_operator.cluster.api.resources import JOBS, PODS, TRAININGS
+from detection_operator.cluster.decider import Decider
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gatherer
 from detection_operator.cluster.observe.parse import parse_training
@@ -54,10 +55,8 @@ class Scene:
         self.training: Training = replace(training, status=merged)
         self.restater = Restater(
             Gatherer(self.api, self.cache, WarningEvents(self.api, KeyQueue())),
-            plan,
-            SETTINGS,
+            Decider(plan, SETTINGS, lambda: NOW),
             lambda: leads,
-            lambda: NOW,
         )
 
     def restate(self) -> Restated:
