@@ -125,7 +125,7 @@ class RunningOperator:
     ) -> tuple[int, Object]:
         """Post a report; return status and answer."""
         path = REPORT_PATH.format(namespace=namespace, name=name)
-        certificate = self.operator.certificate if self.operator else None
+        certificate = self.operator.base.certificate if self.operator else None
         trusted = certificate.trusted() if certificate else None
         with urllib3.PoolManager(ca_cert_data=trusted) as pool:
             answer = pool.request(

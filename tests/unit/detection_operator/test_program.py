@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from detection_operator import __main__ as command
-from detection_operator import errors, logs, program
+from detection_operator import assembly, errors, logs
 from detection_operator.errors import ClusterError, OperatorError
 from detection_operator.handlers import Watching
 from detection_operator.lifecycle import explain_start, handle_signals, outline_start
@@ -177,7 +177,7 @@ def test_a_process_has_a_name_that_no_other_has() -> None:
 def test_what_decisions_rest_on_comes_from_the_settings() -> None:
     more = {"DETECTION_OPERATOR_BACKOFF_BASE_S": "1", "DETECTION_OPERATOR_NAMESPACES": "a,b"}
     settings = Settings.from_environment({**SETTINGS, **more})
-    policy = program.policy_settings(settings)
+    policy = assembly.policy_settings(settings)
     assert (policy.default_image, policy.backoff_base_s) == ("trainer:1", 1.0)
     assert settings.namespaces == ["a", "b"]
 
