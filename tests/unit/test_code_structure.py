@@ -51,10 +51,27 @@ def functions(folder: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFu
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Return how many parameters a caller may give."""
+    """Return how many parameters a function has, without self or cls."""
     given = function.args
     names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
-    return len(names) - (names[:1] in (["self"], ["cls"]))
+    rest = [a for a in (given.vararg, given.kwarg) if a is not None]
+    return len(names) - (names[:1] in (["self"], ["cls"])) + len(rest)
+
+
+def long_functions(folder: Path) -> dict[str, int]:
+    """Return the functions of more than MAX_LINES lines, with their lines."""
+    lengths = {
+        name: function.end_lineno - function.lineno + 1
+        for name, function in functions(folder)
+        if function.end_lineno is not None
+    }
+    return {name: lines for name, lines in lengths.items() if lines > MAX_LINES}
+
+
+def functions_of_many_parameters(folder: Path) -> dict[str, int]:
+    """Return the functions of more than MAX_PARAMETERS parameters, with their number."""
+    counts = {name: parameters(function) for name, function in functions(folder)}
+    return {name: count for name, count in counts.items() if count > MAX_PARAMETERS}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -83,15 +100,39 @@ def test_the_chief_s_session_leaves_details_to_other_modules() -> None:
     assert len(imported) <= MAX_IMPORTS_OF_SESSION, sorted(imported)
 
 
-def test_no_function_of_the_trainer_is_long() -> None:
-    lengths = {
-        name: function.end_lineno - function.lineno + 1
-        for name, function in functions(ROOT / "trainer")
-        if function.end_lineno is not None
-    }
-    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_function_is_long(folder: str) -> None:
+    assert long_functions(ROOT / folder) == {}
 
 
-def test_no_function_of_the_trainer_has_many_parameters() -> None:
-    counts = {name: parameters(function) for name, function in functions(ROOT / "trainer")}
-    assert {name: count for name, count in counts.items() if count > MAX_PARAMETERS} == {}
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_function_has_many_parameters(folder: str) -> None:
+    assert functions_of_many_parameters(ROOT / folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"), [(50, {}), (51, {"part.call": 51})], ids=["at the limit", "above it"]
+)
+def test_a_function_is_long_above_50_lines(
+    tmp_path: Path, lines: int, found: dict[str, int]
+) -> None:
+    body = "    pass\n" * (lines - 1)
+    (tmp_path / "part.py").write_text(f"async def call():\n{body}")
+    assert long_functions(tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("self, a, b, c, d, e, f, g", {}),
+        ("self, a, b, c, d, e, f, g, h", {"part.__init__": 8}),
+        ("self, *, a, b, c, d, e, f, g, h", {"part.__init__": 8}),
+        ("self, a, /, b, c, d, e, f, *args, **options", {"part.__init__": 8}),
+    ],
+    ids=["seven", "eight", "eight that are named", "six and two that take the rest"],
+)
+def test_a_constructor_has_at_most_7_parameters_besides_self(
+    tmp_path: Path, given: str, found: dict[str, int]
+) -> None:
+    (tmp_path / "part.py").write_text(f"class Part:\n    def __init__({given}): ...\n")
+    assert functions_of_many_parameters(tmp_path) == found
