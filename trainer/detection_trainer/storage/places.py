@@ -24,6 +24,7 @@ from urllib.parse import unquote
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from detection_trainer.contract.prefixes import longest_prefix
 from detection_trainer.errors import AccessDeniedError, InvalidConfigError
 from detection_trainer.storage.folder import Folder
 from detection_trainer.storage.local import LocalFiles
@@ -125,14 +126,8 @@ def split_uri(uri: str) -> tuple[str, str, str]:
 
 def choose_credentials(uri: str, credentials: Mapping[str, Path]) -> Path | None:
     """Return the directory of the longest prefix that `uri` has, on a whole path segment."""
-    fitting = [prefix for prefix in credentials if _has_prefix(uri, prefix)]
-    longest = max(fitting, key=lambda prefix: len(prefix.rstrip("/")), default=None)
+    longest = longest_prefix(uri, credentials)
     return None if longest is None else credentials[longest]
-
-
-def _has_prefix(uri: str, prefix: str) -> bool:
-    """A slash at the end of either says nothing: a folder is the same with it and without."""
-    return f"{uri.rstrip('/')}/".startswith(f"{prefix.rstrip('/')}/")
 
 
 def _read_keys(directory: Path | None, prefix: str) -> dict[str, str]:

@@ -220,7 +220,7 @@ def _require_lasting(resource: Resource, found: Object) -> None:
         ConflictError: it is being deleted; another can be created once it is gone.
     """
     if "deletionTimestamp" in found["metadata"]:
-        msg = "the previous Job of that name is still being deleted"
+        msg = f"the previous {resource.kind} of that name is still being deleted"
         raise ConflictError(f"creating {resource.kind} {found['metadata']['name']}", 0, msg)
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from detection_operator import names
 from detection_operator.cluster.api.resources import Key, Object
+from detection_trainer.contract.prefixes import longest_prefix
 
 FILE_SCHEME = "file://"
 ENVIRONMENT_OF = {"s3": ("AWS_",), "gs": ("GOOGLE_",), "az": ("AZURE_",)}
@@ -76,13 +77,13 @@ def _access(spec: Object, template: Object, uri: str) -> str:
 
 
 def _secret_of(credentials: list[Object], uri: str) -> str | None:
-    """Return the Secret of the longest prefix that `uri` has, on a whole path segment."""
-    fitting = {
-        prefix: (entry.get("secretRef") or {}).get("name")
+    """Return the Secret that the trainer opens `uri` with."""
+    secrets = {
+        str(entry.get("uriPrefix")): (entry.get("secretRef") or {}).get("name")
         for entry in credentials
-        if f"{uri}/".startswith(f"{(prefix := str(entry.get('uriPrefix')).rstrip('/'))}/")
     }
-    return fitting[max(fitting, key=len)] if fitting else None
+    longest = longest_prefix(uri, secrets)
+    return None if longest is None else secrets[longest]
 
 
 def _objects(document: Object, name: str) -> list[Object]:
