@@ -207,7 +207,7 @@ class Operator:
             group.create_task(lead, name="leading")
 
     async def _lead(self) -> None:
-        """Plan until cancelled; all is looked at anew, whatever another leader left."""
+        """Plan until cancelled; all is looked at again, whatever another leader left."""
         self.base.queue.restart(self.base.cache.training_keys())
         async with asyncio.TaskGroup() as group:
             group.create_task(self.planning.warnings.run(), name="warnings")

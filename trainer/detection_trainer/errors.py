@@ -17,7 +17,7 @@ class TrainerError(Exception):
 
 
 class InvalidConfigError(TrainerError):
-    """The training's document does not hold."""
+    """The training's document is invalid."""
 
     exit_code = ExitCode.INVALID_CONFIG
 
@@ -108,7 +108,7 @@ class StorageFullError(TrainerError):
 
 
 class SupersededError(TrainerError):
-    """A later attempt has taken over the folder."""
+    """A later attempt owns the folder."""
 
     exit_code = ExitCode.SUPERSEDED
 

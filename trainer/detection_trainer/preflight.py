@@ -65,9 +65,9 @@ class SourceResult(Contract):
     mode: RestoreMode | None = None
     digest: Digest | None = None
     variables: VariableCounts | None = None
-    """How many would be taken over, and how many begin fresh."""
+    """How many would be restored, and how many begin fresh."""
     restored: list[str] = []
-    """For a restore: the variables that would be taken over."""
+    """For a restore: the variables that would be restored."""
     fresh: dict[str, str] = {}
     """Likewise those that begin fresh, and why."""
 

@@ -1,7 +1,7 @@
 """Times as the Kubernetes API writes them, also those that Python's `datetime` does not have.
 
 The CRD's `date-time` takes the year 0000 and a leap second, and time zones that lead beyond the
-first or last year. Such a time becomes the nearest one that can be calculated with.
+first or last year. It becomes the nearest one that can be calculated with.
 """
 
 import re

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 8
 MAX_WRITES_PER_S = 50.0
-"""Of mere progress, over all trainings: where many run, each is written less often."""
+"""Of progress only, over all trainings: where many run, each is written less often."""
 CLOSE_S = 10.0
 RETRY_S = 5.0
 UNWRITABLE = "unwritable"
@@ -108,7 +108,7 @@ class ReportQueue:
         False: it will be within the interval, unless a newer one comes.
 
         Raises:
-            RefusedError: the training is gone, or goes on with another attempt.
+            RefusedError: the training is gone, or has another attempt by now.
             ClusterError: the API did not let us; the trainer is to send it again.
         """
         await self._writer.check(key, uid, report)
@@ -245,7 +245,7 @@ class ReportQueue:
         return all(pod.pod.deleting_since is None for pod in self._cache.pods(training))
 
     def _defer(self, key: Key, uid: str, report: Report) -> None:
-        """Keep a report of mere progress until its time has come."""
+        """Keep a report that contains only progress until its time has come."""
         slot = self._slots.get(key)
         if slot is None or slot.uid != uid:
             # Another process wrote the last one. After a restart all come at once: not so here.

@@ -14,7 +14,7 @@ from detection_operator.errors import UnavailableError
 
 WRITES_AT_ONCE = 20
 PROGRESS_AT_ONCE = 4
-"""Of these, writes of mere progress: other reports do not wait behind them."""
+"""Of these, writes of progress only: other reports do not wait behind them."""
 MAX_WAITING = 200
 
 

@@ -50,7 +50,7 @@ def _is_done(status: Status) -> bool:
 
 
 def _is_uneventful(status: Status) -> bool:
-    """Return whether the status reports only that the attempt is made and has yet to start."""
+    """Return whether the status reports only that the attempt is made and has not started."""
     ready = status.condition(ConditionType.READY)
     if ready is None or status.phase != Phase.QUEUED:
         return False

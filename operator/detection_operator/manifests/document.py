@@ -28,7 +28,7 @@ def document_text(training: Training, source: RestoreFrom | None) -> str:
     gone, and the trainer resumes.
 
     Raises:
-        ValueError: the training's spec does not hold, or its trainingRef was not resolved.
+        ValueError: the training's spec is invalid, or its trainingRef was not resolved.
     """
     if training.spec is None:
         raise ValueError(

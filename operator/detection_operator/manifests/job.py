@@ -30,7 +30,7 @@ def build_attempt_job(training: Training, action: StartAttempt, settings: Policy
     """Return the Job of one attempt.
 
     Raises:
-        ValueError: the training's spec does not hold.
+        ValueError: the training's spec is invalid.
     """
     spec = _spec_of(training)
     environment = {runtime.ATTEMPT: str(action.number)}
@@ -69,7 +69,7 @@ def build_preflight_job(
     reachable where the GPU is. An empty folder stands for it, as the claim would be empty too.
 
     Raises:
-        ValueError: the training's spec does not hold.
+        ValueError: the training's spec is invalid.
     """
     spec = _spec_of(training)
     claim = spec.checkpoints.storage.volume_claim

@@ -63,7 +63,7 @@ class Bundle:
 
 
 def renew(bundle: Bundle | None, names: Sequence[str], now: datetime) -> Bundle:
-    """Return `bundle` with what is due made anew; `bundle` itself where nothing is.
+    """Return `bundle` with what is due created again; `bundle` itself where nothing is.
 
     Args:
         bundle: what is in use; None: nothing yet.

@@ -73,7 +73,7 @@ class HealthEndpoints:
         return _answer([waits] if waits else self._problems(TOLERATED_OUTAGE_S))
 
     def ailments(self) -> list[str]:
-        """Return what a restart would mend."""
+        """Return what a restart would repair."""
         found = []
         if self._lag.worst_s > MAX_LAG_S:
             found.append(f"the event loop was {self._lag.worst_s:.1f} s late")

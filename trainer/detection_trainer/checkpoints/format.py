@@ -180,7 +180,7 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
     Raises:
         NotFoundError: there is no manifest.
         CheckpointMissingError: the manifest is of a newer format.
-        DamagedCheckpointError: the manifest does not hold.
+        DamagedCheckpointError: the manifest is invalid.
     """
     manifest, metrics = read_manifest(folder), read_metrics(folder)
     return Checkpoint(folder, manifest, metrics or {}, is_evaluated=metrics is not None)
@@ -295,7 +295,7 @@ def find_checkpoint(folder: Folder) -> Checkpoint:
     """Open the checkpoint at `folder`: one directory of a step, or a run's folder (its newest).
 
     Raises:
-        NotFoundError: neither lies there.
+        NotFoundError: neither is there.
         CheckpointMissingError: of a newer format, or damaged.
     """
     if folder.exists(MANIFEST_FILE):

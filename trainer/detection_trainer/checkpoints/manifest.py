@@ -144,7 +144,7 @@ def seal(manifest: Manifest) -> dict[str, Any]:
 
 
 def parse_manifest(data: bytes, place: str) -> Manifest:
-    """Read the manifest `data` that lies at `place`.
+    """Read the manifest `data` at `place`.
 
     Raises:
         CheckpointMissingError: it was written in a newer format, which is never passed over.

@@ -61,7 +61,7 @@ class Marker(Stored):
 
     attempt: int
     uid: str = ""
-    """Of the resource that counted the attempts; one made anew begins again at 1."""
+    """Of the resource that counted the attempts; one that is created again begins at 1."""
     namespace: str = ""
     name: str = ""
     """Of the training; empty in markers of version 0.1.0."""

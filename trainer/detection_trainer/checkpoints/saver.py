@@ -1,4 +1,4 @@
-"""Saves while training goes on: the loop waits only for the copy off the device.
+"""Saves while training continues: the loop waits only for the copy off the device.
 
 One save is in flight at most; of those that wait the newest wins, since each is a whole state.
 """

@@ -93,7 +93,7 @@ class CheckpointStore:
 
         Raises:
             NonFiniteLossError: a weight is not finite; nothing is written.
-            SupersededError: a later trainer has taken over; nothing is committed.
+            SupersededError: a later trainer owns the folder; nothing is committed.
         """
         _require_finite(snapshot)
         fence.check()

@@ -15,10 +15,10 @@ from detection_trainer.storage.folder import require_small
 
 
 def load_training(path: Path, credentials: Mapping[str, Path]) -> Training:
-    """Return the training in the file at `path`, with what lies at its `pipelineConfig.uri`.
+    """Return the training in the file at `path`, with what is at its `pipelineConfig.uri`.
 
     Raises:
-        InvalidTrainingError: it does not hold.
+        InvalidTrainingError: it is invalid.
         TrainerError: its pipeline.config cannot be read.
     """
     return read_training(path, partial(read_config_text, credentials=credentials))
@@ -36,7 +36,7 @@ def load_pipeline_config(
 
     Raises:
         NotFoundError: there is none.
-        InvalidConfigError: it does not hold, or cannot be had here.
+        InvalidConfigError: it is invalid, or cannot be had here.
     """
     text = read_config_text(place, credentials)
     try:

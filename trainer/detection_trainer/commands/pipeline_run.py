@@ -42,10 +42,10 @@ class PipelineRun:
 
 
 def make_training(run: PipelineRun, credentials: Mapping[str, Path]) -> Training:
-    """Return the training that the configuration describes, which goes on from the model_dir.
+    """Return the training that the configuration describes, which continues the model_dir.
 
     Raises:
-        InvalidConfigError: the configuration does not hold, or nobody says where checkpoints go.
+        InvalidConfigError: the configuration is invalid, or nobody says where checkpoints go.
     """
     config = load_pipeline_config(run.config, credentials, Path.cwd())
     beginning, notes = _beginning(run, config, credentials)
@@ -83,7 +83,7 @@ def _beginning(
     """Return what the model_dir adds to the spec, and what is to be said about it.
 
     Raises:
-        InvalidConfigError: it holds checkpoints, and none to begin with: the run would begin anew.
+        InvalidConfigError: it has checkpoints, but none to start from.
     """
     if run.model_dir is None:
         return {}, ()

@@ -86,7 +86,7 @@ class RandomCropImage(CropWindow):
 
 
 class SsdRandomCrop(Contract):
-    """`ssd_random_crop`: one of these windows, chosen anew for each image."""
+    """`ssd_random_crop`: one of these windows, chosen again for each image."""
 
     operations: Annotated[list[CropWindow], Field(min_length=1, max_length=16)]
     """The windows, one of which is drawn for each image."""

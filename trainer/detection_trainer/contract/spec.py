@@ -170,7 +170,7 @@ class Restore(Contract):
 
 
 class ContinueSource(Contract):
-    """Exactly one run to go on from, with its step, optimizer, schedule and data position."""
+    """Exactly one run to continue, with its step, optimizer, schedule and data position."""
 
     model_config = exactly_one_of("uri", "trainingRef")
 

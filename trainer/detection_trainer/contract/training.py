@@ -67,7 +67,7 @@ def read_training(path: Path, read_config: ReadConfig | None = None) -> Training
         read_config: reads what `pipelineConfig.uri` names; None: such a document is refused.
 
     Raises:
-        InvalidTrainingError: the file is no YAML, another kind, or its spec does not hold.
+        InvalidTrainingError: the file is no YAML, another kind, or its spec is invalid.
     """
     try:
         document = parse_yaml(_read_text(path))
@@ -90,7 +90,7 @@ def parse_training(
     """Validate one DetectionTraining document.
 
     Raises:
-        InvalidTrainingError: it is another kind, or its spec does not hold.
+        InvalidTrainingError: it is another kind, or its spec is invalid.
     """
     kind = document.get("kind") if isinstance(document, dict) else type(document).__name__
     if kind != KIND or document.get("apiVersion") != API_VERSION:

@@ -28,7 +28,7 @@ def load_classes(dataset: Dataset, credentials: Mapping[str, Path] | None = None
 
     Raises:
         NotFoundError: the label map does not exist.
-        DataInvalidError: it does not hold, or has more or fewer classes than `numClasses`.
+        DataInvalidError: it is invalid, or has more or fewer classes than `numClasses`.
     """
     if dataset.classes is not None:
         return list(dataset.classes)

@@ -70,7 +70,7 @@ def coco_metrics(
         classes: names in the order of their 1-based numbers.
 
     Raises:
-        ValueError: a detection is of an image that `ground_truth` does not hold.
+        ValueError: a detection is of an image that is not in `ground_truth`.
     """
     if not any(len(image.boxes) for image in ground_truth):
         return {}

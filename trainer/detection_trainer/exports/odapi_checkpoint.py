@@ -48,14 +48,14 @@ def write_odapi_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     if _goes_on(manifest):
         slots = _slots(checkpoint.read_file(OPTIMIZER_FILE), names)
         root["optimizer"] = _Optimizer(checkpoint.step, variables, slots)
-    # `write` would leave out the save counter, which the OD API's next save goes on from.
+    # `write` would leave out the save counter, which the OD API's next save continues from.
     tf.train.CheckpointManager(tf.train.Checkpoint(**root), str(path), max_to_keep=None).save()
     (path / CONFIG_FILE).write_text(format_pipeline_config(manifest))
     (path / LABEL_MAP_FILE).write_text(format_label_map(manifest.classes))
 
 
 def _goes_on(manifest: Manifest) -> bool:
-    """An average of the weights is no state to go on from, and only momentum is named alike."""
+    """An average of the weights is no state to continue from, and only momentum is named alike."""
     return manifest.optimizer == SLOT and not manifest.averaged
 
 

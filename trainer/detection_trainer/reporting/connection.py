@@ -38,7 +38,7 @@ class Connection:
         self._open: http.client.HTTPConnection | None = None
 
     def post(self, body: bytes, headers: dict[str, str], timeout_s: float) -> Answer:
-        """Post once; a kept connection that the operator has closed meanwhile is made anew.
+        """Post once; a kept connection that the operator has closed meanwhile is opened again.
 
         Raises:
             UntrustedError: the certificate was not accepted.

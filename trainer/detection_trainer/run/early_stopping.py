@@ -14,7 +14,7 @@ from detection_trainer.contract.spec import EarlyStopping, TrainingSpec
 
 
 def go_on_counting(spec: EarlyStopping | None, target: Step, resumed: Checkpoint) -> "EarlyStop":
-    """Return the judge of a run that goes on from its own checkpoint `resumed`."""
+    """Return the judge of a run that resumes from its own checkpoint `resumed`."""
     carried = resumed.manifest.patience or Patience(target_steps=target)
     before = EarlyStop(spec, carried.target_steps, carried)
     if resumed.is_evaluated:
@@ -38,12 +38,12 @@ class EarlyStop:
     """Judges evaluations in the order of their steps."""
 
     def __init__(self, spec: EarlyStopping | None, target: Step, carried: Patience | None) -> None:
-        """Go on counting from `carried`; anew where `steps` was raised after the run had stopped.
+        """Continue to count from `carried`; from 0 if `steps` was raised after the run had stopped.
 
         Args:
             spec: None where the run never stops early.
             target: `spec.steps`.
-            carried: of the checkpoint that the attempt goes on from.
+            carried: of the checkpoint that the attempt resumes from.
         """
         self._spec = spec
         before = carried or Patience(target_steps=target)

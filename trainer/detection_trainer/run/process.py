@@ -25,7 +25,7 @@ def prepare_process() -> None:
 def _keep_freed_memory() -> None:
     """Let malloc keep what is freed: each step asks for the same tensors again.
 
-    Else glibc hands large ones back to the kernel, which zeroes every page of them anew. Where
+    Else glibc hands large ones back to the kernel, which zeroes every page of them again. Where
     there is no glibc, malloc stays as it is.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

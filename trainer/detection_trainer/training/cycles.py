@@ -22,7 +22,7 @@ def choose_cycles(spec: TrainingSpec, carried: Sequence[Cycle] | None) -> list[C
 
     Args:
         spec: the training.
-        carried: those of the checkpoint that the attempt goes on from; None for a new run.
+        carried: those of the checkpoint that the attempt resumes from; None for a new run.
 
     Raises:
         InvalidConfigError: the run would train at rate 0.

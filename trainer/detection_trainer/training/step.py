@@ -79,7 +79,7 @@ class TrainingStep:
                 variable.assign(value)
 
     def snapshot(self, step: int) -> Snapshot:
-        """Take the whole state off the device; it does not change when training goes on.
+        """Take the whole state off the device; it does not change while training continues.
 
         On a CPU nothing is copied here: what was read of a variable keeps its memory, and the next
         update of that variable moves to memory of its own.
@@ -93,7 +93,7 @@ class TrainingStep:
         """Put a checkpoint's whole state in place; every path and shape is compared first.
 
         Raises:
-            CheckpointMissingError: the checkpoint does not hold exactly this state.
+            CheckpointMissingError: the checkpoint does not have exactly this state.
         """
         states = ((self.detector.variables, weights), (self.optimizer.variables, slots))
         differences = [d for variables, arrays in states for d in _differences(variables, arrays)]

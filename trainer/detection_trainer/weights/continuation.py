@@ -71,7 +71,7 @@ def _frozen(source: Manifest) -> frozenset[str] | None:
 
 
 def continued(source: Manifest, uri: str) -> Restored:
-    """Return the provenance of a run that goes on from `source`: every variable was taken over."""
+    """Return the provenance of a run that continues `source`: every variable was restored."""
     groups = [v.group for v in source.variables.values() if v.file == MODEL_FILE]
     return all_taken_over(uri, source.step, source.digest, groups)
 

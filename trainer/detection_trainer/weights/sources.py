@@ -1,4 +1,4 @@
-"""What lies at the URI of a restore or of a continuation: told by looking, never by its name alone.
+"""What is at the URI of a restore or of a continuation: told by looking, never by its name alone.
 
 Called by the trainer and by the preflight, so that what one accepts the other reads. Imports no
 TensorFlow, and reads no tensor before it is asked for one.
@@ -52,8 +52,8 @@ def open_weights(uri: str, credentials: Mapping[str, Path], model: Model) -> Wei
     """Return the weights at `uri`, under the paths of `model`.
 
     Raises:
-        NotFoundError: nothing that is known lies there.
-        RestoreRefusedError: what lies there can be no source for `model`.
+        NotFoundError: nothing that is known is there.
+        RestoreRefusedError: what is there can be no source for `model`.
     """
     if uri.startswith(KERAS_SCHEME):
         return KerasWeights(uri)
@@ -70,7 +70,7 @@ def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpo
     """Return the checkpoint at `uri`, an own one or the OD API's.
 
     Raises:
-        NotFoundError: neither lies there.
+        NotFoundError: neither is there.
         RestoreRefusedError: only weights lie there, or an export, which no run can go on from.
     """
     folder = open_folder(uri, credentials)

@@ -35,7 +35,7 @@ class ConfigCache:
         """Return what a pipeline.config says.
 
         Raises:
-            PipelineConfigError: it does not hold.
+            PipelineConfigError: it is invalid.
         """
         if len(text) > MAX_PIPELINE_CONFIG:
             raise PipelineConfigError(

@@ -1,6 +1,6 @@
 """Gathers what one decision rests on: from the cache, and where absence decides, from the API.
 
-A watch may lag behind, and each at its own pace. An attempt's Job or pods that are merely not known
+A watch may lag behind, and each at its own pace. An attempt's Job or pods that are not known
 yet must not be taken for deleted: else the next attempt would run beside them. So before absence
 says that an attempt has ended, the API server is asked.
 """

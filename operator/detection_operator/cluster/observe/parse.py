@@ -75,14 +75,14 @@ def key_of(body: Object) -> Key:
 
 
 def parse_training(body: Object, found: str | None = None) -> Training:
-    """Return a DetectionTraining; a spec that does not hold becomes `invalid`, never an error.
+    """Return a DetectionTraining; a spec that is invalid becomes `invalid`, never an error.
 
     Args:
         body: the resource.
         found: the pipeline.config in the ConfigMap that it names, where that was read.
 
     Raises:
-        UnreadableError: the status does not hold; nothing may be decided without it.
+        UnreadableError: the status is invalid; nothing may be decided without it.
     """
     metadata, status = body["metadata"], _readable_status(body)
     stored, generation = body.get("spec") or {}, whole_number(metadata.get("generation", 0))
@@ -194,7 +194,7 @@ def parse_status(status: Object) -> Status:
     them anew.
 
     Raises:
-        pydantic.ValidationError: another field that is known does not hold.
+        pydantic.ValidationError: another field that is known is invalid.
     """
     try:
         return Status.model_validate(status)

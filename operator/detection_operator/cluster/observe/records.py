@@ -128,7 +128,7 @@ class TrainingRecord:
         """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap.
 
         Raises:
-            UnreadableError: the status or the metadata does not hold.
+            UnreadableError: the status or the metadata is invalid.
         """
         try:
             training = parse_training(from_json(unpack(self.packed)), found)

@@ -1,6 +1,6 @@
 """Compares the cache with what the API has, since a watch may have missed something.
 
-All lists are made here; a watch that begins anew tells nothing of what was before. At the start the
+All lists are made here; a watch that starts again does not report earlier changes. At the start the
 lists are whole and fill the cache before any decision is made: an attempt whose Job is not known
 yet would look as if a person had deleted it. Each watched namespace is listed by itself
 (`places.py`); one that fails is tried again and does not keep the others.
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 SPREAD = 0.2
 """Replicas must not all list at once: each waits up to this fraction more or less."""
 SETTLE_S = 0.1
-"""The watches begin anew together: one comparison serves all."""
+"""The watches start again together: one comparison serves all."""
 RETRY_S = 10.0
 
 

@@ -54,7 +54,7 @@ class WatchMonitor:
     ) -> None:
         """Expect a stream of each kind in each of `namespaces` (none: one for all namespaces).
 
-        `on_relist` is called where a stream begins anew, or begins after the first lists.
+        `on_relist` is called where a stream starts again, or starts after the first lists.
         """
         self._streams: dict[tuple[str, str], Stream] = {}
         self._namespaces = tuple(namespaces) or ("",)
@@ -91,7 +91,7 @@ class WatchMonitor:
         self._place()
 
     def problems(self, tolerated_s: float) -> list[str]:
-        """Return what is wrong for longer than `tolerated_s` seconds, or has yet to begin.
+        """Return what is wrong for longer than `tolerated_s` seconds, or has not started.
 
         Anyone may ask for it by `/readyz`: namespaces are named in the log only.
         """
@@ -175,7 +175,7 @@ def _phrase(code: int) -> str:
 class ShallowLines:
     """The lines of a watch, in which nothing is nested deeper than Kopf can decode.
 
-    One such object would end the watch, and again each time it begins anew.
+    One such object would end the watch, and again each time it starts again.
     """
 
     def __init__(self, content: aiohttp.StreamReader) -> None:

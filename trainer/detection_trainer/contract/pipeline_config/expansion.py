@@ -20,7 +20,7 @@ def source_of(spec: Mapping[str, Any]) -> PipelineConfigSource | None:
     """Return where the configuration of `spec` is; None where it has none.
 
     Raises:
-        ValidationError: the field does not hold.
+        ValidationError: the field is invalid.
     """
     said = spec.get(FIELD)
     return None if said is None else PipelineConfigSource.model_validate(said)
@@ -50,7 +50,7 @@ def said_fields(spec: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any
     """Return the fields that were said: those that differ from their defaults, at any depth.
 
     Raises:
-        ValidationError: a field that has a default does not hold.
+        ValidationError: a field that has a default is invalid.
     """
     defaults = {
         field.alias or name: field.get_default(call_default_factory=True)

@@ -41,7 +41,7 @@ def read_pipeline_config(text: str, working_folder: str | None = None) -> Pipeli
         working_folder: the absolute path that relative ones begin at; None allows none.
 
     Raises:
-        PipelineConfigError: it does not hold, or asks for what would change the result and cannot
+        PipelineConfigError: it is invalid, or asks for what would change the result and cannot
             be had.
     """
     try:

@@ -59,7 +59,7 @@ class Plan:
     image_format: ImageFormat = "jpeg"
     """Of tiles, and of images in other formats."""
     overwrite: bool = False
-    """Replace a dataset that lies there already."""
+    """Replace a dataset that is there already."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no dataset.

@@ -34,7 +34,7 @@ class KerasFile:
         """Name the file's variables as `model` does; reads headers only.
 
         Raises:
-            DamagedCheckpointError: the file does not hold.
+            DamagedCheckpointError: the file is invalid.
             RestoreRefusedError: it does not name its layers.
         """
         self._folder, self._name, self.uri = folder, name, folder.uri_of(name)

@@ -35,7 +35,7 @@ class KerasWeights:
     digest: str | None = None
 
     def __init__(self, uri: str) -> None:
-        """Say what lies at `uri`; downloads nothing.
+        """Say what is at `uri`; downloads nothing.
 
         Raises:
             RestoreRefusedError: there are no such weights.

@@ -48,7 +48,7 @@ _BROKEN = (
     EOFError,
     MemoryError,
 )
-"""What h5py and zipfile raise at bytes that do not hold."""
+"""What h5py and zipfile raise at bytes that are invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def read_layers(folder: Folder, name: str) -> list[KerasLayer]:
     """Return the layers of the file; of an object only the pieces with headers are fetched.
 
     Raises:
-        DamagedCheckpointError: it does not hold, or is no file of weights.
+        DamagedCheckpointError: it is invalid, or is no file of weights.
     """
     with _opened(folder, name) as file:
         root = _root(file)
@@ -91,7 +91,7 @@ def read_arrays(
     """Return the array at each of `places`, key -> place in the file.
 
     Raises:
-        DamagedCheckpointError: it does not hold.
+        DamagedCheckpointError: it is invalid.
     """
     with _opened(folder, name) as file:
         return {key: _numbers(_at(file, place)) for key, place in places.items()}
@@ -202,7 +202,7 @@ def _at(group: Any, place: str) -> Any:
 
 
 def _child(group: Any, key: str) -> Any:
-    """Return what lies at `key`, in this file itself."""
+    """Return what is at `key`, in this file itself."""
     is_here = isinstance(group.get(key, getlink=True), h5py.HardLink)
     if not is_here:
         raise ValueError(f"{group.name}/{key} is missing, or a link to somewhere else")

@@ -97,7 +97,7 @@ def open_bundle(folder: Folder, prefix: str) -> Bundle:
 
     Raises:
         NotFoundError: there is none.
-        DamagedCheckpointError: the index does not hold.
+        DamagedCheckpointError: the index is invalid.
     """
     try:
         content = folder.read_small(f"{prefix}.index", MAX_INDEX_BYTES)

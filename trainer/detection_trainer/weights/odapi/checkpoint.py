@@ -1,4 +1,4 @@
-"""A checkpoint of the OD API as a source of weights, and as a run to go on from.
+"""A checkpoint of the OD API as a source of weights, and as a run to continue.
 
     ckpt-26 · ckpt-26.index       one checkpoint, of the model zoo or of a model_dir
     model_dir                     the newest one, as its file `checkpoint` says
@@ -52,7 +52,7 @@ _SHOWN = 5
 
 
 def find_bundle(uri: str, credentials: Mapping[str, Path]) -> Bundle | None:
-    """Return the OD API's checkpoint at `uri`, or None if none lies there.
+    """Return the OD API's checkpoint at `uri`, or None if there is none.
 
     Raises:
         NotFoundError: the folder names a checkpoint that is not in it.

@@ -1,6 +1,6 @@
-"""Going on from a model_dir of the OD API: with its step, weights, momentum and averages.
+"""Continuing a model_dir of the OD API: with its step, weights, momentum and averages.
 
-Only a training checkpoint has them; the OD API itself goes on exactly in the same way, from its
+Only a training checkpoint has them; the OD API itself continues in the same way, from its
 model_dir. The schedule is the new run's own: `decaySteps` is the configuration's `total_steps`.
 """
 
@@ -96,6 +96,6 @@ def _read_slots(source: ODAPIWeights, slot: str, prefix: str, trainable: list[st
 
 
 def provenance(source: ODAPIWeights, digest: str | None) -> Restored:
-    """Return what is kept of where the run comes from: every variable was taken over."""
+    """Return what is kept of where the run comes from: every variable was restored."""
     groups = [path.partition("/")[0] for path in source.shapes]
     return all_taken_over(source.uri, source.step, digest, groups)

@@ -31,7 +31,7 @@ class TorchFile:
         """Name the file's tensors as ours; reads the header only.
 
         Raises:
-            DamagedCheckpointError: the file does not hold.
+            DamagedCheckpointError: the file is invalid.
             RestoreRefusedError: it asks for more than tensors, or is of a network not known here.
         """
         self._folder, self._name, self.uri = folder, name, folder.uri_of(name)

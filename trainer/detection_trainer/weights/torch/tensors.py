@@ -53,7 +53,7 @@ _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What pickletools and zipfile raise at bytes that do not hold."""
+"""What pickletools and zipfile raise at bytes that are invalid."""
 
 
 def is_torch_file(folder: Folder, name: str) -> bool:
@@ -70,7 +70,7 @@ def read_tensors(folder: Folder, name: str) -> dict[str, Tensor]:
     """Return the tensors in the file by name; of an object only the header is fetched.
 
     Raises:
-        DamagedCheckpointError: it does not hold, or is no state dict.
+        DamagedCheckpointError: it is invalid, or is no state dict.
         RestoreRefusedError: reading it would mean to run code.
     """
     with _opened(folder, name) as file:
