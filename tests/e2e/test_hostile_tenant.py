@@ -124,10 +124,12 @@ def undisturbed(site: Site, victim: LiveTraining) -> Iterator[None]:
 
 
 def restarts(site: Site) -> dict[str, int]:
+    """Return the restarts of each operator pod, without those that an earlier test scaled away."""
     path = f"{NAMESPACES}/{NAMESPACE}/pods?labelSelector=app.kubernetes.io/instance={RELEASE}"
     return {
         pod["metadata"]["uid"]: sum(c["restartCount"] for c in pod["status"]["containerStatuses"])
         for pod in site.kube.items(path)
+        if "deletionTimestamp" not in pod["metadata"]
     }
 
 
