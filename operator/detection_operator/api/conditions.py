@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ConditionType(StrEnum):
-    """What a condition is about."""
+    """The type of a condition."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -36,7 +36,7 @@ CONDITION_HELP: dict[ConditionType, str] = {
 
 
 class Phase(StrEnum):
-    """One word for people; machines read conditions."""
+    """The conditions in one word, for people; programs read the conditions."""
 
     PENDING = "Pending"
     PREFLIGHT = "Preflight"

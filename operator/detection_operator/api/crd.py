@@ -1,8 +1,8 @@
 """Generates the CustomResourceDefinition from the models: `python -m detection_operator.api.crd`.
 
-Pydantic's JSON schema becomes a structural schema (apiextensions/v1): references resolved, null
-alternatives dropped, every default an object's own. `make generate` writes it to crds/ and into the
-chart; `make verify` fails where they differ.
+Pydantic's JSON schema becomes a structural schema (apiextensions/v1): references are resolved, null
+alternatives are dropped, and each object has its own defaults. `make generate` writes it to crds/
+and into the chart; `make verify` fails if they differ.
 """
 
 import json
@@ -50,7 +50,7 @@ def build_crd() -> dict[str, Any]:
                 "plural": v1alpha1.PLURAL,
                 "singular": v1alpha1.SINGULAR,
                 "shortNames": [v1alpha1.SHORT_NAME],
-                # Not `all`: `kubectl delete all --all` must not take trainings.
+                # Not `all`: `kubectl delete all --all` must not delete trainings.
                 "categories": ["training"],
             },
             "versions": [_version()],
@@ -76,7 +76,8 @@ def _column(name: str, kind: str, path: str, description: str) -> dict[str, str]
 
 def _root_schema() -> Schema:
     status = structural(Status.model_json_schema(by_alias=True), keep_defaults=False)
-    # A resource that the operator has not seen is never "current" to kstatus.
+    # With these defaults kstatus never reports a resource as Current that the operator has not
+    # seen.
     status["properties"]["observedGeneration"]["default"] = -1
     status["default"] = {"observedGeneration": -1}
     status["properties"]["conditions"] |= {
@@ -99,14 +100,14 @@ def _root_schema() -> Schema:
 
 
 def _spec_schema() -> Schema:
-    """Return the spec's schema; rules demand what a pipelineConfig may give instead."""
+    """Return the schema of the spec; CEL rules require what a pipelineConfig may set instead."""
     spec = structural(Spec.model_json_schema(by_alias=True))
     spec["required"] = [name for name in spec["required"] if name not in GIVEN_BY_PIPELINE_CONFIG]
     return spec
 
 
 def structural(schema: Schema, *, keep_defaults: bool = True) -> Schema:
-    """Return a pydantic JSON schema as a structural one."""
+    """Return the structural schema for a JSON schema of pydantic."""
     return _convert(schema, schema.get("$defs", {}), keep_defaults)
 
 
@@ -131,7 +132,7 @@ def _convert(schema: Schema, definitions: dict[str, Schema], keep_defaults: bool
 
 
 def _default_of(source: Schema) -> str:
-    """Return the sentence with a field's default; empty if it has none of its own."""
+    """Return the sentence that states a field's default; empty if it has none of its own."""
     default = source.get("default")
     if default is None or default in ({}, []) or "$defs" in source or isinstance(default, dict):
         return ""
@@ -146,7 +147,7 @@ def _convert_object(result: Schema, definitions: dict[str, Schema], keep_default
         }
         result.pop("additionalProperties", None)
         if "default" in result:
-            # Complete, because the API server checks the rules against the default.
+            # The whole default, because the API server checks the rules against it.
             result["default"] = _without_null(result["default"])
     elif result.get("additionalProperties") is True:
         result.pop("additionalProperties")
@@ -163,7 +164,7 @@ def _without_null(value: Any) -> Any:
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Follow `$ref`, drop the null alternative, and name int-or-string."""
+    """Return `schema` with `$ref` resolved, no null alternative, and int-or-string marked."""
     result = dict(schema)
     if "$ref" in result:
         name = result.pop("$ref").rsplit("/", 1)[-1]
@@ -188,7 +189,7 @@ def render() -> str:
 
 
 def main() -> None:
-    """Write the CustomResourceDefinition to each path given."""
+    """Write the CustomResourceDefinition to each path on the command line."""
     for path in sys.argv[1:]:
         Path(path).write_text(render())
 

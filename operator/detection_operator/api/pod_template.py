@@ -1,8 +1,8 @@
-"""`spec.podTemplate`: the parts of core/v1 that may be set on a trainer's pods.
+"""`spec.podTemplate`: the fields of core/v1 that may be set on a trainer's pods.
 
-Typed as far as they go, so that the API server refuses or leaves out what is of another shape: a
-document of no shape may be nested a thousand levels deep. What the fields mean, core/v1 says; what
-their values may be, the API server checks once the pod is made.
+The fields are typed, so that the API server refuses or drops values of another shape: an untyped
+document may be nested a thousand levels deep. core/v1 defines what the fields mean; the API server
+checks their values when it creates the pod.
 """
 
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from detection_trainer.contract.base import Contract, Name
 
 
 def _describe(schema: dict[str, Any]) -> None:
-    """Say of each field which one of core/v1 it is."""
+    """Describe each field without a description by its name and the type of core/v1."""
     kind = schema["description"].partition(".")[0].removesuffix(":")
     for name, field in schema.get("properties", {}).items():
         field.setdefault("description", f"`{name}` of {kind}.")

@@ -1,6 +1,6 @@
 """Writes the reference pages from the code: `python -m detection_operator.api.reference FOLDER`.
 
-Called by `make generate`; what it writes is committed, and `make verify` fails where it differs.
+`make generate` calls it. The pages are committed; `make verify` fails if they differ.
 """
 
 import json
@@ -41,7 +41,7 @@ def rules(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
 
 
 def kind_of(field: Schema) -> str:
-    """Return a field's type in the words of the reference."""
+    """Return a field's type as the reference names it."""
     if choices := field.get("enum"):
         return " \\| ".join(f"`{choice}`" for choice in choices)
     if field.get("x-kubernetes-int-or-string"):
@@ -56,7 +56,7 @@ def kind_of(field: Schema) -> str:
 
 
 def bounds_of(field: Schema) -> str:
-    """Return the limits of the schema in the words of the reference."""
+    """Return a field's limits as the reference states them."""
     said = []
     if "minimum" in field:
         said.append(f"{'above' if field.get('exclusiveMinimum') else 'from'} {field['minimum']:g}")
@@ -129,7 +129,7 @@ def conditions_page() -> str:
 
 
 def main() -> None:
-    """Write the pages into the folder given."""
+    """Write the pages into the folder on the command line."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "detectiontraining.md").write_text(api_page())

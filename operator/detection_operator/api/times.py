@@ -1,7 +1,7 @@
-"""Times as the Kubernetes API writes them, also those that Python's `datetime` does not have.
+"""Times as the Kubernetes API writes them, including those that `datetime` cannot represent.
 
-The CRD's `date-time` takes the year 0000 and a leap second, and time zones that lead beyond the
-first or last year. It becomes the nearest one that can be calculated with.
+The CRD's `date-time` accepts the year 0000, a leap second, and time zones that lead beyond the
+first or last year. Such a time becomes the nearest one between `EARLIEST` and `LATEST`.
 """
 
 import re
@@ -25,7 +25,7 @@ def read_time(text: str) -> datetime:
     """Return the time in `text`, in UTC and between `EARLIEST` and `LATEST`.
 
     Raises:
-        ValueError: it is no time of RFC 3339.
+        ValueError: `text` is not an RFC 3339 time.
     """
     try:
         time = datetime.fromisoformat(text)
@@ -47,7 +47,7 @@ def _read_odd(text: str) -> datetime:
     offset = timedelta(
         hours=int(match["hours"]) - int(f"{match['sign'] or ''}{match['ahead'] or 0}"),
         minutes=int(match["minutes"]) - int(f"{match['sign'] or ''}{match['minutes_ahead'] or 0}"),
-        # A leap second lasts as long as the one before it.
+        # `datetime` has no leap second: it is read as the second before it.
         seconds=min(int(match["seconds"]), 59),
         microseconds=int((match["fraction"] or "")[:6].ljust(6, "0")),
     )
@@ -62,4 +62,4 @@ def _read(value: Any) -> Any:
 
 
 Time = Annotated[datetime, BeforeValidator(_read)]
-"""metav1.Time or MicroTime in a document that the API server keeps."""
+"""A metav1.Time or MicroTime of an object in the API server."""

@@ -1,13 +1,14 @@
 """CEL rules at the resource's root: what may change once a training has started.
 
-They read `oldSelf.status`, so that the API server itself refuses (no webhook). A rule on a field
-would be bypassed by unsetting and setting it again; a rule on the status by removing the status.
+They read `oldSelf.status`, so the API server itself refuses a change (no webhook). A rule on a
+field could be bypassed by removing the field and setting it again; a rule on the status by removing
+the status.
 """
 
 from detection_trainer.contract.rules import cel
 
 MAX_NAME = 40
-"""Job name plus attempt number must fit 63 characters."""
+"""A Job's name with the attempt number must fit in 63 characters."""
 
 IMMUTABLE = ("augmentation", "freeze", "batchSize", "seed", "deterministic")
 IMMUTABLE_OPTIONAL = ("model", "dataset", "pipelineConfig", "restore", "continueFrom")
@@ -34,7 +35,7 @@ def _same_optional(path: str) -> str:
 
 
 def _fixed(path: str, condition: str) -> dict[str, str]:
-    # Admission must also pass for the operator's own status writes: nothing differs there.
+    # A write of the status by the operator passes too: the spec does not differ there.
     return cel(f"!({STARTED}) || ({condition})", f"spec.{path} {ADVICE}")
 
 

@@ -1,7 +1,8 @@
 """The DetectionTraining resource, version v1alpha1: spec and status as pydantic models.
 
-`crd.py` turns them into the CustomResourceDefinition; gather and apply read and write them.
-Numbers that change with time are strings in the status, as the Kubernetes API conventions ask.
+`crd.py` builds the CustomResourceDefinition from them; `cluster/observe` reads the resource and
+`cluster/act` writes its status. Numbers that change with time are strings in the status, as the
+Kubernetes API conventions require.
 """
 
 from typing import Annotated, Literal
@@ -58,7 +59,7 @@ ImageName = Annotated[str, Field(max_length=512)]
 
 
 class ResourceRequirements(Contract):
-    """core/v1 ResourceRequirements of the trainer's container, each worker."""
+    """Resources of each worker's trainer container (core/v1 ResourceRequirements)."""
 
     limits: Quantities = {}
     """Largest amounts, for example `{nvidia.com/gpu: 1, memory: 32Gi}`."""
@@ -76,7 +77,7 @@ class PodTemplate(Contract):
     node_selector: Labels = {}
     """Labels that a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
-    """Taints that the pods tolerate (core/v1 Toleration), as those of spot nodes."""
+    """Taints that the pods tolerate (core/v1 Toleration), for example those of spot nodes."""
     affinity: Affinity = Affinity()
     """core/v1 Affinity."""
     service_account_name: Name | None = None
@@ -86,7 +87,7 @@ class PodTemplate(Contract):
     priority_class_name: Name | None = None
     """The PriorityClass of the pods."""
     runtime_class_name: Name | None = None
-    """The RuntimeClass of the pods, as `nvidia`."""
+    """The RuntimeClass of the pods, for example `nvidia`."""
     scheduler_name: Name | None = None
     """The scheduler of the pods; absent: the cluster's default."""
     env: Annotated[list[EnvVariable], Field(max_length=64)] = []
@@ -95,21 +96,21 @@ class PodTemplate(Contract):
     env_from: Annotated[list[EnvFrom], Field(max_length=16)] = []
     """Sources of environment variables (core/v1 EnvFromSource)."""
     volumes: Annotated[list[Volume], Field(max_length=32)] = []
-    """Further volumes of the pods (core/v1 Volume), as for file:// URIs."""
+    """Additional volumes of the pods (core/v1 Volume), for example for file:// URIs."""
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=32)] = []
-    """Where they are mounted in the trainer's container (core/v1 VolumeMount)."""
+    """Where the volumes are mounted in the trainer's container (core/v1 VolumeMount)."""
     security_context: PodSecurityContext = PodSecurityContext()
     """Fields of the pods' security context; they replace the restricted defaults."""
 
 
 class RetryPolicy(Contract):
-    """How often to try again; only attempts that made no new checkpoint count."""
+    """How often to retry; only attempts that made no new checkpoint count."""
 
     max_retries: Annotated[int, Field(ge=0, le=1000)] = 6
-    """Attempts in a row without a new checkpoint before the training fails."""
+    """Consecutive attempts without a new checkpoint before the training fails."""
     node_lost_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = 300
-    """Seconds beyond a pod's grace period after which its node counts as lost and the pod is
-    deleted by force.
+    """Seconds after a pod's grace period until its node counts as lost and the operator deletes the
+    pod by force.
     """
 
 
@@ -126,28 +127,31 @@ class Spec(TrainingSpec):
     )
 
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    """Absent: the operator's default; pinned in the status at the first attempt."""
+    """The trainer image; absent: the operator's default. The first attempt pins it in the status.
+    """
     resources: ResourceRequirements = ResourceRequirements()
-    """Resources of the trainer's container, each worker."""
+    """Resources of the trainer's container of each worker."""
     pod_template: PodTemplate = PodTemplate()
-    """Further fields of the trainer's pods."""
+    """Additional fields of the trainer's pods."""
     preflight: Literal["Auto", "Always", "Never"] = "Auto"
     """Whether a CPU pod checks data, restore source and checkpoint folder before the first attempt.
-    `Auto`: where a GPU is asked for or weights come from a URI.
+    `Auto`: if a GPU is requested or weights come from a URI.
     """
     preflight_resources: ResourceRequirements | None = None
-    """Of the preflight's container; absent: requests of 100m CPU and 256Mi, limits of 1 and 1Gi."""
+    """Resources of the preflight's container; absent: requests of 100m CPU and 256Mi, limits of 1
+    and 1Gi.
+    """
     suspend: bool = False
-    """Whether the training is to stop: the trainer saves first, and false resumes."""
+    """True saves and stops the training; false resumes it."""
     retry_policy: RetryPolicy = RetryPolicy()
     """How often failed attempts are retried."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
-    """Seconds that the attempts may run in all; queued and suspended time does not count. Absent:
+    """Seconds that all attempts together may run; queued and suspended time does not count. Absent:
     no limit.
     """
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
-    """Seconds after the end when Jobs and pods are deleted; never the training or its checkpoints.
-    Absent: they stay.
+    """Seconds after the end until Jobs and pods are deleted; the training and its checkpoints stay.
+    Absent: nothing is deleted.
     """
 
 
@@ -179,11 +183,11 @@ class ExportStatus(Contract):
     step: Step
     uri: Text
     digest: Digest
-    """Of the weights: that of the checkpoint it was made from."""
+    """The digest of the checkpoint that it was made from."""
 
 
 class ProgressStatus(Contract):
-    """How the running attempt does, as it last reported."""
+    """The last reported progress of the running attempt."""
 
     loss: Decimal | None = None
     learning_rate: Decimal | None = None
@@ -214,9 +218,10 @@ class OutcomeStatus(Contract):
     message: Message
     differences: Annotated[list[Text], Field(max_length=50)] = []
     dataset: DatasetPin | None = None
-    """Of a preflight that passed: attempts that find other files end with DatasetChanged."""
+    """Set by a preflight that passed: an attempt that finds other files ends with DatasetChanged.
+    """
     finished_at: Time | None = None
-    """When its pods had ended; absent: the trainer sent its last report and has not exited yet."""
+    """When its pods ended; absent: the trainer sent its last report and has not exited yet."""
 
 
 class AttemptStatus(Contract):
@@ -225,31 +230,31 @@ class AttemptStatus(Contract):
     number: Annotated[int, Field(ge=1)]
     job_name: Name
     job_uid: Annotated[Uid | None, Field(alias="jobUID")] = None
-    """Proves which pods are of this attempt, also once the Job is gone."""
+    """Identifies the pods of this attempt, also after the Job is deleted."""
     image: ImageName
     image_id: Annotated[ImageName | None, Field(alias="imageID")] = None
-    """The image that its container runs, in the node's words (core/v1 ContainerStatus)."""
+    """The image that its container runs, as the node reports it (core/v1 ContainerStatus)."""
     created_at: Time
-    """When the operator decided on it."""
+    """When the operator decided to start it."""
     started_at: Time | None = None
     """When its trainer's container started."""
     start_step: Step | None = None
-    """The newest checkpoint when the attempt was created: where it resumes."""
+    """The step of the newest checkpoint when the attempt was created: the attempt resumes there."""
     resumed_from_step: Step | None = None
     """The step at which the trainer reports that it resumed."""
     sequence: Annotated[int, Field(ge=0)] | None = None
-    """The last report that was applied; absent: none so far."""
+    """The sequence number of the last report that was applied; absent: none was applied."""
     last_step: Step = 0
     generation: Annotated[int, Field(ge=0)] = 0
-    """The resource's generation that it was made from."""
+    """The generation of the resource from which the attempt was created."""
     target_steps: Annotated[int, Field(ge=0)] = 0
     spec_digest: Digest | None = None
-    """Of the part of the spec that its pods were made from."""
+    """The digest of the part of the spec from which its pods were created."""
     outcome: OutcomeStatus | None = None
 
 
 class Interruption(Contract):
-    """An attempt that ended before its target, and what that cost."""
+    """An attempt that ended before its target, and the steps that this cost."""
 
     attempt: Annotated[int, Field(ge=1)]
     time: Time
@@ -258,11 +263,11 @@ class Interruption(Contract):
     last_reported_step: Step
     resumed_from_step: Step | None = None
     steps_lost: Annotated[int, Field(ge=0)] | None = None
-    """A lower bound after a hard kill: what was done since the last report is not known."""
+    """A lower bound after a hard kill: the steps since the last report are not known."""
 
 
 class PreflightStatus(Contract):
-    """The check before the first attempt."""
+    """The preflight before the first attempt."""
 
     job_name: Name
     created_at: Time
@@ -271,32 +276,32 @@ class PreflightStatus(Contract):
 
 
 class ScheduleStatus(Contract):
-    """What the schedule's defaults became."""
+    """The values that the schedule's defaults resolved to."""
 
     decay_steps: Annotated[int, Field(ge=1)]
     cycles: Cycles
 
 
 class PipelineConfigStatus(Contract):
-    """The pipeline.config that the training is made of: the text stays once it has a checkpoint."""
+    """The pipeline.config of the training; the text does not change once there is a checkpoint."""
 
     digest: Digest
     text: Annotated[str, Field(max_length=MAX_PIPELINE_CONFIG)]
     uri: Text | None = None
     """Where the preflight read it."""
     passed_over: Annotated[list[Text], Field(max_length=200)] = []
-    """Settings that are ignored or done in another way, each with its line and the reason."""
+    """Settings that are ignored or applied in another way, each with its line and the reason."""
 
 
 class RetryStatus(Contract):
-    """How many attempts in a row made no new checkpoint, and when the next one may start."""
+    """The number of consecutive attempts without a new checkpoint, and when the next may start."""
 
     count: Annotated[int, Field(ge=0)] = 0
     not_before: Time | None = None
 
 
 class Status(Contract):
-    """What was observed; written by the operator alone."""
+    """The observed state; only the operator writes it."""
 
     observed_generation: int = -1
     phase: Annotated[str, Field(max_length=32)] = "Pending"
@@ -326,12 +331,14 @@ class Status(Contract):
     image: ImageName | None = None
     """The trainer image, pinned at the first attempt."""
     image_digest: Digest | None = None
-    """Of `image` as the first attempt ran it: later ones run this. Absent: no registry has it."""
+    """The digest of `image` in the first attempt; later attempts run it. Absent: no registry has
+    it.
+    """
     start_time: Time | None = None
     completion_time: Time | None = None
     active_seconds: Annotated[int, Field(ge=0)] = 0
-    """Time that ended attempts were active; what `activeDeadlineSeconds` bounds."""
+    """Seconds that ended attempts were active; `activeDeadlineSeconds` limits them."""
 
     def condition(self, about: str) -> Condition | None:
-        """Return the condition of this type, if there is one."""
+        """Return the condition of this type; None if there is none."""
         return next((told for told in self.conditions if told.type == about), None)

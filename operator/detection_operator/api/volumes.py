@@ -1,4 +1,4 @@
-"""The volumes of `spec.podTemplate`, as core/v1 has them."""
+"""The volumes of `spec.podTemplate`, as core/v1 defines them."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from detection_operator.api.pod_template import (
 from detection_trainer.contract.base import Name
 
 MANY = 64
-"""Files or sources of one volume."""
+"""The maximum number of files or sources of one volume."""
 
 
 class KeyFile(CoreType):
@@ -175,7 +175,7 @@ class ClaimResources(CoreType):
 
 
 class DataSource(CoreType):
-    """core/v1 TypedObjectReference, without a namespace: a training reads nothing of another."""
+    """core/v1 TypedObjectReference. Without a namespace: a training reads only its own."""
 
     api_group: Name | None = None
     kind: Name
@@ -253,7 +253,7 @@ class FlexVolume(CoreType):
 
 
 class Volume(CoreType):
-    """core/v1 Volume. Volumes of clouds whose drivers have left Kubernetes are mounted by CSI."""
+    """core/v1 Volume. Clouds whose drivers were removed from Kubernetes mount volumes by CSI."""
 
     name: Name
     config_map: ConfigMapVolume | None = None
