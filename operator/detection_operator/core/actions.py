@@ -1,7 +1,7 @@
-"""What `plan` answers: the next status, and what to do to the cluster, as plain values.
+"""What `plan` returns: the next status and the changes of the cluster, as plain values.
 
-The reconciler writes the status first (with a resourceVersion precondition), then `cluster/act`
-carries the actions out in order. Each is idempotent: a plan that was cut short is made again.
+The reconciler writes the status first (with a resourceVersion precondition); then `cluster/act`
+applies the actions in order. Each action is idempotent: a plan that was interrupted is made again.
 """
 
 from collections.abc import Iterable
@@ -14,17 +14,17 @@ from detection_operator.api.v1alpha1 import Status
 
 @dataclass(frozen=True, slots=True)
 class RestoreFrom:
-    """A trainingRef made concrete: where the source's checkpoint is stored, and on which claim."""
+    """A resolved trainingRef: where the source's checkpoint is stored, and on which claim."""
 
     uri: str
     step: int
     claim_name: str | None = None
-    """Mounted read-only for the trainer where the source stores on a volume."""
+    """The trainer mounts it read-only if the source stores on a volume."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnsureClaim:
-    """Make the volume claim for checkpoints if it is not there."""
+    """Create the volume claim for checkpoints if it does not exist."""
 
     name: str
 
@@ -41,7 +41,7 @@ class StartAttempt:
 
 @dataclass(frozen=True, slots=True)
 class StartPreflight:
-    """Create the Job that checks without a GPU and without TensorFlow."""
+    """Create the Job of the preflight, which needs neither a GPU nor TensorFlow."""
 
     job_name: str
     image: str
@@ -56,12 +56,12 @@ class DeleteJob:
     uid: str
     why: str
     reason: Reason | None = None
-    """Of the Event that reports the deletion; None: it is none that a person must know of."""
+    """The reason of the Event that reports the deletion; None: no Event."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForceDeletePod:
-    """Delete a pod with no grace, since its node is lost."""
+    """Delete a pod without a grace period because its node is lost."""
 
     name: str
     uid: str
@@ -71,7 +71,7 @@ Action = EnsureClaim | StartAttempt | StartPreflight | DeleteJob | ForceDeletePo
 
 
 def makes_objects(actions: Iterable[Action]) -> bool:
-    """Tell whether one of `actions` makes objects, which the API server may refuse."""
+    """Return whether one of `actions` creates objects, which the API server may refuse."""
     return any(
         isinstance(action, EnsureClaim | StartAttempt | StartPreflight) for action in actions
     )
@@ -88,7 +88,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The answer: actions in order, the status to be, events, and when to look again."""
+    """The decision: the next status, the actions in order, the Events, and when to plan again."""
 
     status: Status
     actions: tuple[Action, ...] = ()

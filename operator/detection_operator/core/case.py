@@ -1,4 +1,4 @@
-"""What one plan is made from, and what a policy answers: values that the policies pass on."""
+"""What one plan is made from and what a policy returns: values that the policies pass on."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,7 +31,7 @@ class Case:
 
     @property
     def identity(self) -> Identity:
-        """Which training."""
+        """The identity of the training."""
         return self.observed.training.identity
 
     @property
@@ -46,22 +46,22 @@ class Case:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether an attempt was made whose end has not been recorded."""
+        """Whether there is an attempt whose end is not recorded."""
         return self.attempt is not None and not is_settled(self.attempt)
 
     @property
     def is_unread(self) -> bool:
-        """Whether the spec is not whole before a pod has read its pipelineConfig."""
+        """Whether the spec is incomplete until a pod has read its pipelineConfig."""
         return isinstance(self.spec, UnreadSpec)
 
     @property
     def stamp(self) -> datetime:
-        """Now, in the precision that the API keeps."""
+        """Now, in the precision of the API."""
         return self.now.replace(microsecond=0)
 
     @property
     def image(self) -> str:
-        """The trainer image that is asked for, as people name it."""
+        """The trainer image that the spec requests, as people name it."""
         return self.spec.image or self.status.image or self.settings.default_image
 
     def job(self, name: str) -> Job | None:
@@ -70,31 +70,31 @@ class Case:
 
     @property
     def all_pods(self) -> tuple[Pod, ...]:
-        """The pods of all its Jobs, those that outlive theirs included."""
+        """The pods of all its Jobs, including pods whose Job is gone."""
         own = [pod for job in self.observed.jobs for pod in job.pods]
         return (*own, *self.observed.orphans)
 
     def pods(self, name: str) -> tuple[Pod, ...]:
-        """Return the pods of the Job of this name, those that outlive it included."""
+        """Return the pods of the Job of this name, also if the Job is gone."""
         job = self.job(name)
         own = job.pods if job is not None else ()
         return (*own, *(pod for pod in self.observed.orphans if pod.job_name == name))
 
     def amended(self, **changes: Any) -> "Case":
-        """Return this case with fields of its status changed."""
+        """Return this case with changed fields of its status."""
         return replace(self, status=self.status.model_copy(update=changes))
 
 
 @dataclass(frozen=True, slots=True)
 class HeldUp:
-    """A cause that a person must fix, such as a missing Secret: Stalled once it has lasted."""
+    """A cause that a person must fix, such as a missing Secret: Stalled after a grace time."""
 
     since: datetime
     grace_s: float = 60.0
-    """What one manifest or one pipeline applies may be a moment apart."""
+    """One manifest or pipeline may apply the objects a moment apart."""
 
     def stalled_in_s(self, now: datetime) -> float:
-        """Return in how many seconds the training counts as stalled; 0 once it does."""
+        """Return the seconds until the training counts as stalled; 0 once it does."""
         return max(self.grace_s - (now - self.since).total_seconds(), 0.0)
 
 
@@ -108,26 +108,26 @@ class Standing:
     actions: tuple[Action, ...] = ()
     recheck_after_s: float | None = None
     changes: tuple[tuple[str, Any], ...] = ()
-    """Fields of the status to set, beside phase and conditions."""
+    """Fields of the status to set, besides phase and conditions."""
     held_up: HeldUp | None = None
-    """What blocks the training and does not end without a person."""
+    """What blocks the training until a person acts."""
 
 
 def is_settled(attempt: AttemptStatus) -> bool:
-    """Tell whether the end of `attempt` was recorded: its pods had ended, and what it cost."""
+    """Return whether the end of `attempt` and what it cost are recorded: its pods have ended."""
     return attempt.outcome is not None and attempt.outcome.finished_at is not None
 
 
 def has_ended(pod: Pod) -> bool:
-    """Tell whether the trainer's container will not run again."""
+    """Return whether the trainer's container will not run again."""
     return pod.termination is not None or pod.phase in {PodPhase.SUCCEEDED, PodPhase.FAILED}
 
 
 def has_run(pod: Pod) -> bool:
-    """Tell whether a container of the pod has run, and so may have failed by its own fault."""
+    """Return whether a container of the pod has run: only then it may have failed by itself."""
     if pod.running_since is not None or pod.termination is not None:
         return True
-    # The deletion of a pod ends its init containers too.
+    # The deletion of a pod also ends its init containers.
     deleted = pod.gone or pod.deleting_since is not None
     return not deleted and any(other.termination is not None for other in pod.others)
 

@@ -1,6 +1,6 @@
 """The Kubernetes Events that report a change of the status, once, on the transition.
 
-`plan` calls this for its own changes and the progress server for those that a report brought.
+`plan` calls this for its own changes, and the progress server for the changes of a report.
 """
 
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ _TOLD_WAITS = frozenset({
 
 
 def _waits(before: Status, after: Status) -> Iterator[Event]:
-    """Report what a pod waits for: once per reason, however often the message changes."""
+    """Yield the Event for what a pod waits for: once per reason, even if the message changes."""
     told, ready = _ready(before), _ready(after)
     if ready is None or after.phase in _TOLD_PHASES or ready[0] not in _TOLD_WAITS:
         return

@@ -1,7 +1,7 @@
-"""Reads how a pod or a Job ended: blame is read from the pod, since Jobs give one reason for all.
+"""Reads how a pod or a Job ended: from the pod, because a Job gives one reason for all ends.
 
 A Job reports `BackoffLimitExceeded` for a crash, a SIGKILL, an OOM kill and a plain `kubectl delete
-pod` alike. Called by the policies that judge attempts and preflights.
+pod` alike. The policies that judge attempts and preflights call this module.
 """
 
 import json
@@ -24,7 +24,7 @@ Message = TypeVar("Message", bound=Contract)
 
 SIGKILL, SIGTERM = 137, 143
 START_CODES = frozenset({125, 126, 127, 128})
-"""Exit codes that container runtimes give where the command could not be started."""
+"""Exit codes of container runtimes for a command that could not be started."""
 MAX_MESSAGE = 16384
 
 _DISRUPTIONS = {
@@ -45,7 +45,7 @@ _EXIT_CODE = re.compile(r"exit code (\d{1,3})\b")
 
 
 def reason_of(text: str) -> Reason:
-    """Return the reason that a trainer names, or Unexpected where it is none of ours."""
+    """Return the reason that a trainer names; Unexpected if the operator does not know it."""
     try:
         return Reason(text)
     except ValueError:
@@ -53,14 +53,14 @@ def reason_of(text: str) -> Reason:
 
 
 def verdict(outcome: OutcomeStatus) -> Verdict:
-    """Return what an end means for the next attempt; one without an exit code may be retried."""
+    """Return what an outcome means for the next attempt; without an exit code it may be retried."""
     if outcome.reason == Reason.IMAGE_PULL_FAILED:
         return Verdict.PERMANENT
     return Verdict.RETRYABLE if outcome.exit_code is None else verdict_of(outcome.exit_code)
 
 
 def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
-    """Return how the trainer in an ended pod ended: its own words, else what Kubernetes saw."""
+    """Return how the trainer in an ended pod ended: by its own report, else by the pod's status."""
     termination = pod.termination
     if termination is None:
         reason, said = _explain_no_run(pod)
@@ -79,7 +79,7 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
 
 
 def _explain_no_run(pod: Pod) -> tuple[Reason, str]:
-    """Return why the trainer's container left no exit code, by what its pod says."""
+    """Return why the trainer's container left no exit code, from the pod's status."""
     if (disruption := disruption_of(pod)) is not None:
         said = pod.pod_message or (pod.disruption.message if pod.disruption else "")
         return disruption, said or f"The cluster took the pod away ({disruption}).{_last_wait(pod)}"
@@ -89,7 +89,7 @@ def _explain_no_run(pod: Pod) -> tuple[Reason, str]:
         how = f"was deleted and has no exit code ({Reason.POD_DELETED})"
         return Reason.POD_DELETED, pod.pod_message or f"The pod {how}.{_last_wait(pod)}"
     if pod.pod_reason or pod.pod_message:
-        # The kubelet refused it, as `OutOfcpu` or `UnexpectedAdmissionError`.
+        # The kubelet refused it, for example with `OutOfcpu` or `UnexpectedAdmissionError`.
         said = ": ".join(filter(None, (pod.pod_reason, pod.pod_message)))
         where = f"Node {pod.node}" if pod.node else "The cluster"
         return Reason.START_FAILED, f"{where} did not run the pod: {sentence(said)}"
@@ -101,7 +101,7 @@ def _explain_no_run(pod: Pod) -> tuple[Reason, str]:
 
 
 def _failed_before(pod: Pod) -> str | None:
-    """Return which container failed before the trainer ran, with its exit code and words."""
+    """Return which container failed before the trainer ran, with its exit code and message."""
     deleted = pod.gone or pod.deleting_since is not None
     for other in pod.others:
         ended = other.termination
@@ -114,7 +114,7 @@ def _failed_before(pod: Pod) -> str | None:
 
 
 def _last_wait(pod: Pod) -> str:
-    """Return the sentence about what a pod that never ran last waited for."""
+    """Return the sentence with what a pod that never ran was waiting for; empty if unknown."""
     waited = pod.waiting or pod.unschedulable
     if waited is None:
         return ""
@@ -123,11 +123,11 @@ def _last_wait(pod: Pod) -> str:
 
 
 def blamed(pods: Sequence[Pod], now: datetime) -> Pod:
-    """Return the pod that ended an attempt: of several workers the others only followed it.
+    """Return the pod that ended an attempt; other workers end because that one did.
 
-    An error that another attempt would meet again comes before what the cluster did, and that
-    before what one worker died of. Of those that saved, the one that was taken away made the others
-    save too; else the chief speaks.
+    An error that another attempt would repeat comes first, then a disruption by the cluster, then
+    the failure of one worker. If all workers saved, a pod that was deleted made the others save;
+    else the chief is returned.
     """
 
     def order(pod: Pod) -> tuple[int, bool, int, datetime]:
@@ -146,7 +146,7 @@ def blamed(pods: Sequence[Pod], now: datetime) -> Pod:
 
 
 def outcome_of_job(job: Job, now: datetime) -> OutcomeStatus:
-    """Return how a Job ended whose pod is gone: the exit code that its condition quotes, if any."""
+    """Return how a Job without a pod ended: the exit code that its condition quotes, if any."""
     finished_at = job.finished_at or now
     if job.complete:
         code: int | None = ExitCode.COMPLETED.value
@@ -165,26 +165,26 @@ def outcome_of_job(job: Job, now: datetime) -> OutcomeStatus:
 
 
 def disruption_of(pod: Pod) -> Reason | None:
-    """Return what took the pod away, where the cluster and not the trainer ended it."""
+    """Return why the cluster removed the pod; None if the trainer ended by itself."""
     if pod.disruption is not None:
         return _DISRUPTIONS.get(pod.disruption.reason, Reason.EVICTED)
     return _POD_REASONS.get(pod.pod_reason)
 
 
 def parse_last_report(message: str) -> Report | None:
-    """Return the last report in a termination message; None where there is none."""
+    """Return the last report in a termination message; None if there is none."""
     return _parse(Report, message)
 
 
 def parse_termination(message: str) -> OutcomeStatus | None:
-    """Return the outcome in a termination message; None where the trainer did not write it."""
+    """Return the outcome in a termination message; None if the trainer did not write it."""
     report = parse_last_report(message)
     outcome = report.outcome if report else _parse(Outcome, message)
     return None if outcome is None else outcome_status(outcome)
 
 
 def parse_config(message: str) -> str | None:
-    """Return the pipeline.config in a preflight's termination message; None where it has none."""
+    """Return the pipeline.config in a preflight's termination message; None if there is none."""
     outcome = _parse(Outcome, message)
     if outcome is None or outcome.pipeline_config is None:
         return None
@@ -202,7 +202,7 @@ def _parse(kind: type[Message], message: str) -> Message | None:
 
 
 def outcome_status(outcome: Outcome) -> OutcomeStatus:
-    """Return a trainer's outcome as the status keeps it."""
+    """Return a trainer's outcome as the status stores it."""
     return OutcomeStatus(
         exit_code=outcome.exit_code.value,
         reason=outcome.reason,
@@ -254,7 +254,7 @@ def _reason_of_failure(job: Job) -> Reason:
         return Reason.EVICTED
     if job.failure_reason == "DeadlineExceeded":
         return Reason.DEADLINE_EXCEEDED
-    # A pod that ended by itself can be read; this one is gone, so it was deleted.
+    # A pod that ended by itself can still be read; this one is gone, so it was deleted.
     return Reason.POD_DELETED
 
 
@@ -265,12 +265,12 @@ _REPORT_MISSING = (
 
 
 def explain(outcome: OutcomeStatus, advice: str) -> str:
-    """Return an outcome as a condition's message: what differs, and what to do."""
+    """Return an outcome as a condition's message: the differences, and what to do."""
     parts = [outcome.message, advice, *outcome.differences]
     return clip(" ".join(sentence(part) for part in parts if part.strip()), MAX_MESSAGE)
 
 
 def sentence(text: str) -> str:
-    """Return `text` with a full stop, where it has no end of its own."""
+    """Return `text` with a full stop, unless it already ends a sentence."""
     text = text.strip()
     return text if text.endswith((".", "!", "?", ";")) else f"{text}."

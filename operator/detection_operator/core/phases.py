@@ -1,10 +1,10 @@
 """Which conditions belong to which phase: the table that the documentation shows.
 
 kstatus (Flux, Argo CD, kubectl wait) reads Ready, Reconciling and Stalled. A training that is
-queued, runs, is suspended or complete is Ready, since nobody should wait for days on it. One that
-is checked or waits for its source is Reconciling. One that needs a person is Stalled: at once where
-the spec must change, and after a minute where something that it needs is missing, which may be on
-its way.
+queued, runs, is suspended or complete is Ready: nobody should wait days for it. A training that is
+checked or waits for its source is Reconciling. A training that needs a person is Stalled: at once
+if the spec must change, and after a minute if an object is missing, because it may still be
+created.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ Said = tuple[ConditionType, Truth, Reason, str]
 def conditions_of(
     standing: Standing, status: Status, spec: Spec | None, generation: int, now: datetime
 ) -> list[Condition]:
-    """Return the conditions of `standing`; times are kept where no status changed."""
+    """Return the conditions of `standing`; a condition keeps its time if its status is the same."""
     before = {condition.type: condition for condition in status.conditions}
     row = _row(standing, before.get(ConditionType.STALLED), now)
     said = [*_kstatus(standing, row), *_own(standing), *_restored(status, spec)]
@@ -64,7 +64,7 @@ def _row(standing: Standing, stalled: Condition | None, now: datetime) -> Row:
     held_up = standing.held_up
     if held_up is None:
         return TABLE[standing.phase]
-    # A restarted operator has forgotten since when the API server refuses an object.
+    # After a restart the operator does not know since when the API server refuses an object.
     was_stalled = (
         stalled is not None and stalled.status == "True" and stalled.reason == standing.reason
     )

@@ -1,7 +1,7 @@
-"""The decision: what a training's status is to be, and what to do to the cluster.
+"""The decision: a training's next status, and what to do in the cluster.
 
-Pure and total. First what is seen is recorded (an attempt's end), then the policies are asked in
-order and the first that returns an answer decides, then conditions and events follow.
+Pure and total. First it records what is observed (an attempt's end). Then it calls the policies in
+order, and the first that returns an answer decides. Conditions and Events follow from that.
 """
 
 from collections.abc import Callable
@@ -48,16 +48,16 @@ GATES: tuple[Policy, ...] = (
     refuse_zero_rate,
     refuse_shared_folder,
 )
-"""Asked in this order before anything is started."""
+"""Called in this order before anything is started."""
 INVALID_RETRY_S = 300.0
-"""An admission policy may also have refused the object, and may change."""
+"""An admission policy may also have refused the object, and that policy may change."""
 _AT_REST = frozenset({Phase.COMPLETE, Phase.FAILED, Phase.SUSPENDED})
 
 
 def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
-    """Return what is to be done about one training.
+    """Return what to do about one training.
 
-    A status that needs no change is returned equal to the one observed, without events.
+    If the status needs no change, the plan has the observed status and no Events.
     """
     training = observed.training
     if training.spec is None:
@@ -69,7 +69,7 @@ def plan(observed: Observed, settings: PolicySettings, now: datetime) -> Plan:
 
 
 def choose_standing(case: Case) -> Standing:
-    """Return the standing of the training, given everything that was recorded."""
+    """Return the standing of the training, from everything that is recorded."""
     if case.attempt is not None and case.is_under_way:
         return stop(case) or attempt.describe(case, case.attempt)
     for policy in GATES:
@@ -89,8 +89,8 @@ def choose_standing(case: Case) -> Standing:
 def explain_obstacle(case: Case, standing: Standing) -> Standing:
     """Return the standing of a training whose Job, Service or claim the API server refuses.
 
-    The operator retries with back-off, so that the training proceeds once the quota, the admission
-    plugin or the name no longer is in the way. An object that is itself wrong is refused.
+    The operator retries with back-off, so the training proceeds once the quota, the admission
+    plugin or the name no longer prevents it. An object that is itself invalid is refused.
     """
     obstacle = case.observed.obstacle
     if obstacle is None or not makes_objects(standing.actions):
@@ -144,24 +144,24 @@ def _finish(case: Case, standing: Standing) -> Plan:
 
 
 def _target_steps(case: Case) -> int | None:
-    """Return the last step; None while it is in a configuration that has not been read."""
+    """Return the last step; None while it is in a configuration that was not read yet."""
     if case.attempt is not None and case.is_under_way:
         return case.attempt.target_steps
     return None if case.is_unread else case.spec.steps
 
 
 def _pipeline_config(case: Case) -> PipelineConfigStatus | None:
-    """Return the configuration that the spec is made of, or that a pod has just read."""
+    """Return the configuration of the spec, or the one that a pod has just read."""
     if case.is_unread:
         return case.status.pipeline_config
     return case.observed.training.pipeline_config
 
 
 def _was_accepted(observed: Observed) -> bool:
-    """Tell whether another version has accepted this very spec, and nothing is to be decided.
+    """Return whether another version accepted this spec, and there is nothing to decide.
 
-    So it is while operator and CRD are being upgraded: a newer CRD's defaults are in what is read
-    of every training. A running or settled training is left to the version that can read it.
+    This happens while operator and CRD are upgraded: every training that is read has the defaults
+    of a newer CRD. A running or ended training is left to the version that can read it.
     """
     status = observed.training.status
     if status.observed_generation != observed.training.generation:
@@ -176,7 +176,7 @@ def _was_accepted(observed: Observed) -> bool:
 
 
 def _refuse_invalid(training: Training, now: datetime) -> Plan:
-    """Refuse a stored spec that is invalid; running pods are left alone."""
+    """Return the plan that refuses an invalid stored spec; running pods are left alone."""
     message = f"The spec is invalid: {training.invalid} Correct these fields."
     standing = Standing(Phase.REFUSED, Reason.INVALID_SPEC, message)
     stamp = now.replace(microsecond=0)

@@ -1,4 +1,4 @@
-"""Kubernetes quantities, as `20Gi`, `500m` or `1e3`, as numbers that compare.
+"""Kubernetes quantities such as `20Gi`, `500m` or `1e3`, as numbers that compare.
 
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity
 """

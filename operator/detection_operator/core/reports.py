@@ -1,7 +1,7 @@
-"""Merges what a trainer reports into the status; the progress server calls it, pod by pod.
+"""Merges a trainer's reports into the status; the progress server calls it for every report.
 
 `merged = apply_report(status, report, now)`, then a write with the status's resourceVersion, then
-the acknowledgement. `events_between(status, merged)` (core/events.py) tells what is worth an Event.
+the acknowledgement. `events_between(status, merged)` (core/events.py) returns the Events.
 """
 
 import math
@@ -28,10 +28,10 @@ LONGEST_ESTIMATE_S = 10 * 365 * 86400
 
 
 def apply_report(status: Status, report: Report, now: datetime) -> Status:
-    """Return `status` with `report` merged; equal to `status` where the report comes too late.
+    """Return `status` with `report` merged; equal to `status` if the report is stale.
 
-    Too late is one of another attempt, of a sequence that was applied, or of an attempt whose end
-    was recorded. It is acknowledged all the same: sending it again would change nothing.
+    A report is stale if it is of another attempt, if its sequence was applied, or if the attempt's
+    end is recorded. It is acknowledged all the same: sending it again would change nothing.
     """
     attempt = status.current_attempt
     if attempt is None or is_stale(attempt, report):
@@ -47,7 +47,7 @@ def apply_report(status: Status, report: Report, now: datetime) -> Status:
     )
     changes = {
         "current_attempt": merged,
-        # Until the trainer knows where it resumes, it has no step.
+        # The trainer has no step before it knows where it resumes.
         "step": status.step if merged.resumed_from_step is None else merged.last_step,
         "progress": _progress(report, merged, status.progress, now.replace(microsecond=0)),
         "classes": report.classes or status.classes,
@@ -59,7 +59,7 @@ def apply_report(status: Status, report: Report, now: datetime) -> Status:
 
 
 def _started(report: Report, now: datetime) -> datetime | None:
-    """Return when the attempt began, by a report: before it knows its step it waits for peers."""
+    """Return when the attempt began, by a report; without a step it waits for other workers."""
     return None if report.resumed_from_step is None else now.replace(microsecond=0)
 
 
@@ -70,21 +70,21 @@ def _step_told(report: Report) -> int:
 
 
 def is_stale(attempt: AttemptStatus, report: Report) -> bool:
-    """Tell whether `report` must not be applied to `attempt`."""
+    """Return whether `report` must not be applied to `attempt`."""
     if report.attempt != attempt.number or is_settled(attempt):
         return True
     return attempt.sequence is not None and report.sequence <= attempt.sequence
 
 
 def decimal(value: float | None) -> str | None:
-    """Return a number as the API keeps it, `"0.4123"`; None where it is not finite."""
+    """Return a number as the API stores it, for example `"0.4123"`; None if it is not finite."""
     if value is None or not math.isfinite(value):
         return None
     return f"{value + 0.0:.{SIGNIFICANT_DIGITS}g}"
 
 
 def decimals(values: Mapping[str, float]) -> dict[str, str]:
-    """Return the finite ones of `values` as decimals."""
+    """Return the finite `values` as decimals."""
     texts = {name: decimal(value) for name, value in values.items()}
     return {name: text for name, text in texts.items() if text is not None}
 
@@ -94,7 +94,7 @@ def _first(known: int | None, reported: int | None) -> int | None:
 
 
 def _start(report: Report) -> dict[str, object]:
-    """Return what a trainer finds out at its start: the restore and the schedule."""
+    """Return what a trainer reports at its start: the restore and the schedule."""
     changes: dict[str, object] = {}
     if report.cycles:
         changes["schedule"] = ScheduleStatus(
@@ -148,8 +148,8 @@ def _progress(
 ) -> ProgressStatus:
     """Return the progress that `report` states.
 
-    Loss, rate and speed belong to a step. A trainer that has made none yet, or that had none left
-    to make, reports none of the three: the last known ones stay.
+    Loss, rate and speed belong to a step. A trainer that made no step yet, or had none left to
+    make, reports none of the three: the last known values stay.
     """
     told, known = report.progress, known or ProgressStatus()
     memory = told.memory_bytes
@@ -166,7 +166,7 @@ def _progress(
 
 
 def _newest(reported: float | None, known: str | None) -> str | None:
-    """Return a reported number as a decimal; `known` where none was reported."""
+    """Return a reported number as a decimal; `known` if none was reported."""
     return known if reported is None else decimal(reported)
 
 

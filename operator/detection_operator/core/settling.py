@@ -1,10 +1,10 @@
-"""Which changes of a status may wait, since another is likely to follow soon.
+"""Which changes of a status may be written later, because another is likely to follow soon.
 
-That all steps are done waits for the pod's end, which follows at once.
+When all steps are done, the pod's end follows at once.
 
-A start goes through several states within a second where a node and the image are at hand. Each by
-itself is of no interest: the first report is, or what delays the start. With slow nodes or a slow
-control plane, that there is no pod yet, or no node for it, is of little more.
+A start has several states within a second if a node and the image are available. They do not matter
+by themselves: the first report does, or what delays the start. With slow nodes or a slow control
+plane, it matters little that there is no pod yet, or no node for it.
 """
 
 from detection_operator.api.conditions import ConditionType, Phase, Reason
@@ -14,19 +14,19 @@ from detection_trainer.contract.exit_codes import ExitCode
 
 ON_THE_WAY = frozenset({Phase.QUEUED, Phase.STARTING})
 PATIENCE_S = 2.0
-"""How long a start may go unreported: a quick one needs no status of its own."""
+"""Seconds that a start may stay unreported: a quick start needs no status of its own."""
 LONGEST_PATIENCE_S = 60.0
-"""How long it may go unreported what a pod waits for, if no problem is known."""
+"""Seconds that a pod's wait may stay unreported if no problem is known."""
 END_PATIENCE_S = 3.0
-"""How long a trainer that has done all steps takes to exit."""
+"""Seconds in which a trainer that has done all steps exits."""
 UNEVENTFUL = frozenset({Reason.ATTEMPT_CREATED, Reason.POD_PENDING})
 
 
 def patience_s(before: Status, plan: Plan) -> float:
-    """Return how long the status of `plan` may go unwritten, in seconds; 0: not at all.
+    """Return for how many seconds the status of `plan` may stay unwritten; 0: not at all.
 
-    It may if `plan` has no action and reports only how far a start is, what delays it, or that all
-    steps are done. Its Event is written with it.
+    It may if `plan` has no action and reports only the progress of a start, what delays it, or that
+    all steps are done. Its Event is written with it.
     """
     after = plan.status
     if plan.actions or after == before:
@@ -50,7 +50,7 @@ def _is_done(status: Status) -> bool:
 
 
 def _is_uneventful(status: Status) -> bool:
-    """Return whether the status reports only that the attempt is made and has not started."""
+    """Return whether the status reports only that the attempt was created and has not started."""
     ready = status.condition(ConditionType.READY)
     if ready is None or status.phase != Phase.QUEUED:
         return False
@@ -58,7 +58,7 @@ def _is_uneventful(status: Status) -> bool:
 
 
 def _settled(status: Status) -> Status:
-    """Return the status without what a start changes from moment to moment."""
+    """Return the status without the fields that change from moment to moment during a start."""
     attempt = status.current_attempt
     if attempt is not None:
         attempt = attempt.model_copy(update={"started_at": None, "job_uid": None})

@@ -1,6 +1,6 @@
-"""What `plan` is given: the training and everything observed of it, as frozen values.
+"""What `plan` receives: the training and everything observed of it, as frozen values.
 
-`cluster/observe/gather.py` makes these from Kubernetes objects; the tests make them by hand.
+`cluster/observe/gather.py` builds these from Kubernetes objects; the tests build them by hand.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from detection_trainer.contract.spec import Dataset, File, Place
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which resource."""
+    """The identity of a resource."""
 
     namespace: str
     name: str
@@ -28,8 +28,8 @@ class Identity:
 class UnreadSpec(Spec):
     """A spec whose pipelineConfig is stored at a URI that no pod has read yet.
 
-    What only the configuration may give has a stand-in, which is a default: it appears in no
-    document that is written of the spec, and nothing is judged by it.
+    Fields that only the configuration can set have a default as a stand-in: it appears in no
+    document that is written from the spec, and no rule is applied to it.
     """
 
     model: Model = Model(backbone="tiny")
@@ -40,7 +40,7 @@ class UnreadSpec(Spec):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        """Judge nothing: what the fields are judged with is not known."""
+        """Check nothing: the values that the fields are checked against are not known."""
         return self
 
 
@@ -58,7 +58,7 @@ class Training:
     status: Status
     invalid: str = ""
     pipeline_config: PipelineConfigStatus | None = None
-    """The configuration that `spec` was made of."""
+    """The configuration that `spec` was made from."""
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -96,7 +96,7 @@ class Termination:
 
     @property
     def words(self) -> str:
-        """How it ended, in words: `exit code 3 (Error): no such file`."""
+        """How it ended: `exit code 3 (Error): no such file`."""
         reason = f" ({self.reason})" if self.reason else ""
         said = f": {self.message.strip()}" if self.message.strip() else ""
         return f"exit code {self.exit_code}{reason}{said}"
@@ -116,13 +116,13 @@ class Container:
 
     @property
     def title(self) -> str:
-        """What a message calls it."""
+        """Its name in messages."""
         return f"init container {self.name}" if self.is_init else f"container {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod of a Job of ours."""
+    """One pod of a Job of the operator."""
 
     name: str
     uid: str
@@ -137,28 +137,29 @@ class Pod:
     """Deleted without a grace period: `kubectl delete --force`, or the operator itself."""
     unschedulable: Waiting | None = None
     waiting: Waiting | None = None
-    """The container's `waiting` state, also an init or pull error."""
+    """The container's `waiting` state; also an error of an init container or of a pull."""
     disruption: Waiting | None = None
     """The DisruptionTarget condition: preempted, drained, evicted, taint, node deleted."""
     pod_reason: str = ""
     """status.reason: Evicted, NodeLost, Preempting, …"""
     pod_message: str = ""
     image_id: str = ""
-    """The image that the container runs, once the node knows."""
+    """The image that the container runs, once the node reports it."""
     running_since: datetime | None = None
     """startedAt of the container, running or ended."""
     termination: Termination | None = None
     others: tuple[Container, ...] = ()
     """The containers beside the trainer's that run or have failed."""
     claims: tuple[str, ...] = ()
-    """The PersistentVolumeClaims that it mounts, while it has no node: one may not bind."""
+    """The PersistentVolumeClaims that a pod without a node mounts: one may not be bound."""
     gone: bool = False
-    """Deleted: this is its last state. Without a termination it was forced, with no grace."""
+    """Deleted: this is its last state. Without a termination it was deleted without a grace period.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One batch/v1 Job of ours, with the pods that the cache knows."""
+    """One batch/v1 Job of the operator, with its pods in the cache."""
 
     name: str
     uid: str
@@ -166,17 +167,17 @@ class Job:
     attempt: int | None
     """None for a preflight Job."""
     workers: int = 1
-    """How many pods it has at once."""
+    """The number of its pods that run at once."""
     complete: bool = False
     failed: bool = False
     failure_reason: str = ""
     failure_message: str = ""
     suspended: bool = False
-    """Job.spec.suspend: Kueue's, never written by the operator after creation."""
+    """Job.spec.suspend: it belongs to Kueue; the operator does not write it after creation."""
     deleting: bool = False
     finished_at: datetime | None = None
     rejected: str = ""
-    """The newest FailedCreate event where no pod could be made."""
+    """The newest FailedCreate event, if no pod could be created."""
     pods: tuple[Pod, ...] = ()
 
 
@@ -192,44 +193,44 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why the API server did not create what the training needs; a person must end it."""
+    """Why the API server did not create an object of the training; a person must resolve it."""
 
     reason: Reason
     message: str
     since: datetime
-    """When the API server first refused, in a row of refusals."""
+    """When the API server first refused, in an unbroken row of refusals."""
     tried_at: datetime
     """When it last refused."""
     is_invalid: bool = False
-    """The object itself is wrong (HTTP 400 or 422), and so is the spec it was built from."""
+    """The object itself is invalid (HTTP 400 or 422), and so is the spec it was built from."""
     generation: int = 0
-    """Of the spec that the object was built from."""
+    """The generation of the spec that the object was built from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that one decision rests on."""
+    """Everything that one decision depends on."""
 
     training: Training
     jobs: tuple[Job, ...] = ()
     orphans: tuple[Pod, ...] = ()
-    """Pods of ours whose Job is gone: one deleted in the background is still saving."""
+    """Pods of the training whose Job is gone: such a pod may still save."""
     source: Source | None = None
     folder_owner: str | None = None
     """`namespace/name` of an older training of this namespace with the same folder, if any."""
     obstacle: Obstacle | None = None
-    """Why the last object was not created; None once it was."""
+    """Why the last object was not created; None once it was created."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """What an administrator decides for all trainings."""
+    """What the administrator sets for all trainings."""
 
     default_image: str
     report_url: str
     """Base URL of the progress endpoint as pods reach it."""
     plain_report_url: str = ""
-    """The same over plain HTTP, for trainers of another image than `default_image`; none: none."""
+    """The same over plain HTTP, for trainers of another image than `default_image`; empty: none."""
     report_ca: str = ""
     """PEM of the authorities that trainers trust for `report_url`; empty: those of their image."""
     backoff_base_s: float = 10.0
@@ -237,6 +238,6 @@ class PolicySettings:
     termination_grace_s: int = 60
     preflight_deadline_s: int = 600
     image_pull_timeout_s: float = 600.0
-    """How long an image that cannot be pulled is waited for before the attempt is given up."""
+    """How long to wait for an image that cannot be pulled before the attempt is given up."""
     several_workers: bool = False
     """Whether trainings may have more than one worker."""

@@ -21,18 +21,18 @@ class Network(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """Builds what an action creates, with an administrator's settings."""
+    """Builds what an action creates, with the administrator's settings."""
 
     settings: PolicySettings
     report_ca: Callable[[], str] = lambda: ""
-    """What trainers that start now trust for reports, as PEM: it is renewed meanwhile."""
+    """Returns the authorities that new trainers trust for reports, as PEM; they are renewed."""
 
     def claim(self, training: Training, action: EnsureClaim) -> dict[str, Any]:
         """Return the PersistentVolumeClaim for checkpoints."""
         return build_claim(training, action.name)
 
     def network(self, training: Training, action: StartAttempt | StartPreflight) -> Network | None:
-        """Return what several workers need to reach each other; None where there is one."""
+        """Return what several workers need to reach each other; None if there is only one."""
         several = training.spec is not None and training.spec.workers > 1
         if not several or not isinstance(action, StartAttempt):
             return None

@@ -7,12 +7,12 @@ from detection_operator.manifests.owner import object_metadata
 
 
 def build_claim(training: Training, name: str) -> dict[str, Any]:
-    """Return the claim `name` that `checkpoints.storage.volumeClaim.size` asks for.
+    """Return the claim `name` that `checkpoints.storage.volumeClaim.size` requests.
 
-    With `whenDeleted: Retain` it has no owner, and so outlives the training.
+    With `whenDeleted: Retain` it has no owner and outlives the training.
 
     Raises:
-        ValueError: the spec asks for no new claim.
+        ValueError: the spec requests no new claim.
     """
     claim = training.spec.checkpoints.storage.volume_claim if training.spec else None
     if claim is None or claim.size is None:

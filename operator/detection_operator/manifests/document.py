@@ -1,7 +1,7 @@
 """Builds the document that a trainer reads: the training itself.
 
-It is an annotation of the trainer's pod, which the pod mounts as a file: nothing is to be made,
-found or deleted beside the Job. The same document runs outside the cluster with
+It is an annotation of the trainer's pod, which the pod mounts as a file: no object beside the Job
+must be created, found or deleted. The same document runs outside the cluster with
 `detection-trainer run`.
 """
 
@@ -19,12 +19,12 @@ CA_FILE = "report-ca.crt"
 
 
 def document_text(training: Training, source: RestoreFrom | None) -> str:
-    """Return the document: what only Kubernetes reads is dropped, a trainingRef made a URI.
+    """Return the document: without what only Kubernetes reads, with a URI for a trainingRef.
 
-    What is at its default is left out: a training keeps the trainer image of its first attempt,
+    Fields at their default are left out: a training keeps the trainer image of its first attempt,
     which may be older than this operator and not know every field.
 
-    Once the training has a checkpoint of its own, how it began is left out too: its source may be
+    Once the training has a checkpoint of its own, its source is left out too: the source may be
     gone, and the trainer resumes.
 
     Raises:
@@ -55,7 +55,7 @@ def document_text(training: Training, source: RestoreFrom | None) -> str:
 
 
 def _resolved(spec: Spec, source: RestoreFrom | None) -> dict[str, Any]:
-    """Return `restore` or `continueFrom` with the URI that its trainingRef stands for."""
+    """Return `restore` or `continueFrom` with the URI that its trainingRef resolves to."""
     restore, going_on = spec.restore, spec.continue_from
     referred = restore.from_ if restore is not None else going_on
     if referred is None or referred.training_ref is None:

@@ -1,7 +1,7 @@
-"""Builds the Jobs of attempts and preflights: pods never restarted, each failure told apart.
+"""Builds the Jobs of attempts and preflights: no pod restarts, and failures are distinguished.
 
-`backoffLimit: 0` and `podReplacementPolicy: Failed`: the operator alone decides on another pod.
-Of several workers the first that fails ends the Job for all.
+`backoffLimit: 0` and `podReplacementPolicy: Failed`: only the operator decides on another pod. The
+first of several workers that fails ends the Job for all.
 """
 
 from typing import Any
@@ -55,7 +55,7 @@ def build_attempt_job(training: Training, action: StartAttempt, settings: Policy
     job = _job(training, run, build_pod(training, spec, run, settings))
     if (queue := training.labels.get(names.QUEUE_LABEL)) is not None:
         job["metadata"]["labels"][names.QUEUE_LABEL] = queue
-        # From here on the field is the queue's: it resumes the Job once it has room.
+        # From here on the queue owns the field: it resumes the Job once there is room.
         job["spec"]["suspend"] = True
     return job
 
@@ -65,8 +65,8 @@ def build_preflight_job(
 ) -> Object:
     """Return the Job that checks one generation of the spec: CPU only.
 
-    A claim that is yet to be made is not mounted: a volume bound where this pod runs might not be
-    reachable where the GPU is. An empty folder stands for it, as the claim would be empty too.
+    A claim that does not exist yet is not mounted: a volume bound where this pod runs might be
+    unreachable where the GPU is. An empty folder replaces it; the claim would be empty too.
 
     Raises:
         ValueError: the training's spec is invalid.
@@ -95,9 +95,9 @@ def _preflight_resources(spec: Spec) -> Object:
 
 
 def _pinned_dataset(training: Training) -> str | None:
-    """Return what the check of this spec pinned of the training set.
+    """Return what the preflight of this spec pinned of the training set.
 
-    From the first checkpoint on its manifest knows the records themselves.
+    Once there is a checkpoint, its manifest has the digest of the records.
     """
     check = training.status.preflight
     if check is None or check.generation != training.generation or check.outcome is None:
@@ -132,10 +132,10 @@ def _job(training: Training, run: Run, pod: Object) -> Object:
 
 
 def _failure_rules() -> list[Object]:
-    """Return rules that all fail the Job, so that its condition quotes what a lost pod said.
+    """Return rules that all fail the Job, so that its condition quotes how a lost pod ended.
 
-    The first that matches is quoted: a trainer's own failure comes before a disruption, and a
-    disruption before SAVED, which says nothing of who asked it to stop.
+    The condition quotes the first match: a trainer's own failure comes before a disruption, and a
+    disruption before SAVED, which does not show who requested the stop.
     """
     disrupted = {
         "action": "FailJob",

@@ -1,7 +1,7 @@
-"""Builds the NetworkPolicy that lets the workers of one training be reached by one another only.
+"""Builds the NetworkPolicy that lets only the workers of one training reach each other.
 
-TensorFlow's gRPC port runs whatever it is sent, files of the pod included, and asks nobody who they
-are: what protects it is that no other pod gets through to it.
+TensorFlow's gRPC port runs whatever it receives, with access to the pod's files, and without
+authentication. The protection is that no other pod can connect to it.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ from detection_trainer.contract import runtime
 def build_network_policy(training: Training) -> dict[str, Any]:
     """Return the policy; it serves all attempts and is deleted with the training.
 
-    Among themselves the workers may use every port: NCCL takes ports of the system's choice. Their
-    metrics stay open to all, and what they connect to is not restricted. A port's protocol is named
+    The workers may use every port among themselves: NCCL takes ports that the system chooses. Their
+    metrics stay open to all, and outgoing connections are not restricted. A port's protocol is set
     although it is the default, so that what the API server returns equals what is built here.
     """
     identity = training.identity

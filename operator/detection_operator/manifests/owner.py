@@ -1,4 +1,4 @@
-"""What all objects made for a training have in common: owner reference and labels."""
+"""What all objects of a training have in common: owner reference and labels."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from detection_operator.core.state import Identity, Training
 def owner_reference(identity: Identity) -> dict[str, Any]:
     """Return the controller reference to a training.
 
-    `blockOwnerDeletion` is left out: it would need a right on the training's finalizers.
+    `blockOwnerDeletion` is left out: it would need a permission for the training's finalizers.
     """
     return {
         "apiVersion": API_VERSION,
@@ -24,9 +24,9 @@ def owner_reference(identity: Identity) -> dict[str, Any]:
 def object_metadata(training: Training, name: str) -> dict[str, Any]:
     """Return the metadata of an object that the training owns.
 
-    It has the labels of `spec.podTemplate` too, so that a policy which demands some can be met. The
-    labels of the training itself are left out: GitOps tools know their objects by such labels, and
-    would prune what they did not apply.
+    It includes the labels of `spec.podTemplate`, so that a policy which requires some can be met.
+    The labels of the training itself are left out: GitOps tools identify their objects by such
+    labels and would prune objects that they did not apply.
     """
     identity = training.identity
     wanted = training.spec.pod_template.labels if training.spec is not None else {}
@@ -41,7 +41,7 @@ def object_metadata(training: Training, name: str) -> dict[str, Any]:
 def labels(
     identity: Identity, role: str | None = None, attempt: int | None = None
 ) -> dict[str, str]:
-    """Return the labels by which the operator finds its objects again."""
+    """Return the labels by which the operator finds its objects."""
     result = {
         names.LABEL_MANAGED_BY: names.MANAGED_BY,
         names.LABEL_TRAINING: identity.name,

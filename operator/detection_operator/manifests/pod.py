@@ -1,7 +1,7 @@
 """Builds the pod template of trainers and preflights: restricted, read-only, no API access.
 
-A pod's labels, volumes and environment are ours plus those of `spec.podTemplate`: maps merge with
-ours winning on our own keys, lists append.
+A pod's labels, volumes and environment are the operator's plus those of `spec.podTemplate`: maps
+are merged and the operator's keys win, lists are appended.
 """
 
 import json
@@ -25,32 +25,33 @@ TOKEN_MOUNT = "/var/run/secrets/detectiontraining.dev"  # noqa: S105 - a path
 CREDENTIALS_MOUNT = "/var/run/secrets/credentials"
 TERMINATION_LOG = "/dev/termination-log"
 TOKEN_SECONDS = 600
-"""As short as the kubelet allows; it renews the file in time."""
+"""The shortest lifetime that the kubelet allows; it renews the file in time."""
 USER_ID = 65532
-"""As in the image: no root, no name in the passwd file needed."""
+"""As in the image: not root, and no entry in the passwd file needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one Job runs, and how it differs from another of the same training."""
+    """What one Job runs, and how it differs from other Jobs of the training."""
 
     verb: str
-    """Of the command `detection-trainer`."""
+    """The command of `detection-trainer`."""
     name: str
-    """Of the Job."""
+    """The name of the Job."""
     image: str
     role: str
     labels: dict[str, str]
     resources: Object
     environment: dict[str, str]
     document: str
-    """What its trainer reads."""
+    """The document that its trainer reads."""
     source: RestoreFrom | None
     holds_claim: bool
-    """Whether checkpoints lie on the claim; else an empty folder stands for a claim not made."""
+    """Whether checkpoints are on the claim; else an empty folder replaces a claim not created yet.
+    """
     reports: bool
     workers: int = 1
-    """How many pods the Job has at once."""
+    """The number of its pods that run at once."""
 
 
 def build_pod(training: Training, spec: Spec, run: Run, settings: PolicySettings) -> Object:
@@ -79,17 +80,17 @@ def build_pod(training: Training, spec: Spec, run: Run, settings: PolicySettings
 
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
-    """Where a trainer reports, and which authorities it trusts there (PEM; empty: none given)."""
+    """Where a trainer reports, and the authorities that it trusts there (PEM; empty: none)."""
 
     url: str
     ca: str
 
 
 def _endpoint(training: Training, run: Run, settings: PolicySettings) -> _Endpoint | None:
-    """Return where `run` reports; None where it does not.
+    """Return where `run` reports; None if it does not.
 
-    A trainer of another image than the default one may be of a release that trusts no authority but
-    its system's: where the administrator keeps plain HTTP open for these, it gets that address.
+    A trainer of another image than the default may be of a release that trusts only the authorities
+    of its system. If the administrator keeps plain HTTP open for these, it gets that address.
     """
     if not run.reports:
         return None
@@ -160,7 +161,7 @@ def _container(
 def _environment(
     training: Training, spec: Spec, run: Run, endpoint: _Endpoint | None
 ) -> list[Object]:
-    """Return the user's variables and ours: HOME may be changed, the contract's may not."""
+    """Return the variables of user and operator: HOME may change, the contract's may not."""
     contract = {
         runtime.CONFIG_DIGEST: text_digest(run.document),
         runtime.TERMINATION_LOG: TERMINATION_LOG,
@@ -194,7 +195,7 @@ def _credentials_path(position: int) -> str:
 def _volumes(
     training: Training, spec: Spec, run: Run, endpoint: _Endpoint | None
 ) -> tuple[list[Object], list[Object]]:
-    """Return volumes and their mounts; the names' prefix keeps them apart from the user's."""
+    """Return volumes and their mounts; a prefix keeps their names apart from the user's."""
     files = {FILE: names.ANNOTATION_DOCUMENT}
     if endpoint is not None and endpoint.ca:
         files[CA_FILE] = names.ANNOTATION_REPORT_CA
@@ -235,7 +236,7 @@ def _claimed(claim: str, *, read_only: bool = False) -> Object:
 
 
 def _annotations(files: dict[str, str]) -> Object:
-    """Return a volume of the pod's annotations, by the names of the files."""
+    """Return a volume with the pod's annotations, one file per name."""
     items = [
         {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
         for path, annotation in files.items()

@@ -1,8 +1,8 @@
-"""Builds what lets the workers of one training find each other: a headless Service, and TF_CONFIG.
+"""Builds how workers of a training find each other: a headless Service, and TF_CONFIG.
 
 The Job controller gives pod i of an Indexed Job the host name `<job>-<i>`; with the Service as its
-subdomain that is an address. It is published before the pod is ready, since nobody is before all
-have met.
+subdomain this is an address. It is published before the pod is ready, because no worker is ready
+before all have met.
 """
 
 import json
@@ -13,12 +13,12 @@ from detection_operator.core.state import Identity, Training
 from detection_operator.manifests.owner import object_metadata
 
 PORT = 2222
-"""As TensorFlow's own examples have it."""
+"""The port of TensorFlow's own examples."""
 INDEX_VARIABLE = "WORKER_INDEX"
 
 
 def build_service(training: Training) -> dict[str, Any]:
-    """Return the Service; it serves all attempts and goes with the training."""
+    """Return the Service; it serves all attempts and is deleted with the training."""
     identity = training.identity
     return {
         "apiVersion": "v1",
@@ -37,10 +37,10 @@ def build_service(training: Training) -> dict[str, Any]:
 
 
 def worker_environment(identity: Identity, job_name: str, workers: int) -> list[dict[str, Any]]:
-    """Return the variables by which a pod of `job_name` knows the others and its own place."""
+    """Return the variables from which a pod of `job_name` knows the other workers and its index."""
     service = names.workers_name(identity.uid)
     hosts = [f"{job_name}-{i}.{service}.{identity.namespace}.svc:{PORT}" for i in range(workers)]
-    # The kubelet puts the index in: a variable may name one that stands before it.
+    # The kubelet inserts the index: a variable may refer to one defined before it.
     task = f'{{"type": "worker", "index": $({INDEX_VARIABLE})}}'
     config = f'{{"cluster": {{"worker": {json.dumps(hosts)}}}, "task": {task}}}'
     index = {"fieldRef": {"fieldPath": f"metadata.labels['{names.LABEL_INDEX}']"}}

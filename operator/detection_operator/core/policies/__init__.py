@@ -1,1 +1,1 @@
-"""One policy a file: each judges one question for `plan`."""
+"""One policy per file: each decides one question for `plan`."""

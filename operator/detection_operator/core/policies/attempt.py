@@ -1,7 +1,7 @@
-"""The attempt under way, and the next one.
+"""The current attempt, and the next one.
 
-`currentAttempt` is written to the status before its Job is made, so that an operator that stops in
-between makes the same Job again.
+The status records `currentAttempt` before its Job is created, so that an operator that stops in
+between creates the same Job again.
 """
 
 from detection_operator import names
@@ -38,11 +38,11 @@ def pending_changes(case: Case) -> list[str]:
 
 
 def wait_for_earlier(case: Case) -> Standing | None:
-    """Wait for the end of what earlier attempts have left: two trainers never run at once.
+    """Wait for the end of everything from earlier attempts: two trainers never run at once.
 
-    An attempt's end is recorded once its pod has ended. Its Job ends a moment later, and may create
-    another pod until then where somebody deleted the pod. A Job that does not end is deleted
-    (`cleanup`), and so is a pod on a lost node.
+    An attempt's end is recorded once its pod has ended. Its Job ends a moment later; until then it
+    may create another pod if somebody deleted the pod. `cleanup` deletes a Job that does not end,
+    and a pod on a lost node.
     """
     ending = [job for job in case.observed.jobs if job.attempt is not None and cleanup.ends(job)]
     pod = pod_waits.first_alive(tuple(pod for pod in case.all_pods if _is_awaited(case, pod)))
@@ -54,7 +54,7 @@ def wait_for_earlier(case: Case) -> Standing | None:
 
 
 def _is_awaited(case: Case, pod: Pod) -> bool:
-    """Tell whether the next attempt waits for `pod`; what a lost node keeps is forced to end."""
+    """Return whether the next attempt waits for `pod`; a pod on a lost node is deleted by force."""
     return not names.is_preflight(pod.job_name) and not is_lost(case, pod)
 
 
@@ -83,7 +83,7 @@ def start(case: Case, source: RestoreFrom | None) -> Standing:
 
 
 def describe(case: Case, attempt: AttemptStatus) -> Standing:
-    """Say how the attempt under way does; make its Job where it is not there."""
+    """Return the standing of the current attempt; create its Job if it is missing."""
     job, pod = case.job(attempt.job_name), pod_waits.first_alive(case.pods(attempt.job_name))
     if job is None and pod is None:
         return _make_again(case, attempt)

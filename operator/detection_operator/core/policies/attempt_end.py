@@ -1,6 +1,6 @@
-"""Whether the attempt under way has ended, how, and what that means for the record.
+"""Whether the current attempt has ended, how, and what the status records about it.
 
-Recorded once: an attempt is settled when its outcome has a `finishedAt`.
+The end is recorded once: when the outcome has a `finishedAt`.
 """
 
 from dataclasses import dataclass, replace
@@ -22,18 +22,18 @@ MAX_INTERRUPTIONS = 20
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """An attempt's end, and what was seen of it."""
+    """An attempt's end, and what Kubernetes reports of it."""
 
     outcome: OutcomeStatus
-    """The trainer's own words where they came, else what Kubernetes saw."""
+    """The trainer's own report if there is one, else what Kubernetes reports."""
     seen: Reason
-    """What Kubernetes saw."""
+    """What Kubernetes reports."""
     job: Job | None = None
     pod: Pod | None = None
 
 
 def record_attempt(case: Case) -> Case:
-    """Return `case` with what its cluster objects show of the attempt under way."""
+    """Return `case` with what the cluster's objects show of the current attempt."""
     if not case.is_under_way:
         return case
     case = _hear_last_report(record_image(_record_start(_record_job(case))))
@@ -43,10 +43,10 @@ def record_attempt(case: Case) -> Case:
 
 
 def verdict_in(case: Case, outcome: OutcomeStatus) -> Verdict:
-    """Return what an end means for the next attempt of this training.
+    """Return what an outcome means for the next attempt of this training.
 
-    A storage that has taken a checkpoint of this run and now refuses the credentials is likely to
-    be in the middle of a rotation of keys: the run backs off before it fails.
+    A storage that accepted a checkpoint of this run and now refuses the credentials is probably in
+    the middle of a key rotation: the run backs off before it fails.
     """
     verdict = outcomes.verdict(outcome)
     if outcome.reason == Reason.ACCESS_DENIED and newest_step(case.status) is not None:
@@ -55,14 +55,14 @@ def verdict_in(case: Case, outcome: OutcomeStatus) -> Verdict:
 
 
 def made_checkpoint(attempt: AttemptStatus, status: Status) -> bool:
-    """Tell whether `attempt` committed a checkpoint beyond where it began."""
+    """Return whether `attempt` committed a checkpoint after the one it began with."""
     newest = newest_step(status)
     start = -1 if attempt.start_step is None else attempt.start_step
     return newest is not None and newest > start
 
 
 def _record_job(case: Case) -> Case:
-    """Record the uid of the attempt's Job, by which its pods are known once the Job is gone."""
+    """Record the uid of the attempt's Job; it identifies the pods once the Job is gone."""
     attempt = case.attempt
     job = case.job(attempt.job_name) if attempt is not None else None
     if attempt is None or job is None or attempt.job_uid is not None:
@@ -77,10 +77,10 @@ def _record_start(case: Case) -> Case:
     pods, job = case.pods(attempt.job_name), case.job(attempt.job_name)
     starts = [pod.running_since for pod in pods if pod.running_since]
     if len(starts) < (job.workers if job is not None else 1):
-        # It starts with the last of its workers.
+        # The attempt starts when its last worker starts.
         return case
     started_at = max(starts).replace(microsecond=0)
-    # A report may have come first: the pod knows better.
+    # A report may have come first; the pod's time is more exact.
     if attempt.started_at is not None and attempt.started_at <= started_at:
         return case
     started = attempt.model_copy(update={"started_at": started_at})
@@ -88,7 +88,7 @@ def _record_start(case: Case) -> Case:
 
 
 def _hear_last_report(case: Case) -> Case:
-    """Apply the report that an ended pod left behind, in case it was not heard when it was sent."""
+    """Apply the last report of an ended pod, in case it was not received when it was sent."""
     attempt = case.attempt
     if attempt is None:
         return case
@@ -102,7 +102,7 @@ def _hear_last_report(case: Case) -> Case:
 
 
 def _end_of(case: Case, attempt: AttemptStatus) -> End | None:
-    """Return how the attempt ended; None while its trainer may still run or be made."""
+    """Return how the attempt ended; None while its trainer may still run or be created."""
     job, pods = case.job(attempt.job_name), case.pods(attempt.job_name)
     alive = [pod for pod in pods if not has_ended(pod)]
     if lost := [pod for pod in alive if is_lost(case, pod)]:
@@ -120,10 +120,10 @@ def _end_of(case: Case, attempt: AttemptStatus) -> End | None:
 
 
 def _lost_its_place(attempt: AttemptStatus, job: Job, pods: tuple[Pod, ...]) -> bool:
-    """Tell whether pods that never ran were deleted, and the Job may make others.
+    """Return whether pods that never ran were deleted and the Job may create others.
 
-    It does where a queue took the place back before the start, once that gives another. Where a
-    person deleted them, the Job reports within seconds that it failed.
+    The Job does if a queue preempted it before the start, once the queue admits it again. If a
+    person deleted the pods, the Job fails within seconds.
     """
     over = job.complete or job.failed or job.deleting
     deleted = all(pod.gone or pod.deleting_since is not None for pod in pods)
@@ -131,19 +131,19 @@ def _lost_its_place(attempt: AttemptStatus, job: Job, pods: tuple[Pod, ...]) -> 
 
 
 def _has_run(attempt: AttemptStatus, pods: tuple[Pod, ...]) -> bool:
-    """Return whether a container of the attempt has started, as far as anybody knows."""
+    """Return whether a container of the attempt has started, as far as is known."""
     return any(map(has_run, pods)) or attempt.started_at is not None or attempt.sequence is not None
 
 
 def _are_all(job: Job, pods: tuple[Pod, ...]) -> bool:
-    """Tell whether no other pod of `job` may come: each failure ends it for all workers."""
+    """Return whether no other pod of `job` can appear: one failure ends it for all workers."""
     return len(pods) >= job.workers or job.failed or job.complete or job.deleting
 
 
 def is_lost(case: Case, pod: Pod) -> bool:
     """Return whether a pod has outlived its deletion by nodeLostTimeoutSeconds."""
     if pod.deleting_since is None or has_ended(pod) or not pod.node:
-        # One that has no node goes at once, or when a finalizer of somebody lets it.
+        # A pod without a node is removed at once, or when somebody's finalizer allows it.
         return False
     timeout = timedelta(seconds=case.spec.retry_policy.node_lost_timeout_seconds)
     return case.now - pod.deleting_since >= timeout
@@ -152,7 +152,7 @@ def is_lost(case: Case, pod: Pod) -> bool:
 def _lost(case: Case, pod: Pod) -> End:
     timeout = case.spec.retry_policy.node_lost_timeout_seconds
     if pod.forced:
-        # Nobody asked the node to end it, so nothing is known of the node.
+        # The kubelet was not asked to end the pod, so nothing is known of the node.
         message = f"The pod was deleted by force and still exists {timeout} s later."
         return End(_own(case, Reason.POD_DELETED, message), Reason.POD_DELETED)
     message = (
@@ -186,7 +186,7 @@ def _ended_job(case: Case, attempt: AttemptStatus, job: Job) -> End | None:
 
 def _without_job(case: Case, attempt: AttemptStatus) -> End | None:
     if attempt.outcome is None and attempt.started_at is None:
-        # Its Job was never made, or was deleted while it waited: made again unless unwanted.
+        # Its Job was never created, or was deleted while it waited: create it unless unwanted.
         stop = stop_of(case)
         if stop is None:
             return None
@@ -203,7 +203,7 @@ def _own(case: Case, reason: Reason, message: str) -> OutcomeStatus:
 def _told(attempt: AttemptStatus, status: Status, seen: OutcomeStatus) -> OutcomeStatus:
     """Return the outcome that the trainer reported, else what Kubernetes reported.
 
-    A completion that was seen and not reported does not state the steps: another attempt asks
+    A completion that was observed but not reported does not state the steps: another attempt reads
     the storage and reports.
     """
     finished_at = seen.finished_at.replace(microsecond=0) if seen.finished_at else None
@@ -240,12 +240,12 @@ def _cause(end: End, stop: Stop | None) -> Reason:
 def _cause_of_job(job: Job | None) -> Reason | None:
     if job is None or job.deleting:
         return Reason.JOB_DELETED
-    # Only its queue suspends a Job that ran.
+    # After a start only the Job's queue suspends it.
     return Reason.PREEMPTED if job.suspended else None
 
 
 def _settle(case: Case, attempt: AttemptStatus, end: End) -> Case:
-    """Record the end: time, retries, and what was interrupted."""
+    """Record the end: active time, retries and the interruption."""
     ended = attempt.model_copy(update={"outcome": end.outcome})
     case = case.amended(
         current_attempt=ended,

@@ -1,4 +1,4 @@
-"""Which Jobs and pods go: those past their time, left over, or on a lost node."""
+"""Which Jobs and pods to delete: expired, left over, or on a lost node."""
 
 from datetime import datetime, timedelta
 
@@ -10,18 +10,21 @@ from detection_operator.core.policies.attempt_end import is_lost
 from detection_operator.core.state import Job
 
 KEPT_JOBS = 3
-"""Ended attempts whose pods can still be read (`kubectl logs`); older ones go."""
+"""The number of ended attempts whose pods stay for `kubectl logs`; older ones are deleted."""
 
 CATCH_UP_S = 5.0
-"""For so long after a training's end its Job's own may not have been seen yet: another replica may
-have written the status, and to delete the Job would take the pod's log away."""
+"""Seconds after a training's end in which the end of its Job may not be observed yet: another
+replica may have written the status, and a deletion of the Job would delete the pod's log.
+"""
 
 LINGER_S = 60.0
-"""For so long a Job may go on once its trainer has ended: a container beside it may keep it, as an
-injected sidecar, and the GPU with it."""
+"""Seconds that a Job may run after its trainer has ended: another container, for example an
+injected sidecar, may keep the pod and its GPU.
+"""
 
 FORCE_AGAIN_S = 5.0
-"""Until a pod that was forced to end is looked at again: somebody's finalizer may keep it."""
+"""Seconds until a pod that was deleted by force is checked again: somebody's finalizer may keep it.
+"""
 
 _FINISHED: dict[str, ConditionType] = {
     Phase.COMPLETE: ConditionType.COMPLETE,
@@ -31,7 +34,7 @@ _FINISHED: dict[str, ConditionType] = {
 
 
 def clean_up(case: Case) -> tuple[Action, ...]:
-    """Return what to remove, given the status to be; never the resource or a checkpoint."""
+    """Return what to delete, given the next status; never the resource or a checkpoint."""
     expired = seconds_to_live(case) == 0.0
     jobs = [job for job in case.observed.jobs if not job.deleting]
     old = _old(case)
@@ -47,7 +50,7 @@ def clean_up(case: Case) -> tuple[Action, ...]:
 
 
 def recheck_after_s(case: Case) -> float | None:
-    """Return when the next object is to be removed for which no event will arrive."""
+    """Return the seconds until the next deletion that no event will trigger."""
     left = seconds_to_live(case)
     waits = [] if not left or not case.observed.jobs else [left]
     catching_up_s = _catching_up_s(case)
@@ -64,7 +67,7 @@ def recheck_after_s(case: Case) -> float | None:
 
 
 def seconds_to_live(case: Case) -> float | None:
-    """Return when `ttlSecondsAfterFinished` is over; None where nothing expires."""
+    """Return the seconds until `ttlSecondsAfterFinished` is over; None if nothing expires."""
     ttl, since = case.spec.ttl_seconds_after_finished, _finished_since(case.status)
     if ttl is None or since is None:
         return None
@@ -88,7 +91,7 @@ def lingering(case: Case) -> tuple[DeleteJob, ...]:
 
 
 def _who_lingers(job: Job) -> str:
-    """Return which containers keep the pods of `job`, and how a person ends that."""
+    """Return which containers keep the pods of `job`, and how a person ends them."""
     names = {other.name for pod in job.pods for other in pod.others if other.running}
     who = {0: "A container", 1: "Container"}.get(len(names), "Containers")
     named = ", ".join(sorted(names))
@@ -110,11 +113,11 @@ def _linger_left_s(case: Case, job: Job) -> float | None:
 
 
 def _recorded_end(case: Case, job: Job) -> datetime | None:
-    """Return when the trainer of `job` ended, once that is in the status."""
+    """Return when the trainer of `job` ended, if that is recorded."""
     for known in (case.attempt, case.status.preflight):
         if known is not None and known.job_name == job.name:
             return known.outcome.finished_at if known.outcome is not None else None
-    # Of an earlier attempt.
+    # The Job of an earlier attempt: the status no longer has its outcome.
     ends_of_pods = [pod.termination.finished_at for pod in job.pods if pod.termination]
     return max((time for time in ends_of_pods if time is not None), default=None)
 
@@ -129,7 +132,7 @@ def _why_delete(case: Case, job: Job, *, expired: bool, old: bool) -> str:
 
 
 def _catching_up_s(case: Case) -> float:
-    """Return how much longer what is seen of an ended training's Jobs may be older than its end."""
+    """Return for how many seconds the observed Jobs of an ended training may still be outdated."""
     since = _finished_since(case.status)
     if since is None:
         return 0.0
@@ -137,15 +140,15 @@ def _catching_up_s(case: Case) -> float:
 
 
 def ends(job: Job) -> bool:
-    """Tell whether all pods of `job` have ended, so that its own end is about to be seen."""
-    # A suspended one is still in its queue, which would let a second trainer run.
+    """Return whether all pods of `job` have ended, so that its own end follows soon."""
+    # A suspended Job is still in its queue and could start a second trainer.
     if job.complete or job.failed or job.deleting or job.suspended:
         return False
     return bool(job.pods) and all(has_ended(pod) for pod in job.pods)
 
 
 def _is_stray(case: Case, job: Job) -> bool:
-    """Tell whether `job` may still run pods that nothing waits for."""
+    """Return whether `job` may still run pods that nothing waits for."""
     if job.complete or job.failed or ends(job):
         return False
     attempt, preflight = case.attempt, case.status.preflight

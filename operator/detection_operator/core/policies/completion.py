@@ -8,7 +8,7 @@ from detection_trainer.contract.exit_codes import Verdict
 
 
 def complete(case: Case) -> Standing | None:
-    """Say that the training is complete, where nothing is left to do."""
+    """Return Complete if nothing is left to do."""
     attempt = case.attempt
     if attempt is None or attempt.outcome is None or not is_settled(attempt):
         return None
@@ -16,7 +16,7 @@ def complete(case: Case) -> Standing | None:
     steps, reached = case.spec.steps, newest_step(case.status) or 0
     if finished and steps <= attempt.target_steps:
         return _completed(case, reached)
-    # Only lowered steps: at an attempt's own target, evaluation and the last report may be missing.
+    # Only if steps were lowered: at an attempt's own target, evaluation and report may be missing.
     if steps < attempt.target_steps and steps <= reached:
         return _completed(case, reached)
     return None

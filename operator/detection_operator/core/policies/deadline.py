@@ -1,4 +1,4 @@
-"""`activeDeadlineSeconds`: the sum of active time over attempts; waiting does not count."""
+"""`activeDeadlineSeconds`: the active time of all attempts; waiting does not count."""
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import AttemptStatus
@@ -6,7 +6,7 @@ from detection_operator.core.case import Case, Standing, newest_step
 
 
 def active_seconds(case: Case) -> float:
-    """Return how long trainers have run, the one under way included."""
+    """Return how long trainers have run, including the current attempt."""
     attempt = case.attempt
     running = 0.0
     if case.is_under_way and attempt is not None and attempt.started_at is not None:
@@ -23,13 +23,13 @@ def seconds_of(attempt: AttemptStatus) -> int:
 
 
 def is_over(case: Case) -> bool:
-    """Tell whether no active time is left."""
+    """Return whether no active time is left."""
     limit = case.spec.active_deadline_seconds
     return limit is not None and active_seconds(case) >= limit
 
 
 def seconds_left(case: Case) -> float | None:
-    """Return the active time that is left; None without a deadline or while none is spent."""
+    """Return the active time that is left; None without a deadline or before any was spent."""
     limit, attempt = case.spec.active_deadline_seconds, case.attempt
     if limit is None or not case.is_under_way or attempt is None or attempt.started_at is None:
         return None

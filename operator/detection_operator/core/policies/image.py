@@ -1,25 +1,25 @@
-"""Which trainer image the next pod runs: the very one that the first attempt ran.
+"""Which trainer image the next pod runs: the same that the first attempt ran.
 
 A tag can be pushed again, and a run that resumes with another program is not the same run. So the
-digest that a node reports for the first attempt's container pins the ones after it, until
-`spec.image` names another.
+digest that a node reports for the first attempt's container pins the image of later ones, until
+`spec.image` names another image.
 """
 
 from detection_operator.core.case import Case
 
 DOCKER_HUB = "docker.io"
 SCHEMES = ("docker-pullable://", "docker://")
-"""Before the image's name where Docker is the node's runtime."""
+"""Prefixes of an image's id on nodes whose runtime is Docker."""
 
 
 def pinned_image(case: Case) -> str:
-    """Return the image for the next pod: by its digest, once an attempt ran it."""
+    """Return the image for the next pod: with its digest, once an attempt ran it."""
     digest = pinned_digest(case)
     return case.image if digest is None else f"{_without_tag(case.image)}@{digest}"
 
 
 def pinned_digest(case: Case) -> str | None:
-    """Return the digest to keep to; None where the image is another than the one that ran."""
+    """Return the pinned digest; None if the spec names another image than the one that ran."""
     return case.status.image_digest if case.status.image == case.image else None
 
 
@@ -39,10 +39,10 @@ def record_image(case: Case) -> Case:
 
 
 def pullable_digest(image: str, image_id: str) -> str | None:
-    """Return the digest by which a node could pull `image` again, given the id that it reports.
+    """Return the digest by which a node can pull `image` again, from the id that it reports.
 
-    None where the id is the node's own (an image that was loaded into it, not pulled), or names
-    another repository.
+    None if the id is local to the node (an image that was loaded, not pulled) or names another
+    repository.
     """
     for scheme in SCHEMES:
         image_id = image_id.removeprefix(scheme)

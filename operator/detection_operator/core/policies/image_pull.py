@@ -1,7 +1,7 @@
-"""How long an image that cannot be pulled is waited for: a Job never fails by itself for it.
+"""How long to wait for an image that cannot be pulled: a Job never fails because of it.
 
-A registry that is down, slow or overloaded may come back, so its answer is waited for without end.
-Only an image that does not exist, or that may not be pulled, ends the attempt.
+A registry that is down, slow or overloaded may recover, so the operator waits without a limit. Only
+an image that does not exist, or that may not be pulled, ends the attempt.
 """
 
 import re
@@ -20,23 +20,24 @@ _DEFINITE = re.compile(
     r"|access denied|authorization failed|authentication required|no match for platform",
     re.IGNORECASE,
 )
-"""What registries and runtimes answer of an image that will not come (OCI distribution errors)."""
+"""Errors of registries and runtimes for an image that stays unavailable (OCI distribution errors).
+"""
 
 
 def pull_problem(pod: Pod) -> Waiting | None:
-    """Return why the pod's image cannot be pulled; None where that is not what it waits for."""
+    """Return why the pod's image cannot be pulled; None if the pod does not wait for it."""
     waiting = pod.waiting
     return waiting if waiting is not None and waiting.reason in PULL_REASONS else None
 
 
 def is_definite(problem: Waiting) -> bool:
-    """Return whether the image will not come, however long one waits."""
+    """Return whether waiting does not make the image available."""
     hopeless = problem.reason in HOPELESS_REASONS or problem.reason == "SignatureValidationFailed"
     return hopeless or _DEFINITE.search(problem.message) is not None
 
 
 def advice(problem: Waiting) -> str:
-    """Return what a person can do, which for an init container is not about the trainer's image."""
+    """Return what a person can do; for an init container the trainer's image is not the cause."""
     if not problem.container:
         return ADVICE
     return (
@@ -46,7 +47,7 @@ def advice(problem: Waiting) -> str:
 
 
 def seconds_left(pod: Pod, settings: PolicySettings, now: datetime) -> float | None:
-    """Return how long the image is still waited for; None where that has no end."""
+    """Return how long the operator still waits for the image; None: without a limit."""
     waiting = pull_problem(pod)
     if waiting is None or not is_definite(waiting):
         return None
@@ -57,7 +58,7 @@ def seconds_left(pod: Pod, settings: PolicySettings, now: datetime) -> float | N
 
 
 def give_up(pod: Pod, image: str, settings: PolicySettings, now: datetime) -> str | None:
-    """Return why the pod is given up; None while it may still start."""
+    """Return why the operator gives up the pod; None while it may still start."""
     waiting, left = pull_problem(pod), seconds_left(pod, settings, now)
     if waiting is None or left is None or left > 0:
         return None

@@ -1,4 +1,4 @@
-"""Steps beyond the schedule that would train at a learning rate of 0 are refused."""
+"""Refuses steps beyond the schedule that would train at a learning rate of 0."""
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import ScheduleStatus

@@ -1,4 +1,4 @@
-"""An end that must not be retried: the training fails until its spec changes."""
+"""Ends that must not be retried: the training fails until its spec changes."""
 
 from detection_operator.api.conditions import Phase
 from detection_operator.core import outcomes

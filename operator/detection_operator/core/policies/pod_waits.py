@@ -1,4 +1,4 @@
-"""What a pod of an attempt or a preflight waits for, in words."""
+"""What a pod of an attempt or a preflight waits for, as a reason and a message."""
 
 import re
 from dataclasses import dataclass, replace
@@ -11,10 +11,10 @@ from detection_operator.core.state import Job, Pod, Waiting
 
 SANDBOX_REASON = "FailedCreatePodSandBox"
 _ABOUT_CLAIM = re.compile(r"persistentvolumeclaim|\bpvc\b|binding volumes", re.IGNORECASE)
-"""What the scheduler says where not a node but a claim is missing."""
+"""What the scheduler's message contains if a claim is missing, not a node."""
 STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
 NODE_SLACK_S = 30.0
-"""A busy node ends a pod some seconds after its grace period; one that is lost never does."""
+"""A busy node ends a pod some seconds after its grace period; a lost node never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ def standing_of(phase: Phase, wait: Wait) -> Standing:
 
 
 def first_alive(pods: tuple[Pod, ...]) -> Pod | None:
-    """Return the pod to speak of, of those whose container may still run.
+    """Return the pod to describe, of those whose container may still run.
 
-    One that is not being deleted comes first; of several workers one that all others wait for.
+    A pod that is not being deleted comes first; of several workers, the one that all others wait
+    for.
     """
     alive = [pod for pod in pods if not has_ended(pod)]
 
@@ -78,7 +79,7 @@ def _wait_of_pod(case: Case, job: Job, pod: Pod) -> Wait | None:
 
 
 def stopping(case: Case, pod: Pod) -> Wait | None:
-    """Return how the pod ends that is being deleted; None for one that is not."""
+    """Return what a pod that is being deleted waits for; None if it is not being deleted."""
     if pod.deleting_since is None:
         return None
     timeout = case.spec.retry_policy.node_lost_timeout_seconds

@@ -1,4 +1,4 @@
-"""The check before the first attempt: CPU only, no TensorFlow, so that no GPU is taken in vain."""
+"""The preflight: on CPUs and without TensorFlow, so that no GPU is reserved in vain."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from detection_trainer.contract.exit_codes import Verdict
 
 
 def is_wanted(case: Case) -> bool:
-    """Tell whether this spec is to be checked before an attempt starts."""
+    """Return whether this spec must be checked before an attempt starts."""
     if case.is_unread:
         return True
     if newest_step(case.status) is not None or case.spec.preflight == "Never":
@@ -31,14 +31,14 @@ def is_wanted(case: Case) -> bool:
 
 
 def asks_for_device(spec: Spec) -> bool:
-    """Tell whether an extended resource is asked for: its name has a domain, as nvidia.com/gpu."""
+    """Return whether `spec` requests an extended resource: its name has a domain."""
     resources = spec.resources
     asked = {**resources.requests, **resources.limits}
     return any("/" in name and str(quantity) != "0" for name, quantity in asked.items())
 
 
 def restores_uri(spec: Spec) -> bool:
-    """Tell whether weights come from a place that only storage knows."""
+    """Return whether weights come from a URI whose content only the storage knows."""
     source = spec.restore.from_ if spec.restore is not None else spec.continue_from
     return source is not None and source.uri is not None
 
@@ -66,7 +66,7 @@ def record_preflight(case: Case) -> Case:
 def _record_config(
     case: Case, preflight: PreflightStatus, outcome: OutcomeStatus
 ) -> tuple[Case, OutcomeStatus]:
-    """Return `case` with the pipeline.config that the pod read; without it the check is no good."""
+    """Return `case` with the pipeline.config that the pod read; without it the preflight failed."""
     if outcomes.verdict(outcome) is not Verdict.COMPLETE:
         return case, outcome
     ends = [pod.termination for pod in case.pods(preflight.job_name) if pod.termination]
@@ -83,7 +83,7 @@ def _config_uri(case: Case) -> str | None:
 
 
 def check(case: Case, source: RestoreFrom | None) -> Standing | None:
-    """Run the check, wait for it or refuse what it found; None once it passed or is not wanted."""
+    """Run the preflight, wait for it or refuse its result; None once it passed or is not wanted."""
     if not is_wanted(case):
         return None
     preflight = case.status.preflight
@@ -101,7 +101,7 @@ def check(case: Case, source: RestoreFrom | None) -> Standing | None:
 
 
 def refuse(outcome: OutcomeStatus) -> Standing:
-    """Refuse the spec for what the check found, until it changes."""
+    """Refuse the spec for what the preflight found, until it changes."""
     message = outcomes.explain(outcome, "Change the spec to check it again.")
     return Standing(Phase.REFUSED, outcomes.reason_of(outcome.reason), message)
 
@@ -135,7 +135,7 @@ def _given_up(case: Case, pod: Pod) -> OutcomeStatus | None:
 
 
 def _seconds_left(case: Case, pod: Pod) -> float | None:
-    """Return how long the check may still run; None before its container has started."""
+    """Return how long the preflight may still run; None before its container has started."""
     if pod.running_since is None:
         return None
     ran_s = (case.now - pod.running_since).total_seconds()
@@ -171,7 +171,7 @@ def _describe(case: Case, preflight: PreflightStatus, source: RestoreFrom | None
 
 
 def _try_again(case: Case, preflight: PreflightStatus, source: RestoreFrom | None) -> Standing:
-    """Wait for the back-off; the name is the generation's, so the old Job must go first."""
+    """Wait for the back-off; the name has the generation, so delete the old Job first."""
     job, waiting = case.job(preflight.job_name), retry.back_off(case)
     if job is not None:
         actions: tuple[Action, ...] = ()
@@ -184,7 +184,7 @@ def _try_again(case: Case, preflight: PreflightStatus, source: RestoreFrom | Non
 
 
 def _read(case: Case) -> Standing:
-    """Say that the configuration was read: with it in the status the spec is whole."""
+    """Report that the configuration was read: with it in the status the spec is complete."""
     message = f"The pipeline.config at {_config_uri(case)} was read, and the check has passed."
     return Standing(Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING, message)
 

@@ -1,6 +1,6 @@
 """Where the first weights come from: the training that `restore` or `continueFrom` refers to.
 
-Judged until the first checkpoint is committed; from then on the source may be gone.
+Evaluated until the first checkpoint is committed; after that the source may be deleted.
 """
 
 from datetime import timedelta
@@ -14,7 +14,7 @@ from detection_operator.core.policies import source_fits
 from detection_trainer.contract.spec import TrainingRef
 
 SOURCE_GRACE_S = 30.0
-"""A manifest may hold both trainings: the one referred to is a moment late, not missing."""
+"""One manifest may contain both trainings: the source is created a moment later, not missing."""
 FINISHED_PHASES = frozenset({Phase.COMPLETE, Phase.FAILED, Phase.REFUSED})
 
 
@@ -26,7 +26,7 @@ def reference_of(spec: Spec) -> TrainingRef | None:
 
 
 def resolve(case: Case) -> Standing | RestoreFrom | None:
-    """Return the checkpoint to start from, or why there is none yet; None where none is asked."""
+    """Return the checkpoint to start from, or why there is none yet; None if none is requested."""
     reference = reference_of(case.spec)
     if reference is None or newest_step(case.status) is not None:
         return None
@@ -74,7 +74,7 @@ def _checkpoint(reference: TrainingRef, spec: Spec, status: Status) -> Standing 
                 f"({_held(status)}): name another training or step.",
             )
         return _wait(f"Waiting until training {name!r} has {wanted} ({_held(status)}).")
-    # The newest or best of a training that still runs is not the one that was meant.
+    # The user does not mean the newest or best checkpoint of a training that still runs.
     if reference.step is None and not finished:
         return _wait(
             f"Waiting until training {name!r} is complete (it is {status.phase}, {_held(status)}) "
@@ -105,6 +105,6 @@ def _held(status: Status) -> str:
 
 
 def _mounted(uri: str, source: str) -> str:
-    """Return where a checkpoint of a source's claim lies in this training's pods."""
+    """Return the URI in this training's pods of a checkpoint on a source's claim."""
     inside = uri.removeprefix(f"file://{names.CHECKPOINTS_MOUNT}").lstrip("/")
     return f"file://{names.SOURCES_MOUNT}/{source}/{inside}"

@@ -1,7 +1,7 @@
-"""When to try again: after a back-off where an attempt made no new checkpoint, at once otherwise.
+"""When to retry: after a back-off if an attempt made no new checkpoint, at once otherwise.
 
-The count is of attempts in a row without a new checkpoint, whatever ended them, so that a long run
-is not ended by six unrelated failures and a crash loop is.
+Only consecutive attempts without a new checkpoint count, whatever ended them: a crash loop ends a
+training, and six unrelated failures of a long run do not.
 """
 
 from datetime import timedelta
@@ -12,20 +12,20 @@ from detection_operator.core.case import Case, Standing
 
 NONE = RetryStatus()
 CLOCKS_APART_S = 60.0
-"""By so much may the clocks of two replicas differ."""
+"""The clocks of two replicas may differ by this much."""
 MAX_DOUBLINGS = 30
-"""Beyond it every cap is reached; keeps the power finite."""
+"""Beyond this number every cap is reached; it keeps the power finite."""
 
 
 def delay_s(count: int, base_s: float, cap_s: float) -> float:
-    """Return how long to wait before retry number `count`, from 1."""
+    """Return how long to wait before retry number `count`, which starts at 1."""
     return float(min(base_s * 2.0 ** min(max(count - 1, 0), MAX_DOUBLINGS), cap_s))
 
 
 def after_end(case: Case, *, made: bool, counts: bool = True) -> RetryStatus:
-    """Return the retries once an attempt or a preflight ended that may be tried again.
+    """Return the retries after the end of an attempt or a preflight that may be retried.
 
-    One whose container never started has only waited: it uses no retry (`counts` is False).
+    A container that never started only waited: it uses no retry (`counts` is False).
     """
     if made:
         return NONE
@@ -36,7 +36,7 @@ def after_end(case: Case, *, made: bool, counts: bool = True) -> RetryStatus:
 
 
 def forgive_edited(case: Case) -> Case:
-    """Forget the retries of an older spec: an edited one is tried at once."""
+    """Reset the retries of an older spec: an edited spec is tried at once."""
     tried = [case.attempt.generation] if case.attempt else []
     tried += [case.status.preflight.generation] if case.status.preflight else []
     if not tried or max(tried) == case.generation or case.status.retries == NONE:
@@ -59,8 +59,7 @@ def give_up(case: Case) -> Standing | None:
 def back_off(case: Case) -> Standing | None:
     """Wait until the next attempt may start.
 
-    A time farther ahead than the longest back-off was written by a clock that was wrong: it is
-    ignored.
+    A time farther ahead than the longest back-off was written with a wrong clock: it is ignored.
     """
     retries = case.status.retries
     if retries.not_before is None:
@@ -77,7 +76,7 @@ def back_off(case: Case) -> Standing | None:
 
 
 def last_failure(case: Case) -> str:
-    """Return the sentence that names what ended last, and why."""
+    """Return the sentence that states what ended last, and why."""
     preflight, attempt = case.status.preflight, case.attempt
     if attempt is not None and attempt.outcome is not None:
         outcome, what = attempt.outcome, f"Attempt {attempt.number}"

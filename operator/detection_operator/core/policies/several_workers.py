@@ -5,9 +5,9 @@ from detection_operator.core.case import Case, Standing
 
 
 def refuse_several_workers(case: Case) -> Standing | None:
-    """Refuse more workers than one where the administrator has not allowed them.
+    """Refuse more than one worker if the administrator has not allowed several.
 
-    Only before an attempt is made: one that has begun runs to its end.
+    Only before an attempt is created: a running one continues to its end.
     """
     if case.spec.workers == 1 or case.settings.several_workers:
         return None

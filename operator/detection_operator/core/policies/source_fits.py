@@ -1,7 +1,7 @@
 """Whether another training's weights fit this one, as far as both resources show.
 
-What only storage knows (label maps, what a checkpoint really holds) is left to the preflight and to
-the trainer, which ask the same pure function.
+What only the storage knows (label maps, the content of a checkpoint) is left to the preflight and
+the trainer, which call the same pure function.
 """
 
 from detection_operator.api.conditions import Phase, Reason
@@ -20,11 +20,11 @@ from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import RestoreMode
 
 UNKNOWN_CLASSES = 1
-"""Stands for both sides where one does not know its classes: their heads are then not judged."""
+"""The classes of both sides if one side does not know its classes: heads are not compared then."""
 
 
 def refuse_unfit_source(spec: Spec, name: str, source: Spec, status: Status) -> Standing | None:
-    """Refuse a source whose variables or classes do not fit; None where they do, or may."""
+    """Refuse a source whose variables or classes do not fit; None if they do, or may."""
     if isinstance(spec, UnreadSpec) or isinstance(source, UnreadSpec):
         return None
     if spec.restore is None:
@@ -37,7 +37,7 @@ def refuse_unfit_source(spec: Spec, name: str, source: Spec, status: Status) -> 
 
 
 def refuse_reached_steps(spec: Spec, name: str, step: int) -> Standing | None:
-    """Refuse to continue a run that has reached the target already."""
+    """Refuse to continue a run that has already reached the target."""
     if spec.continue_from is None:
         return None
     refusal = reached_refusal(f"training {name!r}", step, spec.steps)

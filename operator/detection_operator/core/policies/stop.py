@@ -1,4 +1,4 @@
-"""Why an attempt is to be stopped: the user suspends it, its time is over, or the spec was edited.
+"""Why an attempt must stop: the user suspends it, its time is over, or the spec was edited.
 
 A stop deletes the Job in the background: the trainer gets SIGTERM and its grace period to save.
 """
@@ -18,11 +18,11 @@ class Stop:
     """Why an attempt must end now."""
 
     phase: Phase
-    """What people see while it ends."""
+    """The phase that people see until it has ended."""
     reason: Reason
     message: str
     shown: Reason = Reason.SAVING
-    """The reason of the conditions meanwhile."""
+    """The reason of the conditions until it has ended."""
 
 
 def stop_of(case: Case) -> Stop | None:
@@ -52,22 +52,22 @@ def stop_of(case: Case) -> Stop | None:
 
 
 def _is_to_be_replaced(case: Case, attempt: AttemptStatus) -> bool:
-    """Take away a pod that has not started and is not what the spec asks for any more.
+    """Return whether to delete a pod that has not started and that the spec no longer describes.
 
-    So a corrected image, node selector or Secret helps at once. It may start while its Job is
-    being deleted, and is still ours to replace until its trainer speaks.
+    So a corrected image, node selector or Secret takes effect at once. The pod may start while its
+    Job is being deleted; it can be replaced until its trainer reports.
     """
     if not spec_changed_since(case, attempt) or attempt.resumed_from_step is not None:
         return False
     job = case.job(attempt.job_name)
     if attempt.started_at is None:
-        # A Job that is yet to be made would not know its configuration.
+        # A Job that is created now would lack its configuration.
         return job is not None or case.is_unread
     return job is None or job.deleting
 
 
 def stop(case: Case) -> Standing | None:
-    """Stop the attempt that is under way, where it must."""
+    """Stop the current attempt if it must stop."""
     attempt, why = case.attempt, stop_of(case)
     if attempt is None or why is None:
         return None

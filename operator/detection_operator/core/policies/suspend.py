@@ -5,11 +5,11 @@ from detection_operator.core.case import Case, Standing, newest_step
 from detection_trainer.contract.exit_codes import ExitCode
 
 LAST_WORDS = frozenset({ExitCode.SAVED, ExitCode.COMPLETED})
-"""With these a trainer reports that everything is saved, and its report states the step."""
+"""Exit codes of a trainer that has saved everything and reported the step."""
 
 
 def suspend(case: Case) -> Standing | None:
-    """Say that the training is suspended, once no attempt is under way."""
+    """Return Suspended once no attempt is running."""
     if not case.spec.suspend:
         return None
     message = f"Suspended, {_saved(case)}. Set spec.suspend: false to resume."
@@ -23,7 +23,7 @@ def _saved(case: Case) -> str:
         return known
     if attempt.outcome.exit_code in LAST_WORDS:
         return known
-    # Only the storage knows, which the next attempt asks anyway.
+    # Only the storage knows the newest step; the next attempt reads it.
     return (
         f"{known} according to the trainer's last report; it will resume from the newest "
         "checkpoint in the storage"
