@@ -1,1 +1,1 @@
-"""All I/O with the Kubernetes API: client, cache, queue, gathering and applying."""
+"""All access to the Kubernetes API: client, cache, queue, gathering and applying."""

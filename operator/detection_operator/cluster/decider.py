@@ -20,12 +20,12 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Gives the plan function what it decides by besides what was observed."""
+    """Calls the plan function with the clock and the settings."""
 
     plan: MakePlan
     settings: PolicySettings
     now: Callable[[], datetime] = utc_now
 
     def decide(self, observed: Observed) -> Plan:
-        """Return the plan for what was observed, at the present time."""
+        """Return the plan for `observed`, at the present time."""
         return self.plan(observed, self.settings, self.now())

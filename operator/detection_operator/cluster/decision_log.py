@@ -1,4 +1,4 @@
-"""What a decision rested on and what it came to, for the log: answers "why did it do that".
+"""Logs the inputs and the result of a decision, which answers "why did it do that".
 
 Only a decision that acts or changes the status is logged.
 """
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_decision(observed: Observed, plan: Plan) -> None:
-    """Log a decision that was written, unless it is not worth telling."""
+    """Log a decision that was written, unless it changes nothing."""
     before, attempt = observed.training.status, plan.status.current_attempt
     if not is_worth_telling(before, plan):
         return
@@ -29,7 +29,7 @@ def log_decision(observed: Observed, plan: Plan) -> None:
 
 
 def said_by(status: Status) -> tuple[str, str, str]:
-    """Return phase, reason and message of a status; empty words where it has none yet."""
+    """Return phase, reason and message of a status; empty strings if it has none yet."""
     ready = status.condition(ConditionType.READY)
     return (status.phase, ready.reason, ready.message) if ready else (status.phase, "", "")
 
@@ -40,7 +40,7 @@ def is_worth_telling(before: Status, plan: Plan) -> bool:
 
 
 def decision_of(observed: Observed, plan: Plan) -> dict[str, Any]:
-    """Return the inputs of a decision in short, what it does, and when it looks again."""
+    """Return the inputs of a decision in short, its actions, and when it is made again."""
     training, (phase, reason, _) = observed.training, said_by(plan.status)
     spec, status = training.spec, training.status
     attempt = status.current_attempt

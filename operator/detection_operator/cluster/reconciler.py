@@ -34,11 +34,12 @@ logger = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 5
 MANY = 100
-"""So many trainings that wait to be looked at are a rush: they come before any word of a start."""
+"""With this many trainings in the queue, they are handled before the status of a start is written.
+"""
 
 
 class Reconciler:
-    """Brings one training after the other closer to its spec."""
+    """Brings one training after another closer to its spec."""
 
     def __init__(  # noqa: PLR0913 - the parts it puts together
         self,
@@ -51,7 +52,7 @@ class Reconciler:
         reports: ReportQueue,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Measure by `clock` how long a status is left unwritten."""
+        """Measure with `clock` how long a status stays unwritten."""
         self._cache, self._queue, self._reports = cache, queue, reports
         self._gatherer, self._decider, self._executor = gatherer, decider, executor
         self._writer, self._clock = executor.writer, clock
@@ -69,12 +70,12 @@ class Reconciler:
             raise
 
     async def reconcile(self, key: Key) -> float | None:
-        """Do what is to be done for one training; return when to look again, in seconds.
+        """Reconcile one training; return the seconds until the next time.
 
         Raises:
-            ClusterError: the API did not let us; all of it may be done again.
-            ForeignObjectError: a name of ours is taken.
-            UnreadableError: what must be known cannot be read.
+            ClusterError: the API refused or did not answer; all of it may be repeated.
+            ForeignObjectError: another object has a name that the training needs.
+            UnreadableError: something that the decision needs cannot be read.
         """
         for _ in range(MAX_CONFLICTS):
             gathered = await self._gatherer.gather(key)
@@ -115,13 +116,13 @@ class Reconciler:
         """Write the plan's status; return whether it differed.
 
         Raises:
-            ConflictError: decide again, by a newer state or without a report.
+            ConflictError: decide again, with a newer state or without a report.
             NotFoundError: the training is gone.
         """
         try:
             wrote = await self._writer.write(training, plan.status)
         except InvalidError as error:
-            # A report that cannot be written must hold up nothing: not a suspension either.
+            # A report that cannot be written must delay nothing, not even a suspension.
             if not self._reports.discard(key):
                 raise
             what = f"writing the status of {key} with a report"
@@ -131,7 +132,7 @@ class Reconciler:
         return wrote
 
     def _patience_s(self, key: Key, training: Training, plan: Plan) -> float:
-        """Return how much longer the plan's status may go unwritten; 0: write it now."""
+        """Return how many more seconds the plan's status may stay unwritten; 0: write it now."""
         patience = patience_s(training.status, plan)
         if not patience:
             self._unsaid_since.pop(key, None)
@@ -139,7 +140,7 @@ class Reconciler:
         waited_s = self._clock() - self._unsaid_since.setdefault(key, self._clock())
         left_s = patience - waited_s
         if left_s <= 0 and self._queue.depth() > MANY:
-            # As long again as until now: few looks, however long it takes.
+            # Wait as long again as until now: few decisions, however long the start takes.
             left_s = min(waited_s, LONGEST_PATIENCE_S - waited_s)
         if left_s > 0:
             return left_s
@@ -157,7 +158,7 @@ class Reconciler:
 
 
 class ReconcileLoop:
-    """Takes keys from the queue, and has each reconciled; several tasks may run `work` at once."""
+    """Takes keys from the queue and reconciles them; several tasks may run `work` at once."""
 
     def __init__(
         self,
@@ -166,7 +167,7 @@ class ReconcileLoop:
         telemetry: Telemetry,
         may_plan: Callable[[str], bool] = lambda _namespace: True,
     ) -> None:
-        """Retry by `queue` what `reconciler` failed to do; plan in namespaces that `may_plan`."""
+        """Retry failures through `queue`; plan only in namespaces that `may_plan`."""
         self._queue, self._reconciler, self._telemetry = queue, reconciler, telemetry
         self._may_plan = may_plan
 
@@ -178,8 +179,8 @@ class ReconcileLoop:
                 await self._attend(key)
             finally:
                 self._queue.done(key)
-            # One that needs nothing waits for nothing: without this, a look at all of thousands
-            # would keep events, reports and the lease waiting until its end.
+            # A training that needs nothing never yields: without this, reconciling thousands of
+            # them would delay events, reports and the lease until the end.
             await asyncio.sleep(0)
 
     async def _attend(self, key: Key) -> None:
@@ -194,7 +195,7 @@ class ReconcileLoop:
             delay_s = self._queue.retry(key)
             logger.warning("%s; retrying in %.1f s", problem, delay_s, extra=about(key))
         except Exception as problem:
-            # A mistake of ours in one training must not stop the others.
+            # A bug that affects one training must not stop the others.
             error = type(problem).__name__
             delay_s = self._queue.retry(key)
             logger.exception("reconciling failed; retrying in %.1f s", delay_s, extra=about(key))
@@ -204,7 +205,7 @@ class ReconcileLoop:
 
     async def _reconcile_if_listed(self, key: Key) -> float | None:
         if not self._may_plan(key.namespace):
-            # What is cached may be old. All are queued once the namespace can be listed again.
+            # The cached state may be old. All are queued once the namespace can be listed again.
             self._reconciler.leave(key)
             return None
         return await self._reconciler.reconcile_or_report(key)

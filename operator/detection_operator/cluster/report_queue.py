@@ -1,7 +1,7 @@
-"""Decides when a trainer's report is written: at once where it matters, else in intervals.
+"""Decides when a trainer's report is written: at once if it matters, else in intervals.
 
-The progress endpoint gives it verified reports. A report is a complete snapshot, so only the newest
-of those that wait is kept. Every change but the progress of steps matters: then the trainer gets
+The progress endpoint passes verified reports to it. A report is a complete snapshot, so only the
+newest waiting one is kept. Every change except the progress of steps matters: then the trainer gets
 its answer after the status is written.
 
 The report that all steps are done waits for the pod's end, which follows at once, so that one write
@@ -40,25 +40,25 @@ logger = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 8
 MAX_WRITES_PER_S = 50.0
-"""Of progress only, over all trainings: where many run, each is written less often."""
+"""Writes per second of progress, over all trainings: if many run, each is written less often."""
 CLOSE_S = 10.0
 RETRY_S = 5.0
 UNWRITABLE = "unwritable"
-"""Why a report is refused that the API server does not take into a status."""
+"""The reason of the refusal if the API server does not accept a report in the status."""
 STEPS = {"sequence", "time", "step", "progress"}
-"""What changes from one report to the next while nothing happens but steps."""
+"""The fields that change from one report to the next while only steps are made."""
 
 
 @dataclass(slots=True)
 class Slot:
-    """One running training: when its status was last written, and what waits to be."""
+    """One running training: when its status was last written, and the report that waits."""
 
     uid: str
     written_at: float
     told: int
-    """A hash of what was last told, but for steps."""
+    """A hash of the last received report, without steps."""
     order: tuple[int, int]
-    """Of the newest report that came."""
+    """The attempt and sequence of the newest report that was received."""
     pending: Report | None = None
     timer: Timer | None = None
 
@@ -103,13 +103,13 @@ class ReportQueue:
         self._flushes: set[asyncio.Task[None]] = set()
 
     async def take(self, key: Key, uid: str, report: Report) -> bool:
-        """Bring a report of the training `uid` into its status; return whether it is written.
+        """Put a report of the training `uid` into its status; return whether it is written.
 
-        False: it will be within the interval, unless a newer one comes.
+        False: it is written within the interval, unless a newer one arrives.
 
         Raises:
-            RefusedError: the training is gone, or has another attempt by now.
-            ClusterError: the API did not let us; the trainer is to send it again.
+            RefusedError: the training is gone, or has another attempt now.
+            ClusterError: the API refused or did not answer; the trainer must send it again.
         """
         await self._writer.check(key, uid, report)
         if self._tells_only_steps(key, uid, report):
@@ -117,7 +117,7 @@ class ReportQueue:
             return False
         merge = self._merge(key, uid, report)
         if merge.is_known:
-            # It comes late: its content is written already.
+            # A late report: its content is written already.
             return True
         if self._waits(key, uid, report, urgent=merge.is_urgent):
             return False
@@ -137,12 +137,12 @@ class ReportQueue:
 
         Raises:
             RefusedError: it cannot be written, now or later.
-            ClusterError: the API did not let us; it can be sent again.
+            ClusterError: the API refused or did not answer; it can be sent again.
         """
         try:
             await self._write_in_turn(key, uid, report)
         except InvalidError as error:
-            # Sent again it would be refused again, and what follows must not wait for it.
+            # Sent again, it would be refused again, and later reports must not wait for it.
             self.discard(key)
             msg = f"the API server refuses the status with this report: {error}"
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, UNWRITABLE, msg) from error
@@ -156,7 +156,7 @@ class ReportQueue:
         raise ConflictError(f"writing the report of {key}", HTTPStatus.CONFLICT, msg)
 
     async def _write(self, key: Key, uid: str, report: Report) -> bool:
-        """Write a report into the status as it is by now; False: another wrote in between."""
+        """Write a report into the current status; False: another process wrote in between."""
         merge = self._merge(key, uid, report)
         if merge.is_known:
             return True
@@ -178,7 +178,7 @@ class ReportQueue:
         return True
 
     def overlay(self, training: Training) -> Training:
-        """Return `training` with the report that waits: decisions are to know all there is."""
+        """Return `training` with the report that waits: a decision must use everything known."""
         slot = self._slots.get(Key(training.identity.namespace, training.identity.name))
         if slot is None or slot.pending is None or slot.uid != training.identity.uid:
             return training
@@ -188,7 +188,7 @@ class ReportQueue:
         return self._writer.merged(training, slot.pending)
 
     def forget_gone(self) -> None:
-        """Drop what is kept for trainings that are gone; only a leader looks at each by itself."""
+        """Drop what is kept for trainings that are gone; only a leader reconciles each of them."""
         for key, slot in list(self._slots.items()):
             record = self._cache.training(key)
             if record is None or record.version.uid != slot.uid:
@@ -217,16 +217,16 @@ class ReportQueue:
         return self._pace.interval(self.reporting())
 
     def _tells_only_steps(self, key: Key, uid: str, report: Report) -> bool:
-        """Tell whether a report says what the one before said, but for its steps.
+        """Return whether a report equals the one before, except for its steps.
 
-        So it is known without reading the status, which most reports can do without.
+        This needs no read of the status, which most reports do not need.
         """
         slot = self._slots.get(key)
         known = slot is not None and slot.uid == uid and slot.order < _order(report)
         return known and slot is not None and slot.told == _told(report)
 
     def _waits(self, key: Key, uid: str, report: Report, *, urgent: bool) -> bool:
-        """Keep a report that has time; return whether it waits."""
+        """Keep a report that need not be written at once; return whether it waits."""
         if self._is_end_awaited(Ref(key.namespace, uid), report):
             slot = self._slots.setdefault(key, _slot(uid, self._pace.clock(), report))
             if slot.timer:
@@ -238,7 +238,7 @@ class ReportQueue:
         return not urgent
 
     def _is_end_awaited(self, training: Ref, report: Report) -> bool:
-        """Tell whether the pod of a trainer that has done all steps is about to end by itself."""
+        """Return whether the pod of a trainer that has done all steps is about to end by itself."""
         done = report.outcome is not None and report.outcome.exit_code is ExitCode.COMPLETED
         if not done or not self._leads():
             return False
@@ -248,7 +248,8 @@ class ReportQueue:
         """Keep a report that contains only progress until its time has come."""
         slot = self._slots.get(key)
         if slot is None or slot.uid != uid:
-            # Another process wrote the last one. After a restart all come at once: not so here.
+            # Another process wrote the last one. After a restart all reports would come at once:
+            # spread them.
             written_at = self._pace.clock() - self._pace.chance() * self._interval()
             slot = self._slots[key] = _slot(uid, written_at, report)
         if slot.pending is None or _order(slot.pending) <= _order(report):
@@ -283,7 +284,7 @@ class ReportQueue:
         task.add_done_callback(self._flushes.discard)
 
     async def _flush(self, key: Key) -> None:
-        """Write what waits, once it is its turn: until then newer reports take its place."""
+        """Write the waiting report when it is its turn; until then newer reports replace it."""
         async with self._turns.progress():
             await self._flush_now(key)
 

@@ -33,7 +33,7 @@ class Merge:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether the report changes more than how far the steps are and how fast they go."""
+        """Whether the report changes more than the progress and the speed of the steps."""
         return _essence(self.training.status) != _essence(self.status)
 
 
@@ -54,14 +54,14 @@ class ReportWriter:
         self._restate, self._now = restate, now
 
     async def check(self, key: Key, uid: str, report: Report) -> None:
-        """Check that the training can take this report, by its newest state.
+        """Check that the training can take this report, with its newest state.
 
         Raises:
             RefusedError: the training is gone, or its attempt is another one.
             ClusterError: the API did not answer as needed; the report can be sent again.
         """
         if self._refusal(key, uid, report):
-            # A refusal ends the trainer: it must not come from a watch that lags behind.
+            # A refusal ends the trainer: it must not depend on a watch that lags behind.
             await self._writer.refresh(key)
         if (refusal := self._refusal(key, uid, report)) is not None:
             raise refusal
@@ -120,13 +120,13 @@ class ReportWriter:
 def _essence(status: Status) -> Status:
     attempt = status.current_attempt
     if attempt is not None:
-        # That a first report came matters, the numbers of later ones do not.
+        # It matters that a first report came; the numbers of later reports do not.
         first = None if attempt.sequence is None else 0
         attempt = attempt.model_copy(update={"sequence": first, "last_step": 0})
     return status.model_copy(update={"progress": None, "step": 0, "current_attempt": attempt})
 
 
 def gone(key: Key) -> RefusedError:
-    """Return the refusal for a training that is no more."""
+    """Return the refusal for a training that no longer exists."""
     msg = f"the DetectionTraining {key} is gone: stop"
     return RefusedError(HTTPStatus.NOT_FOUND, "training_gone", msg)

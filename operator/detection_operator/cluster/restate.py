@@ -1,6 +1,6 @@
 """The status after a report is merged: decided at once, so that one write reports both.
 
-The progress endpoint calls it. What would have to be done to the cluster is left to the workers.
+The progress endpoint calls it. Changes of the cluster are left to the workers.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from detection_operator.core.state import Observed, Training
 
 @dataclass(frozen=True, slots=True)
 class Restated:
-    """A status, and what it was decided by."""
+    """A status, and the decision that it follows from."""
 
     status: Status
     decision: tuple[Observed, Plan] | None = None
-    """None: it is left to the workers."""
+    """None: the decision is left to the workers."""
 
 
 Restate = Callable[[Training], Restated]
@@ -32,14 +32,14 @@ def leave(training: Training) -> Restated:
 
 @dataclass(frozen=True, slots=True)
 class Restater:
-    """Decides as the workers do, by what the cache knows, where this replica plans."""
+    """Decides as the workers do, with the state of the cache, if this replica plans."""
 
     gatherer: Gatherer
     decider: Decider
     leads: Callable[[], bool]
 
     def restate(self, training: Training) -> Restated:
-        """Return the status of `training`, whose own has a report that the API has not."""
+        """Return the status of `training`, which contains a report that the API does not have."""
         observed = self.gatherer.known(training) if self.leads() else None
         if observed is None:
             return leave(training)

@@ -1,6 +1,6 @@
-"""Decides who may write a status now: the API server keeps only a few writes of reports at a time.
+"""Decides who may write a status now: few writes of reports are in the API server at a time.
 
-The queue of reports asks for a turn before each write. Without a limit, requests would wait in the
+The queue of reports waits for a turn before each write. Without a limit, requests would wait in the
 API server until they time out.
 """
 
@@ -14,7 +14,7 @@ from detection_operator.errors import UnavailableError
 
 WRITES_AT_ONCE = 20
 PROGRESS_AT_ONCE = 4
-"""Of these, writes of progress only: other reports do not wait behind them."""
+"""The number of these that write only progress: other reports do not wait behind them."""
 MAX_WAITING = 200
 
 
@@ -22,7 +22,7 @@ class WriteTurns:
     """Limits how many reports are written at once, and how many wait for that."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Measure by `clock` how long a write of progress takes."""
+        """Measure with `clock` how long a write of progress takes."""
         self._clock = clock
         self._turns, self._waiting = asyncio.Semaphore(WRITES_AT_ONCE), 0
         self._progress_turns = asyncio.Semaphore(PROGRESS_AT_ONCE)
@@ -32,7 +32,7 @@ class WriteTurns:
         """Wait until fewer than WRITES_AT_ONCE reports are being written.
 
         Raises:
-            UnavailableError: MAX_WAITING others wait; the trainer is to send its report again.
+            UnavailableError: MAX_WAITING others wait; the trainer must send its report again.
         """
         if self._waiting >= MAX_WAITING:
             msg = f"{MAX_WAITING} others wait to be written: send the newest again"
@@ -52,7 +52,7 @@ class WriteTurns:
     async def progress(self) -> AsyncIterator[None]:
         """Wait until fewer than PROGRESS_AT_ONCE writes of progress are being made.
 
-        A turn lasts twice as long as the write: progress leaves the API server half of its time.
+        A turn lasts twice as long as the write: progress leaves half of the API server's time free.
         """
         async with self._progress_turns:
             started = self._clock()

@@ -1,1 +1,1 @@
-"""What a decision changes: the status of a training, and the objects made for it."""
+"""What a decision changes: the status of a training and its objects."""

@@ -1,8 +1,8 @@
-"""Carries a plan's actions out, in order, each of which may have been carried out before.
+"""Applies a plan's actions in order; each of them may have been applied before.
 
-The status is written first (`status.py`), so that an attempt is on record before its Job exists. A
-name that an object of the training has is success; a name that another object has is an error,
-which the training's conditions report.
+The status is written first (`status.py`), so that an attempt is recorded before its Job exists. If
+a name is taken by an object of the training, the action has succeeded; if another object has it,
+that is an error, which the training's conditions report.
 """
 
 import logging
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class Applier:
-    """Writes to the cluster what a plan asks for."""
+    """Makes the changes of the cluster that a plan requests."""
 
     def __init__(
         self,
@@ -59,17 +59,17 @@ class Applier:
         events: EventPoster,
         manifests: Manifests,
     ) -> None:
-        """Build objects with `manifests`; let `cache` have what the API answers."""
+        """Build objects with `manifests`; store the API's answers in `cache`."""
         self._client, self._cache = client, cache
         self._events, self._manifests = events, manifests
 
     async def apply(self, training: Training, plan: Plan) -> None:
-        """Carry out the actions, then post the events.
+        """Apply the actions, then post the Events.
 
         Raises:
-            ClusterError: the API server refused; the plan may be carried out again.
-            ForeignObjectError: a name of ours is taken by another's object.
-            OutdatedObjectError: an object of ours waits as an older spec wanted it.
+            ClusterError: the API server refused; the plan may be applied again.
+            ForeignObjectError: another object has a name that the training needs.
+            OutdatedObjectError: an object of the training was created from an older spec.
         """
         try:
             for action in plan.actions:
@@ -107,7 +107,7 @@ class Applier:
             logger.info("created claim %s", action.name, extra=_about(training))
 
     def _check_claim(self, training: Training, wanted: Object, found: Object) -> None:
-        """Raise an error where a claim that is not bound yet is not what the spec asks for.
+        """Raise an error if a claim that is not bound differs from what the spec requests.
 
         A bound claim has checkpoints and is left unchanged.
         """
@@ -124,7 +124,7 @@ class Applier:
     async def _start(self, training: Training, action: StartAttempt | StartPreflight) -> None:
         if (network := self._manifests.network(training, action)) is not None:
             policy, service = network
-            # First: no worker listens before it is guarded.
+            # Before the Job: no worker listens before the policy protects it.
             await self._ensure_network_policy(training, policy)
             await self._ensure(SERVICES, training, service)
         job = self._manifests.job(training, action)
@@ -133,11 +133,11 @@ class Applier:
         if is_new:
             self._cache.apply(JOBS, found)
         else:
-            # It may have ended, and then nothing else wakes the training.
+            # The Job may have ended already, and no further event would queue the training.
             self._cache.learn(JOBS, found)
 
     async def _ensure_network_policy(self, training: Training, wanted: Object) -> None:
-        """Create the policy, or undo what others have changed of it."""
+        """Create the policy, or undo the changes that others made to it."""
         found, _ = await self._ensure(NETWORK_POLICIES, training, wanted)
         _require_lasting(NETWORK_POLICIES, found)
         if found["spec"] == wanted["spec"]:
@@ -158,13 +158,13 @@ class Applier:
         logger.info("deleted Job %s: %s", action.name, action.why, extra=_about(training))
         if action.reason is not None:
             told = Event("Warning", action.reason, f"Job {action.name} is deleted: {action.why}")
-            # The next look may come before the watch has brought the deletion.
+            # The next decision may come before the watch reports the deletion.
             await self._events.tell(training.identity, told, once=True)
 
     async def _ensure(
         self, resource: Resource, training: Training, wanted: Object
     ) -> tuple[Object, bool]:
-        """Create an object of the training's if there is none; return it and whether it is new."""
+        """Create an object of the training if it is missing; return it and whether it is new."""
         namespace, name = training.identity.namespace, wanted["metadata"]["name"]
         try:
             made = await self._client.create(resource, namespace, wanted)
@@ -189,14 +189,14 @@ class Applier:
         try:
             await self._client.delete(resource, namespace, name, uid=uid, grace_s=grace_s)
         except (NotFoundError, ConflictError):
-            # Gone already, or replaced by now: the watch reports it.
+            # It is gone, or another object replaced it: the watch reports that.
             logger.debug("%s %s is gone", resource.kind, name, extra=_about(training))
 
 
 def claim_differences(wanted: Object, found: Object) -> str:
-    """Return which fields of a claim are not as the spec wants them; empty where all are.
+    """Return which fields of a claim differ from the spec; empty if none does.
 
-    A field that the spec leaves to the cluster, as its default storage class, is not compared.
+    A field that the spec leaves to the cluster, such as the default storage class, is not compared.
     """
     there, here = found.get("spec") or {}, wanted["spec"]
     pairs = [
@@ -214,7 +214,7 @@ def claim_differences(wanted: Object, found: Object) -> str:
 
 
 def _require_lasting(resource: Resource, found: Object) -> None:
-    """Refuse an object that is about to go.
+    """Refuse an object that is being deleted.
 
     Raises:
         ConflictError: it is being deleted; another can be created once it is gone.

@@ -1,7 +1,6 @@
 """Executes plans: the status is written first, then the actions are applied.
 
-The reconciler calls it. What keeps the actions from creating objects is kept for the
-next decision, which reports it.
+The reconciler calls it. It records why an object was not created; the next decision reports that.
 """
 
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from detection_operator.errors import OperatorError
 
 @dataclass(frozen=True, slots=True)
 class PlanExecutor:
-    """Does what a plan contains, for one training at a time."""
+    """Executes the plan of one training at a time."""
 
     writer: StatusWriter
     """Writes the statuses of plans."""
@@ -28,7 +27,7 @@ class PlanExecutor:
     obstacles: Obstacles = field(default_factory=Obstacles)
 
     async def confirm(self, training: Training, plan: Plan) -> None:
-        """Check a plan whose status was not written: it must not create objects by an older state.
+        """Check a plan whose status was not written: an outdated state must not create objects.
 
         Otherwise two attempts would train at once.
 
@@ -40,7 +39,7 @@ class PlanExecutor:
             await self.writer.confirm(training)
 
     async def apply(self, key: Key, training: Training, plan: Plan) -> None:
-        """Apply the plan's actions, and record what keeps objects from being created.
+        """Apply the plan's actions, and record what prevents the creation of objects.
 
         Raises:
             OperatorError: an action failed; all of them may be applied again.

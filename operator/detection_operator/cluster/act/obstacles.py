@@ -1,6 +1,6 @@
-"""What keeps the objects of trainings from being created, as the API server last reported it.
+"""Why objects of trainings were not created, as the API server last reported it.
 
-Kept in memory only: a restarted operator retries and learns it again.
+Kept in memory only: a restarted operator retries and records it again.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,9 @@ from detection_operator.errors import (
 )
 
 FAILURES_TOLD = 3
-"""So many creates in a row that the API server does not answer, or answers with 5xx, are told of:
-a webhook that is down fails each of them."""
+"""Consecutive creates without an answer, or with a 5xx answer, before they are reported: a webhook
+that is down fails each of them.
+"""
 _REASONS: dict[type[OperatorError], Reason] = {
     ForbiddenError: Reason.JOB_REJECTED,
     InvalidError: Reason.JOB_REJECTED,
@@ -32,26 +33,26 @@ _REASONS: dict[type[OperatorError], Reason] = {
 
 @dataclass(slots=True)
 class _Row:
-    """Refusals in a row."""
+    """Consecutive refusals."""
 
     failures: int = 0
     obstacle: Obstacle | None = None
 
 
 class Obstacles:
-    """One row of refusals for each training, until an object of its is created."""
+    """The refusals of each training, until one of its objects is created."""
 
     def __init__(self) -> None:
-        """Know of none."""
+        """Start without refusals."""
         self._rows: dict[Key, _Row] = {}
 
     def of(self, key: Key) -> Obstacle | None:
-        """Return what keeps the objects of a training from being created."""
+        """Return what prevents the creation of a training's objects; None if nothing does."""
         row = self._rows.get(key)
         return row.obstacle if row is not None else None
 
     def record(self, key: Key, error: OperatorError, generation: int, now: datetime) -> None:
-        """Take in an error that a create ended with; others than refusals are ignored."""
+        """Record the error of a create; errors other than refusals are ignored."""
         reason = _REASONS.get(type(error))
         if reason is None:
             return
@@ -70,5 +71,5 @@ class Obstacles:
         )
 
     def clear(self, key: Key) -> None:
-        """Forget what was refused before."""
+        """Delete the recorded refusals."""
         self._rows.pop(key, None)

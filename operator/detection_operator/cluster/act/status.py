@@ -1,4 +1,4 @@
-"""Writes a training's status: only where it differs, and only onto the state it was made from."""
+"""Writes a training's status: only if it differs, and only onto the state it was made from."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -18,12 +18,12 @@ from detection_operator.errors import ConflictError, NotFoundError
 
 
 class StatusWriter:
-    """The one place where statuses are written."""
+    """The only writer of statuses."""
 
     def __init__(self, client: Client, cache: Cache, queue: KeyQueue) -> None:
-        """Put what the API answers into `cache`, and the trainings that wait for it into `queue`.
+        """Store the API's answers in `cache`, and add the trainings that wait for one to `queue`.
 
-        The watch brings the same version again, in which the cache then sees no news.
+        The watch reports the same version again; the cache then ignores it.
         """
         self._client, self._cache, self._queue = client, cache, queue
 
@@ -47,7 +47,7 @@ class StatusWriter:
         return True
 
     async def tell_unreadable(self, key: Key, problem: str, now: datetime) -> None:
-        """Say in the conditions why nothing is decided; all else in the status stays as it is.
+        """Report in the conditions why nothing is decided; the rest of the status stays as it is.
 
         Raises:
             ClusterError: it could not be written.
@@ -69,7 +69,7 @@ class StatusWriter:
         self._take_in(key, body)
 
     async def confirm(self, training: Training) -> None:
-        """Return if the training is still in the state that was read; asks the API, not a watch.
+        """Check with the API, not a watch, that the training is still in the state that was read.
 
         Raises:
             ConflictError: it is not.
@@ -83,12 +83,12 @@ class StatusWriter:
             raise ConflictError(f"confirming {who.namespace}/{who.name}", HTTPStatus.CONFLICT, msg)
 
     def _take_in(self, own: Key, body: Object) -> None:
-        """Take in the answer to a write, and queue the others that it concerns."""
+        """Store the answer to a write, and queue the other trainings that it affects."""
         for key in self._cache.apply(TRAININGS, body) - {own}:
             self._queue.add(key)
 
     async def refresh(self, key: Key) -> None:
-        """Read a training again, since another wrote to it."""
+        """Read a training again because another process wrote to it."""
         try:
             body = await self._client.get(TRAININGS, key.namespace, key.name)
         except NotFoundError:
@@ -101,7 +101,7 @@ class StatusWriter:
 
 
 def unreadable_conditions(stored: Any, problem: str, now: datetime) -> list[Object]:
-    """Return the conditions `stored`, with Ready and Stalled saying what cannot be read."""
+    """Return the conditions `stored`, with Ready and Stalled stating what cannot be read."""
     before = {
         entry["type"]: entry
         for entry in (stored if isinstance(stored, list) else [])

@@ -1,8 +1,8 @@
-"""One connection to the Kubernetes API: plain dicts in and out, own errors, a time limit a call.
+"""One connection to the Kubernetes API: plain dicts, errors of its own, a time limit per call.
 
-`kubernetes.aio` brings configuration, credentials and the connection pool; its typed models would
-cost about ten times the time. Everything else in the operator talks to the API through `Client`,
-but for the watches, which are Kopf's.
+`kubernetes.aio` provides configuration, credentials and the connection pool; its typed models would
+take about ten times as long. The rest of the operator uses the API through `Client`, except for the
+watches, which are Kopf's.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ POOL_SIZE = 100
 REQUEST_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
 WATCH_S = 20.0
-"""Below the time limit of a call."""
+"""Less than the time limit of a call."""
 PAGE_SIZE = 500
 FIRST_PAGE_SIZE = 100
 PAGE_BYTES = 4 * 2**20
-"""What a page of a list is to have: decoded, it takes up to ten times the memory."""
+"""Target size of one page of a list; decoded, it takes up to ten times the memory."""
 MAX_BYTES = 8 * 2**20
-"""The longest answer that is read; an object has 1.5 MB at most, as etcd keeps it."""
+"""The longest answer that is read; etcd limits an object to 1.5 MB."""
 JSON = "application/json"
 DOCUMENT = "application/jwk-set+json, application/json"
 JSON_PATCH = "application/json-patch+json"
@@ -62,7 +62,7 @@ async def load_configuration(environment: Mapping[str, str] = os.environ) -> Con
     """Return how to reach the API: `KUBECONFIG`, else the pod's service account, else ~/.kube.
 
     Raises:
-        ConfigurationError: none of these is there, or it cannot be read.
+        ConfigurationError: none of these exists, or it cannot be read.
     """
     configuration = Configuration()
     try:
@@ -78,13 +78,13 @@ async def load_configuration(environment: Mapping[str, str] = os.environ) -> Con
         )
         raise ConfigurationError(msg) from error
     configuration.connection_pool_maxsize = POOL_SIZE
-    # Else aiohttp looks for a netrc file in another thread with each request: twice the cost.
+    # Otherwise aiohttp searches for a netrc file in a thread for each request: twice the cost.
     configuration.client_session_kwargs = {"trust_env": trusts_environment()}
     return configuration
 
 
 def trusts_environment() -> bool:
-    """Return whether the environment configures connections, such as a proxy."""
+    """Return whether the environment configures connections, for example a proxy."""
     return bool(getproxies_environment())
 
 
@@ -107,9 +107,9 @@ class Client:
         return await self.request("get", resource.path(namespace, name))
 
     async def get_path(self, path: str) -> Object:
-        """Read a document that is no resource (discovery, signing keys).
+        """Read a document that is not a resource (discovery, signing keys).
 
-        The signing keys have a media type of their own, and nothing else is served for them.
+        The signing keys have a media type of their own; the API server offers no other for them.
         """
         return await self.request("get", path, accept=DOCUMENT)
 
@@ -123,7 +123,7 @@ class Client:
         metadata_only: bool = False,
         page_size: int = PAGE_SIZE,
     ) -> AsyncIterator[Object]:
-        """List a collection page by page; a page has fewer objects where these are large.
+        """List a collection page by page; a page has fewer objects if these are large.
 
         Raises:
             GoneError: it took so long that the API no longer keeps the snapshot; list again.
@@ -140,12 +140,13 @@ class Client:
                     raise
                 size = max(1, size // 4)
                 continue
-            # An empty list of metadata alone has null for its items.
+            # An empty list of metadata has null for its items.
             items = page["items"] or []
             size = _next_size(size, length, len(items), page_size)
             query["continue"] = page["metadata"].get("continue", "")
             del page
-            # Each is given up once it is taken in: of a page, only the rest stays in memory.
+            # Drop each object once the caller has it, so that only the rest of a page stays in
+            # memory.
             items.reverse()
             while items:
                 yield items.pop()
@@ -171,10 +172,10 @@ class Client:
     ) -> None:
         """Delete one object in the background, if it is still the one with this uid.
 
-        Without a propagation policy, a Job's pods would be orphaned, still running.
+        Without a propagation policy, a Job's pods would be orphaned and still run.
 
         Raises:
-            ConflictError: the object of this name is another one by now.
+            ConflictError: another object has this name now.
         """
         options: Object = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         if grace_s is not None:
@@ -192,7 +193,7 @@ class Client:
     async def wait_change(
         self, resource: Resource, namespace: str, name: str, resource_version: str
     ) -> None:
-        """Return once one object is another than at `resource_version`, or a while has passed."""
+        """Return once the object is no longer at `resource_version`, or after a time limit."""
         query = {
             "watch": "1",
             "fieldSelector": f"metadata.name={name}",
@@ -206,8 +207,8 @@ class Client:
     ) -> Object:
         """Replace the whole status, if the object is still at `resource_version`.
 
-        A JSON patch carries the status alone (a merge patch could not take fields away, a PUT needs
-        the whole object); with the resourceVersion in it the API server compares first.
+        A JSON patch contains only the status (a merge patch could not remove fields, a PUT needs
+        the whole object); with the resourceVersion in it, the API server compares that first.
 
         Raises:
             ConflictError: another wrote in between.
@@ -230,10 +231,10 @@ class Client:
         accept: str = JSON,
         first_line: bool = False,
     ) -> Object:
-        """Send one request and return the object that it answers: of a stream, the first.
+        """Send one request and return the object in the answer; of a stream, the first object.
 
         Raises:
-            ClusterError: one of its kinds, by the answer's status and reason.
+            ClusterError: the class depends on the answer's status and reason.
         """
         headers = {"Accept": accept, "Content-Type": content_type}
         status, text = await self._exchange(
@@ -242,7 +243,7 @@ class Client:
         return await _decoded(f"{METHODS[verb]} {path}", status, text)
 
     async def _page(self, path: str, query: Mapping[str, str], accept: str) -> tuple[Object, int]:
-        """Return a page of a list, and how many bytes it has."""
+        """Return a page of a list, and its size in bytes."""
         headers = {"Accept": accept, "Content-Type": JSON}
         status, text = await self._exchange("list", path, query, None, headers)
         return await _decoded(f"GET {path}", status, text), len(text)
@@ -278,7 +279,7 @@ class Client:
     ) -> tuple[int, bytes]:
         url = self.configuration.host + path
         headers |= self._api.default_headers
-        # Reads the service account's token again once a minute: it rotates.
+        # Reads the service account's token again once a minute, because it rotates.
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         answer = await self._api.call_api(
@@ -297,9 +298,9 @@ class Client:
 
 
 def _next_size(size: int, length: int, count: int, largest: int) -> int:
-    """Return how many objects the next page is to have, by the `count` in `length` bytes.
+    """Return the size of the next page, from the `count` objects in `length` bytes.
 
-    It grows slowly, since objects need not be alike.
+    It grows slowly because objects may differ in size.
     """
     fitting = PAGE_BYTES * count // max(length, 1)
     return max(1, min(fitting, size * 8, largest)) if count else size
@@ -326,7 +327,7 @@ async def _decoded(what: str, status: int, text: bytes) -> Object:
     try:
         body = from_json(text) if text else {}
     except ValueError:
-        # Nested too deep, or no JSON: the search for it may take a second.
+        # Nested too deep, or not JSON: to find that out may take a second.
         body = await asyncio.to_thread(_decode_slowly, text)
     if not isinstance(body, dict):
         if status < HTTPStatus.BAD_REQUEST:

@@ -1,6 +1,6 @@
-"""Decodes JSON of any depth: what is nested too deep is replaced, the rest is kept.
+"""Decodes JSON of any depth: values that are nested too deep are replaced, the rest is kept.
 
-The decoders stop at about 200 and 1,000 levels, and then give nothing of a whole page or line. So
+The decoders stop at about 200 and 1,000 levels and then return nothing of a whole page or line. So
 one object could hide all others of a list, or end a watch.
 """
 
@@ -10,9 +10,9 @@ from typing import Any
 from pydantic_core import from_json
 
 MAX_DEPTH = 100
-"""Levels that are kept. A pod has about 12."""
+"""The number of levels that are kept. A pod has about 12."""
 CUT = f"detectiontraining.dev/nested-deeper-than-{MAX_DEPTH}-levels"
-"""Stands where something was cut out."""
+"""Replaces what was cut out."""
 
 _QUOTED_CUT = f'"{CUT}"'.encode()
 _OPENING, _BRACKETS = b"{[", b"{}[]"
@@ -20,17 +20,17 @@ _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 _NEXT_BRACKET = re.compile(
     rb"""(?s)[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+([{}\[\]])"""
 )
-"""Skips strings; possessive, so that it never tries again what it has skipped."""
+"""Skips strings; possessive, so that it never backtracks into a skipped string."""
 
 
 def decode(text: bytes) -> Any:
-    """Return what `text` says, with `CUT` in place of what is nested too deep.
+    """Return the value of `text`, with `CUT` in place of what is nested too deep.
 
     Raises:
         ValueError: it is not JSON.
     """
     try:
-        # Twice as fast as the standard library's, which is most of what a long list costs.
+        # Twice as fast as the standard library's decoder, which dominates the time of a long list.
         return from_json(text)
     except ValueError:
         if is_shallow(text):
@@ -39,13 +39,13 @@ def decode(text: bytes) -> Any:
 
 
 def is_shallow(text: bytes) -> bool:
-    """Tell whether nothing in `text` is nested too deep; False also where that is not certain.
+    """Return whether nothing in `text` is nested too deep; False also if that is not certain.
 
-    Takes pairs of brackets out, the innermost first, as often as there are levels.
+    It removes pairs of brackets, the innermost first, once for each level.
     """
     left = text.translate(None, _OTHERS)
     for level in range(MAX_DEPTH):
-        # Brackets in strings need not come in pairs: each that stays counts as a level.
+        # Brackets in strings need not be in pairs: each one that is left counts as a level.
         if len(left) + level <= MAX_DEPTH:
             return True
         left = left.replace(b"{}", b"").replace(b"[]", b"")

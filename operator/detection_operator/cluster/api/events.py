@@ -1,4 +1,4 @@
-"""Posts Kubernetes Events for the people who own trainings."""
+"""Posts Kubernetes Events for the owners of trainings."""
 
 import hashlib
 import logging
@@ -20,16 +20,16 @@ COMPONENT = "detection-operator"
 
 
 class EventPoster:
-    """Posts Events; a failure to post one is logged and blocks nothing."""
+    """Posts Events; a failure is logged and blocks nothing."""
 
     def __init__(
         self, client: Client, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        """Stamp them with `now`."""
+        """Take the time of the Events from `now`."""
         self._client, self._now = client, now
 
     async def tell(self, identity: Identity, event: Event, *, once: bool = False) -> None:
-        """Post one Event; with `once`, not again while one of the same words is kept."""
+        """Post one Event; with `once`, not while an Event with the same text exists."""
         body = build_event(identity, event, self._now(), once=once)
         try:
             await self._client.create(EVENTS, identity.namespace, body)
@@ -41,7 +41,7 @@ class EventPoster:
 
 
 def build_event(identity: Identity, event: Event, now: datetime, *, once: bool) -> Object:
-    """Return the core/v1 Event; with `once`, its name is the same for the same words."""
+    """Return the core/v1 Event; with `once`, the same text gives the same name."""
     words = f"{identity.uid}/{event.reason}/{event.message}"
     digest = hashlib.sha256(words.encode()).hexdigest()[:12]
     suffix = digest if once else f"{digest}.{int(now.timestamp() * 1e6):x}"

@@ -1,9 +1,8 @@
 """Which replica plans: the one that holds a Lease and renews it.
 
-It saves work, and correctness does not depend on it: names, 409s and preconditions also protect
-against two leaders. No
-clocks of two machines are compared: a lease has run out when its text has not changed for as long
-as it says, by this process's monotonic clock.
+The Lease saves work; correctness does not depend on it: names, 409s and preconditions also protect
+against two leaders. The clocks of two machines are never compared: a lease has expired when its
+text has not changed for its duration, by the monotonic clock of this process.
 """
 
 import asyncio
@@ -31,15 +30,15 @@ logger = logging.getLogger(__name__)
 
 LEASE_S = 15.0
 RENEW_DEADLINE_S = 10.0
-"""A leader that could not renew for this long stops, well before another may start."""
+"""A leader that could not renew for this long stops, well before another one may start."""
 RETRY_S = 2.0
 CALL_S = 3.0
 PAUSE_S = 0.05
-"""Between a change of the lease that a standby hears of and its look at it."""
+"""The time between a change of the lease that a standby receives and its read of the lease."""
 
 
 class Move(Enum):
-    """What a replica is to do about the lease."""
+    """What a replica must do about the lease."""
 
     CREATE = "create"
     TAKE = "take"
@@ -49,14 +48,14 @@ class Move(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The lease as last read, and since when (monotonic) its spec reads so."""
+    """The lease as last read, and since when (monotonic) its spec has not changed."""
 
     body: Object
     since: float
 
     @property
     def spec(self) -> Object:
-        """What it says."""
+        """The lease's spec."""
         return self.body.get("spec") or {}
 
     @property
@@ -71,7 +70,7 @@ class Seen:
 
 
 def observe(before: Seen | None, body: Object | None, now: float) -> Seen | None:
-    """Return what is seen at `now`: a lease whose spec is unchanged was not renewed."""
+    """Return the lease as seen at `now`: a lease with an unchanged spec was not renewed."""
     if body is None:
         return None
     same = before is not None and before.spec == (body.get("spec") or {})
@@ -79,7 +78,7 @@ def observe(before: Seen | None, body: Object | None, now: float) -> Seen | None
 
 
 def decide(seen: Seen | None, identity: str, now: float) -> Move:
-    """Return what the replica `identity` is to do about the lease at `now`."""
+    """Return what the replica `identity` must do about the lease at `now`."""
     if seen is None:
         return Move.CREATE
     if seen.holder == identity:
@@ -88,7 +87,7 @@ def decide(seen: Seen | None, identity: str, now: float) -> Move:
 
 
 def next_spec(seen: Seen | None, identity: str, now: datetime) -> Object:
-    """Return the spec by which `identity` holds the lease from `now` on; empty: nobody does."""
+    """Return the spec for `identity` as the holder from `now` on; empty identity: no holder."""
     stamp = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     spec = seen.spec if seen is not None else {}
     kept = seen is not None and seen.holder == identity
@@ -103,7 +102,7 @@ def next_spec(seen: Seen | None, identity: str, now: datetime) -> Object:
 
 
 class Election:
-    """One replica's part: waits for the lease, works while it holds it, gives it up at the end."""
+    """One replica's part: wait for the lease, work while holding it, release it at the end."""
 
     def __init__(
         self,
@@ -114,20 +113,22 @@ class Election:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Compete as `identity`; `client` is to be its own, that no other call holds it up."""
+        """Compete as `identity`; no other caller may use `client` and so delay a renewal."""
         self._client, self._namespace, self._name = client, namespace, name
         self._identity, self._clock = identity, clock
         self._seen: Seen | None = None
         self._is_current = False
-        """Whether the lease is as seen, for all that is known: then it need not be read again."""
+        """Whether the lease has not changed since it was read, as far as is known: no read is
+        needed.
+        """
         self._renewed_at = 0.0
         self.leading = False
         self.obstacle = ""
-        """A problem that only a person can fix, if there is one."""
+        """A problem that only a person can fix; empty if there is none."""
 
     @property
     def transitions(self) -> int:
-        """How often the lease has changed hands, as last read."""
+        """How often the holder of the lease has changed, as last read."""
         return int(self._seen.spec.get("leaseTransitions") or 0) if self._seen else 0
 
     async def close(self) -> None:
@@ -138,7 +139,7 @@ class Election:
         """Compete until cancelled; `work` runs while the lease is held, and is cancelled with it.
 
         Raises:
-            Exception: what `work` failed with.
+            Exception: the error of `work`.
         """
         try:
             while True:
@@ -169,7 +170,7 @@ class Election:
         return f"the lease could not be renewed for {RENEW_DEADLINE_S:.0f} s"
 
     async def _acquire(self) -> None:
-        """Wait until the lease is held, watching who holds it."""
+        """Wait until this replica holds the lease, while watching the holder."""
         while not await self._step(CALL_S):
             seen = self._seen
             if seen is None or decide(seen, self._identity, self._clock()) is not Move.WAIT:
@@ -178,7 +179,7 @@ class Election:
                 await self._await_change(seen)
 
     async def _await_change(self, seen: Seen) -> None:
-        """Wait until the lease is another than seen, or has run out."""
+        """Wait until the lease changes or expires."""
         version = seen.body["metadata"]["resourceVersion"]
         try:
             async with asyncio.timeout(seen.runs_out_at - self._clock()):
@@ -191,7 +192,7 @@ class Election:
             await asyncio.sleep(RETRY_S)
 
     async def _keep(self) -> None:
-        """Renew the lease until it is lost: another has it, or the deadline passes."""
+        """Renew the lease until it is lost: another replica has it, or the deadline passes."""
         while (left_s := self._renewed_at + RENEW_DEADLINE_S - self._clock()) > 0:
             await asyncio.sleep(min(RETRY_S, left_s))
             left_s = self._renewed_at + RENEW_DEADLINE_S - self._clock()
@@ -200,7 +201,7 @@ class Election:
                 return
 
     async def _step(self, within_s: float) -> bool:
-        """Write the lease where that is ours to do; return whether it was written."""
+        """Write the lease if this replica may; return whether it was written."""
         started, was_current, self._is_current = self._clock(), self._is_current, False
         try:
             async with asyncio.timeout(within_s):
@@ -242,10 +243,10 @@ class Election:
         )
 
     async def _release(self) -> None:
-        """Give the lease up, where it is held, so that another need not wait for its end."""
+        """Release the lease if it is held: another replica need not wait until it expires."""
         try:
             async with asyncio.timeout(CALL_S):
-                # A write may have been under way: read what came of it.
+                # A write may have been interrupted: read its result.
                 await self._look()
                 if self._seen is not None and self._seen.holder == self._identity:
                     await self._write("")
@@ -256,7 +257,7 @@ class Election:
     def _note(self, error: ClusterError) -> None:
         vanished = isinstance(error, NotFoundError) and self._seen is not None
         if vanished or isinstance(error, (ConflictError, AlreadyExistsError)):
-            return  # Another was faster: read it again.
+            return  # Another replica was faster: read the lease again.
         said = str(error)
         if isinstance(error, ForbiddenError):
             said = (

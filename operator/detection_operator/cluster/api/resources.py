@@ -13,13 +13,13 @@ Object = dict[str, Any]
 
 
 class Key(NamedTuple):
-    """Which training: what the queue holds."""
+    """Identifies a training: the items of the queue."""
 
     namespace: str
     name: str
 
     def __str__(self) -> str:
-        """Return it as people write it."""
+        """Return the key as people write it."""
         return f"{self.namespace}/{self.name}"
 
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Telemetry(Protocol):
-    """Where measurements go."""
+    """Receives measurements."""
 
     def request_ended(self, verb: str, code: int, seconds: float) -> None:
         """Count one API request; code 0: no answer."""
@@ -13,7 +13,7 @@ class Telemetry(Protocol):
         """Count one reconciliation; `error` is empty or the error's reason."""
 
     def resynced(self, pruned: int, missed: int) -> None:
-        """Count a resync: records that were gone, and objects whose events had not come."""
+        """Count a resync: records that were deleted, and objects whose events did not arrive."""
 
     def watch_answered(self, plural: str, code: int) -> None:
         """Count one opening of a watch stream; code 0: no answer."""

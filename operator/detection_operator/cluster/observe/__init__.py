@@ -1,1 +1,1 @@
-"""What the cluster has: watched, listed, parsed, cached, and gathered for one decision."""
+"""What exists in the cluster: watched, listed, parsed, cached, and gathered for one decision."""

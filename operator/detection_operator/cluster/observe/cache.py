@@ -1,11 +1,10 @@
-"""What the operator knows of the cluster: records of trainings, Jobs and pods, with indexes.
+"""The operator's records of the cluster: trainings, Jobs and pods, with indexes.
 
-Fed by the watches, by the answers to the operator's own writes, and by lists; an older state never
-replaces a newer one, whatever the order they come in. Each change answers the keys to look at.
-A deleted pod's record stays while its Job is there (`gone`): the Job does not say how it ended.
-
-Jobs and pods count for the training that controls them (`ownership.py`), whatever their labels say.
-A pod that outlives its Job needs a proof of before: the Job was seen here, or the status names its
+Watches, the answers to the operator's own writes, and lists update it; an older state never
+replaces a newer one, in whatever order they arrive. Each change returns the keys to reconcile. A
+deleted pod's record stays while its Job exists (`gone`): the Job does not report how the pod ended.
+Jobs and pods count for the training that controls them (`ownership.py`), whatever their labels are.
+A pod that outlives its Job needs an earlier proof: the Job was seen here, or the status has its
 uid.
 """
 
@@ -43,7 +42,7 @@ class Cache:
     """Records by uid, and by key for trainings."""
 
     def __init__(self, on_news: Callable[[Key], object] = lambda _key: None) -> None:
-        """Begin empty; call `on_news` with each key that what is learned concerns."""
+        """Begin empty; call `on_news` with each key that a change affects."""
         self._on_news = on_news
         self.quarantine = Quarantine()
         self._trainings: dict[Key, TrainingRecord] = {}
@@ -52,9 +51,9 @@ class Cache:
         self._pods: dict[str, PodRecord] = {}
         self._pods_of: defaultdict[Ref, set[str]] = defaultdict(set)
         self._trainings_of: dict[Ref, Ref] = {}
-        """Job -> the training that controls it, or did when it was last seen."""
+        """Job -> the training that controls it, or that controlled it when it was last seen."""
         self._jobs_of: defaultdict[Ref, set[Ref]] = defaultdict(set)
-        """The same by training."""
+        """The same, by training."""
         self._folders: defaultdict[str, set[Key]] = defaultdict(set)
         self._waiters: defaultdict[Key, set[Key]] = defaultdict(set)
         self._deleted: set[str] = set()
@@ -63,7 +62,7 @@ class Cache:
     # -- reading
 
     def training_keys(self) -> list[Key]:
-        """Return the keys of all trainings, by urgency: who waits first, who has ended last."""
+        """Return the keys of all trainings: those that wait come first, ended ones last."""
         return sorted(self._trainings, key=lambda key: _urgency(self._trainings[key]))
 
     def trainings(self) -> Iterable[TrainingRecord]:
@@ -86,7 +85,7 @@ class Cache:
         return record if record is not None and record.namespace == job.namespace else None
 
     def pods(self, training: Ref) -> list[PodRecord]:
-        """Return the pods of all Jobs of a training, by name, deleted ones of living Jobs too."""
+        """Return the pods of all Jobs of a training, by name, deleted pods of existing Jobs too."""
         jobs = self._jobs_of.get(training, ())
         found = [record for job in jobs for record in self.pods_of(job)]
         return sorted(found, key=lambda record: record.pod.name)
@@ -96,7 +95,7 @@ class Cache:
         return [self._pods[uid] for uid in self._pods_of.get(job, ())]
 
     def training_of(self, pod: PodRecord) -> Ref | None:
-        """Return the training that controls a pod by its Job; None where nothing proves one."""
+        """Return the training that controls a pod through its Job; None if nothing proves one."""
         return self._trainings_of.get(pod.controller)
 
     def pod(self, uid: str) -> PodRecord | None:
@@ -106,13 +105,14 @@ class Cache:
     def sharing(self, folder: str) -> list[TrainingRecord]:
         """Return the trainings with this checkpoint folder, the oldest first.
 
-        Times have whole seconds: of those made in the same one, who has begun comes first.
+        Times have whole seconds: of trainings created in the same second, one that has begun comes
+        first.
         """
         found = [self._trainings[key] for key in self._folders.get(folder, ())]
         return sorted(found, key=_seniority)
 
     def versions(self, resource: Resource, namespace: str | None = None) -> dict[str, Version]:
-        """Return the version of every object of a kind that is thought to exist, by uid."""
+        """Return the version of every object of a kind that is believed to exist, by uid."""
         found: Iterable[TrainingRecord | JobRecord | PodRecord]
         if resource is TRAININGS:
             found = self._trainings.values()
@@ -130,17 +130,17 @@ class Cache:
     # -- changing
 
     def learn(self, resource: Resource, body: Object) -> None:
-        """Take in a state that was read, and have the trainings looked at that it concerns.
+        """Store a state that was read, and queue the trainings that it affects.
 
-        The watch brings the same version later, or has a gap: nobody else would wake them.
+        The watch reports the same version later, or has a gap: then nothing else would queue them.
         """
         for key in self.apply(resource, body):
             self._on_news(key)
 
     def apply(self, resource: Resource, body: Object) -> Keys:
-        """Take in a state of an object; return the keys that it concerns.
+        """Store a state of an object; return the keys that it affects.
 
-        What cannot be read is held in quarantine, and what was known of it before stays.
+        An object that cannot be read goes to quarantine, and its older record stays.
         """
         uid = body["metadata"]["uid"]
         if uid in self._deleted:
@@ -166,12 +166,12 @@ class Cache:
         return self._apply_pod(version_of(body), pod_record(body))
 
     def delete(self, resource: Resource, body: Object) -> Keys:
-        """Take in an object's last state and its deletion."""
+        """Store an object's last state and its deletion."""
         keys = self.apply(resource, body)
         return keys | self.forget(resource, body["metadata"]["uid"])
 
     def forget(self, resource: Resource, uid: str) -> Keys:
-        """Take in that the object with this uid exists no more."""
+        """Record that the object with this uid no longer exists."""
         self._remember_deletion(uid)
         self.quarantine.release(uid)
         if resource is TRAININGS:
@@ -181,9 +181,9 @@ class Cache:
         return self._forget_pod(uid)
 
     def drop_ended_orphans(self, seen: Iterable[str]) -> bool:
-        """Drop the pods `seen` that are gone together with their Job; say whether there were any.
+        """Drop the pods `seen` that are gone together with their Job; return whether any were.
 
-        Called once a decision that saw their last word has been written.
+        The reconciler calls this once it has written a decision that used their last state.
         """
         records = [record for uid in seen if (record := self._pods.get(uid))]
         ended = [r for r in records if r.gone and self.job(r.controller) is None]
@@ -194,7 +194,7 @@ class Cache:
     def drop_past_orphans(self) -> None:
         """Drop the pods that are gone with their Job, of attempts that another has followed.
 
-        A replica that does not lead decides nothing, so that nothing else ever drops them.
+        A replica that does not lead makes no decisions, so nothing else ever drops them.
         """
         gone = [record for record in self._pods.values() if record.gone]
         for record in [record for record in gone if self.job(record.controller) is None]:
@@ -222,7 +222,7 @@ class Cache:
         return self._concerned(record) | (self._concerned(old) if old else NOTHING)
 
     def _concerned(self, record: TrainingRecord) -> Keys:
-        """A training, those that wait for it as their source, and those that share its folder."""
+        """Return a training, those that use it as source, and those that share its folder."""
         sharers = self._folders.get(record.folder, ()) if record.folder else ()
         return frozenset({record.key, *self._waiters.get(record.key, ()), *sharers})
 
@@ -246,7 +246,7 @@ class Cache:
         return concerned
 
     def _apply_job(self, job: Ref, version: Version, record: JobRecord | None) -> Keys:
-        """Take in a Job's state; None: no training controls it, or none does any more."""
+        """Store a Job's state; None: no training controls it, or none does any longer."""
         old = self._jobs.get(job.uid)
         if old is not None and not old.version.is_before(version):
             return NOTHING
@@ -270,7 +270,7 @@ class Cache:
         return concerned
 
     def _apply_pod(self, version: Version, record: PodRecord | None) -> Keys:
-        """Take in a pod's state; None: no Job controls it, or none does any more."""
+        """Store a pod's state; None: no Job controls it, or none does any longer."""
         old = self._pods.get(version.uid)
         if old is not None and not old.version.is_before(version):
             return NOTHING
@@ -292,7 +292,7 @@ class Cache:
             self._drop_pod(record)
             return NOTHING
         ended = record.pod.phase in (PodPhase.SUCCEEDED, PodPhase.FAILED)
-        # Gone without a terminal state seen (a forced deletion): nothing of it runs any more.
+        # It was deleted before a terminal state was seen (by force): nothing of it runs any longer.
         phase = record.pod.phase if ended else PodPhase.FAILED
         self._pods[uid] = replace(
             record, gone=True, pod=replace(record.pod, phase=phase, gone=True)
@@ -304,7 +304,7 @@ class Cache:
         _discard(self._pods_of, record.controller, record.version.uid)
 
     def _assign(self, job: Ref, training: Ref) -> None:
-        """Remember which training controls a Job, also once the Job is gone."""
+        """Record which training controls a Job, also for the time after the Job is gone."""
         if self._trainings_of.get(job) != training:
             self._unassign(job)
             self._trainings_of[job] = training
@@ -315,7 +315,7 @@ class Cache:
             _discard(self._jobs_of, training, job)
 
     def _drop_past_jobs(self) -> None:
-        """Forget whose the Jobs were that are gone with all their pods, but for the newest."""
+        """Drop the trainings of Jobs that are gone with all their pods, except for the newest."""
         for job, training in list(self._trainings_of.items()):
             if job in self._pods_of or self.job(job) is not None:
                 continue
@@ -331,16 +331,16 @@ class Cache:
         return self._trainings[key]
 
     def _keys_of(self, job: Ref) -> Keys:
-        """Return which training to look at for a change of a Job or its pods; none if unproven."""
+        """Return which training a change of a Job or its pods affects; none if unproven."""
         training = self._training_at(self._trainings_of.get(job))
         if training is not None:
             return frozenset({training.key})
-        # The training may not be known yet; the name is one of the Job's own namespace.
+        # The training may not be known yet; the name is one in the Job's own namespace.
         record = self.job(job)
         return frozenset({record.training}) if record is not None else NOTHING
 
     def _remember_deletion(self, uid: str) -> None:
-        """Keep late answers from bringing a deleted object back."""
+        """Keep late answers from restoring a deleted object."""
         if uid in self._deleted:
             return
         self._deleted.add(uid)
@@ -350,7 +350,7 @@ class Cache:
 
 
 def _discard(index: dict[K, set[V]], key: K, value: V) -> None:
-    """Take `value` out of the set at `key`, and the set with its last one."""
+    """Remove `value` from the set at `key`, and remove the set when it is empty."""
     values = index.get(key)
     if values is None:
         return

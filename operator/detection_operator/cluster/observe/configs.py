@@ -1,7 +1,7 @@
-"""What pipeline configurations say: read once, and kept within a number of bytes.
+"""Parsed pipeline configurations: each is read once, and kept within a number of bytes.
 
-A training is parsed for each event, while its configuration stays. Reading one of the largest takes
-0.2 s, so that it must not happen on the event loop.
+A training is parsed for each event, while its configuration does not change. One of the largest
+takes 0.2 s, so it must not be parsed on the event loop.
 """
 
 import threading
@@ -12,13 +12,15 @@ from detection_trainer.contract.pipeline_config.reading import PipelineConfigErr
 from detection_trainer.contract.spec import MAX_PIPELINE_CONFIG
 
 CACHE_BYTES = 4 * 2**20
-"""Of text, for example 800 configurations of the model zoo. What they say takes thrice as much."""
+"""Bytes of text, for example 800 configurations of the model zoo. Parsed they take three times as
+much.
+"""
 
 Read = PipelineConfig | PipelineConfigError
 
 
 class ConfigCache:
-    """The configurations that were read last; several threads may ask."""
+    """The configurations that were parsed last; several threads may call it."""
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
         """Keep `max_bytes` of text."""
@@ -28,11 +30,11 @@ class ConfigCache:
         self.misses = 0
 
     def __contains__(self, text: str) -> bool:
-        """Tell whether `text` has been read."""
+        """Return whether `text` has been parsed."""
         return text in self._read
 
     def __call__(self, text: str) -> PipelineConfig:
-        """Return what a pipeline.config says.
+        """Return the parsed pipeline.config.
 
         Raises:
             PipelineConfigError: it is invalid.

@@ -1,4 +1,4 @@
-"""Which checkpoint folder a spec means, so that two trainings of a namespace can be compared.
+"""The checkpoint folder of a spec, so that two trainings of a namespace can be compared.
 
 Pure. A spec is as the API server stored it, and its lists may contain anything.
 """
@@ -12,7 +12,7 @@ from detection_trainer.contract.prefixes import longest_prefix
 
 FILE_SCHEME = "file://"
 ENVIRONMENT_OF = {"s3": ("AWS_",), "gs": ("GOOGLE_",), "az": ("AZURE_",)}
-"""The variables that say where a storage is and who asks, by scheme."""
+"""Variables that select the endpoint and the identity for a storage, by scheme."""
 PRIVATE_VOLUMES = frozenset({"emptyDir", "ephemeral"})
 """Kinds of volumes that each pod has for itself."""
 
@@ -21,9 +21,9 @@ def folder_of(key: Key, spec: Object) -> str:
     """Return where the checkpoints go, for comparison with others of the same namespace.
 
     It begins with the namespace: across namespaces the storage's owner record decides, and nobody
-    learns of another's training. A URI means a place only together with what opens it: two servers
-    may have a bucket of one name. A `file://` path is one of the pod's, and so means the volume
-    that is mounted there. Empty: nobody else can reach it.
+    learns of another's training. A URI identifies a place only together with its endpoint: two
+    servers may have a bucket of one name. A `file://` path is a path in the pod, so the volume that
+    is mounted there counts. Empty: no other training can reach it.
     """
     storage = (spec.get("checkpoints") or {}).get("storage") or {}
     if uri := str(storage.get("uri") or "").rstrip("/"):
@@ -39,7 +39,7 @@ def folder_of(key: Key, spec: Object) -> str:
 
 
 def _volume_at(key: Key, template: Object, path: str) -> str:
-    """Return which volume has `path`, and what the path is in it; both lists may say anything."""
+    """Return which volume has `path`, and the path in it; both lists may contain anything."""
     wanted = PurePosixPath(path)
     places = {
         PurePosixPath(str(mount.get("mountPath"))): mount
@@ -61,9 +61,10 @@ def _volume_at(key: Key, template: Object, path: str) -> str:
 
 
 def _access(spec: Object, template: Object, uri: str) -> str:
-    """Return what says at which endpoint, and as whom, a pod opens `uri`.
+    """Return the endpoint and the identity with which a pod opens `uri`.
 
-    Two that differ here may mean one folder all the same; then its owner record refuses the second.
+    Two trainings that differ here may still use one folder; then its owner record refuses the
+    second.
     """
     prefixes = ENVIRONMENT_OF.get(uri.partition("://")[0], ())
     said: Object = {
@@ -77,7 +78,7 @@ def _access(spec: Object, template: Object, uri: str) -> str:
 
 
 def _secret_of(credentials: list[Object], uri: str) -> str | None:
-    """Return the Secret that the trainer opens `uri` with."""
+    """Return the Secret with which the trainer opens `uri`."""
     secrets = {
         str(entry.get("uriPrefix")): (entry.get("secretRef") or {}).get("name")
         for entry in credentials

@@ -1,8 +1,8 @@
-"""Gathers what one decision rests on: from the cache, and where absence decides, from the API.
+"""Gathers the input of one decision: from the cache, and if absence decides, from the API.
 
-A watch may lag behind, and each at its own pace. An attempt's Job or pods that are not known
-yet must not be taken for deleted: else the next attempt would run beside them. So before absence
-says that an attempt has ended, the API server is asked.
+Each watch may lag behind at its own pace. An attempt's Job or pods that are not known yet must not
+be taken for deleted: otherwise the next attempt would run beside them. So the API server is asked
+before absence counts as an attempt's end.
 """
 
 import asyncio
@@ -40,13 +40,13 @@ from detection_operator.core.state import (
 from detection_operator.errors import ForbiddenError, NotFoundError, UnreadableError
 
 POD_EXPECTED_AFTER = timedelta(seconds=3)
-"""The Job controller makes a pod within a second; where none comes, its Events say why."""
+"""The Job controller creates a pod within a second; if it does not, Events of the Job state why."""
 START_EXPECTED_AFTER = timedelta(seconds=10)
-"""A node starts a container within seconds; where it cannot, the pod's Events say why."""
+"""A node starts a container within seconds; if it does not, Events of the pod state why."""
 CONFIG_MAP_RECHECK_S = 10.0
 UNPROVEN_RECHECK_S = 2.0
 SMALL_BYTES = 16384
-"""So much text is parsed in a few milliseconds."""
+"""This much text is parsed in a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +55,27 @@ class Gathered:
 
     observed: Observed
     ended_orphans: tuple[str, ...] = ()
-    """Pods that were gone when they were observed: those that go later have a word to say yet."""
+    """Pods that were gone when they were observed; the state of pods that go later is still needed.
+    """
     recheck_after_s: float | None = None
-    """A ConfigMap cannot be used, and none are watched; or a pod must end that wakes nobody."""
+    """Seconds until the next decision, if a ConfigMap cannot be used or a pod must end: no watch
+    reports either.
+    """
 
 
 class Gatherer:
-    """Reads for the reconciler."""
+    """Gathers what the reconciler decides on."""
 
     def __init__(self, client: Client, cache: Cache, warnings: WarningEvents) -> None:
-        """Read from `cache` first; have `warnings` look out for why a pod does not start."""
+        """Read from `cache` first; let `warnings` find out why a pod does not start."""
         self._client, self._cache, self._warnings = client, cache, warnings
         self._parser = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parser")
 
     async def gather(self, key: Key) -> Gathered | None:
-        """Return what is known of a training; None where it is gone.
+        """Return what is known of a training; None if it is gone.
 
         Raises:
-            ClusterError: the API could not be asked where it had to be.
+            ClusterError: the API did not answer a read that was needed.
         """
         record = self._cache.training(key)
         if record is None:
@@ -95,13 +98,13 @@ class Gatherer:
         )
 
     def leave(self, key: Key) -> None:
-        """Look for no Events of a training that is not planned at the moment."""
+        """Stop the search for Events of a training that is not planned at the moment."""
         self._warnings.follow(key, ())
 
     async def _parsed(self, record: TrainingRecord) -> Training:
-        """Return the training, with the pipeline.config of its ConfigMap where that may change.
+        """Return the training, with the pipeline.config of its ConfigMap while that may change.
 
-        What is wrong with the ConfigMap is wrong with the spec: it says so, and is looked at again.
+        A problem of the ConfigMap is a problem of the spec: it is reported, and read again later.
         """
         wanted = record.config_map
         if wanted is None:
@@ -122,16 +125,16 @@ class Gatherer:
         return replace(record.parse(), spec=None, invalid=invalid, pipeline_config=None)
 
     async def _parse(self, record: TrainingRecord, found: str | None = None) -> Training:
-        """Parse what is small here, and the rest in a thread: the event loop must go on."""
+        """Parse a small training here, and others in a thread: the event loop must not block."""
         length = max(record.length, len(found or ""))
         if length <= SMALL_BYTES or (found is not None and found in read_config):
             return record.parse(found)
         return await asyncio.get_running_loop().run_in_executor(self._parser, record.parse, found)
 
     def known(self, training: Training) -> Observed | None:
-        """Return what the cache knows of a training as it is to be; None where absence decides.
+        """Return what the cache knows of `training`; None if absence decides.
 
-        Asks the API nothing: why a pod is held up is not in it.
+        It does not call the API, so the reason why a pod is delayed is missing.
         """
         record = self._cache.training(Key(training.identity.namespace, training.identity.name))
         if record is None or not self._is_certain(training):
@@ -157,7 +160,7 @@ class Gatherer:
         return next((record for record in jobs if record.job.name == attempt.job_name), None)
 
     def _is_certain(self, training: Training) -> bool:
-        """Tell whether nothing is missing whose absence would say that the attempt has ended."""
+        """Return whether nothing is missing whose absence would mean that the attempt has ended."""
         attempt = training.status.current_attempt
         if attempt is None or is_settled(attempt):
             return True
@@ -165,19 +168,19 @@ class Gatherer:
         return record is not None and not self._may_lack_pods(record, attempt)
 
     def _may_lack_pods(self, record: JobRecord, attempt: AttemptStatus) -> bool:
-        """Tell whether a Job that makes no more pods has had some that are not known."""
+        """Return whether a Job that creates no more pods has had some that are not known."""
         job = record.job
         taken_back = job.suspended and attempt.started_at is not None
         over = job.failed or job.complete or taken_back
         return over and len(self._pods_of(record)) < job.workers
 
     async def _confirm_absences(self, training: Training) -> list[Pod]:
-        """Ask for what the attempt lacks; return the pods that run, of a Job that nobody has seen.
+        """Read what the attempt lacks; return the pods that run, of a Job that nobody has seen.
 
         An operator that starts after the Job was deleted, and before its uid was recorded, has no
         proof whose these pods are. They may train, so the next attempt waits for their end, but
-        nothing that they say counts. Where they are forged, the garbage collector deletes them: the
-        Job that they name does not exist.
+        their reports do not count. If they are forged, the garbage collector deletes them: the Job
+        that they name does not exist.
         """
         attempt = training.status.current_attempt
         if attempt is None or self._is_certain(training):
@@ -187,7 +190,7 @@ class Gatherer:
             await self._look_up_job(namespace, attempt.job_name)
         if self._is_certain(training):
             return []
-        # Those of a Job that is gone too: they outlive it, and may be news like its end.
+        # Pods whose Job is gone too: they outlive it, and may be as new as its end.
         labels = f"{names.LABEL_TRAINING_UID}={uid},{names.LABEL_ATTEMPT}={attempt.number}"
         listed = [pod async for pod in self._client.items(PODS, namespace, labels=labels)]
         for body in listed:
@@ -197,7 +200,7 @@ class Gatherer:
         return [pod for pod in map(self._unproven, listed) if pod is not None]
 
     def _unproven(self, body: Object) -> Pod | None:
-        """Return a pod that runs and whose Job is unknown, without what it says of itself."""
+        """Return a pod that runs and whose Job is unknown, without its own reports."""
         record = self._cache.pod(body["metadata"]["uid"])
         if record is None or record.gone or has_ended(record.pod):
             return None
@@ -216,7 +219,7 @@ class Gatherer:
         )
 
     def _require_readable(self, training: Training) -> None:
-        """Decide nothing where an object of the training is there and cannot be read.
+        """Stop the decision if an object of the training exists and cannot be read.
 
         Raises:
             UnreadableError: there is one; an attempt that it belongs to may be running.
@@ -235,13 +238,13 @@ class Gatherer:
         self._cache.apply(JOBS, body)
 
     def _explained(self, job: Job) -> Job:
-        """Return the Job with what Events say of it and its pods."""
+        """Return the Job with what Events report about it and its pods."""
         job = replace(job, pods=tuple(self._pod(job, pod) for pod in job.pods))
         warning = self._warnings.of(job.uid) if _lacks_pod(job) else None
         return job if warning is None else replace(job, rejected=warning.message)
 
     def _pod(self, job: Job, pod: Pod) -> Pod:
-        """Return `pod` with what holds it up: a claim, a Secret or a volume that is not there."""
+        """Return `pod` with what delays it: a claim, a Secret or a volume that is missing."""
         if _lacks_node(pod):
             return self._with_claims(pod)
         warning = self._warnings.of(pod.uid) if _is_held_up(pod) else None
@@ -251,7 +254,7 @@ class Gatherer:
         return replace(pod, waiting=waiting)
 
     def _with_claims(self, pod: Pod) -> Pod:
-        """Return `pod` with what Events say of the claims that keep it from a node."""
+        """Return `pod` with what Events report about the claims that keep it from a node."""
         claims = ((name, self._warnings.of(claim_id(pod.uid, name))) for name in pod.claims)
         said = [
             f"PersistentVolumeClaim {name}: {warning.reason}: {warning.message}"
@@ -267,14 +270,14 @@ class Gatherer:
     def _pods_of(self, record: JobRecord) -> list[PodRecord]:
         """Return the newest pod of each worker.
 
-        A Job has others only where its queue took its place back before they had started.
+        A Job has other pods only if its queue preempted it before they had started.
         """
         pods = self._cache.pods_of(record.ref)
         oldest_first = sorted(pods, key=lambda pod: (not pod.gone, pod.created_at))
         return list({pod.pod.index: pod for pod in oldest_first}.values())
 
     def _orphans(self, training: Training) -> list[PodRecord]:
-        """Return the pods that outlive their Job, which was shown to be the training's."""
+        """Return the pods that outlive their Job, which was proven to be the training's."""
         pods = self._cache.pods(_ref(training))
         return [pod for pod in pods if self._cache.job(pod.controller) is None]
 
@@ -293,7 +296,7 @@ class Gatherer:
     def _folder_owner(self, record: TrainingRecord) -> str | None:
         """Return the oldest other training with the same folder, if it is older than this one.
 
-        It is of the same namespace: no training learns the name of another tenant's.
+        It is in the same namespace: no training learns the name of another tenant's.
         """
         if not record.folder:
             return None
@@ -311,7 +314,7 @@ def _recheck_after_s(record: TrainingRecord, training: Training) -> float | None
 
 
 def _overdue(jobs: Iterable[Job]) -> Iterator[Overdue]:
-    """Yield what should have its pod, or its container, a moment after the Job was made."""
+    """Yield what should have its pod, or its container, a moment after the Job was created."""
     for job in jobs:
         if _lacks_pod(job):
             yield Overdue(JOBS, job.uid, job.created_at + POD_EXPECTED_AFTER)
@@ -330,12 +333,12 @@ def _lacks_pod(job: Job) -> bool:
 
 
 def _lacks_node(pod: Pod) -> bool:
-    """Tell whether the pod waits for a node, and one of its claims may be the reason."""
+    """Return whether the pod waits for a node, and one of its claims may be the reason."""
     waits = pod.phase is PodPhase.PENDING and not pod.node and not pod.gone
     return waits and bool(pod.claims)
 
 
 def _is_held_up(pod: Pod) -> bool:
-    """Tell whether a node has the pod, and nothing in its status says why it does not start."""
+    """Return whether the pod has a node, and its status does not explain why it does not start."""
     explained = pod.waiting or pod.unschedulable or pod.running_since or pod.termination
     return pod.phase is PodPhase.PENDING and bool(pod.node) and not explained

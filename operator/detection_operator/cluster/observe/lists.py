@@ -21,7 +21,7 @@ from detection_operator.errors import NotFoundError
 from detection_operator.names import LABEL_TRAINING_UID
 
 FEW = 50
-"""Up to this many objects are read one by one; more are listed."""
+"""Up to this number, objects are read one by one; more are listed."""
 
 SELECTORS = {TRAININGS: "", JOBS: LABEL_TRAINING_UID, PODS: LABEL_TRAINING_UID}
 
@@ -35,10 +35,10 @@ class WatchedLists:
         self.places = Places(namespaces)
 
     async def probe(self, place: Place) -> None:
-        """Ask whether all kinds can be listed in a place.
+        """Check that all kinds can be listed in a place.
 
         Raises:
-            ClusterError: one of them cannot.
+            ClusterError: one of them cannot be listed.
         """
         for resource in WATCHED:
             await self._client.request("list", resource.path(place), query={"limit": "1"})

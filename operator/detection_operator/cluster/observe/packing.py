@@ -1,6 +1,6 @@
-"""Long texts that are much alike, kept small: each as what it adds to a typical one.
+"""Packs similar long texts: each is stored as its difference from a typical text.
 
-Ten thousand trainings are 36 MB of JSON, of which nine tenths are defaults, field names and
+Ten thousand trainings are 36 MB of JSON; nine tenths of that are defaults, field names and
 conditions that all of them share.
 """
 
@@ -15,18 +15,18 @@ from detection_operator.core.case import Standing
 from detection_operator.core.phases import conditions_of
 
 LEVEL = 1
-"""The fastest: with the typical text at hand more effort finds little more."""
+"""The fastest level: with the typical text as a dictionary, more effort saves little."""
 SOME_DAY = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
 def pack(text: bytes) -> bytes:
-    """Return `text` in small."""
+    """Return `text` packed."""
     packer = zlib.compressobj(LEVEL, zdict=TYPICAL)
     return packer.compress(text) + packer.flush()
 
 
 def unpack(packed: bytes) -> bytes:
-    """Return what was packed, in the same version of this program."""
+    """Return the text of `packed`, which this version of the program has packed."""
     return zlib.decompressobj(zdict=TYPICAL).decompress(packed)
 
 

@@ -31,20 +31,20 @@ logger = logging.getLogger(__name__)
 MAX_REMOVALS = 100
 MAX_NOTES, MAX_NOTE = 200, 1024
 BORN = datetime.min.replace(tzinfo=UTC)
-"""Of what has no time."""
+"""Replaces a missing time."""
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Return metav1.Time or MicroTime as an aware datetime.
+    """Return a metav1.Time or MicroTime as an aware datetime.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a time.
     """
     return read_time(str(text)) if text else None
 
 
 def text_of(value: Any) -> str:
-    """Return a text; None is an empty one.
+    """Return a text; None becomes an empty one.
 
     Raises:
         TypeError: it is something else.
@@ -75,11 +75,7 @@ def key_of(body: Object) -> Key:
 
 
 def parse_training(body: Object, found: str | None = None) -> Training:
-    """Return a DetectionTraining; a spec that is invalid becomes `invalid`, never an error.
-
-    Args:
-        body: the resource.
-        found: the pipeline.config in the ConfigMap that it names, where that was read.
+    """Return a DetectionTraining; an invalid spec becomes `invalid`, never an error.
 
     Raises:
         UnreadableError: the status is invalid; nothing may be decided without it.
@@ -113,9 +109,9 @@ def parse_spec(spec: Object) -> tuple[Spec | None, str]:
 def parse_any_spec(
     spec: Object, status: Status, generation: int, found: str | None
 ) -> tuple[Spec | None, str, PipelineConfigStatus | None]:
-    """Return the spec, made whole by its pipelineConfig if it has one, or what is wrong with it.
+    """Return the spec, completed by its pipelineConfig if it has one, or what is wrong with it.
 
-    One at a URI that no pod has read yet is an UnreadSpec.
+    A spec whose configuration is at a URI that no pod has read yet is an UnreadSpec.
     """
     try:
         return _whole_spec(spec, status, generation, found)
@@ -124,7 +120,7 @@ def parse_any_spec(
     except PipelineConfigError as error:
         return None, f"pipelineConfig: {error}.", None
     except Exception as error:
-        # Whatever it holds: the training is refused, and the others are served.
+        # Whatever the configuration contains: this training is refused, and the others are served.
         logger.exception("a spec could not be read")
         return None, f"it cannot be read: {type(error).__name__}: {error}.", None
 
@@ -152,7 +148,7 @@ def _whole_spec(
 def _config_text(
     place: PipelineConfigSource, status: Status, generation: int, found: str | None
 ) -> str | None:
-    """Return the pipeline.config that holds; a training with a checkpoint keeps what it began with.
+    """Return the pipeline.config to use; a training with a checkpoint keeps the one it began with.
 
     None: nobody has read it yet.
     """
@@ -165,7 +161,7 @@ def _config_text(
 
 
 def _is_read(uri: str, status: Status, generation: int) -> bool:
-    """Tell whether the text in the status is that of `uri`, as the attempt or the check has it."""
+    """Return whether the text in the status is that of `uri` as an attempt or preflight read it."""
     pinned, attempt, check = status.pipeline_config, status.current_attempt, status.preflight
     if pinned is None or pinned.uri != uri:
         return False
@@ -190,8 +186,8 @@ def _readable_status(body: Object) -> Status:
 def parse_status(status: Object) -> Status:
     """Return the status, without what this version does not know (a newer one wrote it).
 
-    Conditions with a reason that it does not know are left out, all of them: each decision says
-    them anew.
+    If a condition has an unknown reason, all conditions are left out: each decision writes them
+    again.
 
     Raises:
         pydantic.ValidationError: another field that is known is invalid.
@@ -219,7 +215,7 @@ def _without(document: Object, paths: list[tuple[int | str, ...]]) -> Object:
 
 
 def render_status(status: Status) -> Object:
-    """Return the status as it is written: without what is empty or not known."""
+    """Return the status as it is written: without fields that are empty or not known."""
     rendered: Object = _prune(dump(status))
     return rendered
 
@@ -263,6 +259,6 @@ def parse_attempt(labels: Object) -> int | None:
 
 
 def parse_index(labels: Object) -> int:
-    """Return which worker a pod is; 0 where there is one."""
+    """Return the worker's index of a pod; 0 if it has none."""
     text = str(labels.get(names.LABEL_INDEX, ""))
     return int(text) if text.isdigit() else 0

@@ -16,11 +16,11 @@ from detection_operator.cluster.observe.parse import (
 from detection_operator.core.state import Container, Pod, PodPhase, Termination, Waiting
 
 NOT_YET = frozenset({"PodInitializing", "ContainerCreating"})
-"""Waiting reasons that say only that another step is not done yet."""
+"""Waiting reasons that mean only that another step is not done yet."""
 
 
 def parse_pod(body: Object) -> Pod:
-    """Return a pod as its status tells of it."""
+    """Return a pod as its status reports it."""
     metadata, status = body["metadata"], body.get("status") or {}
     conditions = {text_of(c["type"]): c for c in status.get("conditions") or []}
     container = _container(status)
@@ -43,7 +43,7 @@ def parse_pod(body: Object) -> Pod:
         disruption=_condition(conditions.get("DisruptionTarget"), "True"),
         pod_reason=text_of(status.get("reason")),
         pod_message=text_of(status.get("message")),
-        # One text for thousands of pods of one image.
+        # Share one string between thousands of pods of one image.
         image_id=sys.intern(str(container.get("imageID") or "")),
         running_since=parse_time(started),
         termination=_termination(ended),
@@ -69,7 +69,7 @@ def _waiting(status: Object, state: Object, scheduled: Waiting | None) -> Waitin
     A waiting state has no time: the pod waits since it was `scheduled`.
     """
     if state.get("running") or state.get("terminated"):
-        # A sidecar may still wait, to be started again: the trainer does not.
+        # A sidecar may still wait for a restart: the trainer does not wait for it.
         return None
     since = scheduled.since if scheduled else None
     waits = [_waits(init, since) for init in status.get("initContainerStatuses") or []]
@@ -79,7 +79,7 @@ def _waiting(status: Object, state: Object, scheduled: Waiting | None) -> Waitin
 
 
 def _waits(init: Object, since: datetime | None) -> Waiting | None:
-    """Return why an init container waits, with how it last ended."""
+    """Return why an init container waits, with its last end."""
     waiting = (init.get("state") or {}).get("waiting")
     if not waiting:
         return None

@@ -1,7 +1,7 @@
-"""The watched namespaces. Each stands by itself: one that cannot be listed leaves the others alone.
+"""The watched namespaces. They are independent: one that cannot be listed does not affect others.
 
-A namespace may be deleted, or the Role in it, while the operator watches others too. What is cached
-of such a namespace is neither pruned nor planned on until its lists succeed again.
+A namespace, or the Role in it, may be deleted while the operator watches others. The cached objects
+of this namespace are neither pruned nor planned on until its lists succeed again.
 """
 
 import logging
@@ -16,7 +16,7 @@ Place = str | None
 
 
 class Places:
-    """The namespaces that are listed, with what keeps the operator from listing some of them."""
+    """The namespaces that are listed, and why the operator cannot list some of them."""
 
     def __init__(self, namespaces: Iterable[str]) -> None:
         """Begin with none of `namespaces` listed (no names: all namespaces are one place)."""
@@ -30,13 +30,13 @@ class Places:
         return tuple(self._problems)
 
     def may_plan(self, namespace: str) -> bool:
-        """Return whether what is cached of a namespace may be planned on."""
+        """Return whether the cached objects of a namespace may be planned on."""
         return (None if self.all == (None,) else namespace) in self._current
 
     async def each(
         self, work: Callable[[Place], Awaitable[None]], places: Iterable[Place] | None = None
     ) -> None:
-        """Do `work` for each place (none given: all); one that fails is lost until it is listed.
+        """Do `work` for each place (none given: all); a place that fails counts as not listed.
 
         Raises:
             ClusterError: it failed for all of them; the first error.
@@ -53,14 +53,15 @@ class Places:
             raise errors[0]
 
     def listed(self, place: Place) -> None:
-        """Take in that all of a place has been listed."""
+        """Record that all of a place has been listed."""
         if self._problems.pop(place, None) is not None:
             logger.info("%s can be listed again", _name(place))
         self._current.add(place)
 
     def _lose(self, place: Place, error: ClusterError) -> None:
         if isinstance(error, ForbiddenError | NotFoundError):
-            # A server that is busy for a moment takes no rights away: what is known still holds.
+            # A server that is busy for a moment removes no permissions: the cached objects stay
+            # valid.
             self._current.discard(place)
         said = str(error)
         if self._problems.get(place) != said and len(self.all) > 1:

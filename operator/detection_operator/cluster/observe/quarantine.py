@@ -1,6 +1,7 @@
-"""Objects that cannot be read, each by itself: the others are served all the same.
+"""Objects that cannot be read, each by itself: the operator serves all others.
 
-Such an object is there. It is never taken for absent or deleted, and is read again when it changes.
+Such objects exist: they are never treated as absent or deleted, and are read again when they
+change.
 """
 
 import logging
@@ -23,11 +24,11 @@ class Held:
     key: Key
     version: Version
     owners: frozenset[str]
-    """The uids of the trainings whose Job or pod it may be."""
+    """The uids of the trainings to which the Job or pod may belong."""
     problem: str
 
     def __str__(self) -> str:
-        """Return what a person is to know."""
+        """Return the message about the object for a person."""
         return f"{self.resource.kind} {self.key} cannot be read: {self.problem}"
 
 
@@ -40,20 +41,20 @@ def held_body(resource: Resource, body: Object, error: Exception) -> Held:
 
 
 class Quarantine:
-    """The objects that are held, by uid."""
+    """The objects that cannot be read, by uid."""
 
     def __init__(self) -> None:
-        """Hold nothing yet."""
+        """Begin empty."""
         self._held: dict[str, Held] = {}
         self.on_held: Callable[[str], None] = lambda _plural: None
-        """Called for each version of an object that is held."""
+        """Called for each version of an object that is added."""
 
     def __len__(self) -> int:
-        """Return how many objects are held."""
+        """Return how many objects are in quarantine."""
         return len(self._held)
 
     def hold(self, held: Held) -> None:
-        """Hold an object; says so once for each of its versions."""
+        """Add an object; log it once for each of its versions."""
         before = self._held.get(held.version.uid)
         if before is not None and not before.version.is_before(held.version):
             return
@@ -66,20 +67,20 @@ class Quarantine:
         )
 
     def release(self, uid: str, version: Version | None = None) -> None:
-        """Hold an object no more: it is gone (None), or could be read at `version`."""
+        """Remove an object: it is gone (None), or could be read at `version`."""
         held = self._held.get(uid)
         if held is not None and (version is None or held.version.is_before(version)):
             del self._held[uid]
 
     def of_training(self, namespace: str, uid: str) -> Held | None:
-        """Return an object that may belong to a training, if one is held."""
+        """Return an object that may belong to a training, if there is one."""
         if not self._held:
             return None
         found = (h for h in self._held.values() if uid in h.owners and h.key.namespace == namespace)
         return next(found, None)
 
     def versions(self, resource: Resource, namespace: str | None = None) -> dict[str, Version]:
-        """Return the versions of the objects of a kind that are held, by uid."""
+        """Return the versions of the objects of a kind in quarantine, by uid."""
         return {
             uid: held.version
             for uid, held in self._held.items()

@@ -1,7 +1,7 @@
-"""The queue of keys: each at most once, one worker a key at a time, first come first served.
+"""The queue of keys: each key at most once, one worker per key at a time, first in first out.
 
-Level-triggered: a key says only "look at this training". Where all are to be looked at, as at a
-start, they wait in a line of their own, and what happens meanwhile is not behind them: the two
+Level-triggered: a key means only "reconcile this training". If all trainings must be reconciled,
+for example at a start, they wait in a second line, so that new events are not behind them: the two
 lines take turns. Used from one event loop.
 """
 
@@ -23,19 +23,19 @@ class Timer(Protocol):
     """A call that is due later; asyncio.TimerHandle is one."""
 
     def cancel(self) -> None:
-        """Do not make the call."""
+        """Cancel the call."""
 
 
 CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
 def call_later(delay_s: float, call: Callable[[], None]) -> Timer:
-    """Let the running loop make `call` in `delay_s` seconds."""
+    """Make the running loop call `call` in `delay_s` seconds."""
     return asyncio.get_running_loop().call_later(delay_s, call)
 
 
 class KeyQueue:
-    """Keys to look at now, keys being looked at, and keys to look at later."""
+    """Keys to reconcile now, keys being reconciled, and keys to reconcile later."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class KeyQueue:
         later: CallLater = call_later,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Take the time from `clock` and delays from `later`; `jitter` answers in [0, 1)."""
+        """Take the time from `clock`, delays from `later`, and from `jitter` a number in [0, 1)."""
         self._clock, self._later, self._jitter = clock, later, jitter
         self._ready: dict[Key, float] = {}
         self._routine: dict[Key, float] = {}
@@ -56,7 +56,7 @@ class KeyQueue:
         self._some = asyncio.Event()
 
     def add(self, key: Key) -> None:
-        """Have `key` looked at; while a worker holds it, once more after that."""
+        """Queue `key`; if a worker has it, queue it once more after that."""
         waiting = self._again if key in self._in_hand else self._ready
         since = self._routine.pop(key, self._clock())
         waiting.setdefault(key, since)
@@ -64,7 +64,7 @@ class KeyQueue:
             self._some.set()
 
     def add_all(self, keys: Iterable[Key]) -> None:
-        """Have each of `keys` looked at, in turn with those to which something happens."""
+        """Queue each of `keys` in the second line, which takes turns with the keys of events."""
         now = self._clock()
         for key in keys:
             if key in self._in_hand:
@@ -75,7 +75,7 @@ class KeyQueue:
             self._some.set()
 
     def restart(self, keys: Iterable[Key]) -> None:
-        """Forget what failed and what was scheduled; have each of `keys` looked at."""
+        """Forget failures and scheduled keys; queue each of `keys`."""
         for key in list(self._timers):
             self._unschedule(key)
         self._failures.clear()
@@ -84,7 +84,7 @@ class KeyQueue:
         self.add_all(keys)
 
     def schedule(self, key: Key, delay_s: float) -> None:
-        """Have `key` looked at in `delay_s`; replaces what was scheduled for it before."""
+        """Queue `key` in `delay_s`; this replaces what was scheduled for it before."""
         self._unschedule(key)
         if delay_s <= 0:
             self.add(key)
@@ -101,7 +101,7 @@ class KeyQueue:
         return delay_s
 
     def settle(self, key: Key, recheck_after_s: float | None) -> None:
-        """End a success: forget failures, and look again only when asked to."""
+        """End a success: forget failures, and queue the key again only if requested."""
         self._failures.pop(key, None)
         if recheck_after_s is None:
             self._unschedule(key)
@@ -120,24 +120,24 @@ class KeyQueue:
         return key
 
     def done(self, key: Key) -> None:
-        """Let others have `key`; if it was added meanwhile, it waits at the end of the line."""
+        """Release `key`; if it was added meanwhile, it waits at the end of the line."""
         self._in_hand.discard(key)
         if key in self._again:
             self._ready[key] = self._again.pop(key)
             self._some.set()
 
     def depth(self) -> int:
-        """How many keys wait."""
+        """The number of waiting keys."""
         return sum(map(len, (self._ready, self._routine, self._again)))
 
     def oldest_age_s(self) -> float:
-        """How long the key that waits longest has waited; 0 where none does."""
+        """The longest time that a key has waited; 0 if none waits."""
         lines = (self._ready, self._routine, self._again)
         since = min((first for line in lines for first in line.values()), default=None)
         return 0.0 if since is None else max(self._clock() - since, 0.0)
 
     def _next_line(self) -> dict[Key, float]:
-        """Return a line that is not empty: where both are not, in turn."""
+        """Return a line that is not empty; if both are not empty, they take turns."""
         if not (self._ready and self._routine):
             return self._ready or self._routine
         self._routine_was_last = not self._routine_was_last

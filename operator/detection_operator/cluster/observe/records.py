@@ -1,4 +1,4 @@
-"""Slim records of watched objects: what the cache keeps of each.
+"""Slim records of watched objects: the cache's content.
 
 A training is kept as packed text (`packing.py`), which takes a small part of the memory of its
 decoded form; Jobs and pods are kept as the frozen values that `plan` reads.
@@ -48,16 +48,16 @@ _CUT = CUT.encode()
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which state of which object.
+    """The state of an object.
 
-    Later states have higher resource versions, also after an object of this name was made again.
+    Later states have higher resource versions, also after an object of this name was created again.
     """
 
     uid: str
     resource_version: str
 
     def is_before(self, other: "Version") -> bool:
-        """Whether `other` is a later state."""
+        """Return whether `other` is a later state."""
         mine, its = self.resource_version, other.resource_version
         if mine.isdigit() and its.isdigit():
             return int(mine) < int(its)
@@ -71,7 +71,7 @@ def version_of(body: Object) -> Version:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What `/metrics` tells of one training."""
+    """What `/metrics` reports of one training."""
 
     step: int
     target_steps: int
@@ -103,29 +103,29 @@ class TrainingRecord:
     attempt: int | None
     """The number of the current attempt."""
     job_uid: str
-    """The uid of its Job, as the status has it; empty: not recorded yet."""
+    """The uid of its Job, from the status; empty: not recorded yet."""
     measures: Measures
     packed: bytes
     """Its JSON."""
     config_map: ConfigMapKey | None
-    """The ConfigMap that has its pipeline.config, as long as that may still change."""
+    """The ConfigMap that has its pipeline.config, while the configuration may still change."""
     length: int
-    """Bytes of its JSON."""
+    """The size of its JSON in bytes."""
     problem: str = ""
-    """Why its spec cannot be read, where the spec itself does not say it."""
+    """Why its spec cannot be read, if the spec itself does not show it."""
 
     @property
     def ref(self) -> Ref:
-        """The training itself."""
+        """The reference to the training itself."""
         return Ref(self.key.namespace, self.version.uid)
 
     @property
     def namespace(self) -> str:
-        """Where it is."""
+        """Its namespace."""
         return self.key.namespace
 
     def parse(self, found: str | None = None) -> Training:
-        """Return what `plan` is given; `found` is the pipeline.config in its ConfigMap.
+        """Return what `plan` receives; `found` is the pipeline.config in its ConfigMap.
 
         Raises:
             UnreadableError: the status or the metadata is invalid.
@@ -155,7 +155,7 @@ def training_record(body: Object) -> TrainingRecord:
             return _record_without(body, kept, text, problem)
         return _record(body, kept, text)
     except Exception as error:  # noqa: BLE001 - it is told, and the others are served
-        # An older CRD may have let through what this one refuses.
+        # An older CRD may have accepted what this one refuses.
         problem = f"it cannot be read: {type(error).__name__}: {error}."
         return _record_without(body, kept, text, problem)
 
@@ -226,7 +226,7 @@ def source_of(key: Key, spec: Object) -> Key | None:
 
 
 def config_map_of(spec: Object, status: Object) -> ConfigMapKey | None:
-    """Return where its pipeline.config is to be read; None once that is pinned, or not there."""
+    """Return the ConfigMap key of its pipeline.config; None if that is pinned or not in one."""
     reference = (spec.get("pipelineConfig") or {}).get("configMapKeyRef")
     attempt = status.get("currentAttempt") or {}
     running = bool(attempt) and not (attempt.get("outcome") or {}).get("finishedAt")
@@ -238,7 +238,7 @@ def config_map_of(spec: Object, status: Object) -> ConfigMapKey | None:
 
 
 def measures_of(spec: Object, status: Object) -> Measures:
-    """Return what `/metrics` tells, from what the status says."""
+    """Return what `/metrics` reports, from the status."""
     progress = status.get("progress") or {}
     phase = status.get("phase")
     checkpoint = status.get("latestCheckpoint") or {}
@@ -256,7 +256,7 @@ def measures_of(spec: Object, status: Object) -> Measures:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """One Job of ours."""
+    """One Job of the operator."""
 
     namespace: str
     version: Version
@@ -266,7 +266,7 @@ class JobRecord:
 
     @property
     def ref(self) -> Ref:
-        """The Job itself."""
+        """The reference to the Job itself."""
         return Ref(self.namespace, self.version.uid)
 
     @property
@@ -276,7 +276,7 @@ class JobRecord:
 
 
 def job_record(body: Object) -> JobRecord | None:
-    """Return the record of a Job; None where no DetectionTraining controls it."""
+    """Return the record of a Job; None if no DetectionTraining controls it."""
     training = training_of_job(body)
     if training is None:
         return None
@@ -286,9 +286,9 @@ def job_record(body: Object) -> JobRecord | None:
 
 @dataclass(frozen=True, slots=True)
 class PodRecord:
-    """One pod that a Job made.
+    """One pod that a Job created.
 
-    Its labels say which training it is of, and prove nothing: `Cache.training_of` knows.
+    Its labels name its training but prove nothing: `Cache.training_of` knows.
     """
 
     namespace: str
@@ -300,7 +300,7 @@ class PodRecord:
     attempt: int | None
     pod: Pod
     gone: bool = False
-    """It is deleted; kept for its last word, which a Job does not tell."""
+    """It is deleted; kept for its last state, which a Job does not report."""
 
     @property
     def controller(self) -> Ref:
@@ -309,7 +309,7 @@ class PodRecord:
 
 
 def pod_record(body: Object) -> PodRecord | None:
-    """Return the record of a pod; None where no Job controls it, or it names no training."""
+    """Return the record of a pod; None if no Job controls it, or it names no training."""
     metadata, owner = body["metadata"], job_of_pod(body)
     labels = metadata.get("labels") or {}
     training = text_of(labels.get(names.LABEL_TRAINING))

@@ -1,9 +1,9 @@
-"""Compares the cache with what the API has, since a watch may have missed something.
+"""Compares the cache with the API, because a watch may have missed something.
 
 All lists are made here; a watch that starts again does not report earlier changes. At the start the
-lists are whole and fill the cache before any decision is made: an attempt whose Job is not known
+lists are complete and fill the cache before any decision is made: an attempt whose Job is not known
 yet would look as if a person had deleted it. Each watched namespace is listed by itself
-(`places.py`); one that fails is tried again and does not keep the others.
+(`places.py`); one that fails is retried and does not delay the others.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 SPREAD = 0.2
 """Replicas must not all list at once: each waits up to this fraction more or less."""
 SETTLE_S = 0.1
-"""The watches start again together: one comparison serves all."""
+"""The watches start again together: one comparison is enough for all."""
 RETRY_S = 10.0
 
 
@@ -57,11 +57,11 @@ class Resync:
         self.done_at: float | None = None
 
     def ask(self) -> None:
-        """Have the next comparison made soon."""
+        """Make the next comparison soon."""
         self._asked.set()
 
     async def probe(self) -> None:
-        """Ask whether everything can be listed.
+        """Check that everything can be listed.
 
         Raises:
             ClusterError: no watched namespace can be listed.
@@ -69,7 +69,7 @@ class Resync:
         await self.places.each(self._lists.probe)
 
     async def fill(self) -> None:
-        """Take in all trainings, Jobs and pods, and queue every training.
+        """Store all trainings, Jobs and pods, and queue every training.
 
         Raises:
             ClusterError: no watched namespace could be listed.
@@ -78,7 +78,7 @@ class Resync:
         self._finish()
 
     async def _fill(self, place: Place) -> None:
-        # At once: while one page is decoded here, the API server makes those of the others.
+        # At once: while one page is decoded here, the API server makes the pages of the others.
         try:
             async with asyncio.TaskGroup() as group:
                 for resource in WATCHED:
@@ -92,7 +92,7 @@ class Resync:
             self._cache.apply(resource, body)
 
     async def run(self) -> None:
-        """Compare from time to time until cancelled; sooner what could not be listed."""
+        """Compare from time to time until cancelled; retry sooner what could not be listed."""
         left_s = self._interval_s
         while True:
             lost = self.places.unavailable
@@ -105,20 +105,20 @@ class Resync:
                 await self._compare_lost(lost)
 
     async def _compare_or_warn(self) -> float:
-        """Compare everything; return in how many seconds to do so again."""
+        """Compare everything; return the seconds until the next comparison."""
         try:
             await self.compare()
         except ClusterError as error:
             logger.warning("the cache could not be compared with the cluster: %s", error)
         except Exception:
-            # A mistake of ours in one comparison must not stop those that follow.
+            # A bug in one comparison must not stop the comparisons that follow.
             logger.exception("comparing the cache with the cluster failed")
         else:
             return self._interval_s
         return RETRY_S
 
     async def _compare_lost(self, places: tuple[Place, ...]) -> None:
-        """Compare the places that could not be listed; a failure that is not new is not logged."""
+        """Compare the places that could not be listed; a repeated failure is not logged."""
         try:
             await self._compare(places)
         except ClusterError:
@@ -127,7 +127,7 @@ class Resync:
             logger.exception("comparing the cache with the cluster failed")
 
     async def compare(self) -> None:
-        """Forget what is gone, take in what was missed, and queue every training.
+        """Drop what is gone, store what was missed, and queue every training.
 
         Raises:
             ClusterError: no watched namespace could be listed.
@@ -168,7 +168,7 @@ class Resync:
         return len(known), await self._take_in(resource, place, missed)
 
     async def _take_in(self, resource: Resource, place: Place, missed: list[Key]) -> int:
-        """Read what the list has in a newer state; its event may have come by now."""
+        """Read what the list has in a newer state; its event may have arrived meanwhile."""
         count = 0
         async for body in self._lists.read(resource, place, missed):
             concerned = self._cache.apply(resource, body)
@@ -182,7 +182,7 @@ class Resync:
         self._queue.add_all(self._cache.training_keys())
 
     async def _pause(self, delay_s: float) -> bool:
-        """Wait for about `delay_s` seconds; return whether a comparison was asked for."""
+        """Wait for about `delay_s` seconds; return whether a comparison was requested."""
         spread = 1 + SPREAD * (2 * random.random() - 1)  # noqa: S311 - spreads load, no secret
         try:
             async with asyncio.timeout(delay_s * spread):

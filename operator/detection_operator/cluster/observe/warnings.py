@@ -1,8 +1,8 @@
-"""What Events say of Jobs without a pod, pods without a container, and claims without a volume.
+"""What Events report of Jobs without a pod, pods without a container, claims without a volume.
 
-Events are not watched: not one in a thousand is wanted. Nor are they asked for object by object:
-for each question the API server reads every Event of the namespace. So while something is overdue,
-what the cluster complains of is listed now and then, once for all that wait.
+Events are not watched: fewer than one in a thousand is needed. They are not read per object either:
+for each query the API server reads every Event of the namespace. So while something is overdue, the
+warnings are listed from time to time, once for everything that waits.
 """
 
 import asyncio
@@ -31,12 +31,14 @@ logger = logging.getLogger(__name__)
 
 EVERY_S = 5.0
 LARGEST_SHARE = 0.1
-"""Of the time, in which lists may be made: the more Events there are, the less often."""
+"""The fraction of time that lists may take: the more Events there are, the less often they are
+listed.
+"""
 SELECTORS = {
     JOBS: "involvedObject.kind=Job,reason=FailedCreate",
-    # What a scheduler says is in the pod's own status.
+    # A scheduler's message is in the pod's own status.
     PODS: "involvedObject.kind=Pod,type=Warning,reason!=FailedScheduling",
-    # What only says that provisioning takes its course explains nothing.
+    # An Event that reports only the progress of provisioning explains nothing.
     CLAIMS: "involvedObject.kind=PersistentVolumeClaim,reason!=WaitForFirstConsumer,"
     "reason!=WaitForPodScheduled,reason!=Provisioning,reason!=ProvisioningSucceeded",
 }
@@ -44,36 +46,36 @@ SELECTORS = {
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A Job, pod or claim whose pod, container or volume should be there by `since`."""
+    """A Job, pod or claim whose pod, container or volume should exist by `since`."""
 
     resource: Resource
     uid: str
-    """Of a claim, whose uid is not known, that of its pod and its name (`claim_id`)."""
+    """The uid; of a claim, whose uid is not known, that of its pod and its name (`claim_id`)."""
     since: datetime
     name: str = ""
-    """Of a claim: its name, by which its Events are found."""
+    """Of a claim: the name by which its Events are found."""
 
     @property
     def subject(self) -> str:
-        """What its Events name."""
+        """The object that its Events name."""
         return self.name or self.uid
 
 
 def claim_id(pod_uid: str, name: str) -> str:
-    """Return what a claim is followed as, for one pod that mounts it."""
+    """Return the id under which a claim is followed, for one pod that mounts it."""
     return f"{pod_uid}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
 class WarningEvent:
-    """What the newest Event says."""
+    """The content of the newest Event."""
 
     reason: str
     message: str
 
 
 class WarningEvents:
-    """Knows what is said of what is overdue, and has a training looked at when that changes."""
+    """Collects Events about what is overdue, and queues a training when they change."""
 
     def __init__(
         self,
@@ -83,14 +85,14 @@ class WarningEvents:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Know nothing yet."""
+        """Begin without Events."""
         self._client, self._queue, self._now, self._clock = client, queue, now, clock
         self._awaited: dict[Key, dict[str, Overdue]] = {}
         self._known: dict[str, WarningEvent] = {}
         self._some = asyncio.Event()
 
     def follow(self, key: Key, awaited: Iterable[Overdue]) -> None:
-        """Look out, from now on, for what is said of these objects of a training, and no others."""
+        """From now on, collect Events about these objects of a training, and about no others."""
         before = self._awaited.pop(key, {})
         after = {overdue.uid: overdue for overdue in awaited}
         for uid in before.keys() - after.keys():
@@ -100,7 +102,7 @@ class WarningEvents:
             self._some.set()
 
     def of(self, uid: str) -> WarningEvent | None:
-        """Return what was last heard of an object that is followed."""
+        """Return the last Event about an object that is followed."""
         return self._known.get(uid)
 
     async def run(self) -> None:
@@ -125,10 +127,11 @@ class WarningEvents:
             await asyncio.sleep(max(EVERY_S, took_s / LARGEST_SHARE))
 
     async def read(self) -> None:
-        """List what concerns all that is overdue, and queue the trainings of which news came.
+        """List the Events of all that is overdue, and queue the trainings with new ones.
 
         Raises:
-            ClusterError: a list could not be had; what the others say is known all the same.
+            ClusterError: a list could not be read; the Events of the others are stored all the
+                same.
         """
         now = self._now()
         wanted = {
@@ -175,7 +178,7 @@ class WarningEvents:
 
 
 def _is_newer(event: Object, than: Object | None) -> bool:
-    """Tell whether `event` says more: a warning does, and of two alike the newer one."""
+    """Return whether `event` is more useful: a warning is, and of two alike the newer one."""
     return than is None or _weight(event) > _weight(than)
 
 

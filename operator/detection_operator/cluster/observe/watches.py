@@ -1,8 +1,9 @@
-"""Kopf's watches: their HTTP session is the operator's own, which sees each request.
+"""Kopf's watches: their HTTP session belongs to the operator, which sees each request.
 
-Kopf retries silently, and after a relist no DELETED comes for what vanished meanwhile. Here a
-lasting failure becomes a reason not to be ready, and a relist asks for a resync. All lists are the
-resync's: those of Kopf, which makes a task of each object, only say where a watch begins.
+Kopf retries silently, and after a relist it sends no DELETED for objects that vanished meanwhile.
+Here a lasting failure becomes a reason not to be ready, and a relist requests a resync. Only the
+resync lists objects: Kopf, which creates a task for each object, receives empty lists that only
+state where a watch begins.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 PLURALS = frozenset(resource.plural for resource in WATCHED)
 READ_BUFFER = 2**21
 NOTHING = "metadata.name=_"
-"""Selects no object: a name cannot be so."""
+"""Selects no object: no object can have this name."""
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Stream:
 
 
 class WatchMonitor:
-    """Follows the requests by which Kopf lists and watches."""
+    """Follows the requests with which Kopf lists and watches."""
 
     def __init__(
         self,
@@ -54,21 +55,20 @@ class WatchMonitor:
     ) -> None:
         """Expect a stream of each kind in each of `namespaces` (none: one for all namespaces).
 
-        `on_relist` is called where a stream starts again, or starts after the first lists.
+        `on_relist` is called if a stream starts again, or starts after the first lists.
         """
         self._streams: dict[tuple[str, str], Stream] = {}
         self._namespaces = tuple(namespaces) or ("",)
         self._on_relist = on_relist
         self._telemetry, self._clock = telemetry, clock
         self.placed = asyncio.Event()
-        """Every watch has a start or was refused one, and those of one namespace all have one.
-
-        What is listed from now on continues in the watches; a watch that starts later asks for
-        another list.
+        """Set when every watch has a start or was refused, and each namespace has all or none. What
+        is listed from now on continues in the watches; a watch that starts later requests another
+        list.
         """
 
     def answered(self, path: str, *, watch: bool, code: int, problem: str = "") -> None:
-        """Take in the answer to one request of Kopf's; code 0: there was none."""
+        """Record the answer to one request of Kopf's; code 0: there was none."""
         place, _, plural = path.rpartition("/")
         if plural not in PLURALS:
             return
@@ -91,9 +91,9 @@ class WatchMonitor:
         self._place()
 
     def problems(self, tolerated_s: float) -> list[str]:
-        """Return what is wrong for longer than `tolerated_s` seconds, or has not started.
+        """Return what has failed for longer than `tolerated_s` seconds, or has not started.
 
-        Anyone may ask for it by `/readyz`: namespaces are named in the log only.
+        Anyone may read it from `/readyz`: namespaces are named only in the log.
         """
         found = [
             f"{plural} cannot be watched: {stream.problem}"
@@ -107,7 +107,7 @@ class WatchMonitor:
         return found
 
     def obstacles(self, tolerated_s: float) -> list[str]:
-        """Return the problems where they concern every namespace; none while one is watched."""
+        """Return the problems if they affect every namespace; none while one is watched."""
         works = (
             len(streams) == len(WATCHED)
             and all(s.opened and not self._fails(s, tolerated_s) for s in streams)
@@ -139,7 +139,7 @@ class WatchMonitor:
             self.placed.set()
 
     def trace(self) -> aiohttp.TraceConfig:
-        """Return what makes an aiohttp session tell this monitor of each request."""
+        """Return the hooks with which an aiohttp session reports each request to this monitor."""
         config = aiohttp.TraceConfig()
         config.on_request_end.append(self._on_end)
         config.on_request_exception.append(self._on_exception)
@@ -173,9 +173,9 @@ def _phrase(code: int) -> str:
 
 
 class ShallowLines:
-    """The lines of a watch, in which nothing is nested deeper than Kopf can decode.
+    """The lines of a watch, without values nested deeper than Kopf can decode.
 
-    One such object would end the watch, and again each time it starts again.
+    One object with such a value would end the watch, and again after each restart.
     """
 
     def __init__(self, content: aiohttp.StreamReader) -> None:
@@ -200,13 +200,13 @@ class ShallowLines:
 
 
 class WatchResponse(aiohttp.ClientResponse):
-    """An answer to Kopf: of a watch, with lines that it can decode."""
+    """An answer to Kopf; the lines of a watch are ones that it can decode."""
 
     async def start(self, connection: Connection) -> Self:
         """Read the head of the answer."""
         await super().start(connection)
         if self.status == HTTPStatus.OK and "watch" in self.url.query:
-            # Kopf reads it by `iter_chunked` alone.
+            # Kopf reads it only with `iter_chunked`.
             self.content = cast("aiohttp.StreamReader", ShallowLines(self.content))
         return self
 
@@ -214,14 +214,14 @@ class WatchResponse(aiohttp.ClientResponse):
 def open_watch_session(
     configuration: Configuration, monitor: WatchMonitor
 ) -> aiohttp.ClientSession:
-    """Return the session for Kopf's requests: our credentials, seen by `monitor`."""
+    """Return the session for Kopf's requests, with the operator's credentials and `monitor`."""
     context = RESTClientObject(configuration).ssl_context
 
     async def authorize(
         request: aiohttp.ClientRequest,
         send: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
     ) -> aiohttp.ClientResponse:
-        # Read for each request: the service account's token rotates.
+        # Read for each request, because the service account's token rotates.
         if token := await configuration.get_api_key_with_prefix("BearerToken", "authorization"):
             request.headers["Authorization"] = token
         return await send(request)
