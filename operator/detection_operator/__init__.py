@@ -1,1 +1,1 @@
-"""Watches DetectionTraining resources and keeps one training attempt going for each."""
+"""Watches DetectionTraining resources and keeps one training attempt running for each."""

@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
 logger = logging.getLogger(__name__)
 
 GARBAGE_THRESHOLDS = 50_000, 20, 50
-"""Allocations, and collections of each younger generation, between two of the cyclic collector."""
+"""Thresholds of the cyclic collector: new objects, and collections of each younger generation."""
 EXIT_CONFIGURATION = 2
 EXIT_ENDED = 1
 
@@ -39,10 +39,10 @@ def explain_settings(error: ValidationError) -> str:
 
 
 def collect_seldom() -> None:
-    """Have the cyclic collector come seldom, and leave alone what was imported.
+    """Make the cyclic collector run seldom, and exclude the imported modules from it.
 
-    Nearly all that is made here are trees of JSON, which go without it; with Python's thresholds it
-    took more than half of the time that decoding a list does.
+    Nearly all new objects are trees of JSON, which are freed without it; with Python's thresholds
+    it took more than half of the time of decoding a list.
     """
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)

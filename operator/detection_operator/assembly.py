@@ -1,6 +1,6 @@
 """Builds the parts of the operator from its settings. `program.py` runs them.
 
-Each builder connects one part to the base, on which all parts rest. None of them calls the API.
+Each builder connects one part to the base, which all parts use. None of them calls the API.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from detection_operator.settings import Settings
 
 
 def policy_settings(settings: Settings) -> PolicySettings:
-    """Return the part of the settings that decisions rest on."""
+    """Return the settings that decisions depend on."""
     return PolicySettings(
         default_image=settings.trainer_image,
         report_url=settings.report_url,
@@ -48,7 +48,7 @@ def policy_settings(settings: Settings) -> PolicySettings:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What several parts use: access to the API, the state in memory, and who leads."""
+    """What several parts use: access to the API, the state in memory, and the election."""
 
     settings: Settings
     metrics: Metrics
@@ -61,7 +61,7 @@ class Base:
     election: Election | None
     """None: this process always leads."""
     certificate: ServingCertificate | None
-    """None: reports come over plain HTTP."""
+    """None: reports arrive over plain HTTP."""
 
     @property
     def is_leading(self) -> bool:
@@ -71,7 +71,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """What decides and acts, for reports and for changes in the cluster alike."""
+    """What decides and acts, both for reports and for changes in the cluster."""
 
     warnings: WarningEvents
     reports: ReportQueue
@@ -79,7 +79,7 @@ class Planning:
 
 
 async def build_base(settings: Settings, environment: Mapping[str, str]) -> Base:
-    """Return the base; `environment` says how to reach the API.
+    """Return the base; `environment` defines how to reach the API.
 
     Raises:
         ConfigurationError: there are no credentials for the API.
@@ -109,7 +109,7 @@ async def build_base(settings: Settings, environment: Mapping[str, str]) -> Base
 
 
 def build_planning(base: Base) -> Planning:
-    """Return what decides: reports and workers share the gatherer and the decider."""
+    """Return the deciding parts: reports and workers share the gatherer and the decider."""
     warnings = WarningEvents(base.client, base.queue)
     gatherer = Gatherer(base.client, base.cache, warnings)
     decider = Decider(plan, policy_settings(base.settings))
@@ -161,7 +161,7 @@ def build_resync(base: Base, reports: ReportQueue) -> Resync:
 
 
 def build_watch_monitor(base: Base, resync: Resync) -> WatchMonitor:
-    """Return the monitor of the watches; one that begins again asks for a resync."""
+    """Return the monitor of the watches; a watch that starts again requests a resync."""
     return WatchMonitor(
         namespaces=base.settings.namespaces,
         on_relist=resync.ask,

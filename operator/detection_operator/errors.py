@@ -2,20 +2,20 @@
 
 OperatorError
 ├── ConfigurationError          a setting, or what the cluster must offer, is missing
-├── ClusterError                the Kubernetes API answered otherwise than hoped
+├── ClusterError                the Kubernetes API refused or did not answer
 │   ├── ConflictError           another wrote in between (resourceVersion or uid precondition)
 │   ├── AlreadyExistsError
 │   ├── NotFoundError
 │   ├── GoneError               a continue token or resourceVersion is too old
-│   ├── UnauthorizedError       our credentials are not accepted
+│   ├── UnauthorizedError       the operator's credentials are not accepted
 │   ├── ForbiddenError          refused by RBAC, a quota or an admission plugin
 │   ├── InvalidError            the object is invalid
-│   ├── TooLargeError           the answer has more bytes than are read
+│   ├── TooLargeError           the answer is longer than the limit
 │   └── UnavailableError        no answer, or a request to retry later
 ├── UnreadableError             an object cannot be read; the others are served
-├── ForeignObjectError          an object with a name of ours belongs to another
-├── OutdatedObjectError         an object of ours was created from an older spec and cannot change
-└── RefusedError                a report is not taken; carries the HTTP status
+├── ForeignObjectError          another owner has an object's name
+├── OutdatedObjectError         an object was created from an older spec and cannot change
+└── RefusedError                a report is not accepted; has the HTTP status
 """
 
 from http import HTTPStatus
@@ -26,7 +26,7 @@ class OperatorError(Exception):
 
 
 class ConfigurationError(OperatorError):
-    """The operator cannot run as it is set up."""
+    """The settings or the cluster do not allow the operator to run."""
 
 
 class ClusterError(OperatorError):
@@ -35,7 +35,7 @@ class ClusterError(OperatorError):
     reason = "ClusterError"
 
     def __init__(self, request: str, status: int, message: str) -> None:
-        """Say which request met what; `status` 0 means that no answer came."""
+        """Describe the request and its result; `status` 0 means that there was no answer."""
         answer = f"answered {status}" if status else "did not answer"
         super().__init__(f"{request}: the API server {answer}: {message.strip()}")
         self.status = status
@@ -49,7 +49,7 @@ class ConflictError(ClusterError):
 
 
 class AlreadyExistsError(ClusterError):
-    """An object of this name is there."""
+    """An object of this name exists."""
 
     reason = "AlreadyExists"
 
@@ -61,25 +61,25 @@ class NotFoundError(ClusterError):
 
 
 class GoneError(ClusterError):
-    """The point at which a list was to continue has expired."""
+    """The position at which a list was to continue has expired."""
 
     reason = "Gone"
 
 
 class UnauthorizedError(ClusterError):
-    """Our credentials were not accepted."""
+    """The API server did not accept the operator's credentials."""
 
     reason = "Unauthorized"
 
 
 class ForbiddenError(ClusterError):
-    """Missing rights, an exhausted quota, or an admission plugin's no."""
+    """A permission is missing, a quota is exhausted, or an admission plugin refused."""
 
     reason = "Forbidden"
 
 
 class InvalidError(ClusterError):
-    """The API server found the object or the request not valid."""
+    """The API server refused the object or the request as invalid."""
 
     reason = "Invalid"
 
@@ -103,12 +103,12 @@ class UnreadableError(OperatorError):
 
 
 class ForeignObjectError(OperatorError):
-    """An object that bears a name of ours is not ours."""
+    """An object with a name that the operator needs belongs to another owner."""
 
     reason = "ForeignObject"
 
     def __init__(self, kind: str, namespace: str, name: str, owner: str) -> None:
-        """Say whose it is and what a person can do."""
+        """State whose object it is and what a person can do."""
         super().__init__(
             f"{kind} {namespace}/{name} exists and belongs to {owner or 'nobody'}, not to this "
             "training: delete or rename it; the operator retries"
@@ -116,12 +116,12 @@ class ForeignObjectError(OperatorError):
 
 
 class OutdatedObjectError(OperatorError):
-    """An object of ours waits as an older spec wanted it, and its fields cannot be changed."""
+    """An object was created from an older spec, and its fields cannot be changed."""
 
     reason = "OutdatedObject"
 
     def __init__(self, kind: str, namespace: str, name: str, differences: str) -> None:
-        """State how it differs from the spec, and how a person ends that."""
+        """State how it differs from the spec, and how a person resolves that."""
         super().__init__(
             f"{kind} {namespace}/{name} was created from an older spec and is not bound yet: "
             f"{differences}. Its fields cannot be changed: delete it, and the operator creates it "
@@ -130,7 +130,7 @@ class OutdatedObjectError(OperatorError):
 
 
 class RefusedError(OperatorError):
-    """A report that is not taken."""
+    """A report that the operator does not accept."""
 
     def __init__(
         self, status: HTTPStatus, reason: str, message: str, *, retry_after_s: float | None = None

@@ -1,8 +1,8 @@
-"""Kopf, and nothing but Kopf: it watches, and each event goes to the cache and the queue.
+"""The only module that uses Kopf: Kopf watches, and each event goes to the cache and the queue.
 
-Its `on.event` handlers are not retried, so that these only take the event in; they are coroutines,
-since Kopf would call plain functions in other threads. Kopf writes nothing:
-no annotation, no finalizer, no Event; what it would write through `patch` is never touched.
+`on.event` handlers are not retried, so these only store the event; they are coroutines, because
+Kopf would call plain functions in other threads. Kopf writes nothing: no annotation, no finalizer,
+no Event; `patch`, through which it would write, is never used.
 """
 
 import asyncio
@@ -26,28 +26,28 @@ REQUEST_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
 ORPHANS_S = 5.0
 EXITING_TIMEOUT_S = 20.0
-"""Below the pod's grace period."""
+"""Less than the pod's grace period."""
 
 
 class EndlessBackoffs(Iterable[float]):
     """Delays that never run out: Kopf ends the process when they do."""
 
     def __iter__(self) -> Iterator[float]:
-        """Rise to a second and stay there."""
+        """Yield delays that rise to a second and stay there."""
         yield from (0.1, 0.2, 0.4, 0.8)
         while True:
             yield 1.0
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
-    """Keeps no essence of objects: there are no handlers that compare."""
+    """Keeps no essence of objects: no handler compares objects."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
-        """Build nothing, which saves a deep copy of each event's object."""
+        """Return an empty essence, which saves a deep copy of each event's object."""
         return kopf.BodyEssence()
 
     def fetch(self, **_: Any) -> kopf.BodyEssence | None:
-        """Know nothing."""
+        """Return None: no essence is stored."""
         return None
 
     def store(self, **_: Any) -> None:
@@ -55,10 +55,10 @@ class NoDiffBase(kopf.DiffBaseStorage):
 
 
 class NoMemories(ResourceMemories):
-    """Keeps nothing of objects either: 1,000 bytes of each, which no handler of ours asks for."""
+    """Keeps no memory of objects: it would take 1,000 bytes for each, and no handler uses it."""
 
     async def recall(self, raw_body: Any, **how: Any) -> ResourceMemory:
-        """Return an empty memory, and forget it."""
+        """Return an empty memory without keeping it."""
         return await super().recall(raw_body, **{**how, "ephemeral": True})
 
 
@@ -81,7 +81,7 @@ def build_settings() -> kopf.OperatorSettings:
 
 
 class Watching:
-    """Kopf's tasks, from their start to their end."""
+    """Kopf's tasks, from start to end."""
 
     def __init__(self, registry: kopf.OperatorRegistry, namespaces: Collection[str]) -> None:
         """Watch `namespaces` (none: all of them)."""
@@ -90,7 +90,7 @@ class Watching:
         self._root: Collection[asyncio.Task[Any]] = ()
 
     async def start(self) -> None:
-        """Start them. Kopf takes SIGTERM and SIGINT for itself, where it can."""
+        """Start the tasks. Kopf handles SIGTERM and SIGINT itself where it can."""
         self._before = asyncio.all_tasks()
         self._root = await kopf.spawn_tasks(
             registry=self._registry,
@@ -103,19 +103,19 @@ class Watching:
         )
 
     async def wait_end(self) -> None:
-        """Wait until they end by themselves, and raise why: an ERROR event in one watch does it."""
+        """Wait until the tasks end by themselves (an ERROR in a watch ends them); raise why."""
         await asyncio.wait(self._root, return_when=asyncio.FIRST_COMPLETED)
         if (error := self._error()) is not None:
             raise error
 
     async def stop(self) -> None:
-        """End them, if they were started."""
+        """End the tasks if they were started."""
         if not self._root:
             return
         self._stop.set()
         if self._error() is not None:
             await self._end_orphans()
-        # What they failed with is known already.
+        # Their error is known already.
         with contextlib.suppress(Exception):
             await kopf.run_tasks(self._root, ignored=self._before)
 
@@ -126,8 +126,8 @@ class Watching:
     async def _end_orphans(self) -> None:
         """End the watches that did not fail.
 
-        Kopf leaves them alone, closes their session, and then waits for them for ever while they
-        wait for credentials that nobody brings any more.
+        Kopf does not end them: it closes their session and then waits forever, while they wait for
+        credentials that nobody will provide.
         """
         orphans = asyncio.all_tasks() - self._before - set(self._root)
         for task in orphans:
@@ -139,7 +139,7 @@ class Watching:
 def build_registry(
     cache: Cache, queue: KeyQueue, open_session: Callable[[], aiohttp.ClientSession], server: str
 ) -> kopf.OperatorRegistry:
-    """Return the handlers: three watches and a login whose session is ours."""
+    """Return the handlers: three watches, and a login with the operator's own session."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -162,7 +162,7 @@ def build_registry(
 
 
 def take_in(cache: Cache, queue: KeyQueue, resource: Resource, event: kopf.RawEvent) -> None:
-    """Bring one event into the cache and queue the trainings that it concerns."""
+    """Store one event in the cache and queue the trainings that it affects."""
     body: dict[str, Any] = dict(event["object"])
     change = cache.delete if event["type"] == "DELETED" else cache.apply
     for key in change(resource, body):

@@ -1,4 +1,4 @@
-"""What keeps the process from starting, and how it ends: signals, and tasks that are cancelled."""
+"""What prevents the start of the process, and how it ends: signals and cancelled tasks."""
 
 import asyncio
 import contextlib
@@ -18,12 +18,12 @@ CRD = f"{TRAININGS.plural}.detectiontraining.dev"
 
 
 def explain_start(error: ClusterError) -> str:
-    """Return what keeps the operator from starting, and what a person can do, for the log."""
+    """Return what prevents the start, and what a person can do, for the log."""
     return f"{outline_start(error)} ({error})"
 
 
 def outline_start(error: ClusterError) -> str:
-    """Return the same for `/readyz`, which anyone may ask: without names of namespaces."""
+    """Return the same for `/readyz`, which anyone may read: without names of namespaces."""
     match error:
         case NotFoundError():
             return (
@@ -43,9 +43,9 @@ def outline_start(error: ClusterError) -> str:
 
 
 def handle_signals(stop: asyncio.Event) -> None:
-    """Let SIGTERM and SIGINT set `stop`, where this is the main thread.
+    """Make SIGTERM and SIGINT set `stop`, if this is the main thread.
 
-    Called again once Kopf has started, which would stop at once on a signal of its own.
+    Called again once Kopf has started: Kopf's own handlers would stop it at once.
     """
     loop = asyncio.get_running_loop()
     if threading.current_thread() is threading.main_thread():
@@ -54,7 +54,7 @@ def handle_signals(stop: asyncio.Event) -> None:
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
-    """Do `work` unless `stop` comes first; return whether it was done."""
+    """Do `work` unless `stop` is set first; return whether it was done."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

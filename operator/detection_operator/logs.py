@@ -1,4 +1,4 @@
-"""Logs as JSON lines (or text), each with the training that it is about."""
+"""Logs as JSON lines (or text), each with the training that it concerns."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ class Named(Protocol):
 
 
 def about(training: Named, *, attempt: int | None = None) -> dict[str, Any]:
-    """Return the `extra` of a log call: which training, and which attempt of it."""
+    """Return the `extra` of a log call: the training, and which attempt of it."""
     said = {
         "namespace": training.namespace,
         "name": training.name,
@@ -31,7 +31,7 @@ def about(training: Named, *, attempt: int | None = None) -> dict[str, Any]:
 
 
 def about_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return which training a record is about; Kopf has an attribute of its own."""
+    """Return the training that a record concerns; Kopf's records have an attribute of their own."""
     ours: dict[str, Any] = getattr(record, "about", {})
     reference = getattr(record, "k8s_ref", None) or {}
     theirs = {key: reference[key] for key in ("namespace", "name", "uid") if reference.get(key)}
@@ -39,7 +39,7 @@ def about_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line."""
@@ -58,7 +58,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people."""
+    """One line of text for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line."""
@@ -75,7 +75,7 @@ def configure(log_format: str, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # A line for each event of each watch.
+    # Hide one line for each event of each watch.
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    # A line for each try of an endless retry: cluster/observe/watches.py says once what fails.
+    # Hide one line for each endless retry: cluster/observe/watches.py logs a failure once.
     logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)

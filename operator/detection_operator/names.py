@@ -1,4 +1,4 @@
-"""Every name, label, annotation key and mount path that the operator gives to its own objects."""
+"""The names, labels, annotation keys and mount paths of the objects that the operator creates."""
 
 import re
 
@@ -7,12 +7,12 @@ from detection_operator.api.v1alpha1 import GROUP
 LABEL_TRAINING = f"{GROUP}/training"
 LABEL_TRAINING_UID = f"{GROUP}/training-uid"
 ANNOTATION_DOCUMENT = f"{GROUP}/document"
-"""On pods: what their trainer reads."""
+"""On pods: the document that their trainer reads."""
 ANNOTATION_REPORT_CA = f"{GROUP}/report-ca"
-"""On pods: the authorities that their trainer trusts when it reports, as PEM."""
+"""On pods: the authorities that their trainer trusts for reports, as PEM."""
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
-"""The Job controller's, on the pods of several workers."""
+"""Set by the Job controller on the pods of several workers."""
 LABEL_ROLE = f"{GROUP}/role"
 ROLE_TRAINER = "trainer"
 ROLE_PREFLIGHT = "preflight"
@@ -42,7 +42,7 @@ def is_name(text: str) -> bool:
 
 
 def short_uid(uid: str) -> str:
-    """Return the first eight characters of a resource's uid, to keep equal names apart."""
+    """Return the first eight characters of a resource's uid, which distinguish equal names."""
     return uid[:8]
 
 
@@ -57,7 +57,8 @@ def attempt_name(training: str, uid: str, attempt: int) -> str:
 def workers_name(uid: str) -> str:
     """Return the name of the Service and the NetworkPolicy of a training's workers.
 
-    A Service's name is a DNS label that begins with a letter, which a training's need not be.
+    A Service's name is a DNS label that begins with a letter; a training's name may begin
+    otherwise.
     """
     return f"workers-{uid}"
 
@@ -68,14 +69,14 @@ def preflight_name(training: str, uid: str, generation: int) -> str:
 
 
 def is_preflight(job_name: str) -> bool:
-    """Tell whether a Job of a training has a name that `preflight_name` gives."""
+    """Return whether a Job of a training has a name from `preflight_name`."""
     return _PREFLIGHT.search(job_name) is not None
 
 
 def claim_name(training: str) -> str:
     """Return the name of the claim for checkpoints.
 
-    It lacks the uid, so that a new resource of the same name (a cluster rebuilt from Git) finds
-    the old one's checkpoints.
+    It lacks the uid, so that a new resource of the same name (a cluster rebuilt from Git) finds the
+    old checkpoints.
     """
     return f"{training}-checkpoints"

@@ -1,4 +1,4 @@
-"""Puts the operator together and runs it: the server, then the first lists, workers, watches."""
+"""Assembles the operator and runs it: the server, then the first lists, workers, watches."""
 
 import asyncio
 import logging
@@ -46,12 +46,12 @@ TLS_CLOSE_S = 0.25
 
 
 class EndedError(OperatorError):
-    """A part of the operator that never ends has ended: the process must start again."""
+    """A part of the operator that must not end has ended: the process must restart."""
 
 
 @dataclass(slots=True)
 class Operator:
-    """The parts, connected; `run` is the whole life of the process."""
+    """The connected parts; `run` lasts as long as the process."""
 
     base: Base
     planning: Planning
@@ -60,13 +60,13 @@ class Operator:
     lag: LoopLag = field(default_factory=LoopLag)
     startup: Startup = field(default_factory=Startup)
     on_listening: Callable[[Ports], None] = lambda _ports: None
-    """Gets the ports once they are open: of the system's choice where the settings have 0."""
+    """Receives the ports once they are open; they differ from the settings if those have 0."""
 
     @classmethod
     async def assemble(
         cls, settings: Settings, environment: Mapping[str, str] = os.environ
     ) -> "Operator":
-        """Connect the parts; talks to nobody yet. `environment` says how to reach the API.
+        """Connect the parts without any request. `environment` defines how to reach the API.
 
         Raises:
             ConfigurationError: there are no credentials for the API.
@@ -88,7 +88,7 @@ class Operator:
             "How often the lease has changed hands",
             lambda: float(election.transitions if election else 0),
         )
-        # What a standby's queue holds waits for nobody.
+        # 0 on a standby: it plans nothing, so its queue delays no training.
         measure(
             "queue_depth",
             "Trainings that wait to be looked at",
@@ -157,11 +157,11 @@ class Operator:
         return ports
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop`, then end in good order: what waits is written first.
+        """Run until `stop`, then end in order: what waits is written first.
 
         Raises:
-            EndedError: a watch ended for good; nothing is lost by starting again.
-            ConfigurationError: what is mounted is no serving certificate.
+            EndedError: a watch ended for good; a restart loses nothing.
+            ConfigurationError: the mounted files are not a serving certificate.
             OSError: a port is taken.
         """
         ports = await self._open_ports()
@@ -173,7 +173,8 @@ class Operator:
             if await unless(stop, self._retry_start(self._prepare)):
                 if (certificate := self.base.certificate) is not None:
                     tasks.append(asyncio.create_task(certificate.run(), name="certificate"))
-                # Kopf ends every task that is younger than itself when it ends: ours end before.
+                # When Kopf ends, it ends every task that started after it: end the operator's tasks
+                # before.
                 await watching.start()
                 handle_signals(stop)
                 tasks.append(asyncio.create_task(watching.wait_end(), name="watches"))
@@ -190,11 +191,11 @@ class Operator:
             for part in (self.base.client, self.base.election):
                 if part is not None:
                     await part.close()
-            # TLS connections are closed by the loop once it comes around.
+            # The event loop closes TLS connections in its next round.
             await asyncio.sleep(TLS_CLOSE_S)
 
     async def _plan(self) -> None:
-        """Take in everything, then plan while this replica leads."""
+        """Store everything, then plan while this replica leads."""
         self.startup.waits_for = "the first lists are being read"
         await self.watches.placed.wait()
         await self._retry_start(self.resync.fill)
@@ -207,7 +208,7 @@ class Operator:
             group.create_task(lead, name="leading")
 
     async def _lead(self) -> None:
-        """Plan until cancelled; all is looked at again, whatever another leader left."""
+        """Plan until cancelled; all trainings are reconciled again, whatever another leader did."""
         self.base.queue.restart(self.base.cache.training_keys())
         async with asyncio.TaskGroup() as group:
             group.create_task(self.planning.warnings.run(), name="warnings")
@@ -215,7 +216,7 @@ class Operator:
                 group.create_task(self.planning.loop.work(), name=f"worker {number}")
 
     async def _hand_over(self, leading: list[asyncio.Task[None]]) -> None:
-        """Let another lead; take reports on until the cluster sends them elsewhere."""
+        """Release the Lease; accept reports until the cluster sends them to another replica."""
         self.startup.waits_for = "it is ending"
         await end(leading)
         await asyncio.sleep(self.base.settings.drain_s)
@@ -231,7 +232,7 @@ class Operator:
         return handlers.Watching(registry, self.base.settings.namespaces)
 
     async def _retry_start(self, part: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Do a part of the start until the cluster lets us; `/readyz` says what keeps it."""
+        """Repeat a part of the start until it succeeds; `/readyz` reports what prevents it."""
         said = ""
         while True:
             try:
@@ -246,7 +247,7 @@ class Operator:
                 return
 
     async def _prepare(self) -> None:
-        """Find out whether the cluster lets us, and get a certificate to serve with."""
+        """Check that the cluster allows the operator to run, and get a serving certificate."""
         if self.base.certificate is not None:
             await self.base.certificate.refresh()
         await self.resync.probe()
@@ -267,8 +268,8 @@ async def run(settings: Settings) -> None:
     """Run the operator as a process.
 
     Raises:
-        ConfigurationError: it cannot run as it is set up.
-        EndedError: it must be started again.
+        ConfigurationError: the settings or the cluster do not allow it to run.
+        EndedError: the process must restart.
     """
     stop = asyncio.Event()
     handle_signals(stop)

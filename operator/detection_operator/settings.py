@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PREFIX = "DETECTION_OPERATOR_"
 Port = Annotated[int, Field(ge=0, le=65535)]
-"""0: one of the system's choice."""
+"""0: the system chooses."""
 
 
 def own_identity() -> str:
@@ -19,15 +19,16 @@ def own_identity() -> str:
 
 
 class Settings(BaseModel):
-    """How this operator runs; each field is `DETECTION_OPERATOR_<NAME>` in the environment."""
+    """The operator's settings; each field is `DETECTION_OPERATOR_<NAME>` in the environment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trainer_image: Annotated[str, Field(min_length=1)]
     report_url: Annotated[str, Field(pattern=r"^https?://")]
-    """Base URL of the progress endpoint as the pods reach it; http:// means without TLS."""
+    """Base URL of the progress endpoint for pods; http:// means without TLS."""
     plain_report_url: Annotated[str, Field(pattern=r"^(http://.+)?$")] = ""
-    """Where trainers of other images than `trainer_image` report: 0.1 knows no CA."""
+    """Where trainers of other images than `trainer_image` report: release 0.1 trusts no other CA.
+    """
     namespaces: Annotated[list[str], Field(max_length=256)] = []
     """Watched namespaces; none: all."""
     listen_host: str = "0.0.0.0"  # noqa: S104 - pods report from other nodes
@@ -36,18 +37,18 @@ class Settings(BaseModel):
     metrics_port: Port = 8080
     plain_port: Port = 8082
     report_connections: Annotated[int, Field(ge=4, le=65536)] = 256
-    """At once, on each port for reports; one takes 0.75 MB at most."""
+    """Open connections on each port for reports; one takes 0.75 MB at most."""
     report_connections_per_peer: Annotated[int, Field(ge=0, le=65536)] = 16
-    """Of one network address; 0: as many as there are. Behind NAT, pods share an address."""
+    """Connections of one network address; 0: no limit. Behind NAT, pods share an address."""
     tls_folder: str = ""
-    """Where tls.crt, tls.key and ca.crt are mounted; none: the operator makes its own."""
+    """Where tls.crt, tls.key and ca.crt are mounted; none: the operator creates its own."""
     tls_namespace: str = ""
-    """Of the Secret with the operator's own certificate; none: it ends with the process."""
+    """The Secret with the operator's own certificate; none: it ends with the process."""
     tls_secret: Annotated[str, Field(min_length=1)] = "detection-operator-serving"  # noqa: S105 - its name
     metrics_authentication: bool = True
-    """Whether /metrics takes a token that the cluster's RBAC lets read it."""
+    """Whether /metrics requires a token that the cluster's RBAC permits to read it."""
     workers: Annotated[int, Field(ge=1, le=256)] = 50
-    """Keys reconciled at once."""
+    """Keys that are reconciled at once."""
     backoff_base_s: Annotated[float, Field(gt=0)] = 10.0
     backoff_cap_s: Annotated[float, Field(gt=0)] = 300.0
     termination_grace_s: Annotated[int, Field(ge=1)] = 60
@@ -56,14 +57,17 @@ class Settings(BaseModel):
     """Whether trainings may have several workers."""
     resync_s: Annotated[float, Field(gt=0)] = 600.0
     status_interval_s: Annotated[float, Field(ge=0)] = 30.0
-    """At most this often progress alone is written to a status."""
+    """Seconds between two writes of only progress to a status."""
     lease_namespace: str = ""
-    """Where the Lease is by which replicas agree on who plans; none: this process always does."""
+    """The namespace of the Lease that decides which replica plans; none: this process always does.
+    """
     lease_name: Annotated[str, Field(min_length=1)] = "detection-operator"
     identity: Annotated[str, Field(min_length=1)] = Field(default_factory=own_identity)
-    """Who holds the Lease. A pod's name: a container that starts again in it has it at once."""
+    """The holder's identity in the Lease. A pod's name: a restarted container has the Lease at
+    once.
+    """
     drain_s: Annotated[float, Field(ge=0)] = 0.0
-    """How long reports are still taken after SIGTERM, until no more are sent here."""
+    """Seconds that reports are still accepted after SIGTERM, until none are sent here."""
     log_format: Annotated[str, Field(pattern=r"^(json|text)$")] = "json"
 
     @classmethod

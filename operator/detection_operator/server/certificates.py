@@ -22,9 +22,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 AUTHORITY_LIFE = timedelta(days=3650)
 SERVING_LIFE = timedelta(days=90)
 PUBLISHED_AT, RETIRED_AT, RENEWED_AT = 2 / 3, 5 / 6, 2 / 3
-"""Parts of a life: when the next authority is made and when it signs; when a serving one ends."""
+"""Fractions of a life: the next authority is created, it signs, a serving certificate ends."""
 BACKDATED = timedelta(hours=1)
-"""For clocks that are late."""
+"""For clients whose clocks are slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +35,25 @@ class Pair:
     key: ec.EllipticCurvePrivateKey
 
     def part(self, now: datetime) -> float:
-        """Return which part of its life is over at `now`."""
+        """Return the fraction of its life that is over at `now`."""
         begin = self.certificate.not_valid_before_utc
         return (now - begin) / (self.certificate.not_valid_after_utc - begin)
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """All that a server needs."""
+    """Everything that a server needs."""
 
     authorities: tuple[Pair, ...]
-    """Oldest first; each is trusted, one signs."""
+    """Oldest first; all are trusted, one signs."""
     serving: Pair
 
     def authority_text(self) -> str:
-        """Return the certificates of all authorities as PEM: what clients trust."""
+        """Return the certificates of all authorities as PEM, for clients to trust."""
         return "".join(_pem(pair.certificate) for pair in self.authorities)
 
     def files(self) -> dict[str, str]:
-        """Return it as PEM by the names that a Secret has them under."""
+        """Return the bundle as PEM, by the names of its entries in a Secret."""
         return {
             "ca.crt": self.authority_text(),
             "ca.key": "".join(_key_pem(pair.key) for pair in self.authorities),
@@ -63,13 +63,7 @@ class Bundle:
 
 
 def renew(bundle: Bundle | None, names: Sequence[str], now: datetime) -> Bundle:
-    """Return `bundle` with what is due created again; `bundle` itself where nothing is.
-
-    Args:
-        bundle: what is in use; None: nothing yet.
-        names: DNS names and IP addresses that the serving certificate is for.
-        now: the time.
-    """
+    """Return `bundle` with what is due created again; `bundle` itself if nothing is due."""
     authorities = _renew_authorities(bundle.authorities if bundle else (), now)
     signer = _signer(authorities, now)
     if bundle is None or not _serves(bundle.serving, signer, names, now):
@@ -78,10 +72,10 @@ def renew(bundle: Bundle | None, names: Sequence[str], now: datetime) -> Bundle:
 
 
 def parse(files: dict[str, str]) -> Bundle:
-    """Return what `Bundle.files` returned.
+    """Return the bundle that `Bundle.files` returned as `files`.
 
     Raises:
-        ValueError: a file is missing, or is not what it should be.
+        ValueError: a file is missing or invalid.
     """
     missing = {"ca.crt", "ca.key", "tls.crt", "tls.key"} - files.keys()
     if missing:
@@ -129,7 +123,7 @@ def _serves(pair: Pair, signer: Pair, names: Sequence[str], now: datetime) -> bo
 def _make_authority(now: datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
-    # Each has a name of its own: a certificate names its issuer, and several are trusted at once.
+    # Each has its own name: a certificate names its issuer, and several are trusted at once.
     name = _name(f"detection-operator {serial:x}"[:64])
     usage = x509.KeyUsage(
         digital_signature=False,

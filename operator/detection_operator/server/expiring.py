@@ -1,4 +1,4 @@
-"""Remembers a bounded number of values, each until a time of its own; does no I/O."""
+"""Keeps a bounded number of values, each until its own time; does no I/O."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -8,19 +8,19 @@ V = TypeVar("V")
 
 
 class Expiring(Generic[K, V]):
-    """Values by key. Where all places are taken, what was put in first makes room."""
+    """Values by key. If it is full, the value that was put in first is removed."""
 
     def __init__(self, limit: int, now: Callable[[], float]) -> None:
-        """Keep `limit` values at most; `now` is the time that they expire by, in seconds."""
+        """Keep `limit` values at most; they expire by the time that `now` returns, in seconds."""
         self._limit, self._now = limit, now
         self._kept: dict[K, tuple[V, float]] = {}
 
     def __len__(self) -> int:
-        """Return how many are kept, also of those that have expired."""
+        """Return how many values are kept, including expired ones."""
         return len(self._kept)
 
     def get(self, key: K) -> V | None:
-        """Return the value of `key`; None: there is none, or it has expired."""
+        """Return the value of `key`; None if there is none or it has expired."""
         value, until = self._kept.get(key, (None, 0.0))
         return value if self._now() < until else None
 
@@ -32,5 +32,5 @@ class Expiring(Generic[K, V]):
         self._kept[key] = value, until
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all values."""
         self._kept.clear()

@@ -1,4 +1,4 @@
-"""`/healthz`: is the event loop alive; `/readyz`: does the operator see the cluster."""
+"""`/healthz`: does the event loop run; `/readyz`: does the operator see the cluster."""
 
 import asyncio
 import time
@@ -10,11 +10,11 @@ TICK_S = 1.0
 MAX_LAG_S = 10.0
 MAX_RESYNC_INTERVALS = 3.0
 TOLERATED_OUTAGE_S = 60.0
-"""How long a watch may fail before the operator says that it is not ready."""
+"""Seconds that a watch may fail before the operator reports that it is not ready."""
 
 
 class LoopLag:
-    """How late the event loop is: the worst of the last ticks."""
+    """The delay of the event loop: the longest of the last ticks."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Measure with `clock`."""
@@ -29,15 +29,15 @@ class LoopLag:
             self.tick(self._clock() - before - TICK_S)
 
     def tick(self, lag_s: float) -> None:
-        """Take in one measurement; old ones fade within a minute or so."""
+        """Record one measurement; old ones fade within about a minute."""
         self.worst_s = max(lag_s, self.worst_s * 0.9, 0.0)
 
 
 class Startup:
-    """What the operator still waits for at its start; empty once it works."""
+    """What the operator still waits for at its start; empty once it is ready."""
 
     def __init__(self) -> None:
-        """Begin with having done nothing yet."""
+        """Begin with all steps of the start."""
         self.waits_for = "it has just started"
 
 
@@ -54,26 +54,26 @@ class HealthEndpoints:
         problems: Callable[[float], list[str]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Judge by these measurements."""
+        """Answer from these measurements."""
         self._lag, self._startup = lag, startup
         self._resync_tried_at, self._resync_interval_s = resync_tried_at, resync_interval_s
         self._problems, self._clock = problems, clock
 
     def routes(self) -> list[web.RouteDef]:
-        """Return what the server is to serve."""
+        """Return the server's routes."""
         return [web.get("/healthz", self.healthz), web.get("/readyz", self.readyz)]
 
     async def healthz(self, _request: web.Request) -> web.Response:
-        """Fail only where a restart helps: an API server that is down is no such case."""
+        """Fail only if a restart helps: an API server that is down is no reason."""
         return _answer(self.ailments())
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        """Fail while the operator cannot see the cluster; who plans makes no difference."""
+        """Fail while the operator cannot see the cluster; whether it plans does not matter."""
         waits = self._startup.waits_for
         return _answer([waits] if waits else self._problems(TOLERATED_OUTAGE_S))
 
     def ailments(self) -> list[str]:
-        """Return what a restart would repair."""
+        """Return what a restart would fix."""
         found = []
         if self._lag.worst_s > MAX_LAG_S:
             found.append(f"the event loop was {self._lag.worst_s:.1f} s late")

@@ -1,4 +1,4 @@
-"""`/metrics`: what the operator does, and how each training stands.
+"""`/metrics`: what the operator does, and the state of each training.
 
 Names end with their unit.
 """
@@ -23,7 +23,7 @@ from detection_operator.server.training_gauges import training_gauges
 
 PREFIX = "detection_operator_"
 SCRAPE_S = 60.0
-"""Longer than a scraper waits; its connection is closed then."""
+"""Longer than a scraper waits; then its connection is closed."""
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -35,9 +35,9 @@ class Metrics:
         trainings: Callable[[], Iterable[TrainingRecord]],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Register everything that is counted; `trainings` are read at each scrape."""
+        """Register all counters; `trainings` are read at each scrape."""
         self._trainings, self._now = trainings, now
-        # A second series for each of ours, which nobody reads.
+        # Without this the library adds a second series to each counter, which nobody reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._reconciles = Histogram(
@@ -100,14 +100,14 @@ class Metrics:
         self._quarantined.labels(plural).inc()
 
     def measure(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Serve a gauge whose value is asked for at each scrape."""
+        """Serve a gauge whose value is read at each scrape."""
         gauge = Gauge(f"{PREFIX}{name}", text, registry=self.registry)
         gauge.set_function(value)
 
     def routes(self, guard: Callable[[Handler], Handler] | None = None) -> list[web.RouteDef]:
-        """Return what the server is to serve; `guard` lets some read and refuses others."""
+        """Return the server's routes; `guard` admits some readers and refuses others."""
         handler = guard(self._bounded) if guard else self._bounded
-        # An answer in pieces would have them after a HEAD too.
+        # No HEAD: a streamed answer would send its body there too.
         return [web.get("/metrics", handler, allow_head=False)]
 
     async def _bounded(self, request: web.Request) -> web.StreamResponse:
@@ -118,7 +118,7 @@ class Metrics:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a scrape in Prometheus' text format.
 
-        `?name[]=…` asks for some metrics only, as of Prometheus' own clients.
+        `?name[]=…` selects metrics, as in Prometheus' own clients.
         """
         asked = set(request.query.getall("name[]", []))
         answer = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -127,7 +127,7 @@ class Metrics:
         await answer.write(generate_latest(registry))
         for piece in training_gauges(self._trainings(), asked, self._now()):
             await answer.write(piece.encode())
-            # A write waits only while the connection is full; others wait for the processor.
+            # A write waits only if the connection is full; sleep so that other tasks run.
             await asyncio.sleep(0)
         await answer.write_eof()
         return answer

@@ -1,7 +1,8 @@
-"""Who may read `/metrics`: bearers of a token that the cluster's RBAC lets `get` that URL.
+"""Who may read `/metrics`: bearers of a token that the cluster's RBAC permits to `get` that URL.
 
-As controller-runtime does it: a TokenReview says who it is, a SubjectAccessReview whether they may.
-Both are asked for seldom: verdicts are remembered, and reviews in all are limited.
+As in controller-runtime: a TokenReview identifies the bearer, a SubjectAccessReview checks the
+permission. Both are requested seldom: results are kept for a while, and the number of reviews is
+limited.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 ALLOWED_S, DENIED_S = 60.0, 10.0
-"""How long a verdict is remembered."""
+"""Seconds that a result is kept."""
 REVIEW_EVERY_S, REVIEW_BURST = 0.5, 10
 MAX_REMEMBERED = 1000
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -32,13 +33,13 @@ class MetricsAccess:
     """Asks the cluster who may read."""
 
     def __init__(self, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
-        """Ask by `client`."""
+        """Send the reviews with `client`."""
         self._client, self._clock = client, clock
         self._rate = RateLimit(REVIEW_EVERY_S, REVIEW_BURST, clock)
         self._verdicts: Expiring[bytes, HTTPStatus] = Expiring(MAX_REMEMBERED, clock)
 
     def guard(self, handler: Handler) -> Handler:
-        """Return `handler` for those who may `get` the path that they ask for."""
+        """Return `handler` restricted to readers that may `get` the requested path."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             status = await self._judge(request)

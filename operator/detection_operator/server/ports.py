@@ -1,4 +1,4 @@
-"""The operator's ports: reports, health and metrics apart, so that none can starve another."""
+"""The operator's ports: reports, health and metrics are separate, so that none starves another."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from detection_operator.settings import Settings
 logger = logging.getLogger(__name__)
 
 RESERVED_DESCRIPTORS = 400
-"""For connections to the API (two pools), watches, the other ports and files."""
+"""File descriptors for connections to the API (two pools), watches, the other ports and files."""
 HEALTH = Limits(connections=64)
 METRICS = Limits(connections=32, per_peer=8)
 Routes = Iterable[web.RouteDef]
@@ -23,20 +23,20 @@ Routes = Iterable[web.RouteDef]
 
 @dataclass(slots=True)
 class Ports:
-    """What is open; each has connections of its own."""
+    """The open ports; each has its own connections."""
 
     health: Site
     metrics: Site
     reports: Site
     plain: Site | None = None
-    """Reports over plain HTTP, for trainers of releases that know no other."""
+    """Reports over plain HTTP, for trainers of releases that do not support TLS here."""
 
     async def close(self) -> None:
-        """Close all; requests that are being answered end first."""
+        """Close all; requests in progress end first."""
         await asyncio.gather(*(site.close() for site in self._sites()))
 
     def refused(self) -> int:
-        """Return how many connections found no place."""
+        """Return how many connections were refused for lack of room."""
         return sum(site.refused for site in self._sites())
 
     def _sites(self) -> list[Site]:
@@ -86,12 +86,12 @@ def _report_limits(settings: Settings) -> Limits:
 
 
 def descriptor_limit() -> int:
-    """Return how many file descriptors this process may have."""
+    """Return the number of file descriptors that this process may have."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def affordable(wanted: int, descriptors: int) -> int:
-    """Return how many connections each of two ports may hold where `descriptors` are all."""
+    """Return how many connections each of two ports may have with `descriptors` in total."""
     most = max((descriptors - RESERVED_DESCRIPTORS) // 2, 16)
     if wanted > most:
         logger.warning(

@@ -1,11 +1,11 @@
-"""The endpoint that trainers post their reports to: who is it, what do they say, write it down.
+"""The endpoint to which trainers post their reports: it authorizes, parses and stores them.
 
-Answers: 200 taken; 400-413 and 422 say what is wrong with the request; 401 who are you; 403 not
-yours to say; 404 and 409 there is nobody to report to any more: stop; 429 too often: come again
-later, with the newest; 503 come again.
+Answers: 200 accepted; 400-413 and 422 the request is invalid; 401 the token is invalid; 403 the pod
+may not report for this training; 404 and 409 the training or attempt is gone, so the trainer must
+stop; 429 too often: send the newest report later; 503 retry.
 
-The order of the checks is by their cost: names, the sender's rate of new tokens, the token, its
-namespace, the pod (of the cache, else few reads of the API), the pod's rate, the report.
+The checks are ordered by their cost: names, the sender's rate of new tokens, the token, its
+namespace, the pod (from the cache, else by few reads of the API), the pod's rate, the report.
 """
 
 import asyncio
@@ -34,13 +34,15 @@ logger = logging.getLogger(__name__)
 
 READ_TIMEOUT_S = 15.0
 NEW_TOKEN_EVERY_S, NEW_TOKEN_BURST = 0.1, 50
-"""Of one network address. A node may hide many pods behind its own: each has one in ten minutes."""
+"""Per network address. A node may hide many pods behind its own address: each has one in ten
+minutes.
+"""
 NAMELESS = Key("", "")
-"""What a request is about whose names cannot be."""
+"""Replaces the key of a request whose names are invalid."""
 
 
 def new_tokens_rate(*, limits_addresses: bool) -> RateLimit:
-    """Return how often an address may bring a token that was not seen before."""
+    """Return the limit for tokens of one address that were not seen before."""
     return RateLimit(NEW_TOKEN_EVERY_S if limits_addresses else 0.0, NEW_TOKEN_BURST)
 
 
@@ -60,8 +62,8 @@ class ProgressEndpoint:
     ) -> None:
         """Trust the tokens that `verifier` does, and the pods that `speakers` finds.
 
-        A pod reports at most at `rate`, but for its last words, which have one of their own. A
-        network address may bring tokens that were not seen before at most at `new_tokens`.
+        A pod reports at most at `rate`, except for its last report, which has a rate of its own. A
+        network address may send new tokens at most at `new_tokens`.
         """
         self._speakers, self._verifier = speakers, verifier
         self._reports, self._telemetry = reports, telemetry
@@ -69,7 +71,7 @@ class ProgressEndpoint:
         self._new_tokens, self._log_rate = new_tokens, RateLimit()
 
     def routes(self) -> list[web.RouteDef]:
-        """Return what the server is to serve."""
+        """Return the server's routes."""
         return [web.post(REPORT_PATH, self.handle)]
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -92,7 +94,7 @@ class ProgressEndpoint:
     async def _authorize(self, request: web.Request, key: Key) -> PodRecord:
         token = _token(request)
         if not self._verifier.knows(token):
-            # Before any cryptography: a sender may try tokens, though not many.
+            # Before any cryptography: a sender may try tokens, but not many.
             wait_s = self._new_tokens.take(request.remote or "")
             if wait_s > 0:
                 raise _too_many_tokens(wait_s)
@@ -110,7 +112,7 @@ class ProgressEndpoint:
         """
         wait_s = self._rate.take(pod.version.uid)
         if wait_s > 0 and b'"outcome"' not in body:
-            # Not even read: what it costs must not depend on who is noisy.
+            # The body is not even read: a sender of many reports must not cause more cost.
             raise _too_often(wait_s)
         try:
             report = Report.model_validate_json(body)
@@ -125,7 +127,7 @@ class ProgressEndpoint:
 
     def _refuse(self, key: Key, refusal: RefusedError) -> web.Response:
         self._telemetry.report_handled(refusal.reason)
-        # A sender of many must not fill the log too.
+        # A sender of many reports must not fill the log either.
         often = refusal.retry_after_s or self._log_rate.take(refusal.reason)
         level = logging.DEBUG if often else logging.WARNING
         logger.log(level, "report refused (%s): %s", refusal.reason, refusal, extra=about(key))

@@ -1,16 +1,16 @@
-"""How often one pod may report: a burst, and then so many a second; any number of pods."""
+"""How often one pod may report: a burst, then a fixed rate; for any number of pods."""
 
 import time
 from collections.abc import Callable
 
 EVERY_S = 1.0
-"""More than any trainer needs, that reports each few seconds and at each checkpoint."""
+"""More than a trainer needs that reports every few seconds and at each checkpoint."""
 BURST = 20
 MAX_REMEMBERED = 50_000
 
 
 class RateLimit:
-    """The generic cell rate algorithm (ITU-T I.371): one number a sender."""
+    """The generic cell rate algorithm (ITU-T I.371): one number per sender."""
 
     def __init__(
         self,
@@ -18,14 +18,14 @@ class RateLimit:
         burst: int = BURST,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Allow one each `every_s` seconds, and `burst` of them at once."""
+        """Allow one every `every_s` seconds, and `burst` of them at once."""
         self._every_s, self._slack_s = every_s, every_s * (burst - 1)
         self._clock = clock
         self._due: dict[str, float] = {}
-        """When each would be due, had it kept to one each `every_s`."""
+        """When each sender's next would be due at exactly one every `every_s`."""
 
     def take(self, sender: str) -> float:
-        """Count one of `sender`'s; return 0, or in how many seconds it may come again."""
+        """Count one of `sender`; return 0, or the seconds until it may try again."""
         now = self._clock()
         due = max(self._due.get(sender, now), now)
         if due - now > self._slack_s:

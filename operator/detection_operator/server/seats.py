@@ -1,8 +1,8 @@
-"""Shares a bounded number of connections out between network addresses; does no I/O.
+"""Divides a bounded number of connections between network addresses; does no I/O.
 
-Where all are taken, a newcomer gets the place of the oldest connection of the address that holds
-most, if that one keeps at least as many as the newcomer then has. So a flood from a few addresses
-cannot keep others out, and an address alone may hold all that one address is allowed.
+If all seats are taken, a newcomer replaces the oldest connection of the address with the most
+connections, if that address still has at least as many as the newcomer then. So a flood from a few
+addresses cannot exclude others, and a single address may use all that one address is allowed.
 """
 
 from dataclasses import dataclass
@@ -13,37 +13,37 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class Admission(Generic[C]):
-    """Whether a newcomer is admitted, and which connection is to be closed for it."""
+    """Whether a newcomer is admitted, and which connection must be closed for it."""
 
     admitted: bool
     evicted: C | None = None
 
 
 class Seats(Generic[C]):
-    """Who holds which connections."""
+    """The connections of each address."""
 
     def __init__(self, total: int, per_peer: int) -> None:
-        """Admit `total` connections, of one address `per_peer` at most."""
+        """Admit `total` connections, and at most `per_peer` of one address."""
         self._total, self._per_peer = total, min(per_peer or total, total)
         self._held: dict[str, dict[C, None]] = {}
         """By address, the oldest first."""
         self._count = 0
 
     def __len__(self) -> int:
-        """Return how many connections are held."""
+        """Return the number of connections."""
         return self._count
 
     @property
     def is_crowded(self) -> bool:
-        """Whether idle connections should make room: three quarters are taken."""
+        """Whether idle connections should be closed: three quarters of the seats are taken."""
         return self._count * 4 >= self._total * 3
 
     def connections(self) -> list[C]:
-        """Return all that are held."""
+        """Return all connections."""
         return [connection for held in self._held.values() for connection in held]
 
     def admit(self, peer: str, connection: C) -> Admission[C]:
-        """Hold a connection of `peer`, if there is a place for it."""
+        """Admit a connection of `peer`, if there is a seat for it."""
         mine = len(self._held.get(peer, ()))
         if mine >= self._per_peer:
             return Admission(admitted=False)
@@ -59,7 +59,7 @@ class Seats(Generic[C]):
         return Admission(admitted=True, evicted=evicted)
 
     def release(self, peer: str, connection: C) -> None:
-        """Let go of a connection; one that is not held is nothing to let go of."""
+        """Free the seat of a connection; a connection without a seat is ignored."""
         held = self._held.get(peer, {})
         if connection not in held:
             return

@@ -1,6 +1,6 @@
-"""The certificate that the operator serves with: where it comes from, renewed without a restart.
+"""The operator's serving certificate: where it comes from; it is renewed without a restart.
 
-It is the operator's own, kept in a Secret that all replicas share; or one that others make and
+It is the operator's own, kept in a Secret that all replicas share; or one that others create and
 renew (cert-manager), mounted as files; or, for an operator outside a cluster, one of this process.
 """
 
@@ -34,12 +34,12 @@ from detection_operator.settings import Settings
 logger = logging.getLogger(__name__)
 
 LOOK_S = 3600.0
-"""How often a certificate of our own is looked at: weeks are left when it is due."""
+"""Seconds between checks of the operator's own certificate: weeks are left when renewal is due."""
 LOOK_AT_FILES_S = 60.0
-"""As long as the kubelet may take to bring a changed Secret into a volume."""
+"""The time that the kubelet may take to update a volume after a Secret changed."""
 MAX_CONFLICTS = 8
 Files = dict[str, str]
-"""PEM texts by name: tls.crt, tls.key and, where clients need one, ca.crt."""
+"""PEM texts by name: tls.crt, tls.key and, if clients need one, ca.crt."""
 Source = Callable[[], Awaitable[Files]]
 Now = Callable[[], datetime]
 
@@ -50,7 +50,7 @@ def utc_now() -> datetime:
 
 
 def serving_names(url: str) -> tuple[str, ...]:
-    """Return the names that a certificate for `url` is for, the host of `url` first."""
+    """Return the names in a certificate for `url`, the host of `url` first."""
     host = urlsplit(url).hostname or ""
     if host.endswith(".svc"):
         return host, f"{host}.cluster.local", "localhost"
@@ -63,13 +63,13 @@ class OwnSecret:
     def __init__(
         self, client: Client, place: Key, names: Sequence[str], now: Now = utc_now
     ) -> None:
-        """Keep it at `place`, for `names`."""
+        """Keep the certificate in the Secret `place`, for `names`."""
         self._client, self._place, self._names, self._now = client, place, names, now
 
     async def __call__(self) -> Files:
-        """Return what the Secret has, made or renewed where that is due.
+        """Return the content of the Secret, created or renewed if that is due.
 
-        Replicas that find the same due at once: the first to write wins, the others read again.
+        Several replicas may renew at once: the first write wins, the others read again.
 
         Raises:
             ClusterError: the Secret could not be read or written.
@@ -122,15 +122,15 @@ class OwnSecret:
 
 
 class OwnProcess:
-    """A certificate that ends with the process."""
+    """A certificate that is valid until the process ends."""
 
     def __init__(self, names: Sequence[str], now: Now = utc_now) -> None:
-        """Make it for `names`."""
+        """Create the certificate for `names`."""
         self._names, self._now = names, now
         self._bundle: Bundle | None = None
 
     async def __call__(self) -> Files:
-        """Return it."""
+        """Return the certificate."""
         self._bundle = renew(self._bundle, self._names, self._now())
         return self._bundle.files()
 
@@ -139,11 +139,11 @@ class Folder:
     """A certificate that others write to a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Read it from `folder`."""
+        """Read the certificate from `folder`."""
         self._folder = folder
 
     async def __call__(self) -> Files:
-        """Return the files as they are now.
+        """Return the current files.
 
         Raises:
             ConfigurationError: one is missing; without ca.crt, trainers use their image's own.
@@ -159,30 +159,30 @@ class Folder:
 
 
 class ServingCertificate:
-    """What TLS connections are served with."""
+    """The certificate for TLS connections."""
 
     def __init__(self, source: Source, look_s: float = LOOK_S) -> None:
-        """Take the certificate of `source`, every `look_s` again."""
+        """Read the certificate from `source`, again every `look_s` seconds."""
         self._source, self._look_s = source, look_s
         self._files: Files = {}
         self.authorities = ""
         self.expires_at = 0.0
         """When the certificate ends, in seconds since 1970; 0: there is none yet."""
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        """Of new connections; without a certificate it refuses each."""
+        """The context of new connections; without a certificate it refuses each."""
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.options |= ssl.OP_NO_RENEGOTIATION
 
     def trusted(self) -> str:
-        """Return what clients are to trust, as PEM; empty: what their system trusts."""
+        """Return the authorities for clients to trust, as PEM; empty: those of their system."""
         return self.authorities
 
     async def refresh(self) -> None:
-        """Take what the source has now.
+        """Use the current certificate of the source.
 
         Raises:
             ClusterError: it could not be read.
-            ConfigurationError: it is no certificate with its key.
+            ConfigurationError: it is not a certificate with its key.
         """
         files = await self._source()
         if files == self._files:
@@ -200,7 +200,7 @@ class ServingCertificate:
         logger.info("serving with a certificate that is valid until %s", f"{until:%Y-%m-%d %H:%M}")
 
     async def run(self) -> None:
-        """Look again and again, until cancelled; what fails leaves what is in use."""
+        """Refresh until cancelled; after a failure the current certificate stays in use."""
         while True:
             await asyncio.sleep(self._look_s)
             try:
@@ -210,7 +210,7 @@ class ServingCertificate:
 
 
 def serving_certificate(settings: Settings, client: Client) -> ServingCertificate | None:
-    """Return what TLS is served with; None where the report URL is of plain HTTP."""
+    """Return the serving certificate; None if the report URL is of plain HTTP."""
     if not settings.report_url.startswith("https://"):
         return None
     if settings.tls_folder:
@@ -224,7 +224,7 @@ def serving_certificate(settings: Settings, client: Client) -> ServingCertificat
 
 @contextlib.contextmanager
 def _as_file(text: str) -> Iterator[str]:
-    """Yield the path of a file with `text`, which OpenSSL insists on; no disk sees a key."""
+    """Yield the path of a file with `text`, which OpenSSL requires; the key is never on a disk."""
     if not hasattr(os, "memfd_create"):
         with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
             file.write(text)

@@ -1,10 +1,11 @@
-"""One HTTP server on a port of its own, which no flood of connections can exhaust.
+"""One HTTP server on its own port, which no flood of connections can exhaust.
 
 aiohttp limits the length of a request's head and body and how long a connection may wait for the
 next head (`idle_s`, from the connection's first byte or its last answer: a head that arrives byte
 by byte has no more time). This module accepts the connections, so that their number is limited in
-all and per network address, from before the TLS handshake on. A connection holds a file descriptor
-and at most 0.75 MB: 256 KB of asyncio's TLS buffer, 200 KB of headers, a report of 256 KB.
+total and per network address, from before the TLS handshake on. A connection takes a file
+descriptor and at most 0.75 MB: 256 KB of asyncio's TLS buffer, 200 KB of headers, a report of 256
+KB.
 """
 
 import asyncio
@@ -27,53 +28,53 @@ logger = logging.getLogger(__name__)
 SHUTDOWN_S = 5.0
 BACKLOG = 256
 ACCEPTED_AT_ONCE = 32
-"""Before other work has its turn."""
+"""The number of accepted connections before other tasks run."""
 ACCEPT_PAUSE_S = 0.1
-"""After an accept that failed: there are no file descriptors."""
+"""The pause after an accept that failed because there are no file descriptors."""
 MAX_LINE_BYTES, MAX_FIELD_BYTES, MAX_FIELDS = 2048, 8192, 24
 READ_BUFFER_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What strangers may take of a site."""
+    """What strangers may use of a site."""
 
     connections: int = 256
     per_peer: int = 0
     """Connections of one network address, and how many it may open at once; 0: no such limit."""
     idle_s: float = 20.0
-    """For the head of a request, since the connection was made or the last answer was sent."""
+    """Seconds for the head of a request, from the connection's start or the last answer."""
     handshake_s: float = 5.0
     lingering_s: float = 2.0
-    """For the rest of a body that nobody reads."""
+    """Seconds for the rest of a body that nobody reads."""
     new_per_s: float = 10.0
-    """New connections of one address a second, where `per_peer` is set."""
+    """New connections of one address per second, if `per_peer` is set."""
 
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """One that was accepted."""
+    """A connection that was accepted."""
 
     peer: str
     socket: socket.socket
     task: asyncio.Task[None] | None = None
     transport: asyncio.Transport | None = None
     is_taken: bool = False
-    """asyncio has the socket, and closes it."""
+    """asyncio owns the socket, and closes it."""
 
     def abort(self) -> None:
-        """Close it at once, in whatever state it is."""
+        """Close it at once, in any state."""
         if self.transport is not None:
             self.transport.abort()
         elif self.task is not None:
             self.task.cancel()
         if not self.is_taken:
-            # A task that is cancelled before its first step never takes it.
+            # A task that is cancelled before its first step never uses the socket.
             self.socket.close()
 
 
 class _Noticed(asyncio.Protocol):
-    """aiohttp's protocol, whose end is noticed."""
+    """aiohttp's protocol, with a callback at its end."""
 
     def __init__(self, inner: asyncio.Protocol, lost: asyncio.Event) -> None:
         self._inner, self._lost = inner, lost
@@ -99,12 +100,12 @@ class Site:
     seats: Seats[Connection]
     arrivals: RateLimit
     refused: int = 0
-    """Connections that found no place."""
+    """Connections that were refused for lack of room."""
     _accepting: asyncio.Task[None] | None = field(default=None, init=False)
 
     @property
     def port(self) -> int:
-        """The port: one of the system's choice where 0 was asked for."""
+        """The port; if 0 was requested, the system chose it."""
         return int(self.listener.getsockname()[1])
 
     def start(self) -> None:
@@ -112,7 +113,7 @@ class Site:
         self._accepting = asyncio.create_task(self._accept(), name=f"port {self.port}")
 
     async def close(self) -> None:
-        """Accept no more, let requests end, close."""
+        """Stop accepting, let requests end, close."""
         if self._accepting is not None:
             self._accepting.cancel()
             await asyncio.gather(self._accepting, return_exceptions=True)
@@ -126,7 +127,7 @@ class Site:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            # An accept that succeeds at once does not yield to anything else.
+            # An accept that succeeds at once does not yield to other tasks.
             for _ in range(ACCEPTED_AT_ONCE):
                 try:
                     accepted, address = await loop.sock_accept(self.listener)
@@ -151,7 +152,7 @@ class Site:
         connection.task = asyncio.create_task(self._serve(connection))
 
     async def _serve(self, connection: Connection) -> None:
-        """Serve one connection until it is closed; a handshake that fails is nobody's concern."""
+        """Serve one connection until it is closed; a failed handshake is not logged."""
         lost = asyncio.Event()
         server = self.runner.server
         try:
@@ -194,7 +195,7 @@ async def open_site(
     async def close_when_crowded(_: web.Request, answer: web.StreamResponse) -> None:
         if seats.is_crowded:
             answer.force_close()
-            # aiohttp has written this field already.
+            # aiohttp has already written this header.
             answer.headers["Connection"] = "close"
 
     application.on_response_prepare.append(close_when_crowded)
@@ -225,7 +226,7 @@ async def open_site(
 
 
 def _quiet_logger() -> logging.Logger:
-    """Return aiohttp's logger, of which a flood of bad requests gets few lines."""
+    """Return aiohttp's logger, limited to a few lines for a flood of bad requests."""
     quiet = logging.getLogger(f"{__name__}.http")
     rate = RateLimit(every_s=10.0, burst=5)
     quiet.filters[:] = [lambda record: rate.take(record.levelname) == 0]

@@ -1,10 +1,9 @@
 """Finds the trainer's pod behind a verified token, and refuses every other pod.
 
-A pod reports if it lives, if its labels and its Job's name are those of an attempt of the training,
-and if the training controls that Job. Labels alone prove nothing: users may set them.
-
-The checks go from cheap to dear: what the caches know, then what was found absent a moment ago,
-then a read of the API within the limits of `LookUps`.
+A pod may report if it is alive, if its labels and its Job's name are those of an attempt of the
+training, and if the training controls that Job. Labels alone prove nothing: users may set them. The
+checks are ordered by their cost: the caches, then what was found absent a moment ago, then a read
+of the API within the limits of `LookUps`.
 """
 
 from http import HTTPStatus
@@ -26,12 +25,12 @@ POD_GONE, OTHER_TRAINING = "pod_gone", "other_training"
 
 
 class Speakers:
-    """Who may report for a training."""
+    """Decides which pod may report for a training."""
 
     def __init__(
         self, client: Client, cache: Cache, writer: StatusWriter, lookups: LookUps
     ) -> None:
-        """Know what `cache` does; read the rest by `client` as far as `lookups` permits."""
+        """Use the pods in `cache`; read others with `client` as far as `lookups` permits."""
         self._client, self._cache, self._writer = client, cache, writer
         self._lookups = lookups
 
@@ -50,7 +49,7 @@ class Speakers:
         if job is None and pod.pod.deleting_since is None:
             msg = f"there is no Job {pod.pod.job_name} of pod {pod.pod.name}: it is about to end"
             raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "job_gone", msg, RETRY_AFTER_S)
-        # A pod that outlives its Job still saves and reports: the cache remembers whose it is.
+        # A pod that outlives its Job still saves and reports: the cache keeps its training.
         if self._cache.training_of(pod) != Ref(pod.namespace, pod.training_uid):
             raise _not_of(bearer, key)
         await self._require_training(pod, key)
@@ -68,7 +67,7 @@ class Speakers:
         return pod
 
     async def _look_up_pod(self, bearer: Bearer) -> PodRecord:
-        """Read a pod that the watch may not have brought yet."""
+        """Read a pod that the watch may not have reported yet."""
         if (reason := self._lookups.absence(bearer.pod_uid)) is not None:
             raise _refused(bearer, reason)
         self._permit(bearer.pod_uid, bearer.namespace)
@@ -79,7 +78,7 @@ class Speakers:
         if body.get("metadata", {}).get("uid") != bearer.pod_uid:
             self._lookups.remember(bearer.pod_uid, POD_GONE)
             raise _refused(bearer, POD_GONE)
-        # The cache takes pods of Jobs of ours alone, and none that cannot be read.
+        # The cache stores only readable pods of the operator's Jobs.
         self._cache.learn(PODS, body)
         pod = self._cache.pod(bearer.pod_uid)
         if pod is None:
@@ -88,7 +87,7 @@ class Speakers:
         return pod
 
     async def _look_up_job(self, pod: PodRecord) -> JobRecord | None:
-        """Read a Job that the watch may not have brought yet; None: there is none of this uid."""
+        """Read a Job that the watch may not have reported yet; None: none has this uid."""
         if self._lookups.absence(pod.controller.uid) is not None:
             return None
         self._permit(pod.version.uid, pod.namespace)
@@ -104,7 +103,7 @@ class Speakers:
         return found
 
     async def _require_training(self, pod: PodRecord, key: Key) -> None:
-        """Read a training that the watch may not have brought yet.
+        """Read a training that the watch may not have reported yet.
 
         Raises:
             RefusedError: 404, it is gone.

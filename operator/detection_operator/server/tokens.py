@@ -1,8 +1,8 @@
-"""Verifies the tokens of trainers' pods against the cluster's own keys, without an API call each.
+"""Verifies the tokens of trainers' pods with the cluster's own keys, without an API call for each.
 
 A projected service-account token is a JWT; the API server publishes issuer and public keys
 (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/
-#service-account-issuer-discovery). Whether the pod it is bound to lives is for the caller to judge.
+#service-account-issuer-discovery). The caller checks that the pod of the token is alive.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ from detection_operator.server.expiring import Expiring
 JWKS_PATH = "/openid/v1/jwks"
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 REFRESH_S = 300.0
-"""How long a key that the cluster withdrew may be taken for good."""
+"""Seconds that a key which the cluster withdrew may still be accepted."""
 MIN_REFRESH_S = 10.0
-"""Unknown key ids must not let a stranger send us to the API server at will."""
+"""Limits how often a stranger with unknown key ids can cause a call of the API server."""
 LEEWAY_S = 5
 MAX_KNOWN = 20_000
 """Tokens whose signature is not checked again; each pod has one in ten minutes."""
@@ -41,7 +41,7 @@ class Bearer:
 
 
 class TokenVerifier:
-    """Judges tokens for one audience."""
+    """Verifies tokens for one audience."""
 
     def __init__(
         self,
@@ -53,11 +53,11 @@ class TokenVerifier:
     ) -> None:
         """Read the cluster's documents with `fetch`, when they are first needed.
 
-        `now` is the time that tokens expire by, in seconds since 1970.
+        `now` returns the time by which tokens expire, in seconds since 1970.
         """
         self._fetch, self._audience, self._clock = fetch, audience, clock
         self._known: Expiring[bytes, Bearer] = Expiring(MAX_KNOWN, now)
-        """By a token's digest, until it expires or the cluster's keys change."""
+        """By a token's digest, until the token expires or the cluster's keys change."""
         self._keys: dict[str, jwt.PyJWK] = {}
         self._documents: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         self._issuer = ""
@@ -68,12 +68,12 @@ class TokenVerifier:
         return self._known.get(_digest(token)) is not None
 
     async def verify(self, token: str) -> Bearer:
-        """Return whose token it is.
+        """Return the bearer of a token.
 
         Raises:
-            RefusedError: 401, with why: malformed, unknown_key, signature, audience, issuer,
+            RefusedError: 401, with the reason: malformed, unknown_key, signature, audience, issuer,
                 expired, not_bound.
-            ClusterError: the keys could not be read, and there are none yet.
+            ClusterError: the keys could not be read, and none are known yet.
         """
         if self._age() >= REFRESH_S:
             await self._refresh()
@@ -85,7 +85,7 @@ class TokenVerifier:
         return bearer
 
     async def _check(self, token: str) -> tuple[Bearer, float]:
-        """Return whose token it is, and until when."""
+        """Return the bearer of a token, and when the token expires."""
         key = await self._key(_key_id(token))
         try:
             claims = jwt.decode(
@@ -119,7 +119,7 @@ class TokenVerifier:
         except ClusterError:
             if not self._keys:
                 raise
-            # Those known are good still; ask again in a while.
+            # The known keys are still valid; retry later.
             self._read_at = self._clock() - REFRESH_S + MIN_REFRESH_S
             return
         self._issuer = str(discovery["issuer"])

@@ -1,8 +1,8 @@
 """The gauges of every training, in Prometheus' text format.
 
-Of ten thousand trainings they are seventy thousand lines. The client library takes a second to
-write them, in which the operator would do nothing else; so they are written here, in pieces.
-They are read from the cache at each scrape, so that they vanish with their training.
+Ten thousand trainings have seventy thousand lines. The client library takes a second to write them,
+and the operator would do nothing else meanwhile; so they are written here, in pieces. They are read
+from the cache at each scrape, so that they vanish with their training.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -12,10 +12,10 @@ from detection_operator.cluster.observe.records import Measures, TrainingRecord
 
 PREFIX = "detection_training_"
 PIECE = 500
-"""Lines at once: a millisecond's work."""
+"""Lines in one piece: a millisecond's work."""
 
 Value = Callable[[Measures, float], float | None]
-"""Of a training's measures and the time; None: there is none."""
+"""A function of a training's measures and the time; None: no value."""
 
 
 def _checkpoint_age_s(measures: Measures, now: float) -> float | None:
@@ -39,7 +39,7 @@ GAUGES: dict[str, tuple[str, Value]] = {
     "phase_info": ("The phase of a training", lambda _, __: 1),
 }
 PHASE = "phase_info"
-"""The gauge that has the phase as a further label."""
+"""The gauge with the phase as an additional label."""
 
 
 def training_gauges(
@@ -47,8 +47,8 @@ def training_gauges(
 ) -> Iterator[str]:
     """Yield the text in pieces.
 
-    `asked` names the families wanted, as in `name[]` of a scrape; none: all. `now`: seconds since
-    the epoch. Names of Kubernetes objects hold nothing that would have to be escaped.
+    `asked` contains the requested families, as in `name[]` of a scrape; none: all. `now`: seconds
+    since the epoch. Names of Kubernetes objects contain nothing that must be escaped.
     """
     wanted = {name: gauge for name, gauge in GAUGES.items() if not asked or PREFIX + name in asked}
     placed = [(f'name="{r.key.name}",namespace="{r.key.namespace}"', r.measures) for r in records]
