@@ -1,1 +1,1 @@
-"""Tells the product's story on real photographs: `python -m demo run`, `python -m demo clean`."""
+"""Shows the product on real photographs: `python -m demo run`, `python -m demo clean`."""

@@ -1,4 +1,4 @@
-"""`python -m demo run | clean`: the whole story, and its removal."""
+"""`python -m demo run | clean`: runs the whole story, and removes everything again."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ from sandbox.site import installation, object_store
 from sandbox.site.kube import Kube, Object, WaitTimeoutError
 from sandbox.site.tools import SandboxError, Tools, run
 
-# TensorFlow's own log lines would drown the story.
+# TensorFlow's own log lines would hide the output of the demo.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 SHEET = Path(__file__).parents[1] / "build" / "demo" / "trees.png"
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def tell(screen: Screen) -> int:
-    """Prepare everything and tell the story; return 0 if every promise was kept."""
+    """Prepare everything and run the story; return 0 if every promise was kept."""
     began = time.monotonic()
     screen.chapter(
         "Preparations",
@@ -47,7 +47,7 @@ def tell(screen: Screen) -> int:
     )
     tools = Tools.choose()
     kube = tools.connect()
-    # Bars that move: by default progress alone is written every 30 s.
+    # Frequent writes make the bars move: by default progress alone is written every 30 s.
     installation.install(tools, "statusIntervalSeconds=2")
     _fresh_namespace(kube)
     object_store.deploy(kube, NAMESPACE, tools.images["s3"])
@@ -74,14 +74,14 @@ def tell(screen: Screen) -> int:
 
 def draw_sheet(data: Path, store: object_store.ObjectStore, statuses: Sequence[Object]) -> None:
     """Draw the picture sheet with the newest checkpoint of each status."""
-    # TensorFlow takes seconds to import, and is needed only here.
+    # TensorFlow takes seconds to import, and only this function needs it.
     from demo.sheet import draw_sheet as draw  # noqa: PLC0415
 
     draw(data, store, [status["latestCheckpoint"]["uri"] for status in statuses], SHEET)
 
 
 def clean(screen: Screen) -> int:
-    """Remove the demo's namespace and the operator, and the local cluster if that was used."""
+    """Remove the demo's namespace and the operator; the local cluster too, if it was used."""
     tools_are_local = Tools.is_local()
     if tools_are_local:
         run([sys.executable, "-m", "local_cluster", "down"])
@@ -96,7 +96,7 @@ def clean(screen: Screen) -> int:
 
 
 def _fresh_namespace(kube: Kube) -> None:
-    """Make the demo's namespace anew, so that a second run tells the same story."""
+    """Create the demo's namespace again, so that a second run shows the same story."""
     path = f"/api/v1/namespaces/{NAMESPACE}"
     kube.delete(path)
     kube.wait(path, lambda found: found is None, what="the old namespace goes", timeout_s=180)

@@ -1,4 +1,4 @@
-"""What the demo shows: the commands it runs, live bars fed by the resource's status, one table."""
+"""What the demo shows: the commands that it runs, live bars from the status, and one table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from sandbox.site.kube import Kube, Object, phase
 
 @dataclass
 class Screen:
-    """The terminal, and the promises seen kept or broken so far."""
+    """The terminal, and the promises that were kept or broken so far."""
 
     console: Console = field(default_factory=Console)
     promises: list[tuple[str, str, bool]] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Screen:
         self.console.print(text, highlight=False)
 
     def promise(self, what: str, observed: str, *, kept: bool) -> None:
-        """Record something that this product promises, and what was seen."""
+        """Record a promise of this product, and what was observed."""
         self.promises.append((what, observed, kept))
         mark = "[green]✓[/]" if kept else "[red]✗[/]"
         self.console.print(f"{mark} {what}: {observed}", highlight=False)
@@ -41,7 +41,7 @@ class Screen:
     def follow(
         self, kube: Kube, path: str, until: Callable[[Object | None], bool], *, timeout_s: float
     ) -> Object:
-        """Show a training's bar until its state is as `until` says; return that state."""
+        """Show a training's bar until `until` accepts its state; return that state."""
         columns = (
             TextColumn("  {task.description:12}"), BarColumn(bar_width=16), MofNCompleteColumn(),
             TimeElapsedColumn(), TextColumn("{task.fields[more]}"),

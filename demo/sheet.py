@@ -1,4 +1,4 @@
-"""The picture sheet: held-out tiles with the truth, what was found before, and what after."""
+"""The picture sheet: held-out tiles with the true boxes, and the detections before and after."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,10 +27,10 @@ Framed = list[tuple[Box, Colour]]
 
 
 def draw_sheet(photographs: Path, store: ObjectStore, uris: Sequence[str], path: Path) -> None:
-    """Draw the sheet to `path`: a row a tile; the truth, then a column a checkpoint.
+    """Draw the sheet to `path`: one row per tile; the truth, then one column per checkpoint.
 
-    Of each tile as many detections are shown as it has trees, the most certain first; green ones
-    meet a tree (IoU at least 0.5).
+    Each tile shows as many detections as it has trees, those with the highest score first; green
+    ones match a tree (IoU at least 0.5).
     """
     tiles = _most_crowded(photographs)
     images = [_crop(tile) for tile in tiles]
@@ -70,7 +70,7 @@ def _most_crowded(photographs: Path) -> list[Tile]:
     whole = [t for t in tiles if t.window.width == t.window.height]
     apart: list[Tile] = []
     for tile in sorted(whole, key=lambda t: -len(t.photograph.boxes)):
-        # Tiles overlap by half: two that show the same trees say little.
+        # Tiles overlap by half: two tiles with the same trees show little more than one.
         if all(not _overlap(tile, other) for other in apart):
             apart.append(tile)
     return apart[:SHOWN]
@@ -104,7 +104,7 @@ def _found(
 
 
 def _judged(found: Sequence[Box], truth: Sequence[Box]) -> Framed:
-    """Colour each detection: right where it meets a tree that no surer one has met."""
+    """Colour each detection: correct if it matches a tree that no higher score has matched."""
     left = list(truth)
     judged: Framed = []
     for box in found:

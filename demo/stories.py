@@ -1,4 +1,4 @@
-"""The four parts of the story, each a few commands and the promises that they show kept."""
+"""The four parts of the story: each is a few commands and the promises that they verify."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ NAMESPACE = "vision"
 LABEL = "detectiontraining.dev/training"
 
 MORE_STEPS = 120
-"""By how much `steps` of the finished training is raised."""
+"""The number of steps that are added to the finished training."""
 NOISE = 0.02
-"""Bound on what mAP may lose by chance: from three seeds, see docs/benchmarks.md."""
+"""Limit of what mAP may lose by chance: from three seeds, see docs/benchmarks.md."""
 TIMEOUT_S = 1800.0
 ENDED = ("Complete", "Failed", "Refused")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the story plays."""
+    """The cluster and the screen of the story."""
 
     tools: Tools
     kube: Kube
@@ -44,7 +44,7 @@ class Stage:
         return f"{TRAININGS.format(namespace=NAMESPACE)}/{name}"
 
     def follow(self, path: str, *phases: str) -> Object:
-        """Watch a training until it is in one of `phases`."""
+        """Show a training until it is in one of `phases`."""
         return self.screen.follow(
             self.kube, path, lambda found: phase(found) in phases, timeout_s=TIMEOUT_S
         )
@@ -56,7 +56,7 @@ class Stage:
 
 
 def interrupted(stage: Stage) -> Object:
-    """Train; kill the pod in the middle; return the completed training."""
+    """Train, kill the pod in the middle, and return the completed training."""
     stage.screen.chapter(
         "a. Train, and lose the pod in the middle",
         "A detector learns tree crowns from scratch. In the middle its pod is deleted by force, "
@@ -72,7 +72,7 @@ def interrupted(stage: Stage) -> Object:
         "the status shows the interruption, where it resumed and what was lost",
         f"{lost.get('reason')} at step {at} of {status['targetSteps']}, resumed from {resumed}, "
         f"{lost.get('stepsLost')} steps lost",
-        # Often none are lost: the kubelet waits a moment, which is enough for the trainer to save.
+        # Often no step is lost: the kubelet waits a moment, and the trainer saves in that time.
         kept=0 < resumed < status["targetSteps"]
         and 0 < at < status["targetSteps"]
         and "stepsLost" in lost,
@@ -88,9 +88,9 @@ def interrupted(stage: Stage) -> Object:
 def kill_in_the_middle(stage: Stage, path: str) -> None:
     """Delete the training's pod by force once a checkpoint exists and steps are left.
 
-    A checkpoint is in the status at once; a step between two checkpoints is written only now and
-    then, and a slow machine may show the last one first. A machine so fast that the training is
-    complete before its pod can be deleted gets as many steps again, and another try.
+    A checkpoint appears in the status at once; a step between two checkpoints is written only from
+    time to time, and a slow machine may show the last step first. If a fast machine completes the
+    training before its pod can be deleted, the training gets as many steps again for another try.
     """
     first = stage.kube.get(path)["spec"]["steps"]
     for steps in count(first, first):
@@ -114,7 +114,7 @@ def _nothing_else(_found: Object | None) -> bool:
 
 
 def _follow(stage: Stage, path: str, until: Wanted = _nothing_else) -> Object:
-    """Watch a training until it has ended with all steps that it has, or is as `until` wants it."""
+    """Show a training until it has ended with all its steps, or `until` accepts its state."""
 
     def is_over(found: Object | None) -> bool:
         steps = (found or {}).get("spec", {}).get("steps", 0)
@@ -193,7 +193,7 @@ def other_classes(stage: Stage) -> Object:
 
 
 def refused(stage: Stage) -> Object:
-    """Ask for what cannot fit; return the refused training."""
+    """Request what cannot fit; return the refused training."""
     stage.screen.chapter(
         "d. What cannot fit is refused before a pod exists",
         "The same classes again, but with restore.mode full: the class head's shapes differ.",
@@ -233,7 +233,7 @@ def continued(stage: Stage, source: Object) -> Object:
 
 
 def untouched(stage: Stage) -> None:
-    """Show that nobody wrote into the user's resources but their status."""
+    """Show that nothing in the user's resources was written except their status."""
     found = stage.kube.items(TRAININGS.format(namespace=NAMESPACE))
     added = [problem for training in found for problem in _added(training)]
     stage.screen.promise(
@@ -257,7 +257,7 @@ def _added(training: Object) -> Iterator[str]:
 
 
 def scheduled_rate(training: Object) -> str | None:
-    """Return the rate of the last update by the schedule, in the form that the status has."""
+    """Return the schedule's rate for the last update, in the format of the status."""
     status = Status.model_validate({"schedule": training["status"]["schedule"]})
     cycles = status.schedule.cycles if status.schedule else []
     optimizer = Spec.model_validate(training["spec"]).optimizer

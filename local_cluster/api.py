@@ -1,4 +1,4 @@
-"""The API server as the driver sees it: a few requests as the administrator."""
+"""A few requests to the API server, as the administrator."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def wait_until(
     remedy: str,
     explain: Callable[[], str] = str,
 ) -> None:
-    """Return when `is_met`, which may also fail to connect meanwhile.
+    """Wait until `is_met` returns true; it may also fail to connect meanwhile.
 
-    `explain` adds to the error what is known then.
+    `explain` adds what is known then to the error.
 
     Raises:
         ComponentError: it was not met within `timeout_s`.
@@ -81,7 +81,7 @@ def wait_until(
 
 
 def is_ready(cluster: Cluster) -> bool:
-    """Return whether the API server says that it is ready."""
+    """Return whether the API server reports that it is ready."""
     return request(cluster, "GET", "/readyz")[0] == http.HTTPStatus.OK
 
 

@@ -1,8 +1,8 @@
 """The base image: Debian 12 with Python, laid out as the official python:slim images are.
 
-The project's Dockerfile begins with whatever BASE_IMAGE says, the official image by
-default. Machines that reach package registries only build this one instead: `python`
-and `pip` are on the path, and pip may install into the system.
+The project's Dockerfile begins with BASE_IMAGE, by default the official image. Machines that reach
+only package registries build this image instead: `python` and `pip` are on the path, and pip may
+install into the system.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from local_cluster import machine, progress, shell
 from local_cluster.cache import cache_directory, hash_inputs, locked, replaced_whole
 
 NAME = "python"
-# Raise it where _make_context changes what comes out.
+# Increase it if _make_context produces a different result.
 RECIPE_VERSION = "1"
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 SOURCE_PATHS = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
-# What debootstrap leaves of this machine, and what no container reads.
+# Leftovers of debootstrap from this machine that no container reads.
 REMOVED = (
     *("etc/hostname", "etc/resolv.conf", "var/log/bootstrap.log", "var/log/apt"),
     *("var/cache/apt", "var/lib/apt/lists", "debootstrap", "usr/share/doc", "usr/share/man"),
@@ -41,7 +41,7 @@ def compute_tag() -> str:
 
 
 def ensure_context() -> Path:
-    """Return a folder with the Dockerfile and rootfs.tar, made by debootstrap where missing."""
+    """Return a folder with the Dockerfile and rootfs.tar; debootstrap makes missing ones."""
     context = cache_directory() / "contexts" / f"{NAME}-{compute_tag()}"
     if context.exists():
         return context

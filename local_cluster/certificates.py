@@ -1,7 +1,7 @@
-"""The cluster's certificate authority and who holds a certificate of it.
+"""The cluster's certificate authority and the certificates that it signs.
 
-Client certificates carry the user in CN and the group in O, which is how Kubernetes
-authenticates its own components (kubernetes.io/docs/setup/best-practices/certificates).
+Client certificates have the user in CN and the group in O, as Kubernetes authenticates its own
+components (kubernetes.io/docs/setup/best-practices/certificates).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REMEDY = "install openssl (`apt-get install openssl`), then run this again"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a certificate names, and the names and addresses it may serve under."""
+    """The subject of a certificate, and the names and addresses that it is valid for."""
 
     file: str
     user: str
@@ -37,7 +37,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client shows and what it trusts, in PEM."""
+    """What a client presents and what it trusts, in PEM."""
 
     authority: bytes
     certificate: bytes
@@ -48,7 +48,7 @@ ADMINISTRATOR = Identity("administrator", "local-cluster-administrator", "system
 CONTROLLER_MANAGER = Identity("kube-controller-manager", "system:kube-controller-manager")
 SCHEDULER = Identity("kube-scheduler", "system:kube-scheduler")
 PROXY = Identity("kube-proxy", "system:kube-proxy")
-# These start together with the API server: rights written afterwards would come seconds late.
+# These start together with the API server: RBAC rules written afterwards would be seconds late.
 DNS = Identity("coredns", "local-cluster-dns", "system:masters")
 PROVISIONER = Identity("provisioner", "local-cluster-provisioner", "system:masters")
 POLICY_ENFORCER = Identity("policy-enforcer", "local-cluster-policy-enforcer", "system:masters")
@@ -56,13 +56,13 @@ KUBELET_CLIENT = Identity("kubelet-client", "kube-apiserver-kubelet-client", "sy
 
 
 def kubelet_identity(cluster: Cluster, node: Node) -> Identity:
-    """Return what the kubelet of `node` is to the API server, and serves its own API as."""
+    """Return the kubelet's identity for the API server and for its own API."""
     names = (f"DNS:{node.name}", f"IP:{cluster.node_address(node)}")
     return Identity(f"kubelet-{node.name}", f"system:node:{node.name}", "system:nodes", names)
 
 
 def api_server_identity(cluster: Cluster) -> Identity:
-    """Return the API server's: every name and address that it is called by."""
+    """Return the API server's identity: every name and address under which it is reached."""
     service = "kubernetes.default.svc.cluster.local"
     parts = service.split(".")
     names = [f"DNS:{'.'.join(parts[:length])}" for length in (1, 2, 3, 5)]
@@ -71,7 +71,7 @@ def api_server_identity(cluster: Cluster) -> Identity:
 
 
 def openssl(*arguments: str | Path) -> None:
-    """Run openssl, raising BuildError with what it said."""
+    """Run openssl; raise BuildError with its output if it fails."""
     command = ["openssl", *(str(argument) for argument in arguments)]
     try:
         done = shell.capture(command)
@@ -92,7 +92,7 @@ def make_key(path: Path) -> None:
 
 
 def make_authority(directory: Path) -> None:
-    """Write ca.key, ca.crt, and the pair that service-account tokens are signed with."""
+    """Write ca.key, ca.crt, and the key pair that signs service-account tokens."""
     directory.mkdir(parents=True, exist_ok=True)
     make_key(directory / "ca.key")
     openssl(
@@ -136,7 +136,7 @@ def make_certificate(directory: Path, identity: Identity) -> None:
 
 
 def make_control_plane_certificates(cluster: Cluster) -> None:
-    """Write the authority and every certificate but the kubelets'."""
+    """Write the authority and every certificate except the kubelets'."""
     make_authority(cluster.certificates)
     identities = (
         *(ADMINISTRATOR, CONTROLLER_MANAGER, SCHEDULER, PROXY, DNS, PROVISIONER),

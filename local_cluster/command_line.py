@@ -1,4 +1,4 @@
-"""What each command does; results go to standard output, progress to standard error."""
+"""The commands; results go to standard output, progress to standard error."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return this program's arguments, and those that kubectl or helm gets unchanged.
+    """Return this program's arguments, and those that kubectl or helm receives unchanged.
 
-    `kubectl --name other get pods`: only a --name right after the command is ours.
+    `kubectl --name other get pods`: only a --name right after the command is this program's.
     """
     if not arguments or arguments[0] not in PASSED_THROUGH:
         return list(arguments), []
@@ -72,21 +72,21 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run_up(options: argparse.Namespace) -> int:
-    """Bring the cluster up."""
+    """Start the cluster."""
     running = lifecycle.up(options.name, options.nodes, options.subnet, audited=options.audit)
     progress.answer(running.cluster.kubeconfig)
     return 0
 
 
 def run_down(options: argparse.Namespace) -> int:
-    """Take the cluster down; one that is not there is down already."""
+    """Remove the cluster; if there is none, this succeeds too."""
     if not lifecycle.down(options.name):
         progress.say(f"the cluster {options.name!r} is not there")
     return 0
 
 
 def run_status(options: argparse.Namespace) -> int:
-    """Show what runs."""
+    """Show the running clusters and nodes."""
     running = lifecycle.load(options.name)
     if running is None or not running.is_up:
         progress.answer(f"{options.name}: down")
@@ -102,7 +102,7 @@ def run_status(options: argparse.Namespace) -> int:
 
 
 def run_kubeconfig(options: argparse.Namespace) -> int:
-    """Print where the kubeconfig is."""
+    """Print the path of the kubeconfig."""
     progress.answer(lifecycle.load_up(options.name).cluster.kubeconfig)
     return 0
 
@@ -123,7 +123,7 @@ def run_prepare(_options: argparse.Namespace) -> int:
 
 
 def run_build_images(options: argparse.Namespace) -> int:
-    """Build images, all of them before any is printed."""
+    """Build images; print the references after all builds."""
     references = {name: images.ensure_image(name, options.accelerator) for name in options.images}
     for name, reference in references.items():
         progress.answer(f"{name}={reference}")
@@ -143,19 +143,19 @@ def run_node_kill(options: argparse.Namespace) -> int:
 
 
 def run_stop(options: argparse.Namespace) -> int:
-    """Keep a program down."""
+    """Stop a program until it is started again."""
     faults.stop_program(options.name, options.program, options.node)
     return 0
 
 
 def run_start(options: argparse.Namespace) -> int:
-    """Let a program run again."""
+    """Start a stopped program."""
     faults.start_program(options.name, options.program, options.node)
     return 0
 
 
 def run_gpus(options: argparse.Namespace) -> int:
-    """Advertise devices that are not there."""
+    """Advertise devices that do not exist."""
     cluster = lifecycle.load_up(options.name).cluster
     devices.advertise(cluster, options.node, options.count)
     return 0
@@ -179,17 +179,17 @@ def run_prune(options: argparse.Namespace) -> int:
 
 
 def run_kubectl(options: argparse.Namespace) -> int:
-    """Become kubectl."""
+    """Replace this process by kubectl."""
     return replace_process([str(ensure_binary(COMPONENTS)), "kubectl"], options)
 
 
 def run_helm(options: argparse.Namespace) -> int:
-    """Become helm."""
+    """Replace this process by helm."""
     return replace_process([str(ensure_binary(HELM))], options)
 
 
 def replace_process(program: list[str], options: argparse.Namespace) -> NoReturn:
-    """Go on as `program` with the command's other arguments and the cluster's kubeconfig."""
+    """Replace this process by `program`, with the other arguments and the cluster's kubeconfig."""
     cluster = lifecycle.load_up(options.name).cluster
     arguments = [*program, *options.arguments]
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}

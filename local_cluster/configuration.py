@@ -1,4 +1,4 @@
-"""The text of every configuration file of the cluster: pure, written by lifecycle.py.
+"""The content of every configuration file of the cluster: pure; lifecycle.py writes the files.
 
 JSON is YAML, so files that Kubernetes reads as YAML are written as JSON.
 """
@@ -26,12 +26,12 @@ NODE_LEASE_S = 20
 
 
 def to_json(content: Any) -> str:
-    """Return `content` as JSON that a person can read."""
+    """Return `content` as indented JSON."""
     return json.dumps(content, indent=2) + "\n"
 
 
 def build_kubeconfig(cluster: Cluster, identity: Identity, credentials: Credentials) -> str:
-    """Return how `identity` reaches the API server, needing no other file."""
+    """Return a kubeconfig of `identity` that needs no other file."""
     server = {
         "server": cluster.api_url,
         "certificate-authority-data": to_base64(credentials.authority),
@@ -58,16 +58,16 @@ def build_kubeconfig(cluster: Cluster, identity: Identity, credentials: Credenti
 
 
 def to_base64(content: bytes) -> str:
-    """Return `content` as kubeconfig files hold it."""
+    """Return `content` as kubeconfig files store it."""
     return base64.b64encode(content).decode()
 
 
 def build_containerd(cluster: Cluster, node: Node, cni_programs: Path, pause_image: str) -> str:
     """Return containerd's configuration.
 
-    restrict_oom_score_adj: without it runc may not lower a sandbox's score inside
-    nested process namespaces, and every sandbox dies. discard_unpacked_layers: the
-    registry beside it has them still.
+    restrict_oom_score_adj: without it runc may not lower a sandbox's score inside nested process
+    namespaces, and every sandbox ends. discard_unpacked_layers: the registry beside it still has
+    them.
     """
     state = cluster.node_state(node)
     return f"""\
@@ -103,7 +103,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 
 
 def build_registry_hosts(cluster: Cluster) -> str:
-    """Return where containerd finds the images named REGISTRY_NAME/…: the first node."""
+    """Return where containerd finds images named REGISTRY_NAME/…: on the first node."""
     url = f"http://{cluster.api_address}:{REGISTRY_PORT}"
     return f"""\
 server = "{url}"
@@ -116,8 +116,8 @@ server = "{url}"
 def build_cni(node: Node) -> str:
     """Return the pod network: a point-to-point link for each pod, routed by its node.
 
-    Not a bridge: traffic from a pod to a service of its own node would then need the
-    kernel module br_netfilter.
+    Not a bridge: traffic from a pod to a service on its own node would then need the kernel module
+    br_netfilter.
     """
     return to_json(
         {
@@ -141,7 +141,8 @@ def build_cni(node: Node) -> str:
 def build_kubelet(cluster: Cluster, node: Node) -> str:
     """Return the kubelet's configuration.
 
-    Images are never collected: a fuller disk than 85% would take locally built ones.
+    Image garbage collection is off: it would remove locally built images on a disk that is more
+    than 85% full.
     """
     state, certificates = cluster.node_state(node), cluster.certificates
     return to_json(
@@ -183,7 +184,7 @@ def build_kubelet(cluster: Cluster, node: Node) -> str:
 
 
 def build_corefile(cluster: Cluster) -> str:
-    """Return CoreDNS' configuration: the cluster's names only, as nothing else is reachable."""
+    """Return CoreDNS' configuration: only the cluster's names, since nothing else is reachable."""
     return f"""\
 {CLUSTER_DOMAIN} in-addr.arpa {{
     errors
@@ -197,9 +198,9 @@ def build_corefile(cluster: Cluster) -> str:
 
 
 def build_audit_policy() -> dict[str, Any]:
-    """Return what an audited cluster writes down: each write to trainings, Jobs and their kin.
+    """Return the audit policy: each write to trainings, Jobs and related objects is logged.
 
-    Whole objects only where they tell how a training fares; reads and watches never.
+    Whole objects are logged only if they show the state of a training; reads and watches never.
     """
     whole = [
         {"group": "detectiontraining.dev"},

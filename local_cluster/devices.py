@@ -1,4 +1,4 @@
-"""Devices that are not there: the scheduler counts them, no container gets one."""
+"""Devices that do not exist: the scheduler counts them, and no container gets one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ GPU = "nvidia.com/gpu"
 
 
 def build_capacity_patch(resource: str, count: int) -> dict[str, object]:
-    """Return the patch of a node's status that makes it offer `count` of `resource`."""
+    """Return a patch of a node's status that offers `count` of `resource`."""
     return {"status": {"capacity": {resource: str(count)}}}
 
 
 def advertise(cluster: Cluster, node_name: str, count: int, resource: str = GPU) -> None:
-    """Make a node offer `count` devices; the kubelet keeps what it does not know of."""
+    """Make a node offer `count` devices; the kubelet keeps resources that it does not know."""
     code, answer = api.request(
         cluster,
         "PATCH",

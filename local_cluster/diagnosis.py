@@ -1,4 +1,4 @@
-"""What a cluster's programs said last, for errors and for `status` and `logs`."""
+"""The last output of a cluster's programs, for errors and for `status` and `logs`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def count_ends(init_log: str) -> dict[str, int]:
 
 
 def read_last_words(log: Path) -> str:
-    """Return the last line of a log that says something."""
+    """Return the last line of a log that has content."""
     try:
         lines = log.read_text(errors="replace").splitlines()
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def read_last_words(log: Path) -> str:
 
 
 def describe_failures(cluster: Cluster) -> str:
-    """Return one line for each program that keeps ending; nothing where none does."""
+    """Return one line for each program that keeps ending; empty if none does."""
     lines = []
     for log in sorted(cluster.state.glob("nodes/*/logs/init.log")):
         for program, count in count_ends(log.read_text()).items():
@@ -44,7 +44,7 @@ def describe_failures(cluster: Cluster) -> str:
 
 
 def list_stopped(cluster: Cluster, node_name: str) -> list[str]:
-    """Return the programs of a node that faults.stop_program keeps down."""
+    """Return the programs of a node that faults.stop_program has stopped."""
     return sorted(path.name for path in cluster.state.glob(f"nodes/{node_name}/stopped/*"))
 
 

@@ -1,7 +1,7 @@
-"""Which files of a build context an image is made from, read from its Dockerfile: pure.
+"""Finds the files of a build context that an image depends on, from its Dockerfile: pure.
 
-An image's tag is the hash of those files, so an edit to the documentation makes no new
-image and an edit to the trainer none for the operator.
+An image's tag is the hash of those files, so an edit of the documentation makes no new image, and
+an edit of the trainer makes no new operator image.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Stage:
-    """One FROM: what it begins with, what it copies, and from which stages."""
+    """One FROM: its base, what it copies, and from which stages."""
 
     name: str
     base: str
@@ -23,7 +23,7 @@ class Stage:
 
 
 def parse_stages(text: str) -> tuple[list[str], list[Stage]]:
-    """Return the instructions before the first FROM, and the stages in their order."""
+    """Return the instructions before the first FROM, and the stages in order."""
     head: list[str] = []
     stages: list[Stage] = []
     for instruction in join_lines(text):
@@ -41,7 +41,7 @@ def parse_stages(text: str) -> tuple[list[str], list[Stage]]:
 
 
 def join_lines(text: str) -> list[str]:
-    """Return one string an instruction, comments left out and continued lines joined."""
+    """Return one string per instruction, without comments and with continued lines joined."""
     instructions: list[str] = []
     pending = ""
     for line in text.splitlines():
@@ -77,7 +77,7 @@ def choose_inputs(text: str, target: str) -> tuple[list[str], list[str]]:
     """Return the instructions and the context's paths that the stage `target` depends on.
 
     Raises:
-        KeyError: the Dockerfile has no such stage; its argument names those it has.
+        KeyError: the Dockerfile has no stage `target`; the argument names its stages.
     """
     head, stages = parse_stages(text)
     by_name = {stage.name: stage for stage in stages}

@@ -1,4 +1,4 @@
-"""Everything the local cluster can refuse, each with what was found and what to do."""
+"""Every error of the local cluster, each with what was found and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ class LocalClusterError(Exception):
     """Base of all errors that end a command with a message instead of a traceback."""
 
     def __init__(self, found: str, *, expected: str, remedy: str) -> None:
-        """Keep the three things that a person needs: found, expected, what to do."""
+        """Keep what a person needs: found, expected, what to do."""
         super().__init__(f"{found}\n  expected: {expected}\n  what to do: {remedy}")
         self.found = found
         self.expected = expected
@@ -15,7 +15,7 @@ class LocalClusterError(Exception):
 
 
 class MachineError(LocalClusterError):
-    """The machine lacks something: rights, disk, a kernel feature, a package."""
+    """The machine lacks something: permissions, disk space, a kernel feature, a package."""
 
 
 class NetworkError(LocalClusterError):
@@ -31,4 +31,4 @@ class ClusterStateError(LocalClusterError):
 
 
 class ComponentError(LocalClusterError):
-    """A program of the cluster did not come up in time."""
+    """A program of the cluster did not start in time."""

@@ -1,7 +1,7 @@
-"""Faults on purpose: a node that dies, a program that is down for a while.
+"""Deliberate faults: a node that dies, a program that is stopped for a while.
 
-`python3 -m local_cluster node-kill`, `stop` and `start` end here, and so do tests of
-what the operator does when its cluster misbehaves.
+The commands `python3 -m local_cluster node-kill`, `stop` and `start` call it, and so do tests of
+the operator in a failing cluster.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ NAMES_ONLY = Programs(Path("components"), Path("policy-enforcer"))
 
 
 def kill_node(cluster_name: str, node_name: str) -> None:
-    """Kill a node as a power failure would: every process of it at once, no goodbye.
+    """Kill a node as a power failure would: all its processes at once, without a shutdown.
 
-    `lifecycle.up` with as many nodes as before starts it again, empty but for images.
+    `lifecycle.up` with as many nodes as before starts it again, empty except for images.
     """
     with lifecycle.held(cluster_name):
         running = lifecycle.load_up(cluster_name)
@@ -37,18 +37,18 @@ def kill_node(cluster_name: str, node_name: str) -> None:
 
 
 def stop_program(cluster_name: str, program: str, node_name: str = "node-1") -> None:
-    """Kill a program of a node, and keep it down until it is started again."""
+    """Kill a program of a node, and keep it stopped until it is started again."""
     _stop_file_directory(cluster_name, program, node_name).joinpath(program).touch()
 
 
 def start_program(cluster_name: str, program: str, node_name: str = "node-1") -> None:
-    """Let a stopped program of a node run again."""
+    """Let a node start a stopped program again."""
     directory = _stop_file_directory(cluster_name, program, node_name)
     directory.joinpath(program).unlink(missing_ok=True)
 
 
 def _stop_file_directory(cluster_name: str, program: str, node_name: str) -> Path:
-    """Return the folder whose files name what a node keeps down."""
+    """Return the folder whose files name the programs that a node keeps stopped."""
     cluster = lifecycle.load_up(cluster_name).cluster
     node = node_named(node_name)
     known = [process.name for process in build_processes(cluster, node, NAMES_ONLY)]

@@ -38,14 +38,14 @@ def write_cluster_files(cluster: Cluster) -> None:
 
 
 def write_kubeconfig(path: Path, cluster: Cluster, identity: certificates.Identity) -> None:
-    """Write how `identity` reaches the API server, readable by its owner alone."""
+    """Write a kubeconfig of `identity` that only its owner can read."""
     credentials = certificates.read_credentials(cluster.certificates, identity)
     path.touch(mode=0o600)
     path.write_text(configuration.build_kubeconfig(cluster, identity, credentials))
 
 
 def write_node_files(cluster: Cluster, node: Node, plan: dict[str, Any]) -> None:
-    """Write what containerd, the kubelet and process 1 of `node` read."""
+    """Write the files that containerd, the kubelet and process 1 of `node` read."""
     state = cluster.node_state(node)
     shutil.rmtree(state, ignore_errors=True)
     for name in NODE_DIRECTORIES:
@@ -71,7 +71,7 @@ def write_node_files(cluster: Cluster, node: Node, plan: dict[str, Any]) -> None
 
 
 def find_cni_programs() -> Path:
-    """Return the folder of CNI plugins, which `prepare` has seen to."""
+    """Return the folder of CNI plugins, which `prepare` has installed."""
     found = machine.find_cni_programs()
     if found is None:
         raise MachineError(
@@ -84,14 +84,14 @@ def find_cni_programs() -> Path:
 
 
 def cgroup_directories(root: Path, version: int, path: str) -> list[Path]:
-    """Return where the control group `path` is: once, or under each hierarchy of version 1."""
+    """Return the folders of the control group `path`: one, or one per hierarchy of version 1."""
     if version != 1:
         return [root / path]
     return [hierarchy / path for hierarchy in sorted(root.iterdir()) if hierarchy.is_dir()]
 
 
 def make_cgroups(cluster: Cluster, node: Node) -> None:
-    """Make the control group of `node`, which the kubelet expects to find."""
+    """Create the control group of `node`, which the kubelet requires."""
     version = machine.check_cgroups(machine.CGROUP_ROOT)
     path = f"{cluster.cgroup}/{node.name}"
     if version != 1:

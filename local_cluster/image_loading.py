@@ -1,4 +1,4 @@
-"""Images that were built elsewhere into the registry, and any image onto nodes beforehand."""
+"""Loads images that were built elsewhere into the registry, and any image onto nodes in advance."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TRANSPORTS = {"index.json": "oci-archive", "manifest.json": "docker-archive"}
 
 
 def load_image(cluster_name: str, source: str, name: str | None = None) -> str:
-    """Put `source` on every node of the cluster and return what pods call it.
+    """Put `source` on every node of the cluster and return its reference for pods.
 
-    `source` is an archive, as `docker save` and `buildah push oci-archive:` write it, or
-    a reference that build-images printed. Pods pull by themselves what the registry has;
-    this only spares the first of them the wait.
+    `source` is an archive, as `docker save` and `buildah push oci-archive:` write it, or a
+    reference that build-images printed. Pods pull images from the registry themselves; this only
+    saves the first pod the wait.
     """
     running = lifecycle.load_up(cluster_name)
     path = Path(source)
@@ -36,7 +36,7 @@ def load_image(cluster_name: str, source: str, name: str | None = None) -> str:
 
 
 def choose_transport(names: list[str]) -> str:
-    """Return what kind of image archive has the files `names`."""
+    """Return the kind of image archive that has the files `names`."""
     for name, transport in TRANSPORTS.items():
         if name in names or f"./{name}" in names:
             return transport

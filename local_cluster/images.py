@@ -1,4 +1,4 @@
-"""The images that pods run: built by buildah without a daemon, pushed to the registry."""
+"""The images for pods: buildah builds them without a daemon and pushes them to the registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from local_cluster.errors import BuildError
 
 SOURCE_ROOT = Path(__file__).parent.parent
 SMALL_BUILD_NEEDS_BYTES = 2 * machine.GIB
-# A trainer's image, four times: in a build, committed, in the registry, on a node.
+# A trainer's image exists four times: in a build, committed, in the registry, on a node.
 TRAINER_NEEDS_BYTES = {"cpu": 8 * machine.GIB, "cuda": 40 * machine.GIB}
 TARGETS = ("operator", "trainer")
 NAMES = (*TARGETS, "python", "s3", "pause")
@@ -45,7 +45,7 @@ POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One run of buildah: a Dockerfile's target in a context, and the name of what comes out."""
+    """One run of buildah: a target of a Dockerfile in a context, and the name of the result."""
 
     name: str
     tag: str
@@ -57,12 +57,12 @@ class Build:
 
     @property
     def reference(self) -> str:
-        """What a pod calls it."""
+        """The reference for pods."""
         return registry.build_reference(self.name, self.tag)
 
 
 def ensure_image(name: str, accelerator: str = "cpu") -> str:
-    """Bring one of NAMES into the registry where it is missing; return its reference."""
+    """Put one of NAMES into the registry if it is missing; return its reference."""
     match name:
         case "pause":
             return ensure_pause_image()
@@ -78,12 +78,12 @@ def ensure_image(name: str, accelerator: str = "cpu") -> str:
 
 
 def ensure_pause_image() -> str:
-    """Bring the image that holds a pod's namespaces into the registry; return its reference."""
+    """Put the image that keeps a pod's namespaces into the registry; return its reference."""
     return _ensure_program_image("pause", binaries.PAUSE, PAUSE_DOCKERFILE)
 
 
 def ensure_s3_image() -> str:
-    """Bring the S3 server's image into the registry; return its reference."""
+    """Put the S3 server's image into the registry; return its reference."""
     return _ensure_program_image("s3", binaries.S3_SERVER, S3_DOCKERFILE)
 
 
@@ -110,7 +110,7 @@ def _ensure_program_image(name: str, binary: binaries.Binary, text: str) -> str:
 
 
 def plan_project_build(target: str, accelerator: str, base: str) -> Build:
-    """Return how to build `target` of the project's Dockerfile; its tag tells its inputs."""
+    """Return how to build `target` of the project's Dockerfile; its tag depends on its inputs."""
     path = SOURCE_ROOT / "Dockerfile"
     if not path.exists():
         raise BuildError(
@@ -137,7 +137,7 @@ def plan_project_build(target: str, accelerator: str, base: str) -> Build:
 
 
 def ensure_project_image(target: str, accelerator: str = "cpu") -> str:
-    """Bring `target` of the project's Dockerfile into the registry; return its reference."""
+    """Put `target` of the project's Dockerfile into the registry; return its reference."""
     base = f"localhost/{base_image.NAME}:{base_image.compute_tag()}"
     build = plan_project_build(target, accelerator, base)
     if registry.has_image(build.name, build.tag):
@@ -147,7 +147,7 @@ def ensure_project_image(target: str, accelerator: str = "cpu") -> str:
 
 
 def ensure_base_image() -> str:
-    """Bring the base image into buildah's store and the registry; return its reference."""
+    """Put the base image into buildah's store and the registry; return its reference."""
     tag = base_image.compute_tag()
     if not (registry.has_image(base_image.NAME, tag) and _is_stored(base_image.NAME, tag)):
         context = base_image.ensure_context()
@@ -156,7 +156,7 @@ def ensure_base_image() -> str:
 
 
 def build_and_push(build: Build) -> str:
-    """Build one image, push what the registry lacks of it, and return its reference."""
+    """Build one image, push the layers that the registry lacks, and return its reference."""
     machine.check_disk(machine.free_bytes(cache_directory()), build.needed_bytes, cache_directory())
     machine.ensure_packages(machine.IMAGE_PACKAGES)
     local = f"localhost/{build.name}:{build.tag}"
@@ -178,7 +178,7 @@ def build_and_push(build: Build) -> str:
 
 
 def push(image: str, name: str, tag: str) -> None:
-    """Push what the registry lacks of `image` in buildah's store; call it under the lock."""
+    """Push the layers of `image` that the registry lacks; the caller must have the lock."""
     with registry.served() as inside:
         progress.run(
             inside
@@ -193,7 +193,7 @@ def push(image: str, name: str, tag: str) -> None:
 
 
 def buildah(command: str, *arguments: str | Path) -> list[str | Path]:
-    """Return a buildah command on a store of our own, its mounts kept from the host."""
+    """Return a buildah command with a separate store whose mounts the host does not see."""
     store = cache_directory() / "buildah"
     policy = store / "policy.json"
     (store / "var-lib").mkdir(parents=True, exist_ok=True)

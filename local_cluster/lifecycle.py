@@ -1,4 +1,4 @@
-"""Bringing a cluster up, adding and killing nodes, and taking it all down."""
+"""Starts a cluster, adds and kills nodes, and removes it."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class Running:
 
     @property
     def is_up(self) -> bool:
-        """Whether the first node, and so the control plane, runs."""
+        """Whether the first node runs, and so the control plane."""
         return namespaces.is_alive(self.nodes.get(1))
 
     def save(self) -> None:
-        """Write the record whole."""
+        """Write the record completely or not at all."""
         path = self.cluster.state / "cluster.json"
         content = {
             "subnet_index": self.cluster.subnet_index,
@@ -70,7 +70,7 @@ class Running:
 
 
 def load(name: str) -> Running | None:
-    """Return the record of cluster `name`; None where there is none."""
+    """Return the record of cluster `name`; None if there is none."""
     check_name(name)
     cache = cache_directory()
     path = cache / "clusters" / name / "cluster.json"
@@ -108,13 +108,13 @@ def list_names() -> list[str]:
 
 @contextlib.contextmanager
 def held(name: str) -> Iterator[None]:
-    """Let no other command change cluster `name` meanwhile."""
+    """Prevent other commands from changing cluster `name` meanwhile."""
     with locked(cache_directory() / "locks" / f"cluster-{name}"):
         yield
 
 
 def prepare() -> Programs:
-    """Bring what `up` needs: packages, programs, the pause image; return the programs."""
+    """Prepare what `up` needs: packages, programs, the pause image; return the programs."""
     machine.check_machine(cache_directory(), UP_NEEDS_BYTES)
     machine.ensure_packages(machine.RUNTIME_PACKAGES)
     machine.check_packet_filter()
@@ -126,10 +126,10 @@ def prepare() -> Programs:
 def up(
     name: str, node_count: int = 1, subnet_index: int | None = None, *, audited: bool = False
 ) -> Running:
-    """Bring cluster `name` up with at least `node_count` nodes; what is up stays as it is.
+    """Start cluster `name` with at least `node_count` nodes; running nodes stay as they are.
 
     Raises:
-        ClusterStateError: it is up without the audit log that is asked for.
+        ClusterStateError: it runs without the audit log that was requested.
     """
     check_name(name)
     programs = prepare()
@@ -171,7 +171,7 @@ def _check_enforcing(cluster: Cluster) -> None:
 
 
 def _start(name: str, subnet_index: int | None, programs: Programs, *, audited: bool) -> Running:
-    """Start the first node of a new cluster, on a network that no other one takes meanwhile."""
+    """Start the first node of a new cluster, on a network that no other cluster takes meanwhile."""
     with locked(cache_directory() / "locks" / "subnets"):
         routes = machine.read_routes()
         if subnet_index is None:
@@ -186,7 +186,7 @@ def _start(name: str, subnet_index: int | None, programs: Programs, *, audited: 
 
 
 def _start_node(running: Running, node: Node, programs: Programs) -> None:
-    """Start `node` in namespaces of its own and link it to the others."""
+    """Start `node` in its own namespaces and link it to the other nodes."""
     cluster = running.cluster
     state = cluster.node_state(node)
     log = state / "logs" / "init.log"
@@ -209,7 +209,7 @@ def _start_node(running: Running, node: Node, programs: Programs) -> None:
 
 
 def _wait_for_api(cluster: Cluster) -> None:
-    """Return when the API server is ready and holds what it must from the start."""
+    """Wait until the API server is ready and has its initial objects."""
     with progress.step("wait for the API server"):
         api.wait_until(
             "the API server ready",
@@ -237,7 +237,7 @@ def _run_link_command(command: list[str], inside: ProcessIdentity | None) -> Non
 
 
 def _wait_for_nodes(running: Running) -> None:
-    """Return when every node that runs is Ready."""
+    """Wait until every running node is Ready."""
     names = {Node(index).name for index, p in running.nodes.items() if namespaces.is_alive(p)}
 
     def are_ready() -> bool:
@@ -255,7 +255,7 @@ def _wait_for_nodes(running: Running) -> None:
 
 
 def _wait_for_services(cluster: Cluster) -> None:
-    """Return when a pod can be created, resolve names and pull images."""
+    """Wait until a pod can be created, can resolve names and can pull images."""
     account = "/api/v1/namespaces/default/serviceaccounts/default"
 
     def are_ready() -> bool:
@@ -274,7 +274,7 @@ def _wait_for_services(cluster: Cluster) -> None:
 
 
 def _wait_for_policies(running: Running) -> None:
-    """Return when NetworkPolicies hold on every node that runs."""
+    """Wait until NetworkPolicies are enforced on every running node."""
     nodes = [process for process in running.nodes.values() if namespaces.is_alive(process)]
     with progress.step("wait for network policies"):
         api.wait_until(
@@ -298,9 +298,9 @@ def down(name: str) -> bool:
 
 
 def _remove(running: Running) -> None:
-    """Kill the first node, with it all others, and remove what they leave: files and cgroups."""
+    """Kill the first node and with it all others, and remove their files and cgroups."""
     first = running.nodes.get(1)
-    # One that is dead already has no link, and its subnet may be another cluster's by now.
+    # A dead cluster has no link any longer, and its subnet may belong to another cluster now.
     if first and namespaces.is_alive(first):
         namespaces.kill(first)
         namespaces.remove_link(running.cluster.host_link)

@@ -1,4 +1,4 @@
-"""What the machine must have, checked before anything is changed."""
+"""The requirements on the machine, checked before anything is changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from local_cluster import progress, shell
 from local_cluster.errors import MachineError, NetworkError
 
-# Program that is needed → Debian package that brings it.
+# Required program → Debian package that contains it.
 RUNTIME_PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
@@ -36,7 +36,7 @@ CONTROLLERS = {
     2: ("cpu", "cpuset", "memory", "pids"),
 }
 GIB = 1 << 30
-# What the rules of kube-proxy and of the policy enforcer use, tried where nobody is hurt.
+# The features that kube-proxy and the policy enforcer use, tried in a separate namespace.
 PACKET_FILTER_TRIAL = """
 iptables -t nat -A POSTROUTING -m comment --comment trial -m mark --mark 1 \\
     -m statistic --mode random --probability 0.5 -j MASQUERADE
@@ -47,7 +47,7 @@ iptables -t mangle -A FORWARD -m conntrack --ctstate NEW \\
 
 
 def check_root(user_id: int) -> None:
-    """Refuse anyone but root, who alone may make namespaces, mounts and links."""
+    """Refuse a user other than root: only root may create namespaces, mounts and links."""
     if user_id != 0:
         raise MachineError(
             f"this runs as user {user_id}",
@@ -71,7 +71,7 @@ def check_kernel(filesystems: str, namespaces: set[str], release: str) -> None:
 
 
 def check_disk(free_bytes: int, needed_bytes: int, directory: Path) -> None:
-    """Refuse a disk that would be full in the middle."""
+    """Refuse a disk that would become full."""
     if free_bytes < needed_bytes:
         raise MachineError(
             f"{free_bytes / GIB:.1f} GiB are free below {directory}",
@@ -82,7 +82,7 @@ def check_disk(free_bytes: int, needed_bytes: int, directory: Path) -> None:
 
 
 def check_packet_filter() -> None:
-    """Refuse a kernel without what services, pod addresses and policies need of iptables."""
+    """Refuse a kernel without the features of iptables for services, pod addresses and policies."""
     done = shell.capture(["unshare", "--net", "sh", "-ec", PACKET_FILTER_TRIAL])
     if done.returncode != 0:
         raise MachineError(
@@ -101,7 +101,7 @@ def free_bytes(directory: Path) -> int:
 
 
 def check_cache_location(directory: Path) -> None:
-    """Refuse a cache folder that a node covers with mounts of its own."""
+    """Refuse a cache folder that a node covers with its own mounts."""
     for hidden in HIDDEN_FROM_CACHE:
         if directory.is_relative_to(hidden):
             raise MachineError(
@@ -136,7 +136,7 @@ def read_namespaces() -> set[str]:
 
 
 def check_machine(cache: Path, needed_bytes: int) -> None:
-    """Run every check that needs nothing installed."""
+    """Run every check that requires no installed package."""
     check_root(os.geteuid())
     check_cache_location(cache)
     if "overlay" not in Path("/proc/filesystems").read_text() and shutil.which("modprobe"):
@@ -147,7 +147,7 @@ def check_machine(cache: Path, needed_bytes: int) -> None:
 
 
 def find_cni_programs() -> Path | None:
-    """Return the folder that holds the CNI plugins, the machine's own."""
+    """Return the folder of the machine's CNI plugins; None if there is none."""
     for directory in CNI_DIRECTORIES:
         if all((directory / name).exists() for name in CNI_PROGRAMS):
             return directory
@@ -163,7 +163,7 @@ def missing_packages(programs: dict[str, str]) -> list[str]:
 
 
 def ensure_packages(programs: dict[str, str]) -> None:
-    """Install what is missing by apt; what the machine has is used as it is."""
+    """Install missing programs by apt; existing ones are used as they are."""
     packages = missing_packages(programs)
     if not packages:
         return
@@ -187,7 +187,7 @@ def ensure_packages(programs: dict[str, str]) -> None:
 
 
 def read_routes() -> list[ipaddress.IPv4Network]:
-    """Return the destinations of the machine's IPv4 routes, default routes left out."""
+    """Return the destinations of the machine's IPv4 routes, except default routes."""
     listing = ["ip", "-json", "-4", "route", "show", "table", "all"]
     return parse_routes(shell.capture(listing, check=True).stdout)
 

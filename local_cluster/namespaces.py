@@ -1,7 +1,7 @@
-"""Nodes as processes of the host: starting, finding and killing their process 1.
+"""Nodes as processes of the host: starts, finds and kills their process 1.
 
-A node is one process tree in namespaces of its own. Later nodes begin inside the first
-one's PID namespace, so that killing its process 1 ends the whole cluster at once.
+A node is one process tree in its own namespaces. Later nodes begin inside the first one's PID
+namespace, so that killing its process 1 ends the whole cluster at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 30.0
 POLL_S = 0.02
 PROCESSES = Path("/proc")
-# A shell of a plain `su` has these not on its path.
+# A shell that `su` without `-` started lacks these on its path.
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 DETACH = 'setsid "$@" >>"$0" 2>&1 & echo $!'
 SOURCE_ROOT = Path(__file__).parent.parent
@@ -37,14 +37,14 @@ SOURCE_ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process that cannot be mistaken for a later one with the same number."""
+    """A process; its start time distinguishes it from a later one with the same number."""
 
     pid: int
     started: int
 
 
 def read_start_time(pid: int) -> int | None:
-    """Return when process `pid` started, in clock ticks since boot; None where there is none."""
+    """Return when process `pid` started, in clock ticks since boot; None if it does not exist."""
     try:
         stat = Path("/proc", str(pid), "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -78,7 +78,7 @@ def launch(plan: Path, log: Path, parent: ProcessIdentity | None) -> int:
 
 
 def find_init(launcher: int, log: Path) -> ProcessIdentity:
-    """Return the process 1 that `launcher` leads to: its last descendant, running Python."""
+    """Return the process 1 that `launcher` started: its last descendant, running Python."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and read_start_time(launcher) is not None:
         pid = launcher
@@ -98,7 +98,7 @@ def find_init(launcher: int, log: Path) -> ProcessIdentity:
 
 
 def wait_until_prepared(process: ProcessIdentity, prepared: Path, log: Path) -> None:
-    """Return when a node has its mounts and addresses, which it tells by the file `prepared`."""
+    """Wait until a node has its mounts and addresses: it then writes the file `prepared`."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and is_alive(process):
         if prepared.exists():
@@ -123,7 +123,7 @@ def is_node_init(pid: int) -> bool:
 
 
 def has_packet_queue(pid: int, queue: int) -> bool:
-    """Return whether a program reads the packet queue `queue` where process `pid` is."""
+    """Return whether a program reads the packet queue `queue` in the namespace of process `pid`."""
     try:
         text = (PROCESSES / str(pid) / "net/netfilter/nfnetlink_queue").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -160,7 +160,7 @@ def kill(process: ProcessIdentity) -> None:
 def remove_link(name: str) -> None:
     """Remove the host's end of a link, and return when its address is free.
 
-    The kernel would do it itself, some time after the namespace of the other end is gone.
+    The kernel removes it too, but some time after the namespace of the other end is gone.
     """
     deadline = time.monotonic() + END_TIMEOUT_S
     while name in {interface for _, interface in socket.if_nameindex()}:
@@ -176,13 +176,13 @@ def remove_link(name: str) -> None:
 def run_inside(
     process: ProcessIdentity, command: Sequence[str], *, net_only: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run `command` in the namespaces of a node, or in its network namespace alone."""
+    """Run `command` in the namespaces of a node, or only in its network namespace."""
     kinds = ["--net"] if net_only else ["--mount", "--net", "--pid", "--ipc", "--uts"]
     return shell.capture(["nsenter", "--target", str(process.pid), *kinds, "--", *command])
 
 
 def build_link_commands(cluster: Cluster, node: Node, init_pid: int) -> list[list[str]]:
-    """Return what joins `node` to the host, or to the first node whose namespace runs this."""
+    """Return the commands that link `node` to the host, or to the first node when run inside it."""
     name = cluster.host_link if node.is_control_plane else node.name
     peer = ["peer", "name", "eth0", "netns", str(init_pid)]
     commands = [

@@ -1,8 +1,8 @@
 """Process 1 of a node: its mounts and addresses, then its programs, until it is killed.
 
-lifecycle.py starts it in mount, network, PID, IPC and UTS namespaces of its own, with
-the plan of the node as a file. It needs no orderly end: killing it ends every process
-of the node, and with the last of them go its mounts and interfaces.
+lifecycle.py starts it in its own mount, network, PID, IPC and UTS namespaces, with the plan of the
+node as a file. It needs no orderly shutdown: killing it ends every process of the node, and then
+its mounts and interfaces vanish.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Supervised:
 
 
 def main() -> None:
-    """Wait for the network link, prepare the node, supervise for ever."""
+    """Wait for the network link, prepare the node, supervise forever."""
     plan = json.loads(Path(sys.argv[1]).read_text())
-    # The file comes when the other side has put this node's link in place.
+    # The file appears when the other side has created this node's link.
     deadline = time.monotonic() + LINK_TIMEOUT_S
     while not Path(plan["linked"]).exists():
         if time.monotonic() > deadline:
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def protect_sysctls(copies: Path) -> None:
-    """Put a copy over each setting of the host that the kubelet changes at its start."""
+    """Cover each setting of the host that the kubelet changes at its start with a copy."""
     copies.mkdir()
     for name in KUBELET_SYSCTLS:
         setting = Path("/proc/sys", name)
@@ -98,7 +98,7 @@ def supervise(plan: dict[str, Any]) -> None:
 
 
 def start(program: Supervised, logs: Path) -> None:
-    """Start `program`, its output appended to its log, unless it ended a moment ago."""
+    """Start `program` with its output appended to its log, unless it ended a moment ago."""
     if time.monotonic() < program.not_before:
         return
     with (logs / f"{program.name}.log").open("ab") as log:
@@ -112,7 +112,7 @@ def start(program: Supervised, logs: Path) -> None:
 
 
 def reap(programs: list[Supervised]) -> None:
-    """Collect ended children, orphans of containers among them."""
+    """Collect ended children, including orphans of containers."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -131,7 +131,7 @@ def reap(programs: list[Supervised]) -> None:
 
 
 def is_api_ready(url: str) -> bool:
-    """Return whether the API server answers at /readyz; who it is matters to its clients."""
+    """Return whether the API server answers at /readyz; its identity is not checked."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,7 +1,7 @@
-"""How this machine's pip reaches its index, lent to image builds and kept out of images.
+"""This machine's pip settings, lent to image builds and kept out of images.
 
-A build sees the machine's certificates and a pip.conf through mounts, so neither the
-image nor the repository ever holds an address of this machine.
+A build sees the machine's certificates and a pip.conf through mounts, so neither the image nor the
+repository ever contains an address of this machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LENT_SETTINGS = frozenset(
 
 
 def parse_settings(listing: str) -> dict[str, str]:
-    """Return the settings worth lending in the output of `pip config list`; environment wins."""
+    """Return the settings to lend from the output of `pip config list`; the environment wins."""
     settings: dict[str, str] = {}
     for line in listing.splitlines():
         key, separator, value = line.partition("=")

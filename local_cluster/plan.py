@@ -1,4 +1,4 @@
-"""What a node's process 1 does: the mounts, addresses and programs, as data. Pure."""
+"""The plan of a node's process 1: mounts, addresses and programs, as data. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from local_cluster.binaries import Programs
 
 HIDDEN_DIRECTORIES = ("/run", "/var/log")
-# Proxy ARP answers the host for the nodes behind this one.
+# With proxy ARP this node answers the host for the nodes behind it.
 FORWARDING = ("ip_forward", "conf/eth0/proxy_arp")
 
 
@@ -38,9 +38,9 @@ def build_plan(cluster: Cluster, node: Node, programs: Programs) -> dict[str, An
 
 
 def build_mounts(state: Path) -> list[list[str]]:
-    """Return the mounts that keep the node's traces out of the host's folders."""
+    """Return the mounts that keep the node's files out of the host's folders."""
     return [
-        # Kubelet and containerd need mounts to propagate between them and their pods.
+        # Kubelet and containerd need mounts that propagate between them and their pods.
         ["mount", "--make-rshared", "/"],
         *(["mount", "-t", "tmpfs", "tmpfs", directory] for directory in HIDDEN_DIRECTORIES),
         ["mkdir", "-p", "/run/lock"],
@@ -65,12 +65,13 @@ def build_addresses(cluster: Cluster, node: Node) -> list[list[str]]:
 
 
 def build_packet_queue() -> list[list[str]]:
-    """Return the rules that hand the first packet of each pod's connections to the enforcer.
+    """Return the rules that pass the first packet of each pod's connections to the enforcer.
 
-    In FORWARD, after a service's address has become a pod's, and past which the node itself
-    reaches its pods: the kubelet's probes are admitted, as Kubernetes wants it. While the enforcer
-    does not run, all is admitted. kube-network-policies would add rules of its own, which need the
-    kernel's option NFT_QUEUE; where it is missing, as here, it logs that, and these serve alone.
+    In FORWARD, a service's address has already become a pod's. The node's own connections to its
+    pods do not pass there: the kubelet's probes are admitted, as Kubernetes requires. While the
+    enforcer does not run, all connections are admitted. kube-network-policies would add rules of
+    its own, which need the kernel's option NFT_QUEUE; where it is missing, as here, it logs that,
+    and only these rules are used.
     """
     rule = ["iptables", "-w", "-t", "mangle", "-A", "FORWARD", "-m", "conntrack"]
     queue = ["-j", "NFQUEUE", "--queue-num", str(PACKET_QUEUE), "--queue-bypass"]

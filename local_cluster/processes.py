@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 ETCD_URL = "http://127.0.0.1:2379"
 NODE_GRACE_S = 20
 AUDIT_LOG_MIB = 100_000
-"""Never reached: a log that is cut in two would be read as one that lacks its beginning."""
-# At the default of 20 requests a second the controllers take 8 s to start.
+"""Never reached: a reader would miss the beginning of a log that was rotated."""
+# With the default of 20 requests a second the controllers take 8 s to start.
 CLIENT_RATE = ("--kube-api-qps", "500", "--kube-api-burst", "1000")
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A supervised program; `after_api` holds it back until the API server is ready."""
+    """A supervised program; with `after_api` it waits until the API server is ready."""
 
     name: str
     arguments: tuple[str, ...]
@@ -37,7 +37,7 @@ class Process:
 
 
 def build_processes(cluster: Cluster, node: Node, programs: Programs) -> list[Process]:
-    """Return what runs on `node`, in the order of its start."""
+    """Return the processes of `node`, in the order of their start."""
     components = str(programs.components)
     processes = build_node_processes(cluster, node, components)
     if node.is_control_plane:
@@ -46,7 +46,7 @@ def build_processes(cluster: Cluster, node: Node, programs: Programs) -> list[Pr
 
 
 def build_node_processes(cluster: Cluster, node: Node, components: str) -> list[Process]:
-    """Return what every node runs: container runtime, kubelet, service proxy."""
+    """Return the processes of every node: container runtime, kubelet, service proxy."""
     state = cluster.node_state(node)
     return [
         Process("containerd", ("containerd", "--config", str(state / "containerd.toml"))),
@@ -73,7 +73,7 @@ def build_node_processes(cluster: Cluster, node: Node, components: str) -> list[
 
 
 def build_policy_enforcer(cluster: Cluster, node: Node, program: str) -> Process:
-    """Return what admits or drops the connections of the pods on `node`."""
+    """Return the process that admits or drops the connections of the pods on `node`."""
     return Process(
         "policy-enforcer",
         (
@@ -85,7 +85,7 @@ def build_policy_enforcer(cluster: Cluster, node: Node, program: str) -> Process
 
 
 def build_control_plane_processes(cluster: Cluster, components: str) -> list[Process]:
-    """Return what the first node runs besides."""
+    """Return the additional processes of the first node."""
     return [
         Process(
             "etcd",
@@ -161,7 +161,7 @@ def build_api_server_arguments(cluster: Cluster) -> tuple[str, ...]:
 
 
 def build_audit_arguments(cluster: Cluster) -> tuple[str, ...]:
-    """Return the flags that have every request on disk before it is answered, in one file."""
+    """Return the flags that write every request to one file before it is answered."""
     return (
         *("--audit-policy-file", str(cluster.audit_policy)),
         *("--audit-log-path", str(cluster.audit_log), "--audit-log-mode", "blocking"),

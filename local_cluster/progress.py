@@ -1,4 +1,4 @@
-"""What a person sees while things take time: one line a step, the log where it fails."""
+"""The output for people while a command runs: one line per step, and the log of a failed one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answer(text: object) -> None:
 
 @contextlib.contextmanager
 def step(label: str) -> Iterator[None]:
-    """Show `label` with its elapsed seconds: counting on a terminal, now and then in a log."""
+    """Show `label` with its elapsed seconds: a counter on a terminal, occasional lines in a log."""
     started = time.monotonic()
     ended = threading.Event()
     on_terminal = sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""What the cache can lose: entries of older inputs, and images that can be built again."""
+"""What can be removed from the cache: entries of older inputs, and images, which can be rebuilt."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def choose_stale(entries: list[str], kept: set[str]) -> list[str]:
-    """Return the entries that none of `kept` names, in their order."""
+    """Return the entries that are not in `kept`, in order."""
     return [entry for entry in entries if entry not in kept and not entry.startswith(".")]
 
 
 def prune(*, with_images: bool) -> int:
-    """Remove what is stale, and `with_images` every image; return the freed bytes.
+    """Remove stale entries, and with `with_images` every image; return the freed bytes.
 
-    Clusters that are up lose nothing: what they run from is kept.
+    Running clusters lose nothing: their files are kept.
     """
     up = [name for name in lifecycle.list_names() if lifecycle.is_up(name)]
     with locked(cache_directory() / "locks" / "images"):

@@ -1,7 +1,7 @@
 """The image registry: a folder in the cache that every cluster of the machine serves.
 
-Builds push only layers that it lacks, and containerd pulls only layers that it lacks,
-so that a changed source file costs a layer of its size and not the whole image.
+Builds push only layers that it lacks, and containerd pulls only layers that it lacks, so that a
+changed source file costs one small layer and not the whole image.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def registry_directory() -> Path:
 
 
 def build_reference(name: str, tag: str) -> str:
-    """Return what a pod calls the image."""
+    """Return the image's reference for pods."""
     return f"{REGISTRY_NAME}/{name}:{tag}"
 
 
 def has_image(name: str, tag: str) -> bool:
-    """Return whether the registry holds the image, read from its folder."""
+    """Return whether the registry has the image, from its folder."""
     repositories = registry_directory() / "docker" / "registry" / "v2" / "repositories"
     return (repositories / name / "_manifests" / "tags" / tag / "current" / "link").exists()
 
@@ -54,10 +54,10 @@ def list_images() -> list[str]:
 
 @contextlib.contextmanager
 def served() -> Iterator[list[str]]:
-    """Serve the registry at ADDRESS of a network namespace of its own while the body runs.
+    """Serve the registry at ADDRESS of a separate network namespace while the body runs.
 
-    Yields the command prefix that runs a program in that namespace. The address is always
-    the same, and it has to be: buildah remembers by address which layers a registry has.
+    Yields the command prefix that runs a program in that namespace. The address must always be the
+    same: buildah remembers by address which layers a registry has.
     """
     components = str(ensure_binary(COMPONENTS))
     process = subprocess.Popen(  # noqa: S603 (our own program)

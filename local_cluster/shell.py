@@ -1,4 +1,4 @@
-"""The one place that runs other programs and waits for what they print."""
+"""The only module that runs other programs and waits for their output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def capture(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `command`, found by PATH, without input; return its exit code and what it printed.
+    """Run `command`, found by PATH, without input; return its exit code and output.
 
     Raises:
         subprocess.CalledProcessError: `check` is set and it ended non-zero.

@@ -20,7 +20,7 @@ API_PORT = 6443
 DNS_PORT = 53
 REGISTRY_PORT = 5000
 PACKET_QUEUE = 100
-"""Where the packet filter of each node leaves what the policy enforcer decides on."""
+"""The queue in which each node's packet filter waits for the policy enforcer."""
 REGISTRY_NAME = "detection-training.local"
 LARGEST_NODE_INDEX = 200
 NODE_PATTERN = re.compile(r"node-([1-9][0-9]{0,2})")
@@ -40,7 +40,7 @@ class Node:
 
     @property
     def is_control_plane(self) -> bool:
-        """Whether etcd, the API server and their kind run here."""
+        """Whether etcd, the API server and the controllers run here."""
         return self.index == 1
 
     @property
@@ -50,7 +50,7 @@ class Node:
 
 
 def node_named(name: str) -> Node:
-    """Return the node called `name`."""
+    """Return the node with this `name`."""
     match = NODE_PATTERN.fullmatch(name)
     if not match or int(match[1]) > LARGEST_NODE_INDEX:
         raise ClusterStateError(
@@ -69,26 +69,26 @@ class Cluster:
     subnet_index: int
     cache: Path
     audited: bool = False
-    """Whether the API server writes down each request to what trainings are made of."""
+    """Whether the API server logs each request to trainings and their objects."""
 
     @property
     def state(self) -> Path:
-        """What ends with the cluster: certificates, etcd, logs, volumes, kubelet state."""
+        """What is removed with the cluster: certificates, etcd, logs, volumes, kubelet state."""
         return self.cache / "clusters" / self.name
 
     @property
     def kubeconfig(self) -> Path:
-        """How a person reaches the API as its administrator."""
+        """The administrator's kubeconfig."""
         return self.state / "kubeconfig"
 
     @property
     def audit_policy(self) -> Path:
-        """What goes into the audit log."""
+        """The audit policy."""
         return self.state / "audit-policy.json"
 
     @property
     def audit_log(self) -> Path:
-        """What the API server of an audited cluster writes, one JSON object a line."""
+        """The audit log of the API server, one JSON object per line."""
         return self.state / "audit.log"
 
     @property
@@ -108,7 +108,7 @@ class Cluster:
 
     @property
     def subnet(self) -> ipaddress.IPv4Network:
-        """The addresses of the nodes, and of the host as they see it."""
+        """The addresses of the nodes, and of the host on their network."""
         return choose_subnet(self.subnet_index)
 
     @property
@@ -128,12 +128,12 @@ class Cluster:
 
     @property
     def host_link(self) -> str:
-        """The network interface that the host has while the cluster runs."""
+        """The host's network interface while the cluster runs."""
         return f"dtcluster{self.subnet_index}"
 
     @property
     def cgroup(self) -> str:
-        """The control group that holds the pods of all its nodes."""
+        """The control group of the pods of all its nodes."""
         return f"detection-training-cluster-{self.name}"
 
     def node_address(self, node: Node) -> str:
@@ -141,11 +141,11 @@ class Cluster:
         return str(self.subnet[node.index + 1])
 
     def node_state(self, node: Node) -> Path:
-        """Return where `node` keeps its configuration and logs."""
+        """Return the folder of the configuration and logs of `node`."""
         return self.state / "nodes" / node.name
 
     def image_store(self, node: Node) -> Path:
-        """Return containerd's folder of `node`, which outlives the cluster."""
+        """Return the folder of containerd on `node`, which outlives the cluster."""
         return self.cache / "image-stores" / self.name / node.name
 
 
@@ -168,7 +168,7 @@ def choose_subnet_index(taken: list[ipaddress.IPv4Network]) -> int:
 
 
 def check_name(name: str) -> None:
-    """Refuse a cluster name that could not be a folder and a control group."""
+    """Refuse a cluster name that cannot be the name of a folder and a control group."""
     if not NAME_PATTERN.fullmatch(name):
         raise ClusterStateError(
             f"the cluster name {name!r}",

@@ -1,4 +1,4 @@
-"""What demo, tests, benchmarks and chaos share; none of it is part of the product.
+"""What demo, tests, benchmarks and chaos share; it is not part of the product.
 
 - `site`: a cluster with the operator and an S3 server in it, for the demo and end-to-end tests.
 - `simulation`: nodes, tokens and many connections where thousands of pods are only simulated.

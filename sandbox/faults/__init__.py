@@ -1,1 +1,1 @@
-"""What breaks things: a proxy before the API server, and a wrong clock."""
+"""Causes failures: a proxy before the API server, and a wrong clock."""

@@ -1,4 +1,4 @@
-"""A proxy before a real API server that can be told to fail in the ways that API servers do."""
+"""A proxy before a real API server; it can be made to fail in the ways that API servers do."""
 
 import asyncio
 import json
@@ -25,28 +25,28 @@ GONE: Object = {
     "reason": "Expired",
     "message": "too old resource version",
 }
-"""How a watch ends whose version the API server no longer has."""
+"""The last event of a watch whose version the API server no longer has."""
 BROKEN: Object = {
     "kind": "Status",
     "code": 500,
     "reason": "InternalError",
     "message": "etcd is unavailable",
 }
-"""How a watch ends by an error of the API server."""
+"""The last event of a watch that an error of the API server ends."""
 START_S = 60.0
 
 
 class ApiProxy:
-    """Runs in a thread of its own; reached without TLS or credentials by `kubeconfig`."""
+    """Runs in its own thread; reached without TLS or credentials through `kubeconfig`."""
 
     def __init__(self, upstream: Path | None, folder: Path) -> None:
-        """Stand before the API server of `upstream`; write a kubeconfig into `folder`."""
+        """Forward to the API server of `upstream`; write a kubeconfig into `folder`."""
         self.kubeconfig = folder / "proxied-kubeconfig"
         self.seen: Counter[tuple[str, bool]] = Counter()
         self.forbidden = ""
-        """A namespace in which everything is answered with 403."""
+        """A namespace in which every request is answered with 403."""
         self.delay_s = 0.0
-        """How much later than it could each answer comes."""
+        """Seconds by which each answer is delayed."""
         self._upstream = upstream
         self._refuse: Refuse = lambda _plural, _watch: 0
         self._watches: dict[asyncio.Queue[Object], str] = {}
@@ -57,10 +57,10 @@ class ApiProxy:
         )
 
     def __enter__(self) -> Self:
-        """Start it.
+        """Start the proxy.
 
         Raises:
-            TimeoutError: it does not start.
+            TimeoutError: it did not start in time.
         """
         self._thread.start()
         if not self._ready.wait(START_S):
@@ -68,16 +68,16 @@ class ApiProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
+        """Stop the proxy."""
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(20)
 
     def refuse(self, how: Refuse) -> None:
-        """Answer with the status that `how(plural, is_watch)` says; 0: forward, CUT: hang up."""
+        """Answer with the status `how(plural, is_watch)`; 0: forward, CUT: close the connection."""
         self._refuse = how
 
     def interrupt_watches(self, error: Object | None = None, plural: str = "") -> None:
-        """End the running watches (of one kind, if said), after an ERROR event if one is given."""
+        """End the running watches (only of `plural`, if given), after an ERROR event if given."""
 
         def interrupt() -> None:
             for queue, kind in self._watches.items():
@@ -138,7 +138,7 @@ class ApiProxy:
             for name in ("Accept", "Content-Type", "User-Agent")
             if name in request.headers
         }
-        # Bodies pass as they are, and long lists would come compressed.
+        # Bodies pass unchanged; without this, long lists would be compressed.
         headers["Accept-Encoding"] = "identity"
         if token := await self._configuration.get_api_key_with_prefix("BearerToken"):
             headers["Authorization"] = token

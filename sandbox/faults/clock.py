@@ -1,4 +1,4 @@
-"""A clock of its own for a process: libfaketime reads from a file by how much it is wrong."""
+"""A separate clock for a process: libfaketime reads its error from a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,14 @@ LIBRARY = "*/faketime/libfaketimeMT.so.1"
 class Clock:
     """The wall clock of each process that is started with `environment`; monotonic ones are right.
 
-    `file` is read at each look at the clock: a jump is seen at once.
+    `file` is read at each access of the clock, so a jump takes effect at once.
     """
 
     file: Path
 
     @classmethod
     def right(cls, folder: Path) -> "Clock":
-        """Return a clock that is right, kept in `folder`; installs what it takes."""
+        """Return a clock that is right, kept in `folder`; install libfaketime if it is missing."""
         ensure_packages(PROGRAMS)
         clock = cls(folder / "clock")
         clock.set(0)
@@ -28,7 +28,7 @@ class Clock:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the process is to be started with."""
+        """The environment with which to start the process."""
         library = next(Path("/usr/lib").glob(LIBRARY))
         return {
             "LD_PRELOAD": str(library),
@@ -38,7 +38,7 @@ class Clock:
         }
 
     def set(self, seconds: int) -> None:
-        """Let it be wrong by so many seconds from now on."""
+        """Let the clock be wrong by `seconds` from now on."""
         whole = self.file.with_suffix(".new")
         whole.write_text(f"{seconds:+d}s")
         whole.replace(self.file)

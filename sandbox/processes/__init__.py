@@ -1,1 +1,1 @@
-"""Programs on this machine: the operator, an S3 server, Pythons of their own."""
+"""Programs on this machine: the operator, an S3 server, separate Python environments."""

@@ -7,12 +7,12 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """Return a port of loopback that nothing listened on a moment ago."""
+    """Return a port of loopback that was free a moment ago."""
     return free_ports(1)[0]
 
 
 def free_addresses(count: int) -> list[str]:
-    """Return `count` different addresses of loopback that nothing listened on a moment ago."""
+    """Return `count` different addresses of loopback that were free a moment ago."""
     return [f"{LOOPBACK}:{port}" for port in free_ports(count)]
 
 

@@ -1,4 +1,4 @@
-"""Python environments of their own, for programs whose packages would overwrite ours."""
+"""Separate Python environments, for programs whose packages would overwrite the project's."""
 
 import hashlib
 import subprocess
@@ -12,7 +12,7 @@ REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 
 
 def locked_python(name: str, locks: Sequence[str], alone: Sequence[str] = ()) -> Path:
-    """Return the Python of the environment that hash-carrying locks describe, made once a machine.
+    """Return the Python of an environment with the packages of `locks`, made once per machine.
 
     Args:
         name: its folder in the cache.

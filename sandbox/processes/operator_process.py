@@ -1,4 +1,4 @@
-"""The operator as a process of its own on this machine, beside the cluster."""
+"""The operator as a process on this machine, outside the cluster."""
 
 import os
 import signal
@@ -20,12 +20,12 @@ END_TIMEOUT_S = 90.0
 
 
 class OperatorEndedError(AssertionError):
-    """The operator ended, or was not ready in time; carries the end of its log."""
+    """The operator ended, or was not ready in time; the message has the end of its log."""
 
 
 @dataclass(slots=True)
 class OperatorProcess:
-    """One process after the other, with the same settings, ports and log."""
+    """Runs one process after another, with the same settings, ports and log."""
 
     kubeconfig: Path
     log: Path
@@ -34,26 +34,26 @@ class OperatorProcess:
     health_port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
-    """Variables of the process that are no settings."""
+    """Environment variables of the process that are not settings."""
     process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start it, and wait until it is ready."""
+        """Start the process, and wait until it is ready."""
         self.start()
         self.wait_ready()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill what still runs."""
+        """Kill the process if it still runs."""
         self.kill()
 
     @property
     def url(self) -> str:
-        """Where it takes reports."""
+        """The address for reports."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start the process; it takes a while until it is ready."""
+        """Start the process; do not wait until it is ready."""
         said = {
             "TRAINER_IMAGE": "detection-trainer:none",
             "REPORT_URL": self.url,
@@ -61,7 +61,7 @@ class OperatorProcess:
             "REPORTS_PORT": str(self.port),
             "HEALTH_PORT": str(self.health_port),
             "METRICS_PORT": str(self.metrics_port),
-            # All trainers are one process of this machine.
+            # All simulated trainers are one process on this machine.
             "REPORT_CONNECTIONS": "4096",
             "REPORT_CONNECTIONS_PER_PEER": "0",
             "METRICS_AUTHENTICATION": "false",
@@ -80,10 +80,10 @@ class OperatorProcess:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603 - ours
 
     def wait_ready(self) -> None:
-        """Wait until it watches.
+        """Wait until the operator watches.
 
         Raises:
-            OperatorEndedError: it does not within READY_TIMEOUT_S.
+            OperatorEndedError: it was not ready within READY_TIMEOUT_S.
         """
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not self.is_ready():
@@ -94,7 +94,7 @@ class OperatorProcess:
             time.sleep(0.02)
 
     def is_ready(self) -> bool:
-        """Return whether it says so."""
+        """Return whether `/readyz` answers that it is ready."""
         try:
             url = f"http://127.0.0.1:{self.health_port}/readyz"
             answer = urllib3.request("GET", url, retries=False, timeout=2)
@@ -103,19 +103,19 @@ class OperatorProcess:
         return answer.status == 200  # noqa: PLR2004 - HTTP's own word for it
 
     def is_running(self) -> bool:
-        """Return whether the process lives."""
+        """Return whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
-        """End it as a power failure does."""
+        """Kill the process, as a power failure does."""
         self._end(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """End it as Kubernetes does, and wait for that."""
+        """Terminate the process as Kubernetes does, and wait for its end."""
         self._end(signal.SIGTERM)
 
     def cpu_s(self) -> float:
-        """Return the processor time that it has taken, in seconds."""
+        """Return the processor time that it has used, in seconds."""
         fields = self._proc("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -125,7 +125,7 @@ class OperatorProcess:
         return int(lines["VmRSS"].split()[0]) * 1024 / 1e6
 
     def metric(self, line: str) -> float:
-        """Return the sum of the metric's lines that begin so; nothing else is scraped."""
+        """Return the sum of the metric's lines that begin with `line`; scrape nothing else."""
         asked = {"name[]": line.partition("{")[0]}
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         answer = urllib3.request("GET", url, fields=asked, retries=False, timeout=60)
@@ -147,7 +147,7 @@ class OperatorProcess:
         return Path(f"/proc/{self.process.pid}/{name}").read_text()
 
     def send(self, how: signal.Signals) -> None:
-        """Send it a signal, if it runs."""
+        """Send a signal to the process, if it runs."""
         if self.process is not None:
             self.process.send_signal(how)
 

@@ -17,7 +17,7 @@ CLASSES = ("tree", "shrub")
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """An image of noise, and the boxes that are said to be on it."""
+    """An image of noise, and the boxes that its record has."""
 
     boxes: Sequence[Sequence[float]] = ((0.25, 0.25, 0.5, 0.75),)
     """ymin, xmin, ymax, xmax."""
@@ -54,13 +54,13 @@ class Drawn:
         return buffer.getvalue()
 
     def record(self, **changes: Values) -> bytes:
-        """Return the serialised example; `changes` replace features, `__` standing for `/`."""
+        """Return the serialised example; `changes` replace features, with `__` in place of `/`."""
         changed = {name.replace("__", "/"): values for name, values in changes.items()}
         return encode_example({**self.features(), **changed})
 
 
 def write_dataset(path: Path, records: Sequence[bytes | Drawn]) -> Path:
-    """Write `records` to a TFRecord file at `path`, making its folder."""
+    """Write `records` to a TFRecord file at `path`; create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         for record in records:

@@ -1,4 +1,4 @@
-"""DetectionTraining documents for tests: the smallest valid one, and changes to it."""
+"""DetectionTraining documents for tests: the smallest valid one, and changes of it."""
 
 import copy
 from typing import Any
@@ -15,9 +15,9 @@ TINY_MODEL: Object = {
 
 
 def training(name: str = "trees", **spec: Any) -> Object:
-    """Return a valid DetectionTraining, its spec's top fields replaced by `spec`.
+    """Return a valid DetectionTraining whose top fields of the spec are replaced by `spec`.
 
-    A value of None takes the field away.
+    A value of None removes the field.
     """
     fields: Object = {
         "model": copy.deepcopy(TINY_MODEL),
@@ -36,7 +36,7 @@ def training(name: str = "trees", **spec: Any) -> Object:
 
 
 def changed(document: Object, path: str, value: Any) -> Object:
-    """Return a copy with the field at the dotted `path` set; None takes it away."""
+    """Return a copy with the field at the dotted `path` set; None removes it."""
     result = copy.deepcopy(document)
     *parents, last = path.split(".")
     place = result

@@ -1,1 +1,1 @@
-"""Fake nodes, tokens and fast connections: thousands of pods on one machine."""
+"""Fake nodes, tokens and fast connections: simulates thousands of pods on one machine."""

@@ -1,4 +1,4 @@
-"""What an audited cluster's API server wrote down: one request a line, as it was answered."""
+"""Reads the audit log of a cluster: one request per line, in the order of the answers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One write that the API server carried out."""
+    """One write that the API server made."""
 
     time: str
     verb: str
     resource: str
-    """With its subresource, as `jobs/status`."""
+    """The plural with its subresource, for example `jobs/status`."""
     namespace: str
     name: str
     agent: str
     body: Object
-    """The object after the write, where the policy keeps it; else empty."""
+    """The object after the write, if the policy keeps it; else empty."""
 
 
 def read_audit(path: Path) -> Iterator[Entry]:
-    """Return the writes that succeeded, in the order in which they were answered."""
+    """Return the writes that succeeded, in the order of their answers."""
     with path.open("rb") as lines:
         for line in lines:
             event = decode(line)
@@ -42,7 +42,7 @@ def _entry(event: Object) -> Entry:
     resource = about.get("resource", "")
     if sub := about.get("subresource"):
         resource += f"/{sub}"
-    # The name of what is created may be known by its answer alone.
+    # Only the answer may have the name of a created object.
     name = about.get("name") or (body.get("metadata") or {}).get("name", "")
     return Entry(
         time=event["requestReceivedTimestamp"],

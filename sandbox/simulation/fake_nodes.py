@@ -1,8 +1,8 @@
-"""Nodes that are not there: KWOK plays their kubelets, for thousands of pods on one machine.
+"""Nodes that do not exist: KWOK simulates their kubelets, for thousands of pods on one machine.
 
-A pod runs as soon as it is bound to such a node. It ends when it is annotated with how
-(`end_of`). A deleted one goes at once, unless its label TRAINED says that somebody plays its
-trainer, whose last word is waited for then.
+A pod runs as soon as it is bound to such a node. It ends when it has the annotation of its end
+(`end_of`). A deleted pod is removed at once, unless its label TRAINED shows that a simulated
+trainer will still send its last report.
 """
 
 import json
@@ -77,12 +77,12 @@ containerStatuses:
 
 
 def end_of(exit_code: int, last_word: str = "") -> Object:
-    """Return the patch of a pod that makes its container end so."""
+    """Return the patch of a pod that ends its container with `exit_code` and a last report."""
     return {"metadata": {"annotations": {EXIT_CODE: str(exit_code), LAST_WORD: last_word}}}
 
 
 def build_stages() -> list[Object]:
-    """Return what KWOK is to do to nodes and pods, and when."""
+    """Return what KWOK does to nodes and pods, and when."""
     ready = '.status.conditions.[] | select( .type == "Ready" ) | .status'
     deleted, phase = ".metadata.deletionTimestamp", ".status.phase"
     trained = f'.metadata.labels["{TRAINED}"]'
@@ -140,7 +140,7 @@ def _absent(key: str) -> Object:
 
 @contextmanager
 def fake_nodes(kubeconfig: Path, count: int, folder: Path) -> Iterator[None]:
-    """Have `count` nodes that are Ready; `folder` gets KWOK's settings and its log."""
+    """Provide `count` Ready nodes; KWOK's settings and log are in `folder`."""
     program = ensure_binary(KWOK)
     stages = folder / "stages.yaml"
     stages.write_text("\n---\n".join(json.dumps(stage) for stage in build_stages()))

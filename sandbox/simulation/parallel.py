@@ -1,4 +1,4 @@
-"""Many requests at once, so many at a time."""
+"""Runs many requests, a limited number at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ CONNECTIONS = 50
 async def in_parallel(
     act: Callable[[str], Awaitable[None]], names: list[str], connections: int = CONNECTIONS
 ) -> None:
-    """Do `act` for each name, so many at a time."""
+    """Call `act` for each name, at most `connections` at a time."""
     waiting = iter(names)
 
     async def work() -> None:

@@ -1,7 +1,7 @@
 """Tokens as the API server projects them into pods, signed with the local cluster's own key.
 
-One TokenRequest a pod would take longer than what is measured. The operator checks these as any
-other: key, issuer, audience, expiry, and the pod that they are bound to.
+One TokenRequest per pod would take longer than what is measured. The operator checks these tokens
+like any other: key, issuer, audience, expiry, and the pod that they are bound to.
 """
 
 import time
@@ -21,7 +21,7 @@ LIFETIME_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class TokenSigner:
-    """A cluster's key and what its tokens say of it."""
+    """A cluster's key and the claims of its tokens."""
 
     key: Any
     key_id: str
@@ -30,7 +30,7 @@ class TokenSigner:
 
     @classmethod
     def of(cls, kube: Kube, certificates: Path) -> Self:
-        """Read the key from a local cluster's certificates, its name from a token of its own."""
+        """Read the key from a local cluster's certificates, and its id from one of its tokens."""
         text = (certificates / "service-account.key").read_bytes()
         asked = {"spec": {"audiences": [REPORT_AUDIENCE], "expirationSeconds": 600}}
         token: str = kube.request("POST", SOME_ACCOUNT, asked)["status"]["token"]

@@ -1,4 +1,4 @@
-"""A cluster with fake nodes, the operator as a process, and a connection to both."""
+"""A cluster with fake nodes, the operator as a process, and connections to both."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ SWEEP_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """One cluster, and what acts in it."""
+    """One cluster, and the programs that use it."""
 
     cluster: Cluster
     kube: Kube
@@ -32,7 +32,7 @@ class Surroundings:
 
 
 def fresh_cluster(name: str, *, audited: bool = False) -> Cluster:
-    """Return a cluster that has just begun."""
+    """Return a new cluster."""
     lifecycle.down(name)
     return lifecycle.up(name, audited=audited).cluster
 
@@ -60,7 +60,7 @@ async def surroundings(
 
 
 def replica(here: Surroundings, number: int) -> OperatorProcess:
-    """Return replica `number`, not started yet; the replicas agree by a Lease."""
+    """Return replica `number`, not started yet; the replicas elect a leader by a Lease."""
     own = {"LEASE_NAMESPACE": OPERATED, "IDENTITY": f"replica-{number}"}
     log = here.operator.log.with_name(f"replica-{number}.log")
     return OperatorProcess(here.operator.kubeconfig, log, here.operator.settings | own)
@@ -78,7 +78,7 @@ def sweep(here: Surroundings) -> None:
 
 
 def _make_namespace(kube: Kube, name: str) -> None:
-    """Make a namespace; one that still goes from an earlier run is waited for."""
+    """Create a namespace; if an earlier run still deletes it, wait for that."""
     path = f"{NAMESPACES}/{name}"
     kube.wait(path, lambda found: found is None or not _is_going(found), what="a free namespace")
     try:

@@ -1,7 +1,7 @@
 """A fast asynchronous connection to an API server: for load, not for rules.
 
-Bodies go out as they are and come back undecoded unless asked for; watches can ask for metadata
-alone, so that whoever measures takes little of the machine that is measured.
+Bodies are sent as they are and returned undecoded unless requested otherwise; watches can request
+only metadata, so that the measurement takes little of the measured machine.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 PAGE_SIZE = 1000
 READ_BUFFER = 2**21
 BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT})
-"""Too many requests, or a watch cache that lags behind: the answers say to come again."""
+"""Too many requests, or a watch cache that lags behind: the client must retry."""
 BUSY_S, AGAIN_S = 120.0, 1.0
 
 
@@ -41,7 +41,7 @@ class Wire:
     @classmethod
     @asynccontextmanager
     async def open(cls, kubeconfig: Path, connections: int = 100) -> AsyncIterator[Self]:
-        """Connect as the kubeconfig says; it must hold a client certificate."""
+        """Connect with the kubeconfig, which must contain a client certificate."""
         configuration = Configuration()
         await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
         context = RESTClientObject(configuration).ssl_context
@@ -79,10 +79,10 @@ class Wire:
         return await self.send("PATCH", path, body, MERGE)
 
     async def get(self, path: str) -> Object:
-        """Read one object or list; an API server that says it has too much to do is asked again.
+        """Read one object or list; retry while the API server reports that it is too busy.
 
         Raises:
-            ApiError: it refused, or says so for BUSY_S.
+            ApiError: it refused, or was too busy for BUSY_S.
         """
         deadline = time.monotonic() + BUSY_S
         while True:
@@ -96,7 +96,7 @@ class Wire:
                 return found
 
     async def items(self, path: str) -> AsyncIterator[Object]:
-        """List a collection page by page; `path` may hold a query."""
+        """List a collection page by page; `path` may contain a query."""
         going_on = ""
         while True:
             mark = "&" if "?" in path else "?"
@@ -118,13 +118,14 @@ class Wire:
     ) -> AsyncIterator[Object]:
         """Yield the events of a collection from its present state on, that state first.
 
-        From the state `since`, where one is given, and without it. It never ends: where the API
-        server ends it, as of a client that reads too slowly, or has too much to do to begin it, the
-        present state comes (again). Events without `containing` in their text are passed over.
+        From the state `since`, if it is given, and without that state. It never ends: if the API
+        server ends the watch, for example because the client reads too slowly or the server is too
+        busy, the present state comes (again). Events without `containing` in their text are
+        skipped.
 
         Raises:
             ApiError: the API server refused.
-            aiohttp.ClientConnectionError: it is not there.
+            aiohttp.ClientConnectionError: it cannot be reached.
         """
         while True:
             with suppress(aiohttp.ClientPayloadError):
@@ -139,7 +140,7 @@ class Wire:
             await asyncio.sleep(AGAIN_S)
 
     async def _lines(self, path: str, since: str, *, metadata_only: bool) -> AsyncIterator[bytes]:
-        """Yield what one watch says; nothing where the API server is too busy to begin it."""
+        """Yield the lines of one watch; nothing if the API server is too busy to begin it."""
         headers = {"Accept": METADATA if metadata_only else JSON}
         url = f"{self.url}{path}?watch=1&resourceVersion={since}"
         endless = aiohttp.ClientTimeout(total=None)

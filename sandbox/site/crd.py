@@ -1,4 +1,4 @@
-"""Installs the CustomResourceDefinition as the models say it, without the chart."""
+"""Installs the CustomResourceDefinition from the models, without the chart."""
 
 from detection_operator.api.crd import build_crd
 from sandbox.site.kube import CRDS, Kube, Object

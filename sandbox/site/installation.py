@@ -1,4 +1,4 @@
-"""Installs the operator by its chart, as the README does, and takes it away again."""
+"""Installs the operator by its chart, as the README does, and removes it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ def install(tools: Tools, *values: str, chart: Path = CHART, switches: Sequence[
 
 
 def uninstall(tools: Tools, kube: Kube) -> None:
-    """Take the operator away; the CustomResourceDefinition, and so every training, stays."""
+    """Remove the operator; the CustomResourceDefinition stays, and so does every training."""
     if kube.find(f"{NAMESPACES}/{NAMESPACE}"):
         run([*tools.helm, "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found"])
         kube.delete(f"{NAMESPACES}/{NAMESPACE}")

@@ -25,7 +25,7 @@ MERGE = "application/merge-patch+json"
 
 
 class ApiError(Exception):
-    """The API server refused; `status` is its HTTP code, the message its own."""
+    """The API server refused; `status` is its HTTP code, with its own message."""
 
     def __init__(self, status: int, message: str) -> None:
         """Keep the HTTP code beside the message."""
@@ -35,7 +35,7 @@ class ApiError(Exception):
 
 
 class WaitTimeoutError(AssertionError):
-    """What was waited for did not come; carries the last state seen."""
+    """The expected state did not come in time; the message has the last state."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Kube:
         return cls(client.ApiClient(configuration))
 
     def credentials(self) -> dict[str, str]:
-        """Return the header of a kubeconfig with a token; a certificate is the pool's own."""
+        """Return the header of a kubeconfig with a token; a certificate belongs to the pool."""
         authorization = self.api.configuration.get_api_key_with_prefix("authorization")
         return {"Authorization": authorization} if authorization else {}
 
     def request(
         self, method: str, path: str, body: Any = None, content_type: str = "application/json"
     ) -> Object:
-        """Send one request; return the object that comes back."""
+        """Send one request; return the object in the answer."""
         answer = self._send(method, path, body, content_type, timeout=30)
         found: Object = json.loads(answer.data)
         return found
@@ -89,7 +89,7 @@ class Kube:
         return self.request("GET", path)
 
     def find(self, path: str) -> Object | None:
-        """Return the object, or None where there is none."""
+        """Return the object, or None if it does not exist."""
         try:
             return self.get(path)
         except ApiError as error:
@@ -103,7 +103,7 @@ class Kube:
         return found
 
     def create(self, path: str, body: Object, *, dry_run: bool = False) -> Object:
-        """Create an object, as strictly validated as kubectl does."""
+        """Create an object, validated as strictly as by kubectl."""
         query = "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
         return self.request("POST", path + query, body)
 
@@ -112,7 +112,7 @@ class Kube:
         return self.request("PATCH", path + "?fieldValidation=Strict", body, MERGE)
 
     def delete(self, path: str, *, grace_s: int | None = None) -> None:
-        """Delete an object and, in the background, what it owns; one not there is no error."""
+        """Delete an object and, in the background, its dependents; a missing object is no error."""
         options: Object = {"propagationPolicy": "Background"}
         if grace_s is not None:
             options["gracePeriodSeconds"] = grace_s
@@ -130,7 +130,7 @@ class Kube:
         what: str,
         timeout_s: float = 120,
     ) -> Object:
-        """Wait by watch until the object at `path` (None: absent) is as `until` says."""
+        """Wait with a watch until `until` accepts the object at `path` (None: absent)."""
         deadline = time.monotonic() + timeout_s
         seen: Object | None = None
         for seen in self._states(path, deadline):
@@ -180,5 +180,5 @@ def condition(training: Object | None, kind: str) -> Object:
 
 
 def phase(training: Object | None) -> str:
-    """Return a training's phase, or nothing."""
+    """Return a training's phase; empty if it has none."""
     return str(((training or {}).get("status") or {}).get("phase") or "")

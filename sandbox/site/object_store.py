@@ -1,4 +1,4 @@
-"""An S3 server inside the cluster (versitygw), its Secret, and a way to it from here."""
+"""An S3 server inside the cluster (versitygw), its Secret, and a way to reach it from here."""
 
 import re
 import subprocess
@@ -25,12 +25,12 @@ _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
 def endpoint(namespace: str) -> str:
-    """Return the server's URL as pods reach it."""
+    """Return the server's URL for pods."""
     return f"http://{NAME}.{namespace}.svc:{PORT}"
 
 
 def keys_for(url: str) -> dict[str, str]:
-    """Return the keys of a client that reaches the server at `url`, by their usual names."""
+    """Return the keys of a client of the server at `url`, by their usual names."""
     return {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
@@ -92,7 +92,7 @@ def _deployment(image: str) -> Object:
 
 
 def _pod(image: str) -> Object:
-    # Its buckets are directories, beside those of its own; they live as long as the pod does.
+    # Its buckets are folders; they are removed with the pod.
     buckets = [{"name": bucket, "mountPath": f"/data/{bucket}"} for bucket in BUCKETS]
     mounts = [{"name": ROOT, "mountPath": "/data"}, *buckets]
     probe: dict[str, Any] = {"tcpSocket": {"port": PORT}, "periodSeconds": 1}
@@ -130,7 +130,7 @@ def _pod(image: str) -> Object:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """The server as reached from this machine."""
+    """The server, reached from this machine."""
 
     credentials: dict[str, Path]
 
@@ -141,7 +141,7 @@ class ObjectStore:
 
 @contextmanager
 def reach(tools: Tools, namespace: str) -> Iterator[ObjectStore]:
-    """Open a way to the server by port-forward for as long as the context lasts."""
+    """Forward a port to the server for as long as the context lasts."""
     command = [
         *tools.kubectl, "port-forward", "--namespace", namespace, f"service/{NAME}", f":{PORT}",
     ]  # fmt: skip

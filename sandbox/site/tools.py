@@ -1,4 +1,4 @@
-"""Which cluster, which kubectl and helm, which images: local ones, or the user's own."""
+"""Selects the cluster, kubectl, helm and the images: local ones, or the user's own."""
 
 import os
 import shutil
@@ -16,12 +16,12 @@ S3_IMAGE = "docker.io/versity/versitygw:v1.0.18"
 
 
 class SandboxError(Exception):
-    """The cluster, a tool or an image is not there; the message says what to do."""
+    """The cluster, a tool or an image is missing; the message states what to do."""
 
 
 @dataclass(frozen=True)
 class Tools:
-    """How to reach the cluster and what runs in it."""
+    """How to reach the cluster, and the images for it."""
 
     kubectl: tuple[str, ...]
     helm: tuple[str, ...]
@@ -43,7 +43,7 @@ class Tools:
 
     @classmethod
     def current(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Use the context that kubectl uses, and images that it can pull."""
+        """Use kubectl's current context, and images that its cluster can pull."""
         missing = [tool for tool in ("kubectl", "helm") if shutil.which(tool) is None]
         if missing:
             raise SandboxError(f"CLUSTER=current needs {' and '.join(missing)} on the PATH")
@@ -59,15 +59,15 @@ class Tools:
 
     @classmethod
     def current_without_images(cls) -> Self:
-        """Use the context that kubectl uses, to remove things only."""
+        """Use kubectl's current context, only to remove things."""
         return cls(("kubectl",), ("helm",), None, {})
 
     @staticmethod
     def is_local(environment: Mapping[str, str] = os.environ) -> bool:
-        """Return whether CLUSTER says local (default) rather than current.
+        """Return whether CLUSTER is local (default) and not current.
 
         Raises:
-            SandboxError: it says something else.
+            SandboxError: it has another value.
         """
         said = environment.get("CLUSTER", "local")
         if said not in ("local", "current"):
@@ -76,7 +76,7 @@ class Tools:
 
     @classmethod
     def choose(cls, name: str | None = None) -> Self:
-        """Follow the environment variable CLUSTER: local (default) or current."""
+        """Return the tools for the environment variable CLUSTER: local (default) or current."""
         return cls.local(name) if cls.is_local() else cls.current()
 
     def connect(self) -> Kube:
@@ -85,7 +85,7 @@ class Tools:
 
 
 def run(command: list[str]) -> str:
-    """Run a program whose progress goes to the terminal; return its standard output.
+    """Run a program with its progress on the terminal; return its standard output.
 
     Raises:
         SandboxError: it failed.
