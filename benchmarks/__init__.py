@@ -1,1 +1,1 @@
-"""What docs/benchmarks.md says, measured: `make bench-*`."""
+"""Measures what docs/benchmarks.md reports: `make bench-*`."""

@@ -1,4 +1,4 @@
-"""On what a benchmark ran: a line for the page."""
+"""Describes the machine of a benchmark: a line for the page."""
 
 import importlib.metadata
 import os
@@ -29,9 +29,9 @@ def describe() -> str:
 
 
 def gpu_sentence() -> str:
-    """Return which cards TensorFlow computes on, or that none was at hand."""
+    """Return which cards TensorFlow computes on, or that there was none."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    # In a process of its own: one that has looked for cards holds on to them.
+    # In a separate process: a process that has searched for cards keeps them.
     said = subprocess.run(  # noqa: S603 - a fixed command
         [sys.executable, "-c", _CARDS], env=environment, capture_output=True, text=True, check=True
     ).stdout

@@ -1,4 +1,4 @@
-"""The parts of docs/benchmarks.md that benchmarks write, each between markers of its own."""
+"""The parts of docs/benchmarks.md that benchmarks write, each between its own markers."""
 
 import re
 from pathlib import Path
@@ -7,14 +7,14 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 class MarkerError(ValueError):
-    """The page has no place for a part."""
+    """The page has no markers for a part."""
 
 
 def write_part(page: Path, name: str, text: str) -> None:
     """Put `text` between the markers of part `name` on `page`.
 
     Raises:
-        MarkerError: the page does not hold each of both markers once, in this order.
+        MarkerError: the page does not have each of both markers once, in this order.
     """
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     place = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)

@@ -1,4 +1,4 @@
-"""Figures of several rounds: the median, and how far they lie apart."""
+"""Figures of several rounds: the median and the range."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One quantity, measured once a round."""
+    """One quantity, measured once per round."""
 
     values: tuple[float, ...]
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Figure":
-        """Take the values of all rounds, in their order; at least one.
+        """Return the figure of the values of all rounds, in order; at least one.
 
         Raises:
-            ValueError: there is none.
+            ValueError: `values` is empty.
         """
         if not values:
             raise ValueError("a figure needs the value of at least one round; received none")
@@ -24,11 +24,11 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median."""
         return statistics.median(self.values)
 
     def over(self, other: "Figure") -> "Figure":
-        """Return the ratio round by round, so that what slows a whole round does not show."""
+        """Return the ratio round by round, so that what slows a whole round cancels out."""
         pairs = zip(self.values, other.values, strict=True)
         return Figure.of([mine / theirs for mine, theirs in pairs])
 

@@ -1,1 +1,1 @@
-"""Faults at random moments, and a judgement of what they did: `make chaos-*`."""
+"""Faults at random moments, and a judgement of their effects: `make chaos-*`."""

@@ -1,1 +1,1 @@
-"""What a release is made of: its bill of materials, its licences, its workflows."""
+"""What a release contains: its bill of materials, its licences, its workflows."""

@@ -1,4 +1,4 @@
-"""`python -m supply_chain COMMAND`: what a release needs beside its images."""
+"""`python -m supply_chain COMMAND`: what a release needs besides its images."""
 
 import argparse
 import sys

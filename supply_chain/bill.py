@@ -1,7 +1,7 @@
-"""Makes the bills of materials of both images, in CycloneDX, from the locks that they are built of.
+"""Makes the bills of materials of both images, in CycloneDX, from the locks of the images.
 
-The packages of each lock are installed into an environment of their own, as the Dockerfile does,
-and cyclonedx-py reads what is installed there: the locks alone do not say licences.
+The packages of each lock are installed into a separate environment, as the Dockerfile does, and
+cyclonedx-py reads what is installed there: the locks do not contain licences.
 """
 
 import json
@@ -68,7 +68,7 @@ def audit(accelerators: Sequence[str]) -> int:
     """Compare the locks with the known vulnerabilities; return pip-audit's exit code.
 
     `--strict`: a package that could not be looked up fails the audit. Without it pip-audit ends
-    with 0 where the vulnerability data cannot be reached at all.
+    with 0 if the vulnerability data cannot be reached at all.
     """
     given = [
         part

@@ -1,4 +1,4 @@
-"""What can go wrong here; each message says what was received, expected, and what to do."""
+"""Every error of this package; each message states what was received, expected, and what to do."""
 
 
 class SupplyChainError(Exception):
@@ -10,4 +10,4 @@ class BillError(SupplyChainError):
 
 
 class ReleaseError(SupplyChainError):
-    """The checkout is not what its tag says, or a chart cannot be pinned."""
+    """The checkout does not match its tag, or a chart cannot be pinned."""

@@ -1,6 +1,6 @@
-"""Judges the licences in a bill of materials by the list that the repository keeps.
+"""Judges the licences in a bill of materials by the list in the repository.
 
-Pure: reads CycloneDX JSON that another program made, and returns what is to be written or refused.
+Pure: reads CycloneDX JSON that another program made, and returns what to write or to refuse.
 """
 
 import tomllib
@@ -28,7 +28,7 @@ class LicenceList:
     allowed: Mapping[str, str]
     """Licence -> why it is allowed."""
     packages: Mapping[str, str]
-    """Pattern of a package's name -> its licence, where the metadata does not name it."""
+    """Pattern of a package's name -> its licence, if the metadata does not name it."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -43,14 +43,14 @@ class LicenceList:
         return cls(said["allowed"], read)
 
     def licence_of(self, package: Package) -> str:
-        """Return the licence of a package: as a person read it, else as it is declared."""
+        """Return the licence of a package: as a person recorded it, else as it is declared."""
         for pattern, licence in self.packages.items():
             if fnmatch(package.name, pattern):
                 return licence
         return ", ".join(package.declared)
 
     def refusal(self, package: Package) -> str | None:
-        """Return why a package must not be in an image; None where it may."""
+        """Return why a package must not be in an image; None if it may."""
         if any(fnmatch(package.name, pattern) for pattern in self.packages):
             return None
         if package.declared and all(map(self._allows, package.declared)):
@@ -95,7 +95,7 @@ def _declared(component: Document) -> Iterator[str]:
 
 
 def differences(packages: Iterable[Package], lock: str) -> list[str]:
-    """Return where a bill of materials and the lock of its image differ, a sentence each."""
+    """Return where a bill of materials and the lock of its image differ, one sentence each."""
     listed = {package.name: package.version for package in packages}
     locked = dict(read_pins(lock))
     return [

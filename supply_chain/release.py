@@ -1,4 +1,4 @@
-"""Checks that a checkout may be released under a tag, and prepares the chart that is published."""
+"""Checks that a checkout may be released under a tag, and prepares the published chart."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ def read_notes(tag: str, root: Path = ROOT) -> str:
     """Return the section of CHANGELOG.md for `tag`.
 
     Raises:
-        ReleaseError: program, chart or changelog are not of this version.
+        ReleaseError: program, chart or changelog do not have this version.
     """
     chart = yaml.safe_load((root / "charts" / "detection-operator" / "Chart.yaml").read_text())
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
@@ -72,7 +72,7 @@ def pin_chart(operator: str, trainer: str, output: Path) -> None:
 
 
 def pin_values(text: str, operator: str, trainer: str) -> str:
-    """Return the chart's values with both images named by digest; comments stay."""
+    """Return the chart's values with both images named by digest; comments are kept."""
     repository, digest = _parse_image(operator)
     _parse_image(trainer)
     text = _set(text, "image", "repository", repository)

@@ -1,4 +1,4 @@
-"""Checks the workflows with actionlint, a Go program that is built once a machine."""
+"""Checks the workflows with actionlint, a Go program that is built once per machine."""
 
 import subprocess
 from pathlib import Path
@@ -17,9 +17,8 @@ ACTIONLINT = Binary(
 def lint(*paths: Path) -> int:
     """Check these workflows, or all of the repository; return actionlint's exit code.
 
-    They are named one by one: actionlint finds them by itself only in a git repository.
-
-    Scripts are not checked by shellcheck, whether or not this machine has it.
+    The files are named one by one: actionlint finds them itself only in a git repository. Scripts
+    are not checked by shellcheck, whether or not this machine has it.
     """
     program = ensure_binary(ACTIONLINT)
     found = paths or sorted((ROOT / ".github" / "workflows").glob("*.yaml"))

@@ -1,1 +1,1 @@
-"""How fast the operator is, with up to ten thousand trainings on a real control plane."""
+"""Measures how fast the operator is, with up to ten thousand trainings on a real control plane."""

@@ -29,7 +29,7 @@ from sandbox.simulation.surroundings import Surroundings, fresh_cluster, surroun
 
 @dataclass(frozen=True, slots=True)
 class FreshClusters:
-    """Each part's stage: a cluster that has just begun, and is taken down after it."""
+    """The clusters of each part: a new one each time, removed after the part."""
 
     name: str
     folder: Path
@@ -37,7 +37,7 @@ class FreshClusters:
 
     @asynccontextmanager
     async def open(self, *, audited: bool = False) -> AsyncIterator[Surroundings]:
-        """Have one more of them."""
+        """Provide one more cluster."""
         cluster = fresh_cluster(self.name, audited=audited)
         try:
             async with surroundings(cluster, self.folder, self.pods, {}) as here:
@@ -47,7 +47,7 @@ class FreshClusters:
 
 
 def conditions(scale: Scale) -> str:
-    """Return what the figures were measured with."""
+    """Return the conditions of the measurement."""
     workers = Settings.model_fields["workers"].default
     interval = Settings.model_fields["status_interval_s"].default
     load = os.getloadavg()[0]
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help=f"write the tables into {PAGE.name}")
     parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
     said = parser.parse_args()
-    # Half an hour without a word would be long. To standard error: the tables are the output.
+    # Half an hour without output would be long. To standard error: the tables are the output.
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("benchmarks").setLevel(logging.INFO)
     scale = Scale(said.trainings, said.rounds, said.seconds)

@@ -1,7 +1,7 @@
-"""A burst: so many trainings at once, until every Job exists; and the least that this could take.
+"""A burst: many trainings at once, until every Job exists; and the minimum time for that.
 
-The least is a client that makes the same writes itself, as fast as the API server takes them:
-the training, its Job, its status.
+The minimum is the time of a client that makes the same writes itself, as fast as the API server
+accepts them: the training, its Job, its status.
 """
 
 import json
@@ -34,12 +34,12 @@ class Burst:
 
     @property
     def rate(self) -> float:
-        """Trainings a second."""
+        """Trainings per second."""
         return self.count / self.seconds
 
 
 async def operated(here: Surroundings, names: list[str]) -> Burst:
-    """Apply all at once, and wait until the operator made every Job."""
+    """Apply all at once, and wait until the operator has created every Job."""
     path = TRAININGS.format(namespace=OPERATED)
     async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
@@ -53,7 +53,7 @@ async def operated(here: Surroundings, names: list[str]) -> Burst:
 
 
 async def bare(here: Surroundings, names: list[str]) -> Burst:
-    """Make the same writes without any operator."""
+    """Make the same writes without an operator."""
     path, jobs = TRAININGS.format(namespace=BARE), JOBS.format(namespace=BARE)
     job_template, status = _templates()
     started = time.monotonic()

@@ -9,11 +9,11 @@ from sandbox.simulation.fake_nodes import SELECTOR
 Object = dict[str, Any]
 STEPS = 100_000
 CHECKPOINT_EVERY = 60
-"""One report in so many tells of a new checkpoint: every ten minutes at a report each 10 s."""
+"""One report in this many has a new checkpoint: every ten minutes with a report every 10 s."""
 
 
 def training(name: str) -> Object:
-    """Return a training as people write them, whose pods fake nodes take."""
+    """Return a training as people write it, whose pods run on fake nodes."""
     return {
         "apiVersion": "detectiontraining.dev/v1alpha1",
         "kind": "DetectionTraining",

@@ -1,4 +1,4 @@
-"""Two replicas: how long nobody plans after the one that did is killed, or is asked to end."""
+"""Two replicas: how long no replica plans after the leader is killed, or is terminated."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ TIMEOUT_S = 60.0
 
 @contextmanager
 def replicas(here: Surroundings, count: int = 2) -> Iterator[list[OperatorProcess]]:
-    """Have so many replicas that agree on who plans, by a Lease."""
+    """Provide `count` replicas that elect a leader by a Lease."""
     with ExitStack() as stack:
         yield [stack.enter_context(replica(here, number)) for number in range(count)]
 
@@ -28,7 +28,7 @@ def replicas(here: Surroundings, count: int = 2) -> Iterator[list[OperatorProces
 async def first_job_without(
     here: Surroundings, processes: list[OperatorProcess], how: signal.Signals, name: str
 ) -> float:
-    """Return the time from a signal to the leader to the Job of a training applied just then (s).
+    """Return the time from a signal to the leader to the Job of a training applied then (s).
 
     The leader is started again afterwards, as the standby.
     """
@@ -48,7 +48,7 @@ async def first_job_without(
 
 
 async def _leader(processes: list[OperatorProcess]) -> OperatorProcess:
-    """Wait until one leads; of a Lease that was just taken its holder knows first."""
+    """Wait until one leads; only the new holder of a Lease knows at once that it leads."""
     async with asyncio.timeout(TIMEOUT_S):
         while True:
             for process in processes:

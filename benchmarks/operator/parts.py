@@ -1,4 +1,4 @@
-"""The parts of the benchmark, each in clusters of its own, and the rows that they give."""
+"""The parts of the benchmark, each in its own clusters, and the rows that they return."""
 
 import logging
 import signal
@@ -26,24 +26,24 @@ class Scale:
     trainings: int
     rounds: int
     seconds: float
-    """Of each quantity that is watched for a while; reports: three times as long."""
+    """Seconds of each measurement over time; reports: three times as long."""
     lives: int = 20
 
     @property
     def small(self) -> int:
-        """How many trainings a burst of a round has."""
+        """The number of trainings in a burst of a round."""
         return max(self.trainings // 5, 1)
 
 
 class Stage(Protocol):
-    """Where a part is measured."""
+    """Provides the clusters of a part."""
 
     def open(self, *, audited: bool = False) -> AbstractAsyncContextManager[Surroundings]:
-        """Have a cluster in which nothing has happened yet, with an audit log or without."""
+        """Provide a new cluster, with or without an audit log."""
 
 
 async def small_bursts(stage: Stage, scale: Scale) -> list[Row]:
-    """Bursts of a fifth, in turn with the bare client; then restarts beside what stands."""
+    """Measure bursts of a fifth, in turns with the bare client; then restarts beside these."""
     async with stage.open() as here:
         with here.operator:
             mine, bare = await _bursts_in_turn(here, scale)
@@ -94,7 +94,7 @@ async def _restarts(here: Surroundings, scale: Scale) -> Figure:
 
 
 async def standing(stage: Stage, scale: Scale) -> list[Row]:
-    """Measure one burst of all, the bare client's too, and what holds beside so many."""
+    """Measure one burst of all, the bare client's too, and the steady state beside them."""
     names = _names("all", scale.trainings)
     logger.info("the bare client's %d at once", scale.trainings)
     async with stage.open() as here:
@@ -126,7 +126,7 @@ async def standing(stage: Stage, scale: Scale) -> list[Row]:
 
 
 def _told(rows: list[Row]) -> list[Row]:
-    """Log figures once they are measured: what comes after them may fail."""
+    """Log figures once they are measured: a later measurement may fail."""
     for row in rows:
         logger.info("%s: %s", row.what, row.measured)
     return rows
@@ -167,7 +167,7 @@ async def lives(stage: Stage, scale: Scale) -> list[Row]:
 
 
 async def failovers(stage: Stage, scale: Scale) -> list[Row]:
-    """Measure how long nobody plans, of two replicas beside a fifth of the trainings."""
+    """Measure how long no replica plans, of two replicas beside a fifth of the trainings."""
     rounds = range(scale.rounds)
     async with stage.open() as here:
         with failover.replicas(here) as pair:
@@ -206,7 +206,7 @@ def _burst_row(who: str, burst: Burst) -> Row:
 
 
 def _stream_rows(what: str, streams: list[Stream], goal: str) -> list[Row]:
-    """Return the latencies of all rounds together, and the rounds' p99 by itself."""
+    """Return the latencies of all rounds together, and the p99 of each round."""
     job_s = [second for stream in streams for second in stream.job_s]
     create_s = [second for stream in streams for second in stream.create_s]
     slowest = Figure.of([1e3 * percentile(stream.job_s, 0.99) for stream in streams])

@@ -1,4 +1,4 @@
-"""Ten thousand trainers that report: what it costs, and how old what the resources say becomes."""
+"""Ten thousand trainers that report: the cost, and the age of what the statuses show."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ WRITES = 'detection_operator_api_requests_total{code="200",verb="patch"}'
 
 @dataclass(slots=True)
 class Reporting:
-    """What was seen while trainers reported."""
+    """The results while trainers reported."""
 
     trainers: int
     seconds: float = 0.0
@@ -34,16 +34,16 @@ class Reporting:
     answers: Counter[int] = field(default_factory=Counter)
     answer_s: list[float] = field(default_factory=list)
     probe_s: list[float] = field(default_factory=list)
-    """Of the API server, to a small read beside all this."""
+    """The API server's latency of a small read beside all this."""
     age_s: list[float] = field(default_factory=list)
-    """Of what each status says, at the end."""
+    """The age of the content of each status, at the end."""
 
 
 async def reporting(here: Surroundings, names: list[str], seconds: float) -> Reporting:
-    """Let the running trainings `names` report every EVERY_S for a while."""
+    """Let the running trainings `names` report every EVERY_S for `seconds`."""
     tokens = await _tokens(here, set(names))
     seen = Reporting(len(names))
-    # Checkpoints come all the time, as each training began at a time of its own.
+    # Checkpoints are spread over time, as if each training had begun at another time.
     sent = Counter({name: number % CHECKPOINT_EVERY for number, name in enumerate(names)})
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -59,7 +59,7 @@ async def reporting(here: Surroundings, names: list[str], seconds: float) -> Rep
             seen.answers[answer.status] += 1
             seen.answer_s.append(time.monotonic() - started)
 
-        # The first report of a training is written at once: a start, not the steady state.
+        # The first report of a training is written at once: it is not the steady state.
         await in_parallel(post, names)
         seen.answer_s.clear()
         seen.answers.clear()
@@ -80,7 +80,7 @@ Post = Callable[[str], Coroutine[None, None, None]]
 
 
 async def _on_schedule(post: Post, names: list[str], until: float) -> None:
-    """Post for each name every EVERY_S, spread evenly, whatever becomes of the posts before."""
+    """Post for each name every EVERY_S, spread evenly, whether or not earlier posts have ended."""
     gap_s = EVERY_S / len(names)
     due = time.monotonic()
     async with asyncio.TaskGroup() as group:

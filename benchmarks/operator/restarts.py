@@ -1,4 +1,4 @@
-"""The operator ends and begins again: how long until everything is as it should be."""
+"""The operator ends and starts again: how long until everything is in order."""
 
 import asyncio
 import json
@@ -16,11 +16,11 @@ RECONCILES = "detection_operator_reconcile_duration_seconds_count"
 DEPTH = "detection_operator_queue_depth"
 POLL_S = 0.1
 TIMEOUT_S = 1800.0
-"""The control plane of a small machine takes a quarter of an hour to make ten thousand pods."""
+"""The control plane of a small machine takes a quarter of an hour to create ten thousand pods."""
 
 
 def cold_start(here: Surroundings, trainings: int) -> float:
-    """Return how long a new process takes until it has looked at every training (s)."""
+    """Return how long a new process takes until it has reconciled every training (s)."""
     here.operator.terminate()
     started = time.monotonic()
     here.operator.start()
@@ -47,7 +47,7 @@ async def first_job_after_restart(here: Surroundings, name: str) -> float:
 
 
 async def finish(here: Surroundings, names: list[str], *, kill: bool) -> float:
-    """Let the trainers of `names` complete; return the time until every status says so (s).
+    """Let the trainers of `names` complete; return the time until every status shows it (s).
 
     With `kill`, the operator is killed and started again when half of them have.
     """
@@ -72,21 +72,21 @@ async def finish(here: Surroundings, names: list[str], *, kill: bool) -> float:
 
 
 async def standing(here: Surroundings, namespace: str, count: int) -> None:
-    """Wait until so many pods run in `namespace`: until then the control plane is busy."""
+    """Wait until `count` pods run in `namespace`: until then the control plane is busy."""
     async with asyncio.timeout(TIMEOUT_S):
         path = PODS.format(namespace=namespace)
         await wait_phase(here.wire, path, "Running", lambda seen: len(seen) >= count)
 
 
 async def idle_share(here: Surroundings, seconds: float) -> float:
-    """Return which share of one core the operator takes while nothing happens."""
+    """Return the share of one core that the operator uses while nothing happens."""
     before = here.operator.cpu_s()
     await asyncio.sleep(seconds)
     return (here.operator.cpu_s() - before) / seconds
 
 
 async def settled(operator: OperatorProcess, seconds: float = 2.0) -> None:
-    """Wait until the operator has had nothing to do for a while."""
+    """Wait until the operator has had nothing to do for `seconds`."""
     seen = -1.0
     async with asyncio.timeout(TIMEOUT_S):
         while (found := operator.metric(RECONCILES)) != seen:

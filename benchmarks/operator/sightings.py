@@ -24,14 +24,14 @@ class Sightings:
     at: dict[str, float] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     failure: Exception | None = None
-    """What ended the watch."""
+    """The error that ended the watch."""
 
     async def wait(self, names: list[str], timeout_s: float = WAIT_S) -> float:
         """Wait until all of `names` were seen; return when the last of them was.
 
         Raises:
-            TimeoutError: some were not.
-            ApiError, aiohttp.ClientError: nothing is seen any more.
+            TimeoutError: some were not seen.
+            ApiError, aiohttp.ClientError: the watch ended.
         """
         async with asyncio.timeout(timeout_s), self.changed:
             await self.changed.wait_for(
@@ -60,7 +60,7 @@ class Sightings:
 
 
 def training_of(body: Object) -> str | None:
-    """Return the training that an object is labelled with."""
+    """Return the training in an object's labels."""
     name = (body["metadata"].get("labels") or {}).get(LABEL_TRAINING)
     return None if name is None else str(name)
 
@@ -71,7 +71,7 @@ async def sightings(
 ) -> AsyncIterator[Sightings]:
     """Follow what happens from now on in the collection at `path`.
 
-    What is there already is not told: of ten thousand that would take longer than what is measured.
+    Existing objects are skipped: ten thousand would take longer than the measurement.
     """
     seen, since = Sightings(), await wire.version(path)
     task = asyncio.create_task(seen._follow(wire, path, since, name_of))  # noqa: SLF001 - its own task
@@ -84,9 +84,9 @@ async def sightings(
 
 
 async def wait_phase(wire: Wire, path: str, phase: str, enough: Callable[[set[str]], bool]) -> None:
-    """Wait until `enough` holds of the names that were seen in `phase` at the collection `path`."""
+    """Wait until `enough` accepts the names seen in `phase` at the collection `path`."""
     seen: set[str] = set()
-    # An API server writes without blanks.
+    # The API server writes JSON without spaces.
     told = f'"phase":"{phase}"'.encode()
     async for event in wire.watch(path, metadata_only=False, containing=told):
         body = event["object"]

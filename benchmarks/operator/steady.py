@@ -1,4 +1,4 @@
-"""A steady stream of applies beside many standing trainings: how long until each has its Job."""
+"""A steady stream of applies beside many existing trainings: how long until each has its Job."""
 
 import asyncio
 import json
@@ -13,14 +13,14 @@ from sandbox.site.kube import JOBS, TRAININGS
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Of each apply: how long the API server took for it, and until its Job was seen (s)."""
+    """For each apply: the API server's time for it, and the time until its Job was seen (s)."""
 
     create_s: list[float]
     job_s: list[float]
 
 
 async def steady(here: Surroundings, prefix: str, rate: float, seconds: float) -> Stream:
-    """Apply `rate` trainings a second, whatever becomes of those before."""
+    """Apply `rate` trainings a second, whether or not earlier ones have ended."""
     path = TRAININGS.format(namespace=OPERATED)
     names = [f"{prefix}-{number}" for number in range(max(int(rate * seconds), 1))]
     begun: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""How many writes the operator makes over a training's whole life, by the audit log's word."""
+"""The number of writes that the operator makes over a training's whole life, by the audit log."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ TIMEOUT_S = 120.0
 
 
 async def writes_of_a_life(here: Surroundings, names: list[str]) -> dict[str, float]:
-    """Return the operator's writes a training, by what was written.
+    """Return the operator's writes per training, by what was written.
 
     A life: applied, started, its start and first checkpoint reported, completed and reported.
     """
@@ -61,7 +61,7 @@ async def _post(
 
 
 def _count(here: Surroundings, names: list[str]) -> dict[str, float]:
-    """Return the mean over `names`: what is written of a training begins with its name."""
+    """Return the mean over `names`: names of a training's objects begin with its own."""
     found: Counter[str] = Counter()
     for entry in read_audit(here.cluster.audit_log):
         if entry.agent.startswith(AGENT) and entry.namespace == OPERATED:

@@ -25,7 +25,7 @@ QUESTIONS: dict[str, Callable[[Bench], str]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Ask the questions; returns 0."""
+    """Measure the questions on the command line; return 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trainer", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     parser.add_argument("--only", choices=QUESTIONS, nargs="+", default=list(QUESTIONS))

@@ -1,4 +1,4 @@
-"""Seconds of training until mAP50 is 0.5 on the shapes, one seed a round."""
+"""Seconds of training until mAP50 is 0.5 on the shapes, one seed per round."""
 
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ STRETCH, MOST_STEPS = 25, 400
 
 @dataclass(slots=True)
 class _Course:
-    """How far one side is."""
+    """The progress of one side."""
 
     side: Side
     steps: int = 0
@@ -31,7 +31,7 @@ class _Course:
 
 
 def measure(bench: Bench) -> str:
-    """Train all sides in turns until each is there; KerasHub, by far the slowest, once."""
+    """Train all sides in turns until each reaches the target; KerasHub, the slowest, once."""
     rounds = [
         _round(bench, seed, ("trainer", "fit", "keras_hub") if seed == 0 else ("trainer", "fit"))
         for seed in range(min(bench.rounds, 3))

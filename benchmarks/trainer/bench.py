@@ -1,4 +1,4 @@
-"""What the questions share: scratch folder, drawn data, how often to measure, the programs."""
+"""What the questions share: scratch folder, dataset, number of rounds, the programs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ class Bench:
     """One run of the benchmark."""
 
     folder: Path
-    """Scratch; gone afterwards."""
+    """The scratch folder, removed afterwards."""
     rounds: int
     keras_hub: Callable[[], Path]
-    """Returns the Python of KerasHub's environment, made at first need."""
+    """Returns the Python of KerasHub's environment, made when first needed."""
 
     @property
     def data(self) -> Path:
-        """Where the shapes lie."""
+        """The folder of the shapes."""
         return self.folder / "data"
 
     def training(self, name: str, every_steps: int = 1000, **spec: Any) -> Path:
-        """Write the training called `name`, whose folder no other has; see `write_training`."""
+        """Write the training called `name`, with a folder of its own; see `write_training`."""
         return write_training(self.folder / name, self.data, every_steps, **spec)
 
     def side(self, module: str, training: Path, *options: str) -> Side:
@@ -41,7 +41,7 @@ def alternate(sides: Sequence[Side], steps: Sequence[int], rounds: int) -> list[
     found: list[list[Stretch]] = [[] for _ in sides]
     for number in range(rounds):
         turns = list(zip(sides, steps, found, strict=True))
-        # Back and forth, so that none has always the same one before it.
+        # In alternating order, so that no side always follows the same one.
         for side, stretch, values in turns if number % 2 == 0 else reversed(turns):
             values.append(side.go(stretch))
     return found

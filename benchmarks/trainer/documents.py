@@ -1,4 +1,4 @@
-"""The trainings that are measured, as documents that `detection-trainer run` reads."""
+"""The measured trainings, as documents that `detection-trainer run` reads."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Seconds from SIGKILL of the trainer to the first new step of the next one, and where they go."""
+"""Seconds from SIGKILL of the trainer to the first new step of the next one, by stage."""
 
 import time
 from pathlib import Path
@@ -20,7 +20,7 @@ STAGES = {
 
 
 def measure(bench: Bench) -> str:
-    """Kill the small model and the large one, again and again."""
+    """Kill the small model and the large one, several times each."""
     small = _kill_often(bench, bench.training("restart-tiny", 20, model=TINY), bench.rounds)
     spec: Document = {"model": RESNET50, "batchSize": 2, "optimizer": MOMENTUM}
     large = _kill_often(bench, bench.training("restart-resnet50", 2, **spec), min(bench.rounds, 3))
@@ -37,5 +37,5 @@ def _kill_often(bench: Bench, training: Path, rounds: int) -> dict[str, Figure]:
             side.await_answer(lambda said: said.get("event") == "saved")
         killed_at = time.time()
         side.kill()
-    # The first one found no checkpoint and was started after nothing.
+    # The first process found no checkpoint, and no process was killed before it.
     return {name: Figure.of([stages[name] for stages in found[1:]]) for name in STAGES}

@@ -1,4 +1,4 @@
-"""How long a save holds up the loop, beside Keras' `save_weights` of the same state."""
+"""How long a save blocks the loop, beside Keras' `save_weights` of the same state."""
 
 from contextlib import closing
 
@@ -7,11 +7,11 @@ from benchmarks.trainer.bench import Bench
 from benchmarks.trainer.documents import MOMENTUM
 
 MODEL = {"backbone": "resnet50", "imageSize": 64}
-"""Small images: the state is that of any size, and a step short enough to show what a save adds."""
+"""Small images: the state is the same for all sizes, and a short step shows what a save adds."""
 
 
 def measure(bench: Bench) -> str:
-    """Save in turns, in one process."""
+    """Measure both ways to save in turns, in one process."""
     training = bench.training("saving", model=MODEL, optimizer=MOMENTUM, batchSize=1)
     with closing(bench.side("saving", training, str(bench.rounds))) as side:
         rounds = [side.await_answer(lambda said: "usual_s" in said) for _ in range(bench.rounds)]

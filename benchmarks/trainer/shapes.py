@@ -1,4 +1,4 @@
-"""A dataset that is drawn: one to three coloured shapes on noise, 128 px, JPEG."""
+"""A generated dataset: one to three coloured shapes on noise, 128 px, JPEG."""
 
 import io
 from pathlib import Path
@@ -36,7 +36,7 @@ def _record(seed: int) -> bytes:
     pixels = random.integers(60, 180, (SIDE, SIDE, 3), dtype=np.uint8)
     boxes: list[tuple[float, ...]] = []
     labels = []
-    # A quarter of the image holds one shape at most: none hides another.
+    # Each quarter of the image has at most one shape: none hides another.
     for quarter in random.permutation(4)[: random.integers(1, 4)]:
         size = int(random.integers(SIDE // 8, SIDE // 2 - 8))
         top, left = (

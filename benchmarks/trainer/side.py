@@ -1,4 +1,4 @@
-"""A side of a comparison: a program that trains in stretches, seen from outside."""
+"""A side of a comparison: a program that trains in stretches, controlled from outside."""
 
 import json
 import os
@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class SideError(Exception):
-    """A side ended before it was told to."""
+    """A side ended too early."""
 
 
 class Side:
-    """One started program of `sides`; its own output lies in `log`."""
+    """One running program of `sides`; its own output is in `log`."""
 
     def __init__(
         self, module: str, arguments: Sequence[str], folder: Path, python: Path | None = None
@@ -48,7 +48,7 @@ class Side:
         return float(self._ask("evaluate")["mAP50"])
 
     def await_answer(self, is_wanted: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any]:
-        """Return the first answer from now on that is wanted.
+        """Return the next answer that `is_wanted` accepts.
 
         Raises:
             SideError: the program ended before.
@@ -58,24 +58,24 @@ class Side:
         return answer
 
     def kill(self) -> None:
-        """End it by SIGKILL."""
+        """Kill the process by SIGKILL."""
         self._process.kill()
         self.close()
 
     @property
     def peak_memory_mib(self) -> float:
-        """The most memory that the process has had so far."""
+        """The maximum memory of the process so far."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
         return int(found[1]) / 1024 if found else float("nan")
 
     def _cpu_s(self) -> float:
-        """Return the seconds that all threads of the process have computed."""
+        """Return the processor time of all threads of the process in seconds."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
-        """Let it end: there is nothing more to read on its standard input."""
+        """Close its standard input, which ends it."""
         with self._process:
             pass
 
@@ -98,23 +98,23 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Steps trained without a stop, and how long they took."""
+    """Steps trained without a pause, and how long they took."""
 
     steps: int
     seconds: float
     waited_s: float
-    """Of those seconds, for data."""
+    """Seconds of these that were spent waiting for data."""
     cpu_s: float
-    """Seconds computed meanwhile, by all threads together."""
+    """Processor time meanwhile, of all threads together."""
 
     @property
     def steps_per_second(self) -> float:
-        """How fast it was."""
+        """The speed."""
         return self.steps / self.seconds
 
     @property
     def cpu_ms_a_step(self) -> float:
-        """What a step computes; hardly changes when others load the machine."""
+        """The processor time of one step; it hardly depends on the load of the machine."""
         return 1000.0 * self.cpu_s / self.steps
 
 

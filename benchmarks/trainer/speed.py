@@ -1,4 +1,4 @@
-"""Steps a second of the whole trainer beside `fit` and KerasHub; what waits, costs and is held."""
+"""Steps per second of the whole trainer beside `fit` and KerasHub; waits, cost and memory."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ WARM_UP = 5
 STRETCH, HUB_STRETCH, RESNET50_STRETCH = 60, 12, 8
 """Steps of one turn: five to fifteen seconds each."""
 EVERY_STEPS = 60
-"""So each turn of the trainer holds one save."""
+"""One save in each turn of the trainer."""
 RESNET50_ROWS = ("the trainer", "Keras `fit`", "KerasHub's RetinaNet")
 TINY_ROWS = (
     "the trainer",
@@ -80,7 +80,7 @@ def _table(
 
 
 class _Answer(BaseHTTPRequestHandler):
-    """Takes every report, as the operator does."""
+    """Accepts every report, as the operator does."""
 
     def do_POST(self) -> None:
         """Acknowledge."""
@@ -89,12 +89,12 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def _operator() -> Iterator[str]:
-    """Give the address of a server that acknowledges reports."""
+    """Yield the address of a server that acknowledges reports."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -23,13 +23,13 @@ from sandbox.samples.trainings import training
 from sandbox.site.object_store import write_keys
 
 ARRAYS, ARRAY_BYTES = 25, 8_000_000
-"""In each of both files: 400 MB together, as of 50 million weights with momentum."""
+"""Bytes of each of both files: 400 MB together, as for 50 million weights with momentum."""
 
 Way = Callable[[], object]
 
 
 def measure(bench: Bench) -> str:
-    """Send and fetch in turns, in one process."""
+    """Measure sending and fetching in turns, in one process."""
     with s3_server(bench.folder / "s3") as port:
         keys = write_keys(bench.folder / "s3-keys", f"http://127.0.0.1:{port}")
         folder = open_folder("s3://runs", {"s3://": keys})
@@ -54,7 +54,7 @@ def measure(bench: Bench) -> str:
 def _alternate(
     sides: dict[str, tuple[Way, Way]], rounds: int
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Return the seconds of each side, up and down; the sides take turns, back and forth."""
+    """Return the seconds of each side, up and down; the sides take turns, in alternating order."""
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in sides}
     for up, down in sides.values():  # Once before it counts.
         up()
@@ -81,7 +81,7 @@ def _state() -> Snapshot:
 
 
 def _description() -> RunDescription:
-    """Return what the manifests have in common; what they say costs no time."""
+    """Return what the manifests have in common; their content costs no time."""
     run = parse_training(training())
     environment = Environment(
         intra_op_threads=1, inter_op_threads=1, one_dnn="default", deterministic=False
@@ -107,7 +107,7 @@ def _save(folder: Folder, state: Snapshot) -> Checkpoint:
 
 
 def _save_in_turn(folder: Folder, state: Snapshot) -> None:
-    """Save as a program does that takes no trouble: each file is made, digested, then sent."""
+    """Save in the simplest way: create each file, compute its digest, then send it."""
     for name, arrays in ((MODEL_FILE, state.weights), (OPTIMIZER_FILE, state.optimizer)):
         data = safetensors.numpy.save(arrays)
         folder.write(name, data)

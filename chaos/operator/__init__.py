@@ -1,1 +1,1 @@
-"""Storms over the operator on a real control plane, and a checker that knows only the audit log."""
+"""Storms over the operator on a real control plane, and a checker that reads only the audit log."""

@@ -1,4 +1,4 @@
-"""`make chaos-operator`: a storm over many trainings, then the audit log is judged."""
+"""`make chaos-operator`: a storm over many trainings; then the audit log is judged."""
 
 import argparse
 import asyncio
@@ -39,7 +39,7 @@ SETTINGS = {"BACKOFF_BASE_S": "1", "BACKOFF_CAP_S": "5", "RESYNC_S": "30", "STAT
 REPLICAS = 2
 SETTLE_S = 600.0
 AGE_S = 1.5
-"""Ages have whole seconds: who owns a folder must be older than who asks for it."""
+"""Ages have whole seconds: the owner of a folder must be older than a training that requests it."""
 
 
 def say(text: str) -> None:
@@ -50,7 +50,7 @@ def say(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How large a storm is; a seed decides on its faults and on what each trainer does."""
+    """The size of a storm; a seed determines its faults and what each trainer does."""
 
     trainings: int
     seconds: float
@@ -59,13 +59,13 @@ class Plan:
     spared: frozenset[str] = frozenset()
 
     def dice(self, what: str) -> random.Random:
-        """Return chance of its own for `what`: who draws more takes nothing from the others."""
+        """Return a random generator for `what` only; it does not affect those of others."""
         return random.Random(f"{self.seed} {what}")  # noqa: S311 - to be repeated
 
 
 @contextmanager
 def replicas(here: Surroundings, folder: Path) -> Iterator[list[Replica]]:
-    """Prepare two operators, each with a proxy and a clock of its own; they are not started yet."""
+    """Prepare two operators, each with its own proxy and clock; they are not started yet."""
     with ExitStack() as stack:
         made = []
         for number in range(REPLICAS):
@@ -81,7 +81,7 @@ def replicas(here: Surroundings, folder: Path) -> Iterator[list[Replica]]:
 
 
 async def storm_over(here: Surroundings, folder: Path, plan: Plan) -> None:
-    """Let faults pass over many trainings for a while, and wait until all have settled.
+    """Cause faults over many trainings for a while, and wait until all have settled.
 
     Raises:
         TimeoutError: they do not settle.
@@ -144,7 +144,7 @@ async def _settle(here: Surroundings, waiting: set[str]) -> None:
 
 
 async def _show(here: Surroundings, names: list[str]) -> None:
-    """Have the audit log show the end of each, by a write of our own."""
+    """Make the audit log show the end of each training, by one more write."""
     path = TRAININGS.format(namespace=OPERATED)
 
     async def mark(name: str) -> None:
@@ -154,7 +154,7 @@ async def _show(here: Surroundings, names: list[str]) -> None:
 
 
 async def run(cluster_name: str, folder: Path, plan: Plan) -> list[Violation]:
-    """Return what the audit log proves of one storm."""
+    """Return the violations of one storm that the audit log proves."""
     cluster = fresh_cluster(cluster_name, audited=True)
     async with surroundings(cluster, folder, plan.trainings, SETTINGS) as here:
         await storm_over(here, folder, plan)
@@ -168,13 +168,13 @@ async def run(cluster_name: str, folder: Path, plan: Plan) -> list[Violation]:
 
 
 def violations(cluster: Cluster, since: str = "") -> list[Violation]:
-    """Return what the audit log of a cluster proves, from a time on (as the log writes times)."""
+    """Return the violations after a time (as the log writes times) that the audit log proves."""
     written = (entry for entry in read_audit(cluster.audit_log) if entry.namespace == OPERATED)
     return check(entry for entry in written if entry.time >= since)
 
 
 def main() -> int:
-    """Read the arguments, let the storm pass, and say what it broke."""
+    """Read the arguments, run the storm, and print the violations."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trainings", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=300.0)

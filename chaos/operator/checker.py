@@ -1,9 +1,9 @@
 """Judges a storm by the API server's audit log alone: which promises were broken, and when.
 
-The log tells the plan (an annotation of each training), what each trainer told (an annotation that
-its pod gets before the operator hears it), and every state that the operator wrote. A write may be
-carried out although its answer is an error, where etcd dies in between: so what the answer to any
-later write shows counts too, and the storm's last writes show all trainings.
+The log shows the plan (an annotation of each training), what each trainer reported (an annotation
+that its pod gets before the operator receives the report), and every state that the operator wrote.
+If etcd fails in between, a write may be stored although its answer is an error: so the state in the
+answer to any later write counts too, and the storm's last writes show all trainings.
 """
 
 import json
@@ -33,22 +33,22 @@ class Violation:
     what: str
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the violation in one line."""
         return f"{self.time} {self.training}: {self.rule}: {self.what}"
 
 
 @dataclass(slots=True)
 class Job:
-    """A training Job as the log tells of it."""
+    """A training's Job as the log shows it."""
 
     name: str
     pods: dict[str, bool] = field(default_factory=dict)
-    """By name, whether it has ended."""
+    """By name: whether the pod has ended."""
     over: bool = False
 
     @property
     def is_live(self) -> bool:
-        """Whether a trainer of it runs, or may yet begin to."""
+        """Whether a trainer of the Job runs, or may still start."""
         if self.pods:
             return not all(self.pods.values())
         return not self.over
@@ -61,13 +61,13 @@ class Story:
     planned: str = ""
     jobs: dict[str, Job] = field(default_factory=dict)
     told: dict[int, int] = field(default_factory=lambda: defaultdict(lambda: -1))
-    """The largest step told by attempt."""
+    """The largest reported step, by attempt."""
     saved: int = -1
     completed: bool = False
     attempt: int = 0
     step: int = 0
     resumed: bool = False
-    """Whether a trainer of the attempt has said where it went on."""
+    """Whether a trainer of the attempt has reported where it resumed."""
     checkpoint: int = -1
     phase: str = ""
     version: int = 0
@@ -75,7 +75,7 @@ class Story:
 
 
 def check(entries: Iterable[Entry]) -> list[Violation]:
-    """Return every violation that `entries` prove, in the order in which requests came in."""
+    """Return every violation that `entries` prove, in the order of the requests."""
     judge = Judge()
     for entry in sorted(entries, key=lambda entry: entry.time):
         judge.take(entry)
@@ -86,14 +86,14 @@ class Judge:
     """Follows all trainings at once."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Begin without entries."""
         self.stories: defaultdict[str, Story] = defaultdict(Story)
         self.violations: list[Violation] = []
         self._training_of_job: dict[str, str] = {}
         self._job_of_pod: dict[str, str] = {}
 
     def take(self, entry: Entry) -> None:
-        """Take in one write."""
+        """Process one write."""
         match entry.resource.split("/")[0]:
             case "detectiontrainings":
                 self._take_training(entry)
@@ -103,7 +103,7 @@ class Judge:
                 self._take_pod(entry)
 
     def wrong_ends(self) -> list[Violation]:
-        """Return the trainings that did not end where their plan says."""
+        """Return the trainings that did not end as their plan states."""
         return [
             Violation(
                 "an end that was not planned",
@@ -136,7 +136,7 @@ class Judge:
         if number < story.attempt:
             what = f"{number} after {story.attempt}"
             self._broken("an attempt that goes backwards", key, entry, what)
-        # Until a trainer says where it went on, the step is that of the attempt before.
+        # Until a trainer reports where it resumed, the step is that of the attempt before.
         resumed = "resumedFromStep" in attempt
         if number == story.attempt and story.resumed and step < story.step:
             what = f"{step} after {story.step} in attempt {number}"
@@ -144,7 +144,7 @@ class Judge:
         if checkpoint < story.checkpoint:
             what = f"{checkpoint} after {story.checkpoint}"
             self._broken("a checkpoint that goes backwards", key, entry, what)
-        # Once a trainer of the attempt has said where it went on, only its own word counts.
+        # Once a trainer of the attempt has reported where it resumed, only its own reports count.
         heard = [story.told[number]] if resumed else story.told.values()
         if step > max([0, *heard]):
             self._broken("a step that nobody told", key, entry, f"{step}")

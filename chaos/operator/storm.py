@@ -1,4 +1,4 @@
-"""Faults, one after the other, chosen by a seed; after the last, everything is whole again."""
+"""Faults, one after another, chosen by a seed; after the last, everything is repaired."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ Fault = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One of the operators that agree on who plans, with its own way to the API and clock."""
+    """One of the operators that elect a leader, with its own proxy and clock."""
 
     operator: OperatorProcess
     proxy: ApiProxy
@@ -36,7 +36,7 @@ class Replica:
 
 @dataclass(slots=True)
 class Storm:
-    """What can go wrong, and how to make it so."""
+    """The possible faults, and how to cause them."""
 
     cluster: str
     namespace: str
@@ -44,9 +44,9 @@ class Storm:
     replicas: list[Replica]
     chance: random.Random
     pace: float = 1.0
-    """How long each fault lasts, as a share of what it usually does."""
+    """How long each fault lasts, as a fraction of its usual time."""
     spared: frozenset[str] = frozenset()
-    """Faults that do not come."""
+    """Faults that are left out."""
 
     def kinds(self) -> dict[str, Fault]:
         """Return every fault by its name."""
@@ -64,7 +64,7 @@ class Storm:
         }
 
     def faults(self) -> Iterator[tuple[str, Fault]]:
-        """Return faults without end: every kind in an order drawn by chance, then again."""
+        """Yield faults without end: every kind in a random order, then again."""
         kinds = self.kinds()
         while True:
             names = [name for name in kinds if name not in self.spared]
@@ -86,9 +86,9 @@ class Storm:
         await self._pass(8)
 
     async def cut(self) -> None:
-        """Part the leader from the API server; what it had asked is not answered.
+        """Disconnect the leader from the API server; its open requests get no answer.
 
-        For longer than its Lease holds, so that another leads beside it.
+        It lasts longer than the Lease, so that another replica leads beside it.
         """
         leader = await asyncio.to_thread(self._leader)
         leader.proxy.refuse(lambda _plural, _watch: CUT)
@@ -97,7 +97,7 @@ class Storm:
         self.calm()
 
     def _leader(self) -> Replica:
-        """Return the replica that says it leads; where none does, any."""
+        """Return the replica that reports that it leads; any replica if none does."""
         for replica in self.replicas:
             with suppress(urllib3.exceptions.HTTPError):
                 if replica.operator.leads():
@@ -113,14 +113,14 @@ class Storm:
         self.calm()
 
     async def end_watches(self) -> None:
-        """End the watches, too old or broken or without a word."""
+        """End the watches: too old, broken or without an event."""
         error = self.chance.choice([GONE, BROKEN, None])
         for replica in self.replicas:
             replica.proxy.interrupt_watches(error)
         await self._pass(2)
 
     async def slow(self) -> None:
-        """Answer everything later."""
+        """Delay every answer."""
         delay_s = self.chance.uniform(0.1, 1.0)
         for replica in self.replicas:
             replica.proxy.delay_s = delay_s
@@ -128,7 +128,7 @@ class Storm:
         self.calm()
 
     async def jump(self) -> None:
-        """Let a clock be wrong by up to an hour, and right again a while later.
+        """Set a clock wrong by up to an hour, and right again a while later.
 
         While it is slow, the API server's certificate is not valid yet.
         """
@@ -138,26 +138,26 @@ class Storm:
         clock.set(0)
 
     async def restart(self, program: str) -> None:
-        """Kill a program of the control plane and let it come back a while later."""
+        """Kill a program of the control plane and start it again later."""
         faults.stop_program(self.cluster, program)
         await self._pass(5)
         faults.start_program(self.cluster, program)
         await self._pass(5)
 
     async def delete(self, group: str, plural: str) -> None:
-        """Delete some objects behind the operator's back."""
+        """Delete some objects without the operator."""
         path = f"{group}/namespaces/{self.namespace}/{plural}"
         try:
             found = [item["metadata"]["name"] async for item in self.wire.items(path)]
             for name in self.chance.sample(found, min(len(found), 5)):
                 await self.wire.send("DELETE", f"{path}/{name}", BACKGROUND)
         except (aiohttp.ClientError, ApiError, TimeoutError):
-            # The API server is on its way back, or another took the object first.
+            # The API server is still starting, or another deleted the object first.
             return
         await self._pass(4)
 
     def calm(self) -> None:
-        """End what the proxies do."""
+        """End the faults of the proxies."""
         for replica in self.replicas:
             replica.proxy.refuse(lambda _plural, _watch: 0)
             replica.proxy.delay_s = 0.0

@@ -1,6 +1,7 @@
-"""Trainers that are only played: in pods of fake nodes they save, report, fail and are stopped.
+"""Simulated trainers: in pods of fake nodes they save, report, fail and are stopped.
 
-What one tells, it writes on its pod first, for the checker; then it reports until it is heard.
+A trainer writes each report on its pod first, for the checker; then it sends the report until it is
+acknowledged.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ MODEL: Object = {"backbone": "tiny", "imageSize": 64}
 
 
 class PodGoneError(Exception):
-    """The pod is no more: nothing of it may be told."""
+    """The pod is gone: none of its reports may be sent any more."""
 
 
 def training(name: str, end: str) -> Object:
@@ -54,11 +55,11 @@ def training(name: str, end: str) -> Object:
 
 @dataclass(slots=True)
 class Trainers:
-    """All of them, with the storage that outlives each."""
+    """All trainers, with the storage of each, which outlives it."""
 
     wire: Wire
     urls: list[str]
-    """Of the replicas: a Service would bring each report to one of them."""
+    """Of the replicas: a Service would send each report to one of them."""
     signer: TokenSigner
     namespace: str
     chance: random.Random
@@ -68,11 +69,11 @@ class Trainers:
 
     @property
     def pods(self) -> str:
-        """Where the pods are."""
+        """The path of the pods."""
         return f"/api/v1/namespaces/{self.namespace}/pods"
 
     async def run(self) -> None:
-        """Play every pod until cancelled; an API server that is away is waited for."""
+        """Simulate every pod until cancelled; wait while the API server is down."""
         async with aiohttp.ClientSession() as session:
             while True:
                 try:
@@ -147,7 +148,7 @@ class Trainers:
     async def _tell(
         self, pod: Object, name: str, said: Object, session: aiohttp.ClientSession
     ) -> None:
-        """Write it on the pod, then report until it is heard or nobody wants it."""
+        """Write the report on the pod, then send it until it is acknowledged or refused."""
         told = {
             "attempt": said["attempt"],
             "step": max(said["step"], self.saved[name]),
@@ -169,7 +170,7 @@ class Trainers:
             await asyncio.sleep(RETRY_S)
 
     async def _patch(self, pod: Object, change: Object) -> None:
-        """Change the pod, if it is still this one; wait for an API server that is away."""
+        """Change the pod, if it is still this one; wait while the API server is down."""
         body = {"metadata": {"uid": pod["uid"], **change["metadata"]}}
         while True:
             try:

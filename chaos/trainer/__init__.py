@@ -1,1 +1,1 @@
-"""A training killed at many random moments; its end is compared with an untouched run's."""
+"""A training that is killed at many random moments; its end is compared with an unkilled run's."""

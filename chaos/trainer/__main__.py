@@ -30,7 +30,7 @@ from sandbox.site.object_store import write_keys
 
 @contextmanager
 def place_on(storage: str) -> Iterator[Place]:
-    """Give a place whose runs lie on `storage`."""
+    """Yield a place whose runs are on `storage`."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         if storage == "disk":
@@ -42,7 +42,7 @@ def place_on(storage: str) -> Iterator[Place]:
 
 
 def line_of(number: int, kill: Kill) -> str:
-    """Return what a kill cost, as soon as it is known."""
+    """Return the cost of a kill, for output as soon as it is known."""
     attempt, victims = kill.attempt, "+".join(map(str, kill.moment.victims))
     return (
         f"{number:3} worker {victims:3} {kill.moment!s:24} reached {attempt.reached:4}, resumed "
@@ -51,7 +51,7 @@ def line_of(number: int, kill: Kill) -> str:
 
 
 def table_of(kills: list[Kill]) -> Table:
-    """Return what the kills of each phase cost."""
+    """Return the costs of the kills, by phase."""
     table = Table("KILLED WHILE", "KILLS", "STEPS LOST", "MOST", box=None)
     for phase in sorted({kill.moment.phase for kill in kills}):
         lost = [kill.lost for kill in kills if kill.moment.phase == phase]
@@ -74,7 +74,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Kill, compare and print; 1 where a run's end differs or a stop lost a step."""
+    """Kill, compare and print; return 1 if a run's end differs or a stop lost a step."""
     said = parse_arguments()
     os.environ |= ONE_THREAD
     prepare_process()

@@ -18,7 +18,7 @@ def die_at(moment: str, below: str, count: int) -> None:
     plain, turns = Folder.write, itertools.count(1)
 
     def counted(self: Folder, path: str, data: Source, *, create: bool = False) -> None:
-        # Files of one save are written at once: each must know its own turn.
+        # Files of one save are written at once: each must know its own number.
         is_turn = below in f"{self.uri}/{path}" and next(turns) == count
         if is_turn and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -30,7 +30,7 @@ def die_at(moment: str, below: str, count: int) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the trainer with what follows the three words that tell when to die."""
+    """Run the trainer with the arguments after the first three, which state when to die."""
     die_at(words[0], words[1], int(words[2]))
     return trainer.main(words[3:])
 

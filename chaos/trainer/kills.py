@@ -1,8 +1,8 @@
-"""One training killed at many random moments: what each kill cost, and whether the end is the same.
+"""Kills one training at many random moments: the cost of each kill, and whether the end is equal.
 
-The moments are drawn from a seed: in the middle of a step, of an evaluation, or around a write of a
-save; of several workers, which of them die. The next attempt starts all again, as the operator
-does. The control is the same training, by the same program, that nothing kills.
+A seed determines the moments: in the middle of a step, of an evaluation, or around a write of a
+save; and of several workers, which of them die. The next attempt starts all workers again, as the
+operator does. The control is the same training, by the same program, without kills.
 """
 
 import json
@@ -27,13 +27,13 @@ from sandbox.samples.trainings import training
 
 STEPS_A_KILL = 8
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-"""The bits depend on how many threads add up."""
+"""The bits depend on the number of threads in a sum."""
 CHIEF = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the runs lie, and who trains."""
+    """Where the runs are stored, and the program that trains."""
 
     root: Path
     uri: str
@@ -48,24 +48,24 @@ class Place:
         return find_checkpoint(open_folder(f"{self.uri}/{run}", self.credentials))
 
     def log(self, run: str, worker: int) -> Path:
-        """Return the file of what a worker says to stderr."""
+        """Return the file with a worker's stderr."""
         return self.root / f"{run}.{worker}.log"
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When to kill whom of an attempt."""
+    """When to kill an attempt, and which workers."""
 
     phase: str
     """`training`, `evaluating` or `saving`."""
     count: int
-    """At so many steps, evaluations or writes of this attempt."""
+    """After this many steps, evaluations or writes of the attempt."""
     delay_s: float = 0.0
-    """After the line that tells of it."""
+    """Seconds after the line that reports it."""
     before: bool = True
     """Before the write, or after it."""
     victims: tuple[int, ...] = (CHIEF,)
-    """The workers that die; the chief alone saves."""
+    """The workers that die; only the chief saves."""
 
     def __str__(self) -> str:
         """Return the moment in a few words."""
@@ -82,30 +82,30 @@ class Attempt:
     """An attempt that was killed."""
 
     resumed: int
-    """Where it went on."""
+    """The step where it resumed."""
     reached: int
-    """The last step that it told of."""
+    """The last step that it reported."""
     ended_s: float
-    """From the kill until the last worker had ended."""
+    """Seconds from the kill until the last worker had ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """What a kill cost."""
+    """The cost of a kill."""
 
     moment: Moment
     attempt: Attempt
     resumed: int
-    """Where the next attempt went on."""
+    """The step where the next attempt resumed."""
 
     @property
     def lost(self) -> int:
-        """Steps to be trained again; a save may be further than the last line."""
+        """Steps that must be trained again; a save may be newer than the last line."""
         return max(self.attempt.reached - self.resumed, 0)
 
 
 def draw(choice: random.Random, stop: signal.Signals, workers: int = 1) -> Moment:
-    """Draw a moment; a stop by SIGTERM has no place inside a write."""
+    """Return a random moment; a stop by SIGTERM has no moment inside a write."""
     phases = ["training", "training", "evaluating", "saving", "saving"]
     phase = choice.choice(phases[:3] if stop is signal.SIGTERM else phases)
     most = {"training": 2 * STEPS_A_KILL, "evaluating": 2, "saving": 9}[phase]
@@ -118,7 +118,7 @@ def draw(choice: random.Random, stop: signal.Signals, workers: int = 1) -> Momen
 
 
 def document(place: Place, run: str, steps: int) -> dict[str, Any]:
-    """Return the training: all that a checkpoint must hold is in use."""
+    """Return the training: it uses everything that a checkpoint must contain."""
     data = place.root / "train.tfrecord"
     if not data.exists():
         write_dataset(data, [Drawn(seed=i, labels=(1 + i % 2,)) for i in range(6)])
@@ -143,7 +143,7 @@ def started(
 ) -> Iterator[list[Process]]:
     """Start every worker, the chief with one line of progress for each step.
 
-    With a moment given they are to die: around a write, the chief does so by itself.
+    With `dies` the workers end at that moment: around a write, the chief kills itself.
     """
     file = place.root / f"{run}.json"
     file.write_text(json.dumps(document(place, run, steps)))
@@ -175,7 +175,7 @@ def _environment(place: Place, addresses: list[str], worker: int) -> dict[str, s
 
 
 def finish(place: Place, run: str, steps: int) -> int:
-    """Let a run come to its end; returns where it went on."""
+    """Let a run complete; return the step where it resumed."""
     with started(place, run, steps) as processes:
         lines = list(_lines(processes[CHIEF]))
         codes = [process.wait() for process in processes]
@@ -188,7 +188,7 @@ def kill_once(place: Place, run: str, steps: int, moment: Moment, stop: signal.S
     """Run an attempt and kill it at `moment`.
 
     Raises:
-        AssertionError: it ended in another way than it must.
+        AssertionError: it ended in another way than expected.
     """
     event = {"training": "progress", "evaluating": "evaluating"}.get(moment.phase)
     lines, left, killed_at = [], moment.count, time.monotonic()
@@ -215,7 +215,7 @@ def kill_once(place: Place, run: str, steps: int, moment: Moment, stop: signal.S
 
 
 def _codes(place: Place, moment: Moment, stop: signal.Signals) -> list[int]:
-    """Return how each worker must end: those that live on find that one is lost."""
+    """Return how each worker must end: surviving workers report that one is lost."""
     if stop is signal.SIGTERM:
         return [ExitCode.SAVED] * place.workers
     return [
@@ -226,7 +226,7 @@ def _codes(place: Place, moment: Moment, stop: signal.Signals) -> list[int]:
 def kill_often(
     place: Place, moments: list[Moment], stop: signal.Signals = signal.SIGKILL
 ) -> Iterator[Kill]:
-    """Kill the run `chaos` at each moment, let it come to its end; yield what each kill cost."""
+    """Kill the run `chaos` at each moment, let it complete; yield the cost of each kill."""
     steps = steps_for(moments)
     waiting: tuple[Moment, Attempt] | None = None
     for moment in moments:
@@ -245,7 +245,7 @@ def steps_for(moments: list[Moment]) -> int:
 
 
 def differences(place: Place, steps: int) -> list[str]:
-    """Run the control; return how the killed run's end differs from its end, in every variable."""
+    """Run the control; return how its end differs from the killed run's, in every variable."""
     finish(place, "control", steps)
     killed, control = place.newest("chaos"), place.newest("control")
     pairs = {

@@ -1,7 +1,7 @@
-"""The trainer's processes: each from nothing, or forked from one that has imported TensorFlow.
+"""The trainer's processes: started normally, or forked from one that has imported TensorFlow.
 
-The second saves most of a start on a busy machine. Such processes also share the seed of Python's
-hashes, so that only the first kind shows what hangs on the order of a set.
+A fork saves most of the start on a busy machine. Forked processes share the seed of Python's
+hashes, so only the first kind shows what depends on the order of a set.
 """
 
 import importlib
@@ -23,11 +23,11 @@ _MODULES = (
 
 
 class Process(Protocol):
-    """What is asked of a process of either kind; a `Popen` is one."""
+    """What a process of either kind must provide; a `Popen` does."""
 
     @property
     def stdout(self) -> Iterable[str] | None:
-        """What it says, line by line."""
+        """Its output, line by line."""
 
     def send_signal(self, sig: int, /) -> None:
         """Send it a signal."""
@@ -39,7 +39,7 @@ class Process(Protocol):
         """End it."""
 
     def __enter__(self) -> Self:
-        """Take it."""
+        """Return the process."""
 
     def __exit__(
         self,
@@ -48,13 +48,13 @@ class Process(Protocol):
         trace: TracebackType | None,
         /,
     ) -> None:
-        """Wait for its end, and close what it says."""
+        """Wait for its end, and close its output."""
 
 
 def start_cold(
     module: str, words: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> Process:
-    """Start `python -m module` with `words`; what goes to stderr is added to `log`."""
+    """Start `python -m module` with `words`; stderr is appended to `log`."""
     there = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", module, *words]
     with log.open("a") as errors:
@@ -66,7 +66,7 @@ def start_cold(
 def start_warm(
     module: str, words: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> Process:
-    """Do the same by a fork."""
+    """Do the same with a fork."""
     return _Forked(module, words, environment, log)
 
 

@@ -1,1 +1,1 @@
-"""Programs that train in stretches, when told to, each by `python -m`."""
+"""Programs that train in stretches, on request; each is started by `python -m`."""

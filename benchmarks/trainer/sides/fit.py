@@ -1,6 +1,6 @@
 """Keras `fit` on the trainer's own detector and loss, with Keras' optimizer and nothing else.
 
-It saves nothing and reports nothing (`verbose=0`): the least that `fit` can do.
+It saves nothing and reports nothing (`verbose=0`): the minimum that `fit` can do.
 """
 
 import sys
@@ -21,11 +21,11 @@ from detection_trainer.models.losses import detection_loss
 from detection_trainer.models.targets import assign_targets
 
 _RATES = 2000
-"""Steps until the rate stays as it is; the measured schedules have ended by then."""
+"""Steps until the rate is constant; the measured schedules have ended by then."""
 
 
 class FitModel(keras.Model):  # type: ignore[misc] # Keras ships no types
-    """The detector as `fit` takes it."""
+    """The detector in the form that `fit` takes."""
 
     def __init__(self, detector: Detector) -> None:
         """Train `detector`'s network."""
@@ -45,10 +45,10 @@ class FitModel(keras.Model):  # type: ignore[misc] # Keras ships no types
 
 
 class Rates(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc] # Keras ships no types
-    """The trainer's learning rate, looked up."""
+    """The trainer's learning rate, from a table."""
 
     def __init__(self, spec: TrainingSpec) -> None:
-        """Tabulate the first steps' rates."""
+        """Compute the rates of the first steps."""
         cycles = first_cycles(spec.optimizer.schedule, spec.steps)
         self._rates = [learning_rate(spec.optimizer, cycles, step) for step in range(_RATES)]
 

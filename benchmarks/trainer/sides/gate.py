@@ -1,6 +1,6 @@
-"""The gate in a side's training loop, between two batches: opened from outside for so many steps.
+"""The gate between two batches of a side's training loop: opened from outside for some steps.
 
-On standard input come `go STEPS` and `evaluate`; on standard output goes one JSON object for each.
+Standard input has `go STEPS` and `evaluate`; standard output has one JSON object for each.
 Everything else that a side prints goes to standard error.
 """
 
@@ -15,10 +15,10 @@ import tensorflow as tf
 
 
 class Gate:
-    """Lets stretches of steps through, and says how long each took."""
+    """Lets stretches of steps through, and reports how long each took."""
 
     def __init__(self) -> None:
-        """Take standard output for the answers."""
+        """Reserve standard output for the answers."""
         self._answers = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
         self._began = 0.0
@@ -35,12 +35,12 @@ class Gate:
         os._exit(0)
 
     def close(self, **figures: float) -> None:
-        """End a stretch once the device has done its work."""
+        """End a stretch once the device has finished its work."""
         tf.test.experimental.sync_devices()
         self._answer(seconds=time.perf_counter() - self._began, **figures)
 
     def batches(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Pass `batches` on in stretches: the step of the last one belongs to its stretch."""
+        """Yield `batches` in stretches: the step of the last batch belongs to its stretch."""
         iterator = iter(batches)
         while True:
             steps, waited_s = self.open(), 0.0

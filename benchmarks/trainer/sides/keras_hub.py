@@ -1,7 +1,7 @@
 """KerasHub's RetinaNet by its own `fit`, on the same files, batches and optimizer.
 
-Its pyramid and heads are 256 wide whatever is asked for, and a residual backbone begins with 64.
-Runs in an environment of its own, see `keras_hub_environment`.
+Its pyramid and heads are 256 wide whatever is requested, and a residual backbone begins with 64.
+Runs in its own environment, see `keras_hub_environment`.
 """
 
 import sys
@@ -24,7 +24,7 @@ from detection_trainer.evaluation.coco_metrics import ImageDetections, coco_metr
 from detection_trainer.evaluation.evaluator import ground_truth
 
 FORMAT = "yxyx"
-"""Of boxes, in pixels: its anchors know no fractions."""
+"""Unit of boxes: its anchors do not support fractions."""
 _RESIDUAL = {
     Backbone.TINY: ("basic_block", [64, 64, 96, 128], [1, 1, 1, 1], 64, 3),
     Backbone.RESNET50: ("bottleneck_block", [64, 128, 256, 512], [3, 4, 6, 3], 64, 7),
@@ -69,7 +69,7 @@ def build(model: Model, num_classes: int) -> keras.Model:
 
 
 def batches(spec: TrainingSpec) -> Any:
-    """Yield images in -1..1 and what KerasHub calls labels: from 0, -1 where there is no box."""
+    """Yield images in -1..1 and KerasHub's labels: they begin at 0, and -1 means no box."""
     size = float(spec.model.image_size)
 
     def rename(images: Any, truth: Any) -> Any:
@@ -80,7 +80,7 @@ def batches(spec: TrainingSpec) -> Any:
 
 
 def score(model: keras.Model, spec: TrainingSpec) -> Callable[[], float]:
-    """Return what measures the mAP50 of `model`, with KerasHub's own decoding."""
+    """Return a function that measures the mAP50 of `model`, with KerasHub's own decoding."""
     dataset, size = open_validation(spec), float(spec.model.image_size)
     model.prediction_decoder = keras_hub.layers.NonMaxSuppression(
         bounding_box_format=FORMAT,

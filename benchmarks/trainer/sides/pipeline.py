@@ -1,4 +1,4 @@
-"""Data as one would write it for `fit`: files, a shuffle buffer, a parallel map, batches.
+"""The usual data pipeline for `fit`: files, a shuffle buffer, a parallel map, batches.
 
 The augmentation is the trainer's, so that both sides do the same work on each image.
 """
@@ -52,7 +52,7 @@ def fit_batches(spec: TrainingSpec) -> tf.data.Dataset:
 
 
 def open_validation(spec: TrainingSpec) -> Dataset:
-    """Open the validation set, which must be there."""
+    """Open the validation set, which must exist."""
     place = spec.dataset.validation
     if place is None:
         raise ValueError("the measured training needs dataset.validation; received none")
@@ -62,6 +62,6 @@ def open_validation(spec: TrainingSpec) -> Dataset:
 
 
 def validation_score(detector: Detector, spec: TrainingSpec) -> Callable[[], float]:
-    """Return what measures the mAP50 of `detector`, by the trainer's own evaluation."""
+    """Return a function that measures the mAP50 of `detector` with the trainer's own evaluation."""
     evaluator = Evaluator(detector, open_validation(spec), spec)
     return lambda: evaluator.metrics().get("mAP50", 0.0)

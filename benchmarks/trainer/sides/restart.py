@@ -1,4 +1,4 @@
-"""The trainer itself, which says after its first step where the time since its start went.
+"""The trainer itself, which reports after its first step where the time since its start went.
 
 Prints the trainer's own JSON lines, and one with `stages`: seconds by name.
 """
@@ -18,12 +18,12 @@ class Stages:
     """Seconds by name of stage."""
 
     def __init__(self, killed_at: float) -> None:
-        """Count from `killed_at`, a time as `time.time()` gives it."""
+        """Count from `killed_at`, a time of `time.time()`."""
         self._killed_at = killed_at
         self.seconds = {"process": _STARTED - killed_at}
 
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function`, its time counted as `stage`."""
+        """Return `function` with its time counted as `stage`."""
 
         def wrapped(*given: Any, **named: Any) -> Any:
             began = time.time()
@@ -35,7 +35,7 @@ class Stages:
         return wrapped
 
     def until_second(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Pass `batches` on; when the second is wanted the first step is done, and all is said."""
+        """Yield `batches`; a request for the second ends the first step and prints the stages."""
         iterator = iter(batches)
         yield self.timed("data", next)(iterator)
         total = time.time() - self._killed_at
@@ -49,7 +49,7 @@ class Stages:
 def main(file: str, killed_at: str) -> int:
     """Train the document in `file`; the process before it was killed at `killed_at`."""
     stages = Stages(float(killed_at))
-    prepare_process()  # As `run` does, before what imports TensorFlow.
+    prepare_process()  # Like `run`, before the imports of TensorFlow.
     importing = stages.timed("import", __import__)
     importing("detection_trainer.run.session")
     startup: Any = sys.modules["detection_trainer.run.startup"]

@@ -1,6 +1,6 @@
-"""How long a save holds up training: a snapshot and its commit, and Keras' `save_weights`.
+"""How long a save blocks training: a snapshot and its commit, and Keras' `save_weights`.
 
-One process, one state: weights of a ResNet50 RetinaNet and its momentum. Prints one JSON object a
+One process, one state: weights of a ResNet50 RetinaNet and its momentum. Prints one JSON object per
 round; the two sides take turns.
 """
 
@@ -42,7 +42,7 @@ class Saving:
     """The state, one batch, and both ways to save."""
 
     def __init__(self, training: Training, folder: Path) -> None:
-        """Build and train a first step."""
+        """Build the model and train a first step."""
         spec, self._folder = training.spec, folder
         self._update = build_training_step(spec, len(spec.dataset.classes or []))
         self._batch = _batch(spec.model.image_size)
@@ -56,7 +56,7 @@ class Saving:
         self._update(self._batch, 0.001, 0)
 
     def round(self) -> dict[str, float]:
-        """Save once each way, in turns; returns seconds."""
+        """Save once each way, in turns; return the seconds."""
         self.step()
         usual_s = float(np.median([seconds(self.step) for _ in range(USUAL_STEPS)]))
         save_weights_s = seconds(lambda: self._keras.save_weights(self._folder / "k.weights.h5"))

@@ -12,7 +12,7 @@ from detection_trainer.run.process import prepare_process
 
 def main(arguments: list[str]) -> int:
     """Train the document that the first of `arguments` names."""
-    prepare_process()  # As `run` does, before what imports TensorFlow.
+    prepare_process()  # Like `run`, before the imports of TensorFlow.
     from benchmarks.trainer.sides.gate import Gate  # noqa: PLC0415
     from benchmarks.trainer.sides.pipeline import validation_score  # noqa: PLC0415
 
