@@ -32,10 +32,10 @@ def gpu_sentence() -> str:
     """Return which cards TensorFlow computes on, or that there was none."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     # In a separate process: a process that has searched for cards keeps them.
-    said = subprocess.run(  # noqa: S603 - a fixed command
+    output = subprocess.run(  # noqa: S603 - a fixed command
         [sys.executable, "-c", _CARDS], env=environment, capture_output=True, text=True, check=True
     ).stdout
-    cards = ", ".join(said.splitlines())
+    cards = ", ".join(output.splitlines())
     return f"On the GPU: {cards}." if cards else "No GPU was at hand: these are a CPU's figures."
 
 

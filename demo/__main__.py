@@ -31,13 +31,13 @@ def main(arguments: Sequence[str]) -> int:
     command = parser.parse_args(arguments).command
     screen = Screen()
     try:
-        return tell(screen) if command == "run" else clean(screen)
+        return run_story(screen) if command == "run" else clean(screen)
     except (SandboxError, TrainerError, WaitTimeoutError) as error:
         screen.console.print(f"[red]{error}[/]")
         return 1
 
 
-def tell(screen: Screen) -> int:
+def run_story(screen: Screen) -> int:
     """Prepare everything and run the story; return 0 if every promise was kept."""
     began = time.monotonic()
     screen.chapter(
@@ -64,11 +64,11 @@ def tell(screen: Screen) -> int:
         stories.untouched(stage)
         draw_sheet(data, store, [part["status"] for part in (before, after)])
     screen.chapter("The end", "What the cluster says now:")
-    screen.say(stage.kubectl("get", "dt").rstrip())
+    screen.print(stage.kubectl("get", "dt").rstrip())
     kept = screen.close()
-    screen.say(f"Truth and detections on held-out tiles: {SHEET.relative_to(Path.cwd())}")
-    screen.say("Look around: python3 -m local_cluster kubectl -n vision describe dt trees")
-    screen.say(f"All of it took {time.monotonic() - began:.0f} s; `make demo-clean` removes it.")
+    screen.print(f"Truth and detections on held-out tiles: {SHEET.relative_to(Path.cwd())}")
+    screen.print("Look around: python3 -m local_cluster kubectl -n vision describe dt trees")
+    screen.print(f"All of it took {time.monotonic() - began:.0f} s; `make demo-clean` removes it.")
     return 0 if kept else 1
 
 
@@ -85,13 +85,13 @@ def clean(screen: Screen) -> int:
     tools_are_local = Tools.is_local()
     if tools_are_local:
         run([sys.executable, "-m", "local_cluster", "down"])
-        screen.say("The local cluster is down; its binaries and images stay in the cache.")
+        screen.print("The local cluster is down; its binaries and images stay in the cache.")
         return 0
     tools = Tools.current_without_images()
     kube = tools.connect()
     kube.delete(f"/api/v1/namespaces/{NAMESPACE}")
     installation.uninstall(tools, kube)
-    screen.say(f"Removed: namespace {NAMESPACE} and the operator. The CRD stays.")
+    screen.print(f"Removed: namespace {NAMESPACE} and the operator. The CRD stays.")
     return 0
 
 
@@ -107,7 +107,7 @@ def _upload(screen: Screen, store: object_store.ObjectStore) -> None:
     trees = write_sample("trees", store.folder("s3://data/trees"), os.environ)
     write_sample("trees-health", store.folder("s3://data/trees-health"), os.environ)
     held_out = trees.validation.images if trees.validation else 0
-    screen.say(f"Written to S3: {trees.train.images} tiles to train on, {held_out} held out")
+    screen.print(f"Written to S3: {trees.train.images} tiles to train on, {held_out} held out")
 
 
 if __name__ == "__main__":

@@ -24,11 +24,11 @@ class Screen:
         self.console.print()
         self.console.print(Panel(text, title=f"[bold]{title}", title_align="left"))
 
-    def command(self, *words: str) -> None:
+    def command(self, *arguments: str) -> None:
         """Show a command as the user would type it."""
-        self.console.print(Text("$ " + " ".join(words), style="cyan"))
+        self.console.print(Text("$ " + " ".join(arguments), style="cyan"))
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print one line."""
         self.console.print(text, highlight=False)
 
@@ -76,13 +76,13 @@ class Screen:
 def _bar_of(training: Object) -> Object:
     status = training.get("status") or {}
     progress = status.get("progress") or {}
-    said = [f"loss {progress['loss']}"] if "loss" in progress else []
+    parts = [f"loss {progress['loss']}"] if "loss" in progress else []
     if "mAP50" in (metrics := status.get("metrics") or {}):
-        said.append(f"mAP50 {float(metrics['mAP50']):.3f}")
+        parts.append(f"mAP50 {float(metrics['mAP50']):.3f}")
     if "latestCheckpoint" in status:
-        said.append(f"saved {status['latestCheckpoint']['step']}")
+        parts.append(f"saved {status['latestCheckpoint']['step']}")
     return {
         "completed": status.get("step", 0),
         "total": training["spec"]["steps"],
-        "more": "  ".join(said),
+        "more": "  ".join(parts),
     }

@@ -33,10 +33,10 @@ class Stage:
     kube: Kube
     screen: Screen
 
-    def kubectl(self, *words: str) -> str:
+    def kubectl(self, *arguments: str) -> str:
         """Show and run one kubectl command in the demo's namespace."""
-        self.screen.command("kubectl", "-n", NAMESPACE, *words)
-        return run([*self.tools.kubectl, "-n", NAMESPACE, *words])
+        self.screen.command("kubectl", "-n", NAMESPACE, *arguments)
+        return run([*self.tools.kubectl, "-n", NAMESPACE, *arguments])
 
     def apply(self, name: str) -> str:
         """Apply one of the examples; return its path in the API."""
@@ -102,7 +102,7 @@ def kill_in_the_middle(stage: Stage, path: str) -> None:
             found = _follow(stage, path, _was_interrupted)
         if _was_interrupted(found) or phase(found) in {"Failed", "Refused"}:
             return
-        stage.screen.say("The training was complete before its pod could be deleted: once more.")
+        stage.screen.print("The training was complete before its pod could be deleted: once more.")
         raise_steps(stage, "trees", steps + first)
 
 

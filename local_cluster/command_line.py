@@ -38,10 +38,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return int(options.run(options))
     except LocalClusterError as error:
-        progress.say(f"error: {error}")
+        progress.log_line(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        progress.say("interrupted")
+        progress.log_line("interrupted")
         return 130
 
 
@@ -74,14 +74,14 @@ def build_parser() -> argparse.ArgumentParser:
 def run_up(options: argparse.Namespace) -> int:
     """Start the cluster."""
     running = lifecycle.up(options.name, options.nodes, options.subnet, audited=options.audit)
-    progress.answer(running.cluster.kubeconfig)
+    progress.print_result(running.cluster.kubeconfig)
     return 0
 
 
 def run_down(options: argparse.Namespace) -> int:
     """Remove the cluster; if there is none, this succeeds too."""
     if not lifecycle.down(options.name):
-        progress.say(f"the cluster {options.name!r} is not there")
+        progress.log_line(f"the cluster {options.name!r} is not there")
     return 0
 
 
@@ -89,28 +89,28 @@ def run_status(options: argparse.Namespace) -> int:
     """Show the running clusters and nodes."""
     running = lifecycle.load(options.name)
     if running is None or not running.is_up:
-        progress.answer(f"{options.name}: down")
+        progress.print_result(f"{options.name}: down")
         return 1
-    progress.answer(f"{options.name}: up at {running.cluster.api_url}")
+    progress.print_result(f"{options.name}: up at {running.cluster.api_url}")
     for name, ready in sorted(api.read_node_conditions(running.cluster).items()):
-        progress.answer(f"  {name}: Ready={ready}")
+        progress.print_result(f"  {name}: Ready={ready}")
         for stopped in diagnosis.list_stopped(running.cluster, name):
-            progress.answer(f"    {stopped} is stopped on purpose")
+            progress.print_result(f"    {stopped} is stopped on purpose")
     if failures := diagnosis.describe_failures(running.cluster):
-        progress.answer(failures.lstrip("\n"))
+        progress.print_result(failures.lstrip("\n"))
     return 0
 
 
 def run_kubeconfig(options: argparse.Namespace) -> int:
     """Print the path of the kubeconfig."""
-    progress.answer(lifecycle.load_up(options.name).cluster.kubeconfig)
+    progress.print_result(lifecycle.load_up(options.name).cluster.kubeconfig)
     return 0
 
 
 def run_list(_options: argparse.Namespace) -> int:
     """Print every cluster's name."""
     for name in lifecycle.list_names():
-        progress.answer(name)
+        progress.print_result(name)
     return 0
 
 
@@ -126,13 +126,15 @@ def run_build_images(options: argparse.Namespace) -> int:
     """Build images; print the references after all builds."""
     references = {name: images.ensure_image(name, options.accelerator) for name in options.images}
     for name, reference in references.items():
-        progress.answer(f"{name}={reference}")
+        progress.print_result(f"{name}={reference}")
     return 0
 
 
 def run_load_image(options: argparse.Namespace) -> int:
     """Put an image on every node."""
-    progress.answer(image_loading.load_image(options.name, options.source, options.image_name))
+    progress.print_result(
+        image_loading.load_image(options.name, options.source, options.image_name)
+    )
     return 0
 
 
@@ -167,14 +169,16 @@ def run_logs(options: argparse.Namespace) -> int:
     if running is None:
         lifecycle.load_up(options.name)
         return 1
-    progress.answer(diagnosis.read_log(running.cluster, options.node, options.program).rstrip())
+    progress.print_result(
+        diagnosis.read_log(running.cluster, options.node, options.program).rstrip()
+    )
     return 0
 
 
 def run_prune(options: argparse.Namespace) -> int:
     """Free space in the cache."""
     freed = pruning.prune(with_images=options.images)
-    progress.say(f"freed {freed / machine.GIB:.1f} GiB")
+    progress.log_line(f"freed {freed / machine.GIB:.1f} GiB")
     return 0
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from local_cluster.topology import Cluster
 
-LAST_WORDS_LENGTH = 300
+LAST_LINE_LENGTH = 300
 ENDED = re.compile(r"(\S+) ended with (-?\d+)")
 
 
@@ -22,14 +22,14 @@ def count_ends(init_log: str) -> dict[str, int]:
     return dict(collections.Counter(match[1] for match in ENDED.finditer(init_log)))
 
 
-def read_last_words(log: Path) -> str:
-    """Return the last line of a log that has content."""
+def read_last_line(log: Path) -> str:
+    """Return the last line of a log that is not blank."""
     try:
         lines = log.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return "(no log)"
-    said = [line.strip() for line in lines if line.strip()]
-    return said[-1][-LAST_WORDS_LENGTH:] if said else "(an empty log)"
+    written = [line.strip() for line in lines if line.strip()]
+    return written[-1][-LAST_LINE_LENGTH:] if written else "(an empty log)"
 
 
 def describe_failures(cluster: Cluster) -> str:
@@ -37,9 +37,11 @@ def describe_failures(cluster: Cluster) -> str:
     lines = []
     for log in sorted(cluster.state.glob("nodes/*/logs/init.log")):
         for program, count in count_ends(log.read_text()).items():
-            words = read_last_words(log.parent / f"{program}.log")
+            last_line = read_last_line(log.parent / f"{program}.log")
             node = log.parent.parent.name
-            lines.append(f"\n    {program} of {node} ended {count} times; it said: {words}")
+            lines.append(
+                f"\n    {program} of {node} ended {count} times; its last line: {last_line}"
+            )
     return "".join(lines)
 
 

@@ -58,9 +58,9 @@ def join_lines(text: str) -> list[str]:
 
 
 def _add_copy(stage: Stage, rest: str) -> None:
-    words = shlex.split(rest) if not rest.rstrip().endswith("]") else _split_json(rest)
-    flags = [word for word in words if word.startswith("--")]
-    paths = [word for word in words if not word.startswith("--")]
+    parts = shlex.split(rest) if not rest.rstrip().endswith("]") else _split_json(rest)
+    flags = [part for part in parts if part.startswith("--")]
+    paths = [part for part in parts if not part.startswith("--")]
     origin = next((flag.partition("=")[2] for flag in flags if flag.startswith("--from=")), None)
     if origin is not None:
         stage.stages.append(origin)

@@ -164,10 +164,10 @@ def remove_link(name: str) -> None:
     """
     deadline = time.monotonic() + END_TIMEOUT_S
     while name in {interface for _, interface in socket.if_nameindex()}:
-        said = shell.capture(["ip", "link", "delete", name]).stderr.strip()
+        problem = shell.capture(["ip", "link", "delete", name]).stderr.strip()
         if time.monotonic() > deadline:
             raise ComponentError(
-                f"the network interface {name} does not go: {said}",
+                f"the network interface {name} does not go: {problem}",
                 expected="it gone with the cluster",
                 remedy=f"`ip link delete {name}`",
             )

@@ -21,13 +21,13 @@ LOG_REFRESH_S = 30.0
 KEPT_OUTPUT_LINES = 60
 
 
-def say(text: str) -> None:
+def log_line(text: str) -> None:
     """Write one line for a person; results for programs go to standard output instead."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
-def answer(text: object) -> None:
+def print_result(text: object) -> None:
     """Write one line of a command's result."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -56,7 +56,7 @@ def step(label: str) -> Iterator[None]:
         ended.set()
         ticker.join()
         start, end = ("\r", "   ") if on_terminal else ("", "")
-        say(f"{start}  {mark} {label} {time.monotonic() - started:.1f} s{end}")
+        log_line(f"{start}  {mark} {label} {time.monotonic() - started:.1f} s{end}")
 
 
 def run(

@@ -37,10 +37,10 @@ class LicenceList:
         Raises:
             KeyError: an entry of a package lacks its licence or its reason.
         """
-        said = tomllib.loads(text)
-        entries = said["packages"].items()
+        content = tomllib.loads(text)
+        entries = content["packages"].items()
         read = {name: entry["licence"] for name, entry in entries if entry["why"]}
-        return cls(said["allowed"], read)
+        return cls(content["allowed"], read)
 
     def licence_of(self, package: Package) -> str:
         """Return the licence of a package: as a person recorded it, else as it is declared."""

@@ -72,16 +72,16 @@ def main() -> None:
     parser.add_argument("--cluster", default="bench", help="taken down and made anew")
     parser.add_argument("--record", action="store_true", help=f"write the tables into {PAGE.name}")
     parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
-    said = parser.parse_args()
+    options = parser.parse_args()
     # Half an hour without output would be long. To standard error: the tables are the output.
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("benchmarks").setLevel(logging.INFO)
-    scale = Scale(said.trainings, said.rounds, said.seconds)
+    scale = Scale(options.trainings, options.rounds, options.seconds)
     with tempfile.TemporaryDirectory() as folder:
-        stage = FreshClusters(said.cluster, Path(folder), 3 * scale.trainings)
-        for name in said.part:
+        stage = FreshClusters(options.cluster, Path(folder), 3 * scale.trainings)
+        for name in options.part:
             text = measure(name, stage, scale)
-            if said.record:
+            if options.record:
                 write_part(PAGE, f"bench-operator: {name}", text)
 
 

@@ -49,7 +49,7 @@ def report(name: str, sequence: int, *, ends: bool = False) -> bytes:
         "digest": "sha256:" + "0" * 64,
         "savedAt": "2026-11-26T10:00:00Z",
     }
-    said: Object = {
+    body: Object = {
         "attempt": 1,
         "sequence": sequence,
         "time": now,
@@ -62,5 +62,5 @@ def report(name: str, sequence: int, *, ends: bool = False) -> bytes:
         "progress": {"loss": 1 / (1 + sequence), "learningRate": 0.01, "stepsPerSecond": 1.0},
     }
     if ends:
-        said["outcome"] = {"exitCode": 0, "reason": "Completed", "message": "All steps done."}
-    return json.dumps(said).encode()
+        body["outcome"] = {"exitCode": 0, "reason": "Completed", "message": "All steps done."}
+    return json.dumps(body).encode()

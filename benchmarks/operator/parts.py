@@ -161,9 +161,9 @@ async def lives(stage: Stage, scale: Scale) -> list[Row]:
     async with stage.open(audited=True) as here:
         with here.operator:
             found = await writes.writes_of_a_life(here, _names("life", scale.lives))
-    said = ", ".join(f"{what} {count:.1f}" for what, count in found.items())
+    counts = ", ".join(f"{what} {count:.1f}" for what, count in found.items())
     total = sum(found.values())
-    return [Row("API writes a training over its life", f"{total:.1f} ({said})", "5")]
+    return [Row("API writes a training over its life", f"{total:.1f} ({counts})", "5")]
 
 
 async def failovers(stage: Stage, scale: Scale) -> list[Row]:
@@ -219,19 +219,19 @@ def _stream_rows(what: str, streams: list[Stream], goal: str) -> list[Row]:
     ]
 
 
-def _report_rows(told: Reporting) -> list[Row]:
-    what = f"{told.trainers:,} trainers report every 10 s"
-    refused = sum(count for status, count in told.answers.items() if status != 200)  # noqa: PLR2004
-    rate = sum(told.answers.values()) / told.seconds
-    cpu = 100 * told.operator_cpu_s / told.seconds
+def _report_rows(measured: Reporting) -> list[Row]:
+    what = f"{measured.trainers:,} trainers report every 10 s"
+    refused = sum(count for status, count in measured.answers.items() if status != 200)  # noqa: PLR2004
+    rate = sum(measured.answers.values()) / measured.seconds
+    cpu = 100 * measured.operator_cpu_s / measured.seconds
     return [
         Row(f"{what}: answered", f"{rate:.0f} a second, {refused} refused"),
-        Row(f"{what}: answer, p50 / p95 / p99", f"{milliseconds(told.answer_s)} ms"),
+        Row(f"{what}: answer, p50 / p95 / p99", f"{milliseconds(measured.answer_s)} ms"),
         Row(f"{what}: CPU of the operator", f"{cpu:.0f}% of a core"),
-        Row(f"{what}: status writes", f"{told.status_writes / told.seconds:.1f} a second"),
-        Row(f"{what}: age of a status, p50 / p95 / p99", _seconds(told.age_s)),
-        Row(f"{what}: a read of the API, p50 / p95 / p99", f"{milliseconds(told.probe_s)} ms"),
-        Row(f"{what}: resident memory", f"{told.memory_mb:.0f} MB"),
+        Row(f"{what}: status writes", f"{measured.status_writes / measured.seconds:.1f} a second"),
+        Row(f"{what}: age of a status, p50 / p95 / p99", _seconds(measured.age_s)),
+        Row(f"{what}: a read of the API, p50 / p95 / p99", f"{milliseconds(measured.probe_s)} ms"),
+        Row(f"{what}: resident memory", f"{measured.memory_mb:.0f} MB"),
     ]
 
 

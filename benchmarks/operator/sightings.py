@@ -87,8 +87,8 @@ async def wait_phase(wire: Wire, path: str, phase: str, enough: Callable[[set[st
     """Wait until `enough` accepts the names seen in `phase` at the collection `path`."""
     seen: set[str] = set()
     # The API server writes JSON without spaces.
-    told = f'"phase":"{phase}"'.encode()
-    async for event in wire.watch(path, metadata_only=False, containing=told):
+    wanted = f'"phase":"{phase}"'.encode()
+    async for event in wire.watch(path, metadata_only=False, containing=wanted):
         body = event["object"]
         if (body.get("status") or {}).get("phase") == phase:
             seen.add(body["metadata"]["name"])

@@ -38,8 +38,8 @@ async def writes_of_a_life(here: Surroundings, names: list[str]) -> dict[str, fl
             token = here.signer.sign(OPERATED, *pods[name])
             for sequence, ends in ((1, False), (10_000, True)):
                 await _post(session, here, name, token, report(name, sequence, ends=ends))
-            last_word = report(name, 10_000, ends=True).decode()
-            await here.wire.merge(f"{pods_path}/{pods[name][0]}", end_of(0, last_word))
+            last_report = report(name, 10_000, ends=True).decode()
+            await here.wire.merge(f"{pods_path}/{pods[name][0]}", end_of(0, last_report))
 
         await in_parallel(live, names)
     async with asyncio.timeout(TIMEOUT_S):

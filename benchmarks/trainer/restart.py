@@ -32,9 +32,9 @@ def _kill_often(bench: Bench, training: Path, rounds: int) -> dict[str, Figure]:
     killed_at, found = time.time(), []
     for _ in range(rounds + 1):
         side = bench.side("restart", training, str(killed_at))
-        found.append(side.await_answer(lambda said: "stages" in said)["stages"])
+        found.append(side.await_answer(lambda answer: "stages" in answer)["stages"])
         if len(found) == 1:
-            side.await_answer(lambda said: said.get("event") == "saved")
+            side.await_answer(lambda answer: answer.get("event") == "saved")
         killed_at = time.time()
         side.kill()
     # The first process found no checkpoint, and no process was killed before it.

@@ -14,7 +14,9 @@ def measure(bench: Bench) -> str:
     """Measure both ways to save in turns, in one process."""
     training = bench.training("saving", model=MODEL, optimizer=MOMENTUM, batchSize=1)
     with closing(bench.side("saving", training, str(bench.rounds))) as side:
-        rounds = [side.await_answer(lambda said: "usual_s" in said) for _ in range(bench.rounds)]
+        rounds = [
+            side.await_answer(lambda answer: "usual_s" in answer) for _ in range(bench.rounds)
+        ]
     usual, blocked, after, commit, keras = (
         Figure.of([found[f"{name}_s"] for found in rounds])
         for name in ("usual", "blocked", "next", "commit", "save_weights")

@@ -79,10 +79,10 @@ class Side:
         with self._process:
             pass
 
-    def _ask(self, words: str) -> Mapping[str, Any]:
+    def _ask(self, command: str) -> Mapping[str, Any]:
         stdin = self._process.stdin
         if stdin is not None and self._process.poll() is None:
-            stdin.write(words + "\n")
+            stdin.write(command + "\n")
             stdin.flush()
         return self._next()
 

@@ -42,7 +42,7 @@ AGE_S = 1.5
 """Ages have whole seconds: the owner of a folder must be older than a training that requests it."""
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -106,10 +106,10 @@ async def storm_over(here: Surroundings, folder: Path, plan: Plan) -> None:
                 passed = time.monotonic() - began
                 if passed >= plan.seconds:
                     break
-                say(f"{passed:5.0f} s {name}")
+                print_line(f"{passed:5.0f} s {name}")
                 await fault()
             storm.calm()
-            say("calm")
+            print_line("calm")
             await _settle(here, set(ends))
             await _show(here, list(ends))
         finally:
@@ -162,7 +162,7 @@ async def run(cluster_name: str, folder: Path, plan: Plan) -> list[Violation]:
     if found:
         kept = Path(tempfile.mkdtemp(prefix="chaos-operator-")) / "audit.log"
         shutil.copy(cluster.audit_log, kept)
-        say(f"the audit log is kept: {kept}")
+        print_line(f"the audit log is kept: {kept}")
     lifecycle.down(cluster_name)
     return found
 
@@ -180,20 +180,20 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=None, help="of an earlier storm, to repeat it")
     parser.add_argument("--cluster", default="bench", help="taken down and made anew")
-    said = parser.parse_args()
-    seed = random.randrange(10**6) if said.seed is None else said.seed  # noqa: S311
-    plan = Plan(said.trainings, said.seconds, seed)
-    say(f"seed {seed}: {plan.trainings} trainings, {plan.seconds:.0f} s")
+    options = parser.parse_args()
+    seed = random.randrange(10**6) if options.seed is None else options.seed  # noqa: S311
+    plan = Plan(options.trainings, options.seconds, seed)
+    print_line(f"seed {seed}: {plan.trainings} trainings, {plan.seconds:.0f} s")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = asyncio.run(run(said.cluster, Path(folder), plan))
+            found = asyncio.run(run(options.cluster, Path(folder), plan))
         except TimeoutError:
             for log in sorted(Path(folder).glob("replica-*.log")):
-                say(f"{log.name} ends so: {log.read_text(errors='replace')[-4000:]}")
+                print_line(f"{log.name} ends so: {log.read_text(errors='replace')[-4000:]}")
             raise
     for violation in found:
-        say(str(violation))
-    say(f"{len(found)} violations")
+        print_line(str(violation))
+    print_line(f"{len(found)} violations")
     return min(len(found), 1)
 
 

@@ -17,7 +17,7 @@ from sandbox.simulation.audit import Entry
 
 Object = dict[str, Any]
 PLANNED_END = "simulation/planned-end"
-TOLD = "simulation/told"
+REPORTED = "simulation/report"
 SEEN = "simulation/seen-at-the-end"
 JOB_NAME = "batch.kubernetes.io/job-name"
 ENDED = frozenset({"Succeeded", "Failed"})
@@ -60,7 +60,7 @@ class Story:
 
     planned: str = ""
     jobs: dict[str, Job] = field(default_factory=dict)
-    told: dict[int, int] = field(default_factory=lambda: defaultdict(lambda: -1))
+    reported: dict[int, int] = field(default_factory=lambda: defaultdict(lambda: -1))
     """The largest reported step, by attempt."""
     saved: int = -1
     completed: bool = False
@@ -145,14 +145,14 @@ class Judge:
             what = f"{checkpoint} after {story.checkpoint}"
             self._broken("a checkpoint that goes backwards", key, entry, what)
         # Once a trainer of the attempt has reported where it resumed, only its own reports count.
-        heard = [story.told[number]] if resumed else story.told.values()
-        if step > max([0, *heard]):
-            self._broken("a step that nobody told", key, entry, f"{step}")
+        steps = [story.reported[number]] if resumed else story.reported.values()
+        if step > max([0, *steps]):
+            self._broken("a step that no trainer reported", key, entry, f"{step}")
         if checkpoint > story.saved:
-            self._broken("a checkpoint that nobody told", key, entry, f"{checkpoint}")
+            self._broken("a checkpoint that no trainer reported", key, entry, f"{checkpoint}")
         story.phase = status.get("phase", "")
         if story.phase == "Complete" and not story.completed:
-            self._broken("a completion that nobody told", key, entry, f"step {step}")
+            self._broken("a completion that no trainer reported", key, entry, f"step {step}")
         story.attempt, story.step, story.resumed = max(number, story.attempt), step, resumed
         story.checkpoint = max(checkpoint, story.checkpoint)
 
@@ -190,14 +190,14 @@ class Judge:
         phase = (entry.body.get("status") or {}).get("phase")
         gone = entry.verb == "delete" and metadata.get("deletionGracePeriodSeconds", 0) == 0
         pods[pod] = pods.get(pod, False) or phase in ENDED or gone
-        if told := (metadata.get("annotations") or {}).get(TOLD):
-            self._take_told(story, json.loads(told))
+        if report := (metadata.get("annotations") or {}).get(REPORTED):
+            self._take_report(story, json.loads(report))
 
-    def _take_told(self, story: Story, told: Object) -> None:
-        number = told["attempt"]
-        story.told[number] = max(story.told[number], told["step"])
-        story.saved = max(story.saved, told["checkpoint"])
-        story.completed = story.completed or told["completed"]
+    def _take_report(self, story: Story, report: Object) -> None:
+        number = report["attempt"]
+        story.reported[number] = max(story.reported[number], report["step"])
+        story.saved = max(story.saved, report["checkpoint"])
+        story.completed = story.completed or report["completed"]
 
 
 def _has_finished(body: Object) -> bool:

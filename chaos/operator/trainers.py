@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from chaos.operator.checker import PLANNED_END, TOLD
+from chaos.operator.checker import PLANNED_END, REPORTED
 from detection_operator import names
 from detection_trainer.contract.runtime import REPORT_PATH
 from sandbox.simulation.fake_nodes import SELECTOR, TRAINED, end_of
@@ -107,10 +107,10 @@ class Trainers:
             if code in {None, 0, 40} and (step > start or step == 0):
                 self.saved[name] = max(self.saved[name], step)
             sequence += 1
-            said = self._report(pod, start, step, sequence, code)
-            await self._tell(pod, name, said, session)
+            report = self._report(pod, start, step, sequence, code)
+            await self._send(pod, name, report, session)
             if code is not None:
-                await self._patch(pod, end_of(code, json.dumps(said)))
+                await self._patch(pod, end_of(code, json.dumps(report)))
                 return
             step = min(step + STEP, STEPS)
 
@@ -128,7 +128,7 @@ class Trainers:
     ) -> Object:
         name = pod["labels"][names.LABEL_TRAINING]
         now, saved = datetime.now(UTC).isoformat(), self.saved[name]
-        said: Object = {
+        report: Object = {
             "attempt": int(pod["labels"][names.LABEL_ATTEMPT]),
             "sequence": sequence,
             "time": now,
@@ -139,30 +139,30 @@ class Trainers:
         if saved >= 0:
             digest, uri = "sha256:" + "0" * 64, f"s3://runs/{name}/step-{saved}"
             record = {"step": saved, "uri": uri, "digest": digest, "savedAt": now}
-            said |= {"checkpoints": [record], "checkpointCount": 1}
+            report |= {"checkpoints": [record], "checkpointCount": 1}
         if code is not None:
             reasons = {0: "Completed", 40: "Saved", 52: "DataInvalid", 70: "Unexpected"}
-            said["outcome"] = {"exitCode": code, "reason": reasons[code], "message": "as planned"}
-        return said
+            report["outcome"] = {"exitCode": code, "reason": reasons[code], "message": "as planned"}
+        return report
 
-    async def _tell(
-        self, pod: Object, name: str, said: Object, session: aiohttp.ClientSession
+    async def _send(
+        self, pod: Object, name: str, report: Object, session: aiohttp.ClientSession
     ) -> None:
         """Write the report on the pod, then send it until it is acknowledged or refused."""
-        told = {
-            "attempt": said["attempt"],
-            "step": max(said["step"], self.saved[name]),
+        reported = {
+            "attempt": report["attempt"],
+            "step": max(report["step"], self.saved[name]),
             "checkpoint": self.saved[name],
-            "completed": (said.get("outcome") or {}).get("exitCode") == 0,
+            "completed": (report.get("outcome") or {}).get("exitCode") == 0,
         }
-        await self._patch(pod, {"metadata": {"annotations": {TOLD: json.dumps(told)}}})
+        await self._patch(pod, {"metadata": {"annotations": {REPORTED: json.dumps(reported)}}})
         token = self.signer.sign(self.namespace, pod["name"], pod["uid"])
         path = REPORT_PATH.format(namespace=self.namespace, name=name)
         headers = {"Authorization": f"Bearer {token}"}
         while True:
             url = self.chance.choice(self.urls) + path
             try:
-                async with session.post(url, json=said, headers=headers) as answer:
+                async with session.post(url, json=report, headers=headers) as answer:
                     if answer.status == 200 or answer.status in GONE:  # noqa: PLR2004
                         return
             except (aiohttp.ClientError, TimeoutError):

@@ -75,16 +75,18 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Kill, compare and print; return 1 if a run's end differs or a stop lost a step."""
-    said = parse_arguments()
+    options = parse_arguments()
     os.environ |= ONE_THREAD
     prepare_process()
-    console, stop = Console(), signal.Signals[f"SIG{said.signal}"]
-    who = f"{said.workers} worker{'s' * (said.workers > 1)}"
-    console.print(f"seed {said.seed}: {said.kills} SIG{said.signal}, {said.storage}, {who}")
-    choice = random.Random(said.seed)  # noqa: S311 - moments, no secrets
-    moments = [draw(choice, stop, said.workers) for _ in range(said.kills)]
-    with place_on(said.storage) as bare:
-        place, kills = replace(bare, workers=said.workers, warm=said.warm), []
+    console, stop = Console(), signal.Signals[f"SIG{options.signal}"]
+    who = f"{options.workers} worker{'s' * (options.workers > 1)}"
+    console.print(
+        f"seed {options.seed}: {options.kills} SIG{options.signal}, {options.storage}, {who}"
+    )
+    choice = random.Random(options.seed)  # noqa: S311 - moments, no secrets
+    moments = [draw(choice, stop, options.workers) for _ in range(options.kills)]
+    with place_on(options.storage) as bare:
+        place, kills = replace(bare, workers=options.workers, warm=options.warm), []
         for kill in kill_often(place, moments, stop):
             kills.append(kill)
             console.print(line_of(len(kills), kill), soft_wrap=True)

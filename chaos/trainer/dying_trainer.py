@@ -29,10 +29,10 @@ def die_at(moment: str, below: str, count: int) -> None:
     Folder.write = counted  # type: ignore[method-assign]
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the trainer with the arguments after the first three, which state when to die."""
-    die_at(words[0], words[1], int(words[2]))
-    return trainer.main(words[3:])
+    die_at(arguments[0], arguments[1], int(arguments[2]))
+    return trainer.main(arguments[3:])
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Moment:
     """The workers that die; only the chief saves."""
 
     def __str__(self) -> str:
-        """Return the moment in a few words."""
+        """Return a short description of the moment."""
         when = "before" if self.before else "after"
         return {
             "saving": f"{when} write {self.count}",
@@ -152,14 +152,14 @@ def started(
     with ExitStack() as stack:
         processes = []
         for worker in range(place.workers):
-            words: tuple[str, ...] = ("run", str(file), "--report-period", "0")
+            arguments: tuple[str, ...] = ("run", str(file), "--report-period", "0")
             module = "detection_trainer"
             if dies is not None and dies.phase == "saving" and worker == CHIEF:
                 module = "chaos.trainer.dying_trainer"
                 when = "before" if dies.before else "after"
-                words = (when, "/step-", str(dies.count), *words)
+                arguments = (when, "/step-", str(dies.count), *arguments)
             environment = _environment(place, addresses, worker)
-            process = start(module, words, environment, place.log(run, worker))
+            process = start(module, arguments, environment, place.log(run, worker))
             processes.append(stack.enter_context(process))
             stack.callback(process.kill)
         yield processes
@@ -209,9 +209,9 @@ def kill_once(place: Place, run: str, steps: int, moment: Moment, stop: signal.S
     if codes != expected:
         msg = f"an attempt ended with {codes}, not {expected}: {_said(place, run)}"
         raise AssertionError(msg)
-    told = [line["step"] for line in lines if line["event"] == "progress"]
+    reported = [line["step"] for line in lines if line["event"] == "progress"]
     resumed = _resumed(lines)
-    return Attempt(resumed, max(told, default=resumed), ended_s)
+    return Attempt(resumed, max(reported, default=resumed), ended_s)
 
 
 def _codes(place: Place, moment: Moment, stop: signal.Signals) -> list[int]:

@@ -52,11 +52,11 @@ class Process(Protocol):
 
 
 def start_cold(
-    module: str, words: Sequence[str], environment: Mapping[str, str], log: Path
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> Process:
-    """Start `python -m module` with `words`; stderr is appended to `log`."""
+    """Start `python -m module` with `arguments`; stderr is appended to `log`."""
     there = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", module, *words]
+    command = [sys.executable, "-m", module, *arguments]
     with log.open("a") as errors:
         return subprocess.Popen(  # noqa: S603 - this checkout's trainer
             command, stdout=subprocess.PIPE, stderr=errors, text=True, env=there
@@ -64,21 +64,21 @@ def start_cold(
 
 
 def start_warm(
-    module: str, words: Sequence[str], environment: Mapping[str, str], log: Path
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> Process:
     """Do the same with a fork."""
-    return _Forked(module, words, environment, log)
+    return _Forked(module, arguments, environment, log)
 
 
 class _Forked:
     def __init__(
-        self, module: str, words: Sequence[str], environment: Mapping[str, str], log: Path
+        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
     ) -> None:
         context: Any = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(_MODULES))
         read, write = context.Pipe(duplex=False)
-        arguments = (module, list(words), dict(environment), log, write)
-        self._process = context.Process(target=_run, args=arguments)
+        process_arguments = (module, list(arguments), dict(environment), log, write)
+        self._process = context.Process(target=_run, args=process_arguments)
         self._process.start()
         write.close()
         self._file = os.fdopen(os.dup(read.fileno()), "r")
@@ -107,7 +107,11 @@ class _Forked:
 
 
 def _run(
-    module: str, words: Sequence[str], environment: Mapping[str, str], log: Path, out: Connection
+    module: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    out: Connection,
 ) -> None:
     os.dup2(out.fileno(), 1)
     with log.open("a") as errors:
@@ -115,4 +119,4 @@ def _run(
     out.close()
     os.environ.update(environment)
     name = f"{module}.__main__" if module == "detection_trainer" else module
-    sys.exit(importlib.import_module(name).main(words))
+    sys.exit(importlib.import_module(name).main(arguments))

@@ -164,6 +164,6 @@ def build_watch_monitor(base: Base, resync: Resync) -> WatchMonitor:
     """Return the monitor of the watches; a watch that starts again requests a resync."""
     return WatchMonitor(
         namespaces=base.settings.namespaces,
-        on_relist=resync.ask,
+        on_relist=resync.request,
         telemetry=base.metrics,
     )

@@ -21,13 +21,13 @@ class Named(Protocol):
 
 def about(training: Named, *, attempt: int | None = None) -> dict[str, Any]:
     """Return the `extra` of a log call: the training, and which attempt of it."""
-    said = {
+    fields = {
         "namespace": training.namespace,
         "name": training.name,
         "uid": getattr(training, "uid", None),
         "attempt": attempt,
     }
-    return {"about": {key: value for key, value in said.items() if value is not None}}
+    return {"about": {key: value for key, value in fields.items() if value is not None}}
 
 
 def about_of(record: logging.LogRecord) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from detection_operator.server.metrics_access import MetricsAccess
 from detection_operator.server.ports import Ports, open_ports
 from detection_operator.server.progress import ProgressEndpoint, new_tokens_rate
 from detection_operator.server.rate import RateLimit
-from detection_operator.server.speakers import Speakers
+from detection_operator.server.report_access import ReportAccess
 from detection_operator.server.tokens import TokenVerifier
 from detection_operator.settings import Settings
 from detection_trainer.contract.runtime import REPORT_AUDIENCE
@@ -126,12 +126,12 @@ class Operator:
     async def _open_ports(self) -> Ports:
         settings = self.base.settings
         progress = ProgressEndpoint(
-            speakers=Speakers(self.base.client, self.base.cache, self.base.writer, LookUps()),
+            access=ReportAccess(self.base.client, self.base.cache, self.base.writer, LookUps()),
             verifier=TokenVerifier(self.base.client.get_path, REPORT_AUDIENCE),
             reports=self.planning.reports,
             telemetry=self.base.metrics,
             rate=RateLimit(),
-            last_words_rate=RateLimit(),
+            last_report_rate=RateLimit(),
             new_tokens=new_tokens_rate(limits_addresses=bool(settings.report_connections_per_peer)),
         )
         health = HealthEndpoints(
@@ -233,15 +233,15 @@ class Operator:
 
     async def _retry_start(self, part: Callable[[], Coroutine[None, None, None]]) -> None:
         """Repeat a part of the start until it succeeds; `/readyz` reports what prevents it."""
-        said = ""
+        logged = ""
         while True:
             try:
                 await part()
             except ClusterError as error:
                 self.startup.waits_for = outline_start(error)
-                if said != explain_start(error):
-                    said = explain_start(error)
-                    logger.warning("not ready: %s", said)
+                if logged != explain_start(error):
+                    logged = explain_start(error)
+                    logger.warning("not ready: %s", logged)
                 await asyncio.sleep(START_RETRY_S)
             else:
                 return

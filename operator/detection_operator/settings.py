@@ -77,12 +77,12 @@ class Settings(BaseModel):
         Raises:
             pydantic.ValidationError: one is missing, unknown or invalid.
         """
-        said = {
+        values = {
             key.removeprefix(PREFIX).lower(): value
             for key, value in environment.items()
             if key.startswith(PREFIX)
         }
-        fields: dict[str, object] = dict(said)
-        if "namespaces" in said:
-            fields["namespaces"] = [n for n in said["namespaces"].split(",") if n]
+        fields: dict[str, object] = dict(values)
+        if "namespaces" in values:
+            fields["namespaces"] = [n for n in values["namespaces"].split(",") if n]
         return cls.model_validate(fields)

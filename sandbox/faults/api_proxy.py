@@ -165,8 +165,8 @@ class ApiProxy:
     async def _stream(
         self, request: web.Request, answer: aiohttp.ClientResponse, plural: str
     ) -> web.StreamResponse:
-        told = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await told.prepare(request)
+        stream = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await stream.prepare(request)
         queue: asyncio.Queue[Object] = asyncio.Queue()
         self._watches[queue] = plural
         interrupted = asyncio.create_task(queue.get())
@@ -177,14 +177,14 @@ class ApiProxy:
                 if interrupted.done():
                     if error := interrupted.result():
                         event = {"type": "ERROR", "object": error}
-                        await told.write(json.dumps(event).encode() + b"\n")
-                    return told
+                        await stream.write(json.dumps(event).encode() + b"\n")
+                    return stream
                 if not line.result():
-                    return told
-                await told.write(line.result())
+                    return stream
+                await stream.write(line.result())
                 line = asyncio.create_task(answer.content.readline())
         except ConnectionError:
-            return told
+            return stream
         finally:
             for task in (line, interrupted):
                 task.cancel()

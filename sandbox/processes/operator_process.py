@@ -54,7 +54,7 @@ class OperatorProcess:
 
     def start(self) -> None:
         """Start the process; do not wait until it is ready."""
-        said = {
+        settings = {
             "TRAINER_IMAGE": "detection-trainer:none",
             "REPORT_URL": self.url,
             "LISTEN_HOST": "127.0.0.1",
@@ -73,7 +73,7 @@ class OperatorProcess:
             "KUBECONFIG": str(self.kubeconfig),
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'trainer'}",
             **self.environment,
-            **{f"DETECTION_OPERATOR_{key}": value for key, value in said.items()},
+            **{f"DETECTION_OPERATOR_{key}": value for key, value in settings.items()},
         }
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "detection_operator"]

@@ -20,7 +20,7 @@ MARK = "kwok.x-k8s.io/node"
 SELECTOR = {"fake-node": "true"}
 TRAINED = "simulation/trained"
 EXIT_CODE = "simulation/exit-code"
-LAST_WORD = "simulation/last-word"
+LAST_REPORT = "simulation/last-report"
 LEASE_S = 40
 PODS_A_NODE = "2000"
 
@@ -56,7 +56,7 @@ containerStatuses:
 """
 ENDED = """
 {{ $code := index .metadata.annotations "simulation/exit-code" }}
-{{ $word := index .metadata.annotations "simulation/last-word" }}
+{{ $word := index .metadata.annotations "simulation/last-report" }}
 phase: {{ if eq $code "0" }}Succeeded{{ else }}Failed{{ end }}
 containerStatuses:
 {{ range .spec.containers }}
@@ -76,9 +76,9 @@ containerStatuses:
 """
 
 
-def end_of(exit_code: int, last_word: str = "") -> Object:
+def end_of(exit_code: int, last_report: str = "") -> Object:
     """Return the patch of a pod that ends its container with `exit_code` and a last report."""
-    return {"metadata": {"annotations": {EXIT_CODE: str(exit_code), LAST_WORD: last_word}}}
+    return {"metadata": {"annotations": {EXIT_CODE: str(exit_code), LAST_REPORT: last_report}}}
 
 
 def build_stages() -> list[Object]:

@@ -21,13 +21,13 @@ def install(tools: Tools, *values: str, chart: Path = CHART, switches: Sequence[
         switches: Values that are true or false.
     """
     operator, _, tag = tools.images["operator"].rpartition(":")
-    said = [
+    all_values = [
         f"image.repository={operator}",
         f"image.tag={tag}",
         f"trainer.image={tools.images['trainer']}",
         *values,
     ]
-    settings = [part for value in said for part in ("--set-string", value)]
+    settings = [part for value in all_values for part in ("--set-string", value)]
     settings += [part for value in switches for part in ("--set", value)]
     run([
         *tools.helm, "upgrade", "--install", RELEASE, str(chart), "--namespace", NAMESPACE,

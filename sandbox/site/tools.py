@@ -47,15 +47,15 @@ class Tools:
         missing = [tool for tool in ("kubectl", "helm") if shutil.which(tool) is None]
         if missing:
             raise SandboxError(f"CLUSTER=current needs {' and '.join(missing)} on the PATH")
-        said = {name: environment.get(f"{name.upper()}_IMAGE", "") for name in IMAGES}
-        said["s3"] = said["s3"] or S3_IMAGE
-        unsaid = [f"{name.upper()}_IMAGE" for name, image in said.items() if not image]
-        if unsaid:
+        images = {name: environment.get(f"{name.upper()}_IMAGE", "") for name in IMAGES}
+        images["s3"] = images["s3"] or S3_IMAGE
+        missing = [f"{name.upper()}_IMAGE" for name, image in images.items() if not image]
+        if missing:
             raise SandboxError(
-                f"CLUSTER=current needs {' and '.join(unsaid)}: build the Dockerfile's targets, "
+                f"CLUSTER=current needs {' and '.join(missing)}: build the Dockerfile's targets, "
                 "push them to a registry that the cluster pulls from, and give the references"
             )
-        return cls(("kubectl",), ("helm",), None, said)
+        return cls(("kubectl",), ("helm",), None, images)
 
     @classmethod
     def current_without_images(cls) -> Self:
@@ -69,10 +69,10 @@ class Tools:
         Raises:
             SandboxError: it has another value.
         """
-        said = environment.get("CLUSTER", "local")
-        if said not in ("local", "current"):
-            raise SandboxError(f"expected CLUSTER=local or CLUSTER=current; received {said!r}")
-        return said == "local"
+        choice = environment.get("CLUSTER", "local")
+        if choice not in ("local", "current"):
+            raise SandboxError(f"expected CLUSTER=local or CLUSTER=current; received {choice!r}")
+        return choice == "local"
 
     @classmethod
     def choose(cls, name: str | None = None) -> Self:

@@ -27,10 +27,10 @@ class Gate:
 
     def open(self) -> int:
         """Wait for the next stretch and return its steps; the process ends with the input."""
-        while words := sys.stdin.readline().split():
-            if words[0] == "go":
+        while command := sys.stdin.readline().split():
+            if command[0] == "go":
                 self._began = time.perf_counter()
-                return int(words[1])
+                return int(command[1])
             self._answer(mAP50=self.evaluate())
         os._exit(0)
 

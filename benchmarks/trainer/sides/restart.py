@@ -40,8 +40,8 @@ class Stages:
         yield self.timed("data", next)(iterator)
         total = time.time() - self._killed_at
         known = sum(self.seconds.values())
-        said = {**self.seconds, "other": total - known, "total": total}
-        sys.stdout.write(json.dumps({"stages": said}) + "\n")
+        stages = {**self.seconds, "other": total - known, "total": total}
+        sys.stdout.write(json.dumps({"stages": stages}) + "\n")
         sys.stdout.flush()
         yield from iterator
 

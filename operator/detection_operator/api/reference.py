@@ -57,16 +57,18 @@ def kind_of(field: Schema) -> str:
 
 def bounds_of(field: Schema) -> str:
     """Return a field's limits as the reference states them."""
-    said = []
+    limits = []
     if "minimum" in field:
-        said.append(f"{'above' if field.get('exclusiveMinimum') else 'from'} {field['minimum']:g}")
+        limits.append(
+            f"{'above' if field.get('exclusiveMinimum') else 'from'} {field['minimum']:g}"
+        )
     if "maximum" in field:
-        said.append(f"{'below' if field.get('exclusiveMaximum') else 'to'} {field['maximum']:g}")
+        limits.append(f"{'below' if field.get('exclusiveMaximum') else 'to'} {field['maximum']:g}")
     if "multipleOf" in field:
-        said.append(f"in steps of {field['multipleOf']}")
+        limits.append(f"in steps of {field['multipleOf']}")
     if "pattern" in field:
-        said.append("`" + field["pattern"].replace("|", "\\|") + "`")
-    return ", ".join(said)
+        limits.append("`" + field["pattern"].replace("|", "\\|") + "`")
+    return ", ".join(limits)
 
 
 def field_row(path: str, field: Schema, *, must: bool) -> str:

@@ -1,7 +1,8 @@
-"""Times as the Kubernetes API writes them, including those that `datetime` cannot represent.
+"""The present time, and times as the Kubernetes API writes them.
 
 The CRD's `date-time` accepts the year 0000, a leap second, and time zones that lead beyond the
-first or last year. Such a time becomes the nearest one between `EARLIEST` and `LATEST`.
+first or last year, which `datetime` cannot represent. Such a time becomes the nearest one between
+`EARLIEST` and `LATEST`.
 """
 
 import re
@@ -19,6 +20,11 @@ _TIME = re.compile(
     (?:[.,](?P<fraction>\d+))?(?P<zone>[Zz]|(?P<sign>[+-])(?P<ahead>\d\d):?(?P<minutes_ahead>\d\d))?""",
     re.VERBOSE | re.ASCII,
 )
+
+
+def utc_now() -> datetime:
+    """Return the present time, in UTC."""
+    return datetime.now(UTC)
 
 
 def read_time(text: str) -> datetime:

@@ -341,4 +341,4 @@ class Status(Contract):
 
     def condition(self, about: str) -> Condition | None:
         """Return the condition of this type; None if there is none."""
-        return next((told for told in self.conditions if told.type == about), None)
+        return next((known for known in self.conditions if known.type == about), None)

@@ -5,17 +5,13 @@ The reconciler and the restater share one decider, so both decide alike.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from detection_operator.api.times import utc_now
 from detection_operator.core.actions import Plan
 from detection_operator.core.state import Observed, PolicySettings
 
 MakePlan = Callable[[Observed, PolicySettings, datetime], Plan]
-
-
-def utc_now() -> datetime:
-    """Return the time now."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

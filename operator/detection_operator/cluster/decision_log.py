@@ -20,28 +20,28 @@ logger = logging.getLogger(__name__)
 def log_decision(observed: Observed, plan: Plan) -> None:
     """Log a decision that was written, unless it changes nothing."""
     before, attempt = observed.training.status, plan.status.current_attempt
-    if not is_worth_telling(before, plan):
+    if not changes_anything(before, plan):
         return
-    phase, reason, message = said_by(plan.status)
+    phase, reason, message = summary_of(plan.status)
     extra = about(observed.training.identity, attempt=attempt.number if attempt else None)
     extra["decision"] = decision_of(observed, plan)
     logger.info("%s -> %s; %s: %s", before.phase, phase, reason, message, extra=extra)
 
 
-def said_by(status: Status) -> tuple[str, str, str]:
+def summary_of(status: Status) -> tuple[str, str, str]:
     """Return phase, reason and message of a status; empty strings if it has none yet."""
     ready = status.condition(ConditionType.READY)
     return (status.phase, ready.reason, ready.message) if ready else (status.phase, "", "")
 
 
-def is_worth_telling(before: Status, plan: Plan) -> bool:
+def changes_anything(before: Status, plan: Plan) -> bool:
     """Return whether a plan has actions or changes the status."""
-    return bool(plan.actions) or said_by(before) != said_by(plan.status)
+    return bool(plan.actions) or summary_of(before) != summary_of(plan.status)
 
 
 def decision_of(observed: Observed, plan: Plan) -> dict[str, Any]:
     """Return the inputs of a decision in short, its actions, and when it is made again."""
-    training, (phase, reason, _) = observed.training, said_by(plan.status)
+    training, (phase, reason, _) = observed.training, summary_of(plan.status)
     spec, status = training.spec, training.status
     attempt = status.current_attempt
     inputs = {
@@ -83,13 +83,13 @@ def _of_job(job: Job) -> str:
 
 
 def _of_pod(pod: Pod) -> str:
-    words = [f"pod {pod.name} {pod.phase.value}"]
+    parts = [f"pod {pod.name} {pod.phase.value}"]
     waits = pod.unschedulable or pod.waiting
-    words += [f"waits for {waits.reason}"] if waits and not has_ended(pod) else []
-    words += [f"disrupted by {pod.disruption.reason}"] if pod.disruption else []
-    words += [f"exit code {pod.termination.exit_code}"] if pod.termination else []
-    words += ["deleting"] if pod.deleting_since else []
-    return " ".join([*words, *(["gone"] if pod.gone else [])])
+    parts += [f"waits for {waits.reason}"] if waits and not has_ended(pod) else []
+    parts += [f"disrupted by {pod.disruption.reason}"] if pod.disruption else []
+    parts += [f"exit code {pod.termination.exit_code}"] if pod.termination else []
+    parts += ["deleting"] if pod.deleting_since else []
+    return " ".join([*parts, *(["gone"] if pod.gone else [])])
 
 
 def _of_action(action: Action) -> str:

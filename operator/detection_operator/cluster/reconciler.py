@@ -18,7 +18,7 @@ from detection_operator.cluster.observe.quarantine import Held
 from detection_operator.cluster.observe.queue import KeyQueue
 from detection_operator.cluster.report_queue import ReportQueue
 from detection_operator.core.actions import Plan
-from detection_operator.core.case import is_settled
+from detection_operator.core.case import end_is_recorded
 from detection_operator.core.settling import LONGEST_PATIENCE_S, patience_s
 from detection_operator.core.state import Training
 from detection_operator.errors import (
@@ -66,7 +66,7 @@ class Reconciler:
             if (record := self._cache.training(key)) is not None:
                 held = Held(TRAININGS, key, record.version, frozenset(), str(error))
                 self._cache.quarantine.hold(held)
-            await self._writer.tell_unreadable(key, str(error), self._decider.now())
+            await self._writer.report_unreadable(key, str(error), self._decider.now())
             raise
 
     async def reconcile(self, key: Key) -> float | None:
@@ -102,7 +102,7 @@ class Reconciler:
             if wrote or plan.actions:
                 log_decision(known, plan)
             attempt = plan.status.current_attempt
-            if attempt is not None and is_settled(attempt):
+            if attempt is not None and end_is_recorded(attempt):
                 # The trainer has sent its last report: the decision was based on it.
                 self._reports.forget(key)
             await self._executor.apply(key, replace(known.training, status=plan.status), plan)

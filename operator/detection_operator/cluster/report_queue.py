@@ -55,7 +55,7 @@ class Slot:
 
     uid: str
     written_at: float
-    told: int
+    content: int
     """A hash of the last received report, without steps."""
     order: tuple[int, int]
     """The attempt and sequence of the newest report that was received."""
@@ -112,7 +112,7 @@ class ReportQueue:
             ClusterError: the API refused or did not answer; the trainer must send it again.
         """
         await self._writer.check(key, uid, report)
-        if self._tells_only_steps(key, uid, report):
+        if self._has_only_steps(key, uid, report):
             self._defer(key, uid, report)
             return False
         merge = self._merge(key, uid, report)
@@ -216,14 +216,14 @@ class ReportQueue:
     def _interval(self) -> float:
         return self._pace.interval(self.reporting())
 
-    def _tells_only_steps(self, key: Key, uid: str, report: Report) -> bool:
+    def _has_only_steps(self, key: Key, uid: str, report: Report) -> bool:
         """Return whether a report equals the one before, except for its steps.
 
         This needs no read of the status, which most reports do not need.
         """
         slot = self._slots.get(key)
         known = slot is not None and slot.uid == uid and slot.order < _order(report)
-        return known and slot is not None and slot.told == _told(report)
+        return known and slot is not None and slot.content == _content_of(report)
 
     def _waits(self, key: Key, uid: str, report: Report, *, urgent: bool) -> bool:
         """Keep a report that need not be written at once; return whether it waits."""
@@ -257,7 +257,7 @@ class ReportQueue:
             self._keep(key, slot, report, None if slot.timer else left_s)
 
     def _keep(self, key: Key, slot: Slot, report: Report, delay_s: float | None) -> None:
-        slot.pending, slot.order, slot.told = report, _order(report), _told(report)
+        slot.pending, slot.order, slot.content = report, _order(report), _content_of(report)
         if delay_s is not None:
             slot.timer = self._pace.later(delay_s, lambda: self._start_flush(key))
 
@@ -307,10 +307,10 @@ class ReportQueue:
 
 
 def _slot(uid: str, now: float, report: Report) -> Slot:
-    return Slot(uid, now, _told(report), _order(report))
+    return Slot(uid, now, _content_of(report), _order(report))
 
 
-def _told(report: Report) -> int:
+def _content_of(report: Report) -> int:
     return hash(report.model_dump_json(exclude=STEPS))
 
 

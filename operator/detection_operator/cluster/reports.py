@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 
+from detection_operator.api.times import utc_now
 from detection_operator.api.v1alpha1 import Status
 from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.events import EventPoster
@@ -47,7 +48,7 @@ class ReportWriter:
         writer: StatusWriter,
         events: EventPoster,
         restate: Restate = leave,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Let `restate` decide what else a status reports once a report is in it."""
         self._cache, self._writer, self._events = cache, writer, events
@@ -104,7 +105,7 @@ class ReportWriter:
         if written.decision is not None:
             log_decision(*written.decision)
         for event in events_between(merge.training.status, written.status):
-            await self._events.tell(merge.training.identity, event)
+            await self._events.post(merge.training.identity, event)
 
     def _refusal(self, key: Key, uid: str, report: Report) -> RefusedError | None:
         """Return why the training cannot take this report, as far as is known."""

@@ -47,7 +47,7 @@ class Case:
     @property
     def is_under_way(self) -> bool:
         """Whether there is an attempt whose end is not recorded."""
-        return self.attempt is not None and not is_settled(self.attempt)
+        return self.attempt is not None and not end_is_recorded(self.attempt)
 
     @property
     def is_unread(self) -> bool:
@@ -113,7 +113,7 @@ class Standing:
     """What blocks the training until a person acts."""
 
 
-def is_settled(attempt: AttemptStatus) -> bool:
+def end_is_recorded(attempt: AttemptStatus) -> bool:
     """Return whether the end of `attempt` and what it cost are recorded: its pods have ended."""
     return attempt.outcome is not None and attempt.outcome.finished_at is not None
 

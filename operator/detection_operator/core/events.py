@@ -74,7 +74,7 @@ def _interruptions(before: Status, after: Status) -> Iterator[Event]:
         yield Event("Normal", Reason.RESUMED, message)
 
 
-_TOLD_PHASES: dict[str, Literal["Normal", "Warning"]] = {
+_REPORTED_PHASES: dict[str, Literal["Normal", "Warning"]] = {
     Phase.SUSPENDED: "Normal",
     Phase.COMPLETE: "Normal",
     Phase.REFUSED: "Warning",
@@ -83,14 +83,14 @@ _TOLD_PHASES: dict[str, Literal["Normal", "Warning"]] = {
 
 
 def _phases(before: Status, after: Status) -> Iterator[Event]:
-    kind = _TOLD_PHASES.get(after.phase)
-    told, ready = _ready(before), _ready(after)
-    if kind is None or ready is None or (before.phase == after.phase and told == ready):
+    kind = _REPORTED_PHASES.get(after.phase)
+    previous, ready = _ready(before), _ready(after)
+    if kind is None or ready is None or (before.phase == after.phase and previous == ready):
         return
     yield Event(kind, reason_of(ready[0]), ready[1])
 
 
-_TOLD_WAITS = frozenset({
+_REPORTED_WAITS = frozenset({
     Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.START_FAILED, Reason.POD_REJECTED,
     Reason.NODE_LOST, Reason.JOB_REJECTED, Reason.NAME_TAKEN, Reason.OBJECT_OUTDATED,
 })  # fmt: skip
@@ -98,10 +98,10 @@ _TOLD_WAITS = frozenset({
 
 def _waits(before: Status, after: Status) -> Iterator[Event]:
     """Yield the Event for what a pod waits for: once per reason, even if the message changes."""
-    told, ready = _ready(before), _ready(after)
-    if ready is None or after.phase in _TOLD_PHASES or ready[0] not in _TOLD_WAITS:
+    previous, ready = _ready(before), _ready(after)
+    if ready is None or after.phase in _REPORTED_PHASES or ready[0] not in _REPORTED_WAITS:
         return
-    if told is None or told[0] != ready[0]:
+    if previous is None or previous[0] != ready[0]:
         yield Event("Warning", reason_of(ready[0]), ready[1])
 
 

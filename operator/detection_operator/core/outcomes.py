@@ -63,12 +63,12 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
     """Return how the trainer in an ended pod ended: by its own report, else by the pod's status."""
     termination = pod.termination
     if termination is None:
-        reason, said = _explain_no_run(pod)
-        return OutcomeStatus(reason=reason, message=clip(said, MAX_MESSAGE), finished_at=now)
+        reason, message = _explain_no_run(pod)
+        return OutcomeStatus(reason=reason, message=clip(message, MAX_MESSAGE), finished_at=now)
     finished_at = termination.finished_at or now
-    said_by_trainer = parse_termination(termination.message)
-    if said_by_trainer is not None:
-        return said_by_trainer.model_copy(update={"finished_at": finished_at})
+    reported = parse_termination(termination.message)
+    if reported is not None:
+        return reported.model_copy(update={"finished_at": finished_at})
     reason, message = _explain(pod, termination)
     return OutcomeStatus(
         exit_code=termination.exit_code,
@@ -81,8 +81,11 @@ def outcome_of_pod(pod: Pod, now: datetime) -> OutcomeStatus:
 def _explain_no_run(pod: Pod) -> tuple[Reason, str]:
     """Return why the trainer's container left no exit code, from the pod's status."""
     if (disruption := disruption_of(pod)) is not None:
-        said = pod.pod_message or (pod.disruption.message if pod.disruption else "")
-        return disruption, said or f"The cluster took the pod away ({disruption}).{_last_wait(pod)}"
+        message = pod.pod_message or (pod.disruption.message if pod.disruption else "")
+        return (
+            disruption,
+            message or f"The cluster took the pod away ({disruption}).{_last_wait(pod)}",
+        )
     if (failed := _failed_before(pod)) is not None:
         return Reason.START_FAILED, failed
     if pod.gone or pod.deleting_since is not None:
@@ -90,9 +93,9 @@ def _explain_no_run(pod: Pod) -> tuple[Reason, str]:
         return Reason.POD_DELETED, pod.pod_message or f"The pod {how}.{_last_wait(pod)}"
     if pod.pod_reason or pod.pod_message:
         # The kubelet refused it, for example with `OutOfcpu` or `UnexpectedAdmissionError`.
-        said = ": ".join(filter(None, (pod.pod_reason, pod.pod_message)))
+        message = ": ".join(filter(None, (pod.pod_reason, pod.pod_message)))
         where = f"Node {pod.node}" if pod.node else "The cluster"
-        return Reason.START_FAILED, f"{where} did not run the pod: {sentence(said)}"
+        return Reason.START_FAILED, f"{where} did not run the pod: {sentence(message)}"
     if pod.waiting is not None or pod.unschedulable is not None:
         return Reason.START_FAILED, f"The pod ended before the trainer ran.{_last_wait(pod)}"
     return Reason.UNEXPECTED, (
@@ -108,8 +111,8 @@ def _failed_before(pod: Pod) -> str | None:
         if ended is None or (deleted and ended.exit_code in {SIGKILL, SIGTERM}):
             continue
         title = other.title[0].upper() + other.title[1:]
-        said = "" if ended.message.strip() else f"; see kubectl logs {pod.name} -c {other.name}"
-        return sentence(f"{title} failed before the trainer ran: {ended.words}{said}")
+        advice = "" if ended.message.strip() else f"; see kubectl logs {pod.name} -c {other.name}"
+        return sentence(f"{title} failed before the trainer ran: {ended.description}{advice}")
     return None
 
 
@@ -222,24 +225,24 @@ def _explain(pod: Pod, termination: Termination) -> tuple[Reason, str]:
     if code == ExitCode.COMPLETED:
         return Reason.REPORT_MISSING, _REPORT_MISSING
     if (disruption := disruption_of(pod)) is not None and verdict_of(code) is Verdict.RETRYABLE:
-        said = pod.disruption.message if pod.disruption else pod.pod_message
-        return disruption, said or f"The cluster evicted the pod ({disruption})."
+        message = pod.disruption.message if pod.disruption else pod.pod_message
+        return disruption, message or f"The cluster evicted the pod ({disruption})."
     if code in START_CODES or termination.reason in {"StartError", "ContainerCannotRun"}:
         return Reason.START_FAILED, termination.message or "The container could not be started."
     if code in {SIGKILL, SIGTERM}:
         return _explain_signal(pod, termination)
     reason = _reason_of_code(code)
-    said = termination.message or "it left no message: see the pod's log"
-    return reason, f"The trainer ended with exit code {code}: {said}"
+    message = termination.message or "it left no message: see the pod's log"
+    return reason, f"The trainer ended with exit code {code}: {message}"
 
 
 def _explain_signal(pod: Pod, termination: Termination) -> tuple[Reason, str]:
-    code, words = termination.exit_code, termination.message.strip()
-    said = f" {termination.reason}: {sentence(words)}" if words else ""
+    code, message = termination.exit_code, termination.message.strip()
+    detail = f" {termination.reason}: {sentence(message)}" if message else ""
     if pod.deleting_since is not None:
         how = f"The pod was deleted; the trainer ended with exit code {code}."
-        return Reason.POD_DELETED, how + said
-    return Reason.KILLED, f"The trainer was killed from outside (exit code {code}).{said}"
+        return Reason.POD_DELETED, how + detail
+    return Reason.KILLED, f"The trainer was killed from outside (exit code {code}).{detail}"
 
 
 def _reason_of_code(code: int) -> Reason:

@@ -30,24 +30,24 @@ class Row:
 
 
 _IN_PROGRESS = Row("False", "True", "False")
-_SETTLED = Row("True", "False", "False")
+_READY = Row("True", "False", "False")
 _STALLED = Row("False", "False", "True")
 
 TABLE = {
     Phase.PENDING: _IN_PROGRESS,
     Phase.PREFLIGHT: _IN_PROGRESS,
-    Phase.QUEUED: _SETTLED,
-    Phase.STARTING: _SETTLED,
-    Phase.RUNNING: _SETTLED,
-    Phase.RETRYING: _SETTLED,
-    Phase.SUSPENDING: _SETTLED,
-    Phase.SUSPENDED: _SETTLED,
-    Phase.COMPLETE: _SETTLED,
+    Phase.QUEUED: _READY,
+    Phase.STARTING: _READY,
+    Phase.RUNNING: _READY,
+    Phase.RETRYING: _READY,
+    Phase.SUSPENDING: _READY,
+    Phase.SUSPENDED: _READY,
+    Phase.COMPLETE: _READY,
     Phase.REFUSED: _STALLED,
     Phase.FAILED: _STALLED,
 }
 
-Said = tuple[ConditionType, Truth, Reason, str]
+Statement = tuple[ConditionType, Truth, Reason, str]
 
 
 def conditions_of(
@@ -56,8 +56,8 @@ def conditions_of(
     """Return the conditions of `standing`; a condition keeps its time if its status is the same."""
     before = {condition.type: condition for condition in status.conditions}
     row = _row(standing, before.get(ConditionType.STALLED), now)
-    said = [*_kstatus(standing, row), *_own(standing), *_restored(status, spec)]
-    return [_condition(entry, before, generation, now) for entry in said]
+    statements = [*_kstatus(standing, row), *_own(standing), *_restored(status, spec)]
+    return [_condition(entry, before, generation, now) for entry in statements]
 
 
 def _row(standing: Standing, stalled: Condition | None, now: datetime) -> Row:
@@ -71,7 +71,7 @@ def _row(standing: Standing, stalled: Condition | None, now: datetime) -> Row:
     return _STALLED if was_stalled or held_up.stalled_in_s(now) <= 0 else _IN_PROGRESS
 
 
-def _kstatus(standing: Standing, row: Row) -> list[Said]:
+def _kstatus(standing: Standing, row: Row) -> list[Statement]:
     reason, message = standing.reason, standing.message
     accepted = (Reason.ACCEPTED, "The spec is accepted.")
     if row.stalled == "True":
@@ -86,7 +86,7 @@ def _kstatus(standing: Standing, row: Row) -> list[Said]:
     ]
 
 
-def _own(standing: Standing) -> list[Said]:
+def _own(standing: Standing) -> list[Statement]:
     phase, why = standing.phase, (standing.reason, standing.message)
     unfinished = (Reason.IN_PROGRESS, "The target has not been reached.")
     sound = (Reason.NOT_FAILED, "The training has not failed.")
@@ -94,9 +94,9 @@ def _own(standing: Standing) -> list[Said]:
     if phase is Phase.SUSPENDING:
         awake = why
     return [
-        _when(ConditionType.COMPLETE, why, unfinished, holds=phase is Phase.COMPLETE),
-        _when(ConditionType.FAILED, why, sound, holds=phase is Phase.FAILED),
-        _when(ConditionType.SUSPENDED, why, awake, holds=phase is Phase.SUSPENDED),
+        _when(ConditionType.COMPLETE, why, unfinished, is_true=phase is Phase.COMPLETE),
+        _when(ConditionType.FAILED, why, sound, is_true=phase is Phase.FAILED),
+        _when(ConditionType.SUSPENDED, why, awake, is_true=phase is Phase.SUSPENDED),
     ]
 
 
@@ -105,13 +105,13 @@ def _when(
     yes: tuple[Reason, str],
     no: tuple[Reason, str],
     *,
-    holds: bool,
-) -> Said:
-    reason, message = yes if holds else no
-    return (about, "True" if holds else "False", reason, message)
+    is_true: bool,
+) -> Statement:
+    reason, message = yes if is_true else no
+    return (about, "True" if is_true else "False", reason, message)
 
 
-def _restored(status: Status, spec: Spec | None) -> list[Said]:
+def _restored(status: Status, spec: Spec | None) -> list[Statement]:
     restored, about = status.restored, ConditionType.RESTORED
     if restored is not None:
         counts = restored.variables
@@ -129,9 +129,9 @@ def _restored(status: Status, spec: Spec | None) -> list[Said]:
 
 
 def _condition(
-    said: Said, before: dict[str, Condition], generation: int, now: datetime
+    statement: Statement, before: dict[str, Condition], generation: int, now: datetime
 ) -> Condition:
-    about, truth, reason, message = said
+    about, truth, reason, message = statement
     last = before.get(about)
     changed = last is None or last.status != truth
     return Condition(

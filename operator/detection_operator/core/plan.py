@@ -11,7 +11,7 @@ from datetime import datetime
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.api.v1alpha1 import PipelineConfigStatus
 from detection_operator.core.actions import Plan, makes_objects
-from detection_operator.core.case import Case, HeldUp, Standing, is_settled
+from detection_operator.core.case import Case, HeldUp, Standing, end_is_recorded
 from detection_operator.core.events import events_between
 from detection_operator.core.outcomes import sentence
 from detection_operator.core.phases import conditions_of
@@ -169,7 +169,7 @@ def _was_accepted(observed: Observed) -> bool:
     if status.phase in _AT_REST:
         return True
     attempt = status.current_attempt
-    if attempt is None or is_settled(attempt):
+    if attempt is None or end_is_recorded(attempt):
         return False
     job = next((job for job in observed.jobs if job.name == attempt.job_name), None)
     return job is not None and not (job.complete or job.failed)

@@ -18,7 +18,7 @@ from detection_operator.api.v1alpha1 import (
     ScheduleStatus,
     Status,
 )
-from detection_operator.core.case import is_settled
+from detection_operator.core.case import end_is_recorded
 from detection_operator.core.outcomes import outcome_status
 from detection_trainer.contract.report import CheckpointRecord, Progress, Report
 
@@ -40,7 +40,7 @@ def apply_report(status: Status, report: Report, now: datetime) -> Status:
         update={
             "sequence": report.sequence,
             "started_at": attempt.started_at or _started(report, now),
-            "last_step": max(attempt.last_step, _step_told(report)),
+            "last_step": max(attempt.last_step, _proven_step(report)),
             "resumed_from_step": _first(attempt.resumed_from_step, report.resumed_from_step),
             "outcome": outcome_status(report.outcome) if report.outcome else attempt.outcome,
         }
@@ -63,7 +63,7 @@ def _started(report: Report, now: datetime) -> datetime | None:
     return None if report.resumed_from_step is None else now.replace(microsecond=0)
 
 
-def _step_told(report: Report) -> int:
+def _proven_step(report: Report) -> int:
     """Return the step that a report proves: a checkpoint may be newer than the last measurement."""
     saved = [record.step for record in report.checkpoints]
     return max([report.step, *saved]) if report.resumed_from_step is not None else report.step
@@ -71,7 +71,7 @@ def _step_told(report: Report) -> int:
 
 def is_stale(attempt: AttemptStatus, report: Report) -> bool:
     """Return whether `report` must not be applied to `attempt`."""
-    if report.attempt != attempt.number or is_settled(attempt):
+    if report.attempt != attempt.number or end_is_recorded(attempt):
         return True
     return attempt.sequence is not None and report.sequence <= attempt.sequence
 
@@ -151,16 +151,16 @@ def _progress(
     Loss, rate and speed belong to a step. A trainer that made no step yet, or had none left to
     make, reports none of the three: the last known values stay.
     """
-    told, known = report.progress, known or ProgressStatus()
-    memory = told.memory_bytes
+    progress, known = report.progress, known or ProgressStatus()
+    memory = progress.memory_bytes
     return ProgressStatus(
-        loss=_newest(told.loss, known.loss),
-        learning_rate=_newest(told.learning_rate, known.learning_rate),
-        steps_per_second=_newest(told.steps_per_second, known.steps_per_second),
-        data_wait_fraction=decimal(told.data_wait_fraction),
-        checkpoint_seconds=decimal(told.checkpoint_seconds),
+        loss=_newest(progress.loss, known.loss),
+        learning_rate=_newest(progress.learning_rate, known.learning_rate),
+        steps_per_second=_newest(progress.steps_per_second, known.steps_per_second),
+        data_wait_fraction=decimal(progress.data_wait_fraction),
+        checkpoint_seconds=decimal(progress.checkpoint_seconds),
         memory_bytes=memory if memory is not None and memory >= 0 else None,
-        estimated_completion_time=_estimate(told, report.target_steps - attempt.last_step, now),
+        estimated_completion_time=_estimate(progress, report.target_steps - attempt.last_step, now),
         reported_at=now,
     )
 
@@ -170,8 +170,8 @@ def _newest(reported: float | None, known: str | None) -> str | None:
     return known if reported is None else decimal(reported)
 
 
-def _estimate(told: Progress, steps_left: int, now: datetime) -> datetime | None:
-    rate = told.steps_per_second
+def _estimate(progress: Progress, steps_left: int, now: datetime) -> datetime | None:
+    rate = progress.steps_per_second
     if rate is None or not rate > 0 or steps_left <= 0:
         return None
     # Multiplied, since a quotient by the smallest of rates would overflow.

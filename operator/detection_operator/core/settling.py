@@ -34,7 +34,7 @@ def patience_s(before: Status, plan: Plan) -> float:
     if _is_done(after) and before.observed_generation == after.observed_generation:
         return END_PATIENCE_S
     on_the_way = before.phase in ON_THE_WAY and after.phase in ON_THE_WAY
-    if not on_the_way or _settled(before) != _settled(after):
+    if not on_the_way or _without_start(before) != _without_start(after):
         return 0.0
     uneventful = _is_uneventful(before) and _is_uneventful(after)
     return LONGEST_PATIENCE_S if uneventful else PATIENCE_S
@@ -57,7 +57,7 @@ def _is_uneventful(status: Status) -> bool:
     return ready.reason in UNEVENTFUL
 
 
-def _settled(status: Status) -> Status:
+def _without_start(status: Status) -> Status:
     """Return the status without the fields that change from moment to moment during a start."""
     attempt = status.current_attempt
     if attempt is not None:

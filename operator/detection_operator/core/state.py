@@ -95,11 +95,11 @@ class Termination:
     finished_at: datetime | None = None
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """How it ended: `exit code 3 (Error): no such file`."""
         reason = f" ({self.reason})" if self.reason else ""
-        said = f": {self.message.strip()}" if self.message.strip() else ""
-        return f"exit code {self.exit_code}{reason}{said}"
+        detail = f": {self.message.strip()}" if self.message.strip() else ""
+        return f"exit code {self.exit_code}{reason}{detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Container:
     name: str
     is_init: bool = False
     """An init container, native sidecars included."""
-    holds_up: bool = False
+    blocks_start: bool = False
     """An init container that runs, so that the trainer's container waits for it."""
     running: bool = False
     termination: Termination | None = None

@@ -34,8 +34,8 @@ def document_text(training: Training, source: RestoreFrom | None) -> str:
         raise ValueError(
             f"training {training.identity.name!r} has no spec that holds: {training.invalid}"
         )
-    said = training.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    spec = {key: value for key, value in said.items() if key not in KUBERNETES_FIELDS}
+    fields = training.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    spec = {key: value for key, value in fields.items() if key not in KUBERNETES_FIELDS}
     if newest_step(training.status) is not None:
         spec.pop("restore", None)
         spec.pop("continueFrom", None)

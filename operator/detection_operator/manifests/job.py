@@ -48,7 +48,7 @@ def build_attempt_job(training: Training, action: StartAttempt, settings: Policy
         environment=environment,
         document=document_text(training, action.source),
         source=action.source,
-        holds_claim=True,
+        has_claim=True,
         reports=True,
         workers=spec.workers,
     )
@@ -83,7 +83,7 @@ def build_preflight_job(
         environment={},
         document=document_text(training, action.source),
         source=action.source,
-        holds_claim=claim is not None and claim.claim_name is not None,
+        has_claim=claim is not None and claim.claim_name is not None,
         reports=False,
     )
     return _job(training, run, build_pod(training, spec, run, settings))

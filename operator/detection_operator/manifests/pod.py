@@ -46,7 +46,7 @@ class Run:
     document: str
     """The document that its trainer reads."""
     source: RestoreFrom | None
-    holds_claim: bool
+    has_claim: bool
     """Whether checkpoints are on the claim; else an empty folder replaces a claim not created yet.
     """
     reports: bool
@@ -116,7 +116,7 @@ def _pod_security() -> Object:
 
 
 def _scheduling(template: PodTemplate) -> Object:
-    said: Object = {
+    fields: Object = {
         "nodeSelector": template.node_selector,
         "tolerations": [*map(dump, template.tolerations)],
         "affinity": dump(template.affinity),
@@ -126,7 +126,7 @@ def _scheduling(template: PodTemplate) -> Object:
         "runtimeClassName": template.runtime_class_name,
         "schedulerName": template.scheduler_name,
     }
-    return {key: value for key, value in said.items() if value}
+    return {key: value for key, value in fields.items() if value}
 
 
 def _container(
@@ -182,10 +182,10 @@ def _environment(
     if run.workers > 1:
         ours += worker_environment(training.identity, run.name, run.workers)
     taken = {entry["name"] for entry in ours}
-    said = [dump(entry) for entry in spec.pod_template.env if entry.name not in taken]
-    if all(entry["name"] != "HOME" for entry in said):
+    custom = [dump(entry) for entry in spec.pod_template.env if entry.name not in taken]
+    if all(entry["name"] != "HOME" for entry in custom):
         ours.insert(0, {"name": "HOME", "value": "/tmp"})  # noqa: S108 - the pod's own emptyDir
-    return [*said, *ours]
+    return [*custom, *ours]
 
 
 def _credentials_path(position: int) -> str:
@@ -208,7 +208,7 @@ def _volumes(
         pairs.append(_volume("token", TOKEN_MOUNT, _token(), read_only=True))
     claim = checkpoint_claim(training.identity.name, spec)
     if claim is not None:
-        content = _claimed(claim) if run.holds_claim else {"emptyDir": {}}
+        content = _claimed(claim) if run.has_claim else {"emptyDir": {}}
         pairs.append(_volume("checkpoints", names.CHECKPOINTS_MOUNT, content))
     if run.source is not None and run.source.claim_name is not None:
         pairs.append(_source_volume(spec, run.source.claim_name))

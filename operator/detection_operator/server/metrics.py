@@ -120,12 +120,12 @@ class Metrics:
 
         `?name[]=…` selects metrics, as in Prometheus' own clients.
         """
-        asked = set(request.query.getall("name[]", []))
+        families = set(request.query.getall("name[]", []))
         answer = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
         await answer.prepare(request)
-        registry = self.registry.restricted_registry(asked) if asked else self.registry
+        registry = self.registry.restricted_registry(families) if families else self.registry
         await answer.write(generate_latest(registry))
-        for piece in training_gauges(self._trainings(), asked, self._now()):
+        for piece in training_gauges(self._trainings(), families, self._now()):
             await answer.write(piece.encode())
             # A write waits only if the connection is full; sleep so that other tasks run.
             await asyncio.sleep(0)

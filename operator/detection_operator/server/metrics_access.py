@@ -67,8 +67,8 @@ class MetricsAccess:
         return verdict
 
     async def _review(self, token: str, path: str) -> HTTPStatus:
-        asked = {"spec": {"token": token}}
-        status = (await self._client.request("create", TOKEN_REVIEWS, body=asked))["status"]
+        review = {"spec": {"token": token}}
+        status = (await self._client.request("create", TOKEN_REVIEWS, body=review))["status"]
         if not status.get("authenticated"):
             return HTTPStatus.UNAUTHORIZED
         user = status["user"]
@@ -84,7 +84,7 @@ class MetricsAccess:
 
 
 def _refusal(status: HTTPStatus) -> web.Response:
-    said = {
+    texts = {
         HTTPStatus.UNAUTHORIZED: "expected `Authorization: Bearer <token>` with a token of this "
         "cluster, as of a service account",
         HTTPStatus.FORBIDDEN: "this user may not get the path: bind the chart's ClusterRole "
@@ -94,4 +94,4 @@ def _refusal(status: HTTPStatus) -> web.Response:
         "reason. It needs the ClusterRole system:auth-delegator, or metrics.authentication=false",
     }
     headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-    return web.Response(status=status, text=said[status] + "\n", headers=headers)
+    return web.Response(status=status, text=texts[status] + "\n", headers=headers)

@@ -24,7 +24,7 @@ from detection_operator.errors import ClusterError, RefusedError
 from detection_operator.logs import about
 from detection_operator.names import is_name, is_namespace
 from detection_operator.server.rate import BURST, EVERY_S, RateLimit
-from detection_operator.server.speakers import RETRY_AFTER_S, Speakers
+from detection_operator.server.report_access import RETRY_AFTER_S, ReportAccess
 from detection_operator.server.tokens import TokenVerifier
 from detection_trainer.contract.report import MAX_REPORT_BYTES, Report
 from detection_trainer.contract.runtime import REPORT_PATH
@@ -52,22 +52,22 @@ class ProgressEndpoint:
     def __init__(  # noqa: PLR0913 - the parts it puts together
         self,
         *,
-        speakers: Speakers,
+        access: ReportAccess,
         verifier: TokenVerifier,
         reports: ReportQueue,
         telemetry: Telemetry,
         rate: RateLimit,
-        last_words_rate: RateLimit,
+        last_report_rate: RateLimit,
         new_tokens: RateLimit,
     ) -> None:
-        """Trust the tokens that `verifier` does, and the pods that `speakers` finds.
+        """Trust the tokens that `verifier` does, and the pods that `access` finds.
 
         A pod reports at most at `rate`, except for its last report, which has a rate of its own. A
         network address may send new tokens at most at `new_tokens`.
         """
-        self._speakers, self._verifier = speakers, verifier
+        self._access, self._verifier = access, verifier
         self._reports, self._telemetry = reports, telemetry
-        self._rate, self._last_words_rate = rate, last_words_rate
+        self._rate, self._last_report_rate = rate, last_report_rate
         self._new_tokens, self._log_rate = new_tokens, RateLimit()
 
     def routes(self) -> list[web.RouteDef]:
@@ -82,7 +82,7 @@ class ProgressEndpoint:
         try:
             pod = await self._authorize(request, key)
             report = self._parse(pod, await _read(request))
-            _check_speaker(pod, report)
+            _check_sender(pod, report)
             written = await self._reports.take(key, pod.training_uid, report)
         except RefusedError as refusal:
             return self._refuse(key, refusal)
@@ -102,7 +102,7 @@ class ProgressEndpoint:
         if bearer.namespace != key.namespace:
             msg = f"the token is of namespace {bearer.namespace}, the training of {key.namespace}"
             raise RefusedError(HTTPStatus.FORBIDDEN, "other_namespace", msg)
-        return await self._speakers.find(bearer, key)
+        return await self._access.find(bearer, key)
 
     def _parse(self, pod: PodRecord, body: bytes) -> Report:
         """Return the report of a pod that has not sent too many.
@@ -120,7 +120,7 @@ class ProgressEndpoint:
             msg = f"the report is invalid: {explain(error)}"
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", msg) from error
         if wait_s > 0 and report.outcome is not None:
-            wait_s = self._last_words_rate.take(pod.version.uid)
+            wait_s = self._last_report_rate.take(pod.version.uid)
         if wait_s > 0:
             raise _too_often(wait_s)
         return report
@@ -171,7 +171,7 @@ def _token(request: web.Request) -> str:
     return token.strip()
 
 
-def _check_speaker(pod: PodRecord, report: Report) -> None:
+def _check_sender(pod: PodRecord, report: Report) -> None:
     if pod.pod.index > 0:
         msg = f"this pod is worker {pod.pod.index}: the chief, worker 0, reports for all"
         raise RefusedError(HTTPStatus.FORBIDDEN, "not_the_chief", msg)

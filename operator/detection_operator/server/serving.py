@@ -12,12 +12,13 @@ import os
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from detection_operator.api.times import utc_now
 from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.resources import SECRETS, Key, Object
 from detection_operator.errors import (
@@ -42,11 +43,6 @@ Files = dict[str, str]
 """PEM texts by name: tls.crt, tls.key and, if clients need one, ca.crt."""
 Source = Callable[[], Awaitable[Files]]
 Now = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
 
 
 def serving_names(url: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def _checkpoint_age_s(measures: Measures, now: float) -> float | None:
 
 GAUGES: dict[str, tuple[str, Value]] = {
     "step": ("Steps trained, as the status says", lambda m, _: m.step),
-    "target_steps": ("Steps asked for", lambda m, _: m.target_steps),
+    "target_steps": ("Steps families for", lambda m, _: m.target_steps),
     "loss": ("Loss as last reported", lambda m, _: m.loss),
     "checkpoint_age_seconds": (
         "Time since the newest checkpoint was saved",
@@ -43,14 +43,16 @@ PHASE = "phase_info"
 
 
 def training_gauges(
-    records: Iterable[TrainingRecord], asked: Collection[str], now: float
+    records: Iterable[TrainingRecord], families: Collection[str], now: float
 ) -> Iterator[str]:
     """Yield the text in pieces.
 
-    `asked` contains the requested families, as in `name[]` of a scrape; none: all. `now`: seconds
-    since the epoch. Names of Kubernetes objects contain nothing that must be escaped.
+    `families`: the requested ones, as in `name[]` of a scrape; none: all. `now`: seconds since the
+    epoch. Names of Kubernetes objects contain nothing that must be escaped.
     """
-    wanted = {name: gauge for name, gauge in GAUGES.items() if not asked or PREFIX + name in asked}
+    wanted = {
+        name: gauge for name, gauge in GAUGES.items() if not families or PREFIX + name in families
+    }
     placed = [(f'name="{r.key.name}",namespace="{r.key.namespace}"', r.measures) for r in records]
     for name, (text, value) in wanted.items():
         yield f"# HELP {PREFIX}{name} {text}\n# TYPE {PREFIX}{name} gauge\n"

@@ -64,7 +64,7 @@ class PlayedStage:
     def get(self, _path: str) -> Object:
         return self.trainer.state()
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         self.said.append(text)
 
     def follow(

@@ -19,14 +19,14 @@ def cluster(tmp_path: Path) -> Cluster:
 
 def test_a_program_that_keeps_ending_is_quoted(cluster: Cluster) -> None:
     assert diagnosis.describe_failures(cluster).strip() == (
-        "kubelet of node-1 ended 2 times; it said: panic: no disk"
+        "kubelet of node-1 ended 2 times; its last line: panic: no disk"
     )
 
 
 def test_a_program_that_said_nothing_is_said_to(tmp_path: Path) -> None:
-    assert diagnosis.read_last_words(tmp_path / "absent.log") == "(no log)"
+    assert diagnosis.read_last_line(tmp_path / "absent.log") == "(no log)"
     (tmp_path / "empty.log").touch()
-    assert diagnosis.read_last_words(tmp_path / "empty.log") == "(an empty log)"
+    assert diagnosis.read_last_line(tmp_path / "empty.log") == "(an empty log)"
 
 
 def test_a_log_is_read_whole(cluster: Cluster) -> None:

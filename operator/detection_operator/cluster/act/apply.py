@@ -76,7 +76,7 @@ class Applier:
                 await self._act(training, action)
         finally:
             for event in plan.events:
-                await self._events.tell(training.identity, event)
+                await self._events.post(training.identity, event)
 
     async def _act(self, training: Training, action: Action) -> None:
         match action:
@@ -150,16 +150,18 @@ class Applier:
             "attempt. To admit other pods to the workers, add a NetworkPolicy of your own."
         )
         logger.warning("%s", message, extra=_about(training))
-        told = Event("Warning", Reason.NETWORK_POLICY_RESET, message)
-        await self._events.tell(training.identity, told)
+        reset = Event("Warning", Reason.NETWORK_POLICY_RESET, message)
+        await self._events.post(training.identity, reset)
 
     async def _delete_job(self, training: Training, action: DeleteJob) -> None:
         await self._delete(training, JOBS, action.name, action.uid)
         logger.info("deleted Job %s: %s", action.name, action.why, extra=_about(training))
         if action.reason is not None:
-            told = Event("Warning", action.reason, f"Job {action.name} is deleted: {action.why}")
+            deletion = Event(
+                "Warning", action.reason, f"Job {action.name} is deleted: {action.why}"
+            )
             # The next decision may come before the watch reports the deletion.
-            await self._events.tell(training.identity, told, once=True)
+            await self._events.post(training.identity, deletion, once=True)
 
     async def _ensure(
         self, resource: Resource, training: Training, wanted: Object
@@ -205,9 +207,9 @@ def claim_differences(wanted: Object, found: Object) -> str:
         if field in here and there.get(field) != here[field]
     ]
     size = (there.get("resources") or {}).get("requests", {}).get("storage")
-    asked = here["resources"]["requests"]["storage"]
-    if size is None or parse_quantity(size) != parse_quantity(asked):
-        pairs.append(("size", size, asked))
+    requested = here["resources"]["requests"]["storage"]
+    if size is None or parse_quantity(size) != parse_quantity(requested):
+        pairs.append(("size", size, requested))
     return "; ".join(
         f"{field}: it has {has}, the spec requires {wants}" for field, has, wants in pairs
     )

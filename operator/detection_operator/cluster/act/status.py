@@ -46,7 +46,7 @@ class StatusWriter:
         self._take_in(Key(who.namespace, who.name), body)
         return True
 
-    async def tell_unreadable(self, key: Key, problem: str, now: datetime) -> None:
+    async def report_unreadable(self, key: Key, problem: str, now: datetime) -> None:
         """Report in the conditions why nothing is decided; the rest of the status stays as it is.
 
         Raises:
@@ -56,15 +56,15 @@ class StatusWriter:
         if record is None:
             return
         status = record.stored_status()
-        told = unreadable_conditions(status.get("conditions"), problem, now)
-        if told == status.get("conditions"):
+        conditions = unreadable_conditions(status.get("conditions"), problem, now)
+        if conditions == status.get("conditions"):
             return
         body = await self._client.replace_status(
             TRAININGS,
             key.namespace,
             key.name,
             record.version.resource_version,
-            {**status, "conditions": told},
+            {**status, "conditions": conditions},
         )
         self._take_in(key, body)
 

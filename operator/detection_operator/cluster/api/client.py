@@ -259,13 +259,13 @@ class Client:
         first_line: bool = False,
     ) -> tuple[int, bytes]:
         """Send one request and return the status and the text of its answer."""
-        said = urlencode({key: value for key, value in query.items() if value})
-        said = f"?{said}" if said else ""
+        encoded = urlencode({key: value for key, value in query.items() if value})
+        encoded = f"?{encoded}" if encoded else ""
         started = time.monotonic()
         status = 0
         try:
             status, text = await self._send(
-                METHODS[verb], path + said, body, headers, first_line=first_line
+                METHODS[verb], path + encoded, body, headers, first_line=first_line
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             what = f"{METHODS[verb]} {path}"

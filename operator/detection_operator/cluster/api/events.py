@@ -3,8 +3,9 @@
 import hashlib
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
+from detection_operator.api.times import utc_now
 from detection_operator.api.v1alpha1 import API_VERSION, KIND
 from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.resources import EVENTS, Object
@@ -22,13 +23,11 @@ COMPONENT = "detection-operator"
 class EventPoster:
     """Posts Events; a failure is logged and blocks nothing."""
 
-    def __init__(
-        self, client: Client, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, client: Client, now: Callable[[], datetime] = utc_now) -> None:
         """Take the time of the Events from `now`."""
         self._client, self._now = client, now
 
-    async def tell(self, identity: Identity, event: Event, *, once: bool = False) -> None:
+    async def post(self, identity: Identity, event: Event, *, once: bool = False) -> None:
         """Post one Event; with `once`, not while an Event with the same text exists."""
         body = build_event(identity, event, self._now(), once=once)
         try:
@@ -36,14 +35,14 @@ class EventPoster:
         except AlreadyExistsError:
             return
         except ClusterError as error:
-            told = about(identity)
-            logger.warning("posting the event %s failed: %s", event.reason, error, extra=told)
+            extra = about(identity)
+            logger.warning("posting the event %s failed: %s", event.reason, error, extra=extra)
 
 
 def build_event(identity: Identity, event: Event, now: datetime, *, once: bool) -> Object:
     """Return the core/v1 Event; with `once`, the same text gives the same name."""
-    words = f"{identity.uid}/{event.reason}/{event.message}"
-    digest = hashlib.sha256(words.encode()).hexdigest()[:12]
+    content = f"{identity.uid}/{event.reason}/{event.message}"
+    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     suffix = digest if once else f"{digest}.{int(now.timestamp() * 1e6):x}"
     stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {

@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from detection_operator.api.times import utc_now
 from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.resources import LEASES, Object
 from detection_operator.errors import (
@@ -229,7 +230,7 @@ class Election:
 
     async def _write(self, holder: str) -> Object:
         """Create or replace the lease, if it is still the one that was seen."""
-        spec = next_spec(self._seen, holder, datetime.now(UTC))
+        spec = next_spec(self._seen, holder, utc_now())
         if self._seen is None:
             body: Object = {
                 "apiVersion": LEASES.api_version,
@@ -258,14 +259,14 @@ class Election:
         vanished = isinstance(error, NotFoundError) and self._seen is not None
         if vanished or isinstance(error, (ConflictError, AlreadyExistsError)):
             return  # Another replica was faster: read the lease again.
-        said = str(error)
+        problem = str(error)
         if isinstance(error, ForbiddenError):
-            said = (
+            problem = (
                 f"the service account may not get, watch, create and update the Lease "
                 f"{self._namespace}/{self._name}, by which the replicas elect a leader; install "
                 f"the chart's Role for it ({error})"
             )
-        lasting = "" if isinstance(error, UnavailableError) else said
-        if said != self.obstacle:
-            logger.warning("acquiring the lease failed: %s", said)
+        lasting = "" if isinstance(error, UnavailableError) else problem
+        if problem != self.obstacle:
+            logger.warning("acquiring the lease failed: %s", problem)
         self.obstacle = lasting

@@ -52,7 +52,7 @@ def _volume_at(key: Key, template: Object, path: str) -> str:
     mount = places[place]
     volumes = {str(volume.get("name")): volume for volume in _objects(template, "volumes")}
     volume = volumes.get(str(mount.get("name"))) or {}
-    source = {kind: said for kind, said in volume.items() if kind != "name"}
+    source = {kind: value for kind, value in volume.items() if kind != "name"}
     if not source.keys() - PRIVATE_VOLUMES:
         return ""
     inside = PurePosixPath(str(mount.get("subPath") or mount.get("subPathExpr") or ""))
@@ -67,14 +67,14 @@ def _access(spec: Object, template: Object, uri: str) -> str:
     second.
     """
     prefixes = ENVIRONMENT_OF.get(uri.partition("://")[0], ())
-    said: Object = {
+    access: Object = {
         "secret": _secret_of(_objects(spec, "credentials"), uri),
         "env": [e for e in _objects(template, "env") if str(e.get("name")).startswith(prefixes)],
         "envFrom": template.get("envFrom") or [],
         "serviceAccount": template.get("serviceAccountName"),
     }
-    said["env"].sort(key=lambda entry: str(entry.get("name")))
-    return json.dumps({name: value for name, value in said.items() if value}, sort_keys=True)
+    access["env"].sort(key=lambda entry: str(entry.get("name")))
+    return json.dumps({name: value for name, value in access.items() if value}, sort_keys=True)
 
 
 def _secret_of(credentials: list[Object], uri: str) -> str | None:

@@ -27,7 +27,7 @@ from detection_operator.cluster.observe.configs import read_config
 from detection_operator.cluster.observe.ownership import Ref
 from detection_operator.cluster.observe.records import JobRecord, PodRecord, TrainingRecord
 from detection_operator.cluster.observe.warnings import Overdue, WarningEvents, claim_id
-from detection_operator.core.case import has_ended, is_settled
+from detection_operator.core.case import end_is_recorded, has_ended
 from detection_operator.core.state import (
     Job,
     Observed,
@@ -162,7 +162,7 @@ class Gatherer:
     def _is_certain(self, training: Training) -> bool:
         """Return whether nothing is missing whose absence would mean that the attempt has ended."""
         attempt = training.status.current_attempt
-        if attempt is None or is_settled(attempt):
+        if attempt is None or end_is_recorded(attempt):
             return True
         record = self._job_of(training, attempt)
         return record is not None and not self._may_lack_pods(record, attempt)
@@ -256,15 +256,15 @@ class Gatherer:
     def _with_claims(self, pod: Pod) -> Pod:
         """Return `pod` with what Events report about the claims that keep it from a node."""
         claims = ((name, self._warnings.of(claim_id(pod.uid, name))) for name in pod.claims)
-        said = [
+        messages = [
             f"PersistentVolumeClaim {name}: {warning.reason}: {warning.message}"
             for name, warning in claims
             if warning is not None
         ]
-        if not said:
+        if not messages:
             return pod
         known = pod.unschedulable or Waiting("Unschedulable", "")
-        message = " ".join(filter(None, (known.message, *said)))
+        message = " ".join(filter(None, (known.message, *messages)))
         return replace(pod, unschedulable=replace(known, message=message))
 
     def _pods_of(self, record: JobRecord) -> list[PodRecord]:

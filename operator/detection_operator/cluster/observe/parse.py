@@ -12,7 +12,7 @@ from detection_operator.api.times import read_time
 from detection_operator.api.v1alpha1 import PipelineConfigStatus, Spec, Status
 from detection_operator.cluster.api.resources import Key, Object
 from detection_operator.cluster.observe.configs import read_config
-from detection_operator.core.case import is_settled
+from detection_operator.core.case import end_is_recorded
 from detection_operator.core.state import (
     Identity,
     Job,
@@ -165,7 +165,7 @@ def _is_read(uri: str, status: Status, generation: int) -> bool:
     pinned, attempt, check = status.pipeline_config, status.current_attempt, status.preflight
     if pinned is None or pinned.uri != uri:
         return False
-    if attempt is not None and not is_settled(attempt):
+    if attempt is not None and not end_is_recorded(attempt):
         return True
     if check is None or check.outcome is None:
         return False
@@ -232,8 +232,8 @@ def _prune(value: Any) -> Any:
 def parse_job(body: Object) -> Job:
     """Return a Job, without its pods."""
     metadata, status = body["metadata"], body.get("status") or {}
-    said = status.get("conditions") or []
-    conditions = {text_of(c["type"]): c for c in said if c["status"] == "True"}
+    listed = status.get("conditions") or []
+    conditions = {text_of(c["type"]): c for c in listed if c["status"] == "True"}
     failure = conditions.get("Failed") or {}
     ended = failure or conditions.get("Complete") or {}
     return Job(

@@ -83,10 +83,10 @@ def _waits(init: Object, since: datetime | None) -> Waiting | None:
     waiting = (init.get("state") or {}).get("waiting")
     if not waiting:
         return None
-    said = _waiting_state(waiting, since)
+    found = _waiting_state(waiting, since)
     last = _termination((init.get("lastState") or {}).get("terminated") or {})
-    ending = f" Its last run ended: {last.words}" if last is not None else ""
-    return replace(said, container=text_of(init.get("name")), message=f"{said.message}{ending}")
+    ending = f" Its last run ended: {last.description}" if last is not None else ""
+    return replace(found, container=text_of(init.get("name")), message=f"{found.message}{ending}")
 
 
 def _others(body: Object) -> Iterator[Container]:
@@ -98,17 +98,17 @@ def _others(body: Object) -> Iterator[Container]:
         if init.get("restartPolicy") == "Always"
     }
     for kind in ("initContainerStatuses", "containerStatuses"):
-        for said in status.get(kind) or []:
-            name, is_init = text_of(said.get("name")), kind == "initContainerStatuses"
+        for container in status.get(kind) or []:
+            name, is_init = text_of(container.get("name")), kind == "initContainerStatuses"
             if not is_init and name == names.CONTAINER:
                 continue
-            state = said.get("state") or {}
+            state = container.get("state") or {}
             running, ended = "running" in state, _termination(state.get("terminated") or {})
             if not running and (ended is None or ended.exit_code == 0):
                 continue
-            has_started = name in sidecars and said.get("started") is True
-            holds_up = is_init and running and not has_started
-            yield Container(name, is_init, holds_up, running, ended)
+            has_started = name in sidecars and container.get("started") is True
+            blocks_start = is_init and running and not has_started
+            yield Container(name, is_init, blocks_start, running, ended)
 
 
 def _claims(body: Object) -> tuple[str, ...]:
@@ -132,8 +132,8 @@ def _condition(condition: Object | None, status: str) -> Waiting | None:
     return _waiting_state(condition, since)
 
 
-def _waiting_state(said: Object, since: datetime | None) -> Waiting:
-    return Waiting(text_of(said.get("reason")), text_of(said.get("message")), since)
+def _waiting_state(state: Object, since: datetime | None) -> Waiting:
+    return Waiting(text_of(state.get("reason")), text_of(state.get("message")), since)
 
 
 def _termination(terminated: Object) -> Termination | None:

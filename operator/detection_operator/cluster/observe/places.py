@@ -63,10 +63,10 @@ class Places:
             # A server that is busy for a moment removes no permissions: the cached objects stay
             # valid.
             self._current.discard(place)
-        said = str(error)
-        if self._problems.get(place) != said and len(self.all) > 1:
-            logger.warning("%s cannot be listed, trying again: %s", _name(place), said)
-        self._problems[place] = said
+        problem = str(error)
+        if self._problems.get(place) != problem and len(self.all) > 1:
+            logger.warning("%s cannot be listed, trying again: %s", _name(place), problem)
+        self._problems[place] = problem
 
 
 def _name(place: Place) -> str:

@@ -154,7 +154,7 @@ def training_record(body: Object) -> TrainingRecord:
             problem = f"a field of it is nested deeper than {MAX_DEPTH} levels: take it out."
             return _record_without(body, kept, text, problem)
         return _record(body, kept, text)
-    except Exception as error:  # noqa: BLE001 - it is told, and the others are served
+    except Exception as error:  # noqa: BLE001 - it is reported, and the others are served
         # An older CRD may have accepted what this one refuses.
         problem = f"it cannot be read: {type(error).__name__}: {error}."
         return _record_without(body, kept, text, problem)

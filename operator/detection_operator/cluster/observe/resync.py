@@ -52,13 +52,13 @@ class Resync:
         self.places = lists.places
         self._interval_s, self._telemetry, self._clock = interval_s, telemetry, clock
         self._tidy = tidy
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
         self.tried_at: float | None = None
         self.done_at: float | None = None
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Make the next comparison soon."""
-        self._asked.set()
+        self._requested.set()
 
     async def probe(self) -> None:
         """Check that everything can be listed.
@@ -97,9 +97,9 @@ class Resync:
         while True:
             lost = self.places.unavailable
             delay_s = min(left_s, RETRY_S) if lost else left_s
-            asked = await self._pause(delay_s)
+            requested = await self._pause(delay_s)
             left_s -= delay_s
-            if asked or left_s <= 0:
+            if requested or left_s <= 0:
                 left_s = await self._compare_or_warn()
             else:
                 await self._compare_lost(lost)
@@ -186,10 +186,10 @@ class Resync:
         spread = 1 + SPREAD * (2 * random.random() - 1)  # noqa: S311 - spreads load, no secret
         try:
             async with asyncio.timeout(delay_s * spread):
-                await self._asked.wait()
+                await self._requested.wait()
                 await asyncio.sleep(SETTLE_S)
         except TimeoutError:
             pass
-        asked = self._asked.is_set()
-        self._asked.clear()
-        return asked
+        requested = self._requested.is_set()
+        self._requested.clear()
+        return requested

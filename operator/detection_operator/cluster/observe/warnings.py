@@ -11,8 +11,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from detection_operator.api.times import utc_now
 from detection_operator.cluster.api.client import Client
 from detection_operator.cluster.api.resources import (
     CLAIMS,
@@ -82,7 +83,7 @@ class WarningEvents:
         client: Client,
         queue: KeyQueue,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin without Events."""
@@ -109,18 +110,18 @@ class WarningEvents:
         """List while something is overdue, until cancelled; begins with nothing followed."""
         self._awaited.clear()
         self._known.clear()
-        said = ""
+        logged = ""
         while True:
             await self._some.wait()
             started = self._clock()
             try:
                 await self.read()
             except ClusterError as error:
-                if said != str(error):
-                    said = str(error)
+                if logged != str(error):
+                    logged = str(error)
                     logger.warning("why pods do not start could not be read: %s", error)
             else:
-                said = ""
+                logged = ""
             if not self._awaited:
                 self._some.clear()
             took_s = self._clock() - started

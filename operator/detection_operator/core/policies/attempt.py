@@ -45,7 +45,7 @@ def wait_for_earlier(case: Case) -> Standing | None:
     and a pod on a lost node.
     """
     ending = [job for job in case.observed.jobs if job.attempt is not None and cleanup.ends(job)]
-    pod = pod_waits.first_alive(tuple(pod for pod in case.all_pods if _is_awaited(case, pod)))
+    pod = pod_waits.first_alive(tuple(pod for pod in case.all_pods if _delays_next(case, pod)))
     if not ending and pod is None:
         return None
     left = f"Job {ending[0].name}" if pod is None else f"Pod {pod.name}"
@@ -53,7 +53,7 @@ def wait_for_earlier(case: Case) -> Standing | None:
     return Standing(Phase.RETRYING, Reason.SAVING, message, (), _LOOK_AGAIN_S)
 
 
-def _is_awaited(case: Case, pod: Pod) -> bool:
+def _delays_next(case: Case, pod: Pod) -> bool:
     """Return whether the next attempt waits for `pod`; a pod on a lost node is deleted by force."""
     return not names.is_preflight(pod.job_name) and not is_lost(case, pod)
 

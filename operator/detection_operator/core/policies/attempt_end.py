@@ -36,7 +36,7 @@ def record_attempt(case: Case) -> Case:
     """Return `case` with what the cluster's objects show of the current attempt."""
     if not case.is_under_way:
         return case
-    case = _hear_last_report(record_image(_record_start(_record_job(case))))
+    case = _apply_last_report(record_image(_record_start(_record_job(case))))
     attempt = case.attempt
     end = _end_of(case, attempt) if attempt is not None else None
     return case if attempt is None or end is None else _settle(case, attempt, end)
@@ -87,7 +87,7 @@ def _record_start(case: Case) -> Case:
     return case.amended(current_attempt=started)
 
 
-def _hear_last_report(case: Case) -> Case:
+def _apply_last_report(case: Case) -> Case:
     """Apply the last report of an ended pod, in case it was not received when it was sent."""
     attempt = case.attempt
     if attempt is None:
@@ -171,7 +171,9 @@ def _unpullable(case: Case, attempt: AttemptStatus, pod: Pod) -> End | None:
 
 def _ended_pod(case: Case, attempt: AttemptStatus, job: Job | None, pod: Pod) -> End:
     seen = outcomes.outcome_of_pod(pod, case.stamp)
-    return End(_told(attempt, case.status, seen), outcomes.reason_of(seen.reason), job, pod)
+    return End(
+        _reported_or_seen(attempt, case.status, seen), outcomes.reason_of(seen.reason), job, pod
+    )
 
 
 def _ended_job(case: Case, attempt: AttemptStatus, job: Job) -> End | None:
@@ -181,7 +183,7 @@ def _ended_job(case: Case, attempt: AttemptStatus, job: Job) -> End | None:
         seen = _own(case, Reason.PREEMPTED, "The queue evicted the Job.")
     else:
         return None
-    return End(_told(attempt, case.status, seen), outcomes.reason_of(seen.reason), job)
+    return End(_reported_or_seen(attempt, case.status, seen), outcomes.reason_of(seen.reason), job)
 
 
 def _without_job(case: Case, attempt: AttemptStatus) -> End | None:
@@ -193,23 +195,25 @@ def _without_job(case: Case, attempt: AttemptStatus) -> End | None:
         message = "The attempt was stopped before it started."
         return End(_own(case, stop.reason, message), stop.reason)
     seen = _own(case, Reason.JOB_DELETED, "The Job is gone, and no last report arrived.")
-    return End(_told(attempt, case.status, seen), Reason.JOB_DELETED)
+    return End(_reported_or_seen(attempt, case.status, seen), Reason.JOB_DELETED)
 
 
 def _own(case: Case, reason: Reason, message: str) -> OutcomeStatus:
     return OutcomeStatus(reason=reason, message=message, finished_at=case.stamp)
 
 
-def _told(attempt: AttemptStatus, status: Status, seen: OutcomeStatus) -> OutcomeStatus:
+def _reported_or_seen(attempt: AttemptStatus, status: Status, seen: OutcomeStatus) -> OutcomeStatus:
     """Return the outcome that the trainer reported, else what Kubernetes reported.
 
     A completion that was observed but not reported does not state the steps: another attempt reads
     the storage and reports.
     """
     finished_at = seen.finished_at.replace(microsecond=0) if seen.finished_at else None
-    said = attempt.outcome
-    if said is not None and (said.reason != Reason.PEER_LOST or seen.reason == Reason.PEER_LOST):
-        return said.model_copy(update={"finished_at": finished_at})
+    reported = attempt.outcome
+    if reported is not None and (
+        reported.reason != Reason.PEER_LOST or seen.reason == Reason.PEER_LOST
+    ):
+        return reported.model_copy(update={"finished_at": finished_at})
     seen = seen.model_copy(update={"finished_at": finished_at})
     if outcomes.verdict(seen) is not Verdict.COMPLETE or status.step >= attempt.target_steps:
         return seen
@@ -225,15 +229,15 @@ def _cause(end: End, stop: Stop | None) -> Reason:
     """Return what ended the attempt: a trainer reports Saved for a drain and a deletion alike."""
     if stop is not None:
         return stop.reason
-    said = outcomes.reason_of(end.outcome.reason)
-    if said not in {Reason.SAVED, Reason.POD_DELETED, Reason.KILLED}:
-        return said
+    reason = outcomes.reason_of(end.outcome.reason)
+    if reason not in {Reason.SAVED, Reason.POD_DELETED, Reason.KILLED}:
+        return reason
     if end.pod is None:
         return end.seen
     if (disruption := outcomes.disruption_of(end.pod)) is not None:
         return disruption
     return _cause_of_job(end.job) or (
-        Reason.POD_DELETED if end.pod.deleting_since is not None else said
+        Reason.POD_DELETED if end.pod.deleting_since is not None else reason
     )
 
 

@@ -84,13 +84,13 @@ def _finished_since(status: Status) -> datetime | None:
 def lingering(case: Case) -> tuple[DeleteJob, ...]:
     """Return the deletions of Jobs that still run although their trainers have ended."""
     return tuple(
-        DeleteJob(job.name, job.uid, _who_lingers(job), Reason.SIDECAR_RUNNING)
+        DeleteJob(job.name, job.uid, _lingering_containers(job), Reason.SIDECAR_RUNNING)
         for job in case.observed.jobs
         if _linger_left_s(case, job) == 0.0
     )
 
 
-def _who_lingers(job: Job) -> str:
+def _lingering_containers(job: Job) -> str:
     """Return which containers keep the pods of `job`, and how a person ends them."""
     names = {other.name for pod in job.pods for other in pod.others if other.running}
     who = {0: "A container", 1: "Container"}.get(len(names), "Containers")

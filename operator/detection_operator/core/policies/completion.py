@@ -2,7 +2,7 @@
 
 from detection_operator.api.conditions import Phase, Reason
 from detection_operator.core import outcomes
-from detection_operator.core.case import Case, Standing, is_settled, newest_step
+from detection_operator.core.case import Case, Standing, end_is_recorded, newest_step
 from detection_operator.core.policies import retry
 from detection_trainer.contract.exit_codes import Verdict
 
@@ -10,7 +10,7 @@ from detection_trainer.contract.exit_codes import Verdict
 def complete(case: Case) -> Standing | None:
     """Return Complete if nothing is left to do."""
     attempt = case.attempt
-    if attempt is None or attempt.outcome is None or not is_settled(attempt):
+    if attempt is None or attempt.outcome is None or not end_is_recorded(attempt):
         return None
     finished = outcomes.verdict(attempt.outcome) is Verdict.COMPLETE
     steps, reached = case.spec.steps, newest_step(case.status) or 0

@@ -63,9 +63,9 @@ def give_up(pod: Pod, image: str, settings: PolicySettings, now: datetime) -> st
     if waiting is None or left is None or left > 0:
         return None
     if waiting.container:
-        said = f"{waiting.reason}: {waiting.message}"
+        error = f"{waiting.reason}: {waiting.message}"
         whose = f"of init container {waiting.container}"
-        return f"The image {whose} could not be pulled: {said} {advice(waiting)}"
+        return f"The image {whose} could not be pulled: {error} {advice(waiting)}"
     remedy = ADVICE
     if "@" in image:
         remedy += " If its registry no longer has this digest, name another tag in spec.image."

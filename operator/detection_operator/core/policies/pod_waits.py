@@ -72,7 +72,7 @@ def _wait_of_pod(case: Case, job: Job, pod: Pod) -> Wait | None:
         return _wait_for_image(case, job, pod, problem)
     if pod.waiting is not None and pod.waiting.reason not in STARTING_REASONS:
         return _wait_for_container(pod, pod.waiting, job)
-    if (init := next((other for other in pod.others if other.holds_up), None)) is not None:
+    if (init := next((other for other in pod.others if other.blocks_start), None)) is not None:
         message = f"The trainer waits for init container {init.name}, which is running."
         return Wait(Reason.POD_PENDING, message)
     return Wait(Reason.POD_PENDING, "The pod waits for a node, a volume or its image.")
@@ -130,41 +130,41 @@ def _resources_field(job: Job) -> str:
 
 def _wait_for_image(case: Case, job: Job, pod: Pod, problem: Waiting) -> Wait:
     since = problem.since or job.created_at
-    said = sentence(f"{problem.reason}: {problem.message}")
+    error = sentence(f"{problem.reason}: {problem.message}")
     whose = f"of init container {problem.container} " if problem.container else ""
     if image_pull.is_definite(problem):
-        message = f"The image {whose}cannot be pulled: {said} {image_pull.advice(problem)}"
+        message = f"The image {whose}cannot be pulled: {error} {image_pull.advice(problem)}"
         left_s = image_pull.seconds_left(pod, case.settings, case.now)
         return Wait(Reason.IMAGE_PULL_FAILED, message, left_s, HeldUp(since))
     message = (
-        f"The image {whose}cannot be pulled yet: {said} The node retries until its registry "
+        f"The image {whose}cannot be pulled yet: {error} The node retries until its registry "
         "answers."
     )
     held_up = HeldUp(since, case.settings.image_pull_timeout_s)
     return Wait(Reason.IMAGE_PULL_FAILED, message, held_up=held_up)
 
 
-def _no_node(pod: Pod, said: str) -> str:
-    if pod.claims and _ABOUT_CLAIM.search(said):
+def _no_node(pod: Pod, message: str) -> str:
+    if pod.claims and _ABOUT_CLAIM.search(message):
         return (
-            f"A claim of the pod is not bound: {sentence(said)} The pod mounts "
+            f"A claim of the pod is not bound: {sentence(message)} The pod mounts "
             f"{', '.join(pod.claims)}. Correct spec.checkpoints.storage.volumeClaim or "
             "podTemplate.volumes, or create the volume or StorageClass that is missing."
         )
     return (
-        f"No node fits the pod: {sentence(said)} Wait for a node to become free, or compare "
+        f"No node fits the pod: {sentence(message)} Wait for a node to become free, or compare "
         "spec.resources and spec.podTemplate with the nodes."
     )
 
 
 def _wait_for_container(pod: Pod, waiting: Waiting, job: Job) -> Wait:
     who = f"Init container {waiting.container}" if waiting.container else "The container"
-    said = sentence(f"{waiting.reason}: {waiting.message}")
+    error = sentence(f"{waiting.reason}: {waiting.message}")
     advice = "Correct the Secret, volume or command at fault. The node retries."
     if waiting.reason == SANDBOX_REASON:
         advice = (
             f"The network plugin or the container runtime of node {pod.node or 'unknown'} is at "
             "fault. The node retries."
         )
-    message = f"{who} cannot start: {said} {advice}"
+    message = f"{who} cannot start: {error} {advice}"
     return Wait(Reason.START_FAILED, message, held_up=HeldUp(waiting.since or job.created_at))

@@ -27,14 +27,14 @@ def is_wanted(case: Case) -> bool:
         return True
     if newest_step(case.status) is not None or case.spec.preflight == "Never":
         return False
-    return case.spec.preflight == "Always" or asks_for_device(case.spec) or restores_uri(case.spec)
+    return case.spec.preflight == "Always" or requests_device(case.spec) or restores_uri(case.spec)
 
 
-def asks_for_device(spec: Spec) -> bool:
+def requests_device(spec: Spec) -> bool:
     """Return whether `spec` requests an extended resource: its name has a domain."""
     resources = spec.resources
-    asked = {**resources.requests, **resources.limits}
-    return any("/" in name and str(quantity) != "0" for name, quantity in asked.items())
+    requested = {**resources.requests, **resources.limits}
+    return any("/" in name and str(quantity) != "0" for name, quantity in requested.items())
 
 
 def restores_uri(spec: Spec) -> bool:
@@ -70,8 +70,8 @@ def _record_config(
     if outcomes.verdict(outcome) is not Verdict.COMPLETE:
         return case, outcome
     ends = [pod.termination for pod in case.pods(preflight.job_name) if pod.termination]
-    told = (outcomes.parse_config(end.message) for end in ends)
-    text = next((text for text in told if text is not None), None)
+    texts = (outcomes.parse_config(end.message) for end in ends)
+    text = next((text for text in texts if text is not None), None)
     if text is None:
         return case, OutcomeStatus(reason=Reason.REPORT_MISSING, message=_CONFIG_MISSING)
     config = PipelineConfigStatus(digest=text_digest(text), text=text, uri=_config_uri(case))

@@ -16,8 +16,8 @@ def spec_digest(spec: Spec) -> Digest:
 
     Fields at their default are left out, so that a field of a later version changes no digest.
     """
-    said = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    return canonical_digest({k: v for k, v in said.items() if k not in IMMEDIATE_FIELDS})
+    fields = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    return canonical_digest({k: v for k, v in fields.items() if k not in IMMEDIATE_FIELDS})
 
 
 def spec_changed_since(case: Case, attempt: AttemptStatus) -> bool:

@@ -4,7 +4,7 @@ from detection_operator.api.conditions import Phase, Reason
 from detection_operator.core.case import Case, Standing, newest_step
 from detection_trainer.contract.exit_codes import ExitCode
 
-LAST_WORDS = frozenset({ExitCode.SAVED, ExitCode.COMPLETED})
+SAVED_CODES = frozenset({ExitCode.SAVED, ExitCode.COMPLETED})
 """Exit codes of a trainer that has saved everything and reported the step."""
 
 
@@ -21,7 +21,7 @@ def _saved(case: Case) -> str:
     known = "before its first checkpoint" if step is None else f"saved at step {step}"
     if attempt is None or attempt.outcome is None or attempt.resumed_from_step is None:
         return known
-    if attempt.outcome.exit_code in LAST_WORDS:
+    if attempt.outcome.exit_code in SAVED_CODES:
         return known
     # Only the storage knows the newest step; the next attempt reads it.
     return (

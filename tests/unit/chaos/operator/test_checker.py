@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaos.operator.checker import JOB_NAME, PLANNED_END, TOLD, check
+from chaos.operator.checker import JOB_NAME, PLANNED_END, REPORTED, check
 from detection_operator import names
 from sandbox.simulation.audit import Entry
 
@@ -48,7 +48,7 @@ def job_failed(second: int, attempt: int = 1) -> Entry:
 def pod(second: int, phase: str = "Running", attempt: int = 1, told: Object | None = None) -> Entry:
     metadata: Object = {"labels": {JOB_NAME: f"trees-{attempt}"}}
     if told is not None:
-        metadata["annotations"] = {TOLD: json.dumps({"attempt": attempt, **told})}
+        metadata["annotations"] = {REPORTED: json.dumps({"attempt": attempt, **told})}
     body = {"metadata": metadata, "status": {"phase": phase}}
     return entry(second, "patch", "pods/status", f"trees-{attempt}-pod", body)
 
@@ -100,11 +100,11 @@ def test_the_order_of_requests_decides_not_that_of_lines() -> None:
         ("an attempt that goes backwards", [*GOOD, status(12, "Complete", 1, 50, 100)]),
         ("a step that goes backwards", [*GOOD, status(12, "Complete", 2, 90, 100)]),
         ("a checkpoint that goes backwards", [*GOOD, status(12, "Complete", 2, 100, 40)]),
-        ("a step that nobody told", [*GOOD, status(12, "Complete", 2, 101, 100)]),
-        ("a step that nobody told", [*GOOD[:9], status(9, "Running", 2, 50, 40), *GOOD[9:]]),
-        ("a checkpoint that nobody told", [*GOOD, status(12, "Complete", 2, 100, 101)]),
+        ("a step that no trainer reported", [*GOOD, status(12, "Complete", 2, 101, 100)]),
+        ("a step that no trainer reported", [*GOOD[:9], status(9, "Running", 2, 50, 40), *GOOD[9:]]),
+        ("a checkpoint that no trainer reported", [*GOOD, status(12, "Complete", 2, 100, 101)]),
         (
-            "a completion that nobody told",
+            "a completion that no trainer reported",
             [applied(), job(1), pod(2, told=told(100, 100)), status(3, "Complete", 1, 100, 100)],
         ),
     ],

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from detection_operator.api.v1alpha1 import RetryStatus
-from detection_operator.cluster.decision_log import decision_of, is_worth_telling, log_decision
+from detection_operator.cluster.decision_log import changes_anything, decision_of, log_decision
 from detection_operator.core.actions import Plan
 from detection_operator.core.plan import plan
 from detection_operator.core.state import Observed
@@ -39,9 +39,9 @@ def test_a_deletion_says_why() -> None:
 def test_a_decision_that_stands_is_not_told_again() -> None:
     seen = observed(spec(), under_way(), job(pod()))
     first = plan(seen, SETTINGS, NOW)
-    assert is_worth_telling(seen.training.status, first)
+    assert changes_anything(seen.training.status, first)
     again = plan(observed(spec(), first.status, job(pod())), SETTINGS, NOW)
-    assert not is_worth_telling(first.status, again)
+    assert not changes_anything(first.status, again)
 
 
 def test_what_time_and_retries_decide_is_told() -> None:

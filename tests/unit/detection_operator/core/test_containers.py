@@ -165,7 +165,7 @@ WAITS: dict[str, tuple[Pod, Reason, str]] = {
         ),
     ),
     "an init container that runs": (
-        pending_pod(others=(init(None, running=True, holds_up=True),)),
+        pending_pod(others=(init(None, running=True, blocks_start=True),)),
         Reason.POD_PENDING,
         "The trainer waits for init container fetch, which is running.",
     ),

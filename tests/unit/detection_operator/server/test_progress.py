@@ -24,8 +24,8 @@ from detection_operator.server import progress
 from detection_operator.server.lookups import LookUps
 from detection_operator.server.progress import ProgressEndpoint, new_tokens_rate
 from detection_operator.server.rate import RateLimit
+from detection_operator.server.report_access import ReportAccess
 from detection_operator.server.site import open_site
-from detection_operator.server.speakers import Speakers
 from detection_operator.server.tokens import TokenVerifier
 from detection_trainer.contract.report import MAX_REPORT_BYTES
 from detection_trainer.contract.runtime import REPORT_AUDIENCE, REPORT_PATH
@@ -84,12 +84,12 @@ class Scene:
             return SIGNER.documents()[path]
 
         self.endpoint = ProgressEndpoint(
-            speakers=Speakers(self.api, self.cache, writer, LookUps(lambda: self.now)),
+            access=ReportAccess(self.api, self.cache, writer, LookUps(lambda: self.now)),
             verifier=TokenVerifier(fetch, REPORT_AUDIENCE),
             reports=reports,
             telemetry=self.counted,
             rate=RateLimit(burst=3, clock=lambda: self.now),
-            last_words_rate=RateLimit(burst=1, clock=lambda: self.now),
+            last_report_rate=RateLimit(burst=1, clock=lambda: self.now),
             new_tokens=RateLimit(every_s=0.1, burst=50, clock=lambda: self.now),
         )
         body = self.api.put(TRAININGS, stored_training(status=attempt_status()))

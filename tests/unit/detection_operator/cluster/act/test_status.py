@@ -63,5 +63,5 @@ async def test_a_state_that_was_read_again_wakes_those_that_wait(change: str) ->
 
 async def test_a_status_that_cannot_be_read_wakes_those_that_wait_too() -> None:
     scene = Scene(FROM_SOURCE)
-    await scene.writer.tell_unreadable(SOURCE, "its status holds nonsense", NOW)
+    await scene.writer.report_unreadable(SOURCE, "its status holds nonsense", NOW)
     assert await scene.queued() == [WAITING]

@@ -315,9 +315,9 @@ SIDECARS: dict[str, tuple[Object, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("said", "holds_up"), SIDECARS.values(), ids=SIDECARS.keys())
+@pytest.mark.parametrize(("said", "blocks_start"), SIDECARS.values(), ids=SIDECARS.keys())
 def test_the_trainer_waits_for_init_containers_and_for_the_start_of_sidecars(
-    said: Object, *, holds_up: bool
+    said: Object, *, blocks_start: bool
 ) -> None:
     running = {**said, "state": {"running": {"startedAt": AT}}}
     body = pod(status={"phase": "Pending", "initContainerStatuses": [running]})
@@ -326,7 +326,7 @@ def test_the_trainer_waits_for_init_containers_and_for_the_start_of_sidecars(
         {"name": "proxy", "restartPolicy": "Always"},
     ]
     [other] = parse_pod(body).others
-    assert (other.is_init, other.running, other.holds_up) == (True, True, holds_up)
+    assert (other.is_init, other.running, other.blocks_start) == (True, True, blocks_start)
 
 
 def test_the_claims_of_a_pod_are_known_until_it_has_a_node() -> None:

@@ -160,7 +160,7 @@ async def test_a_relist_has_it_compared_soon(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "SETTLE_S", 0.0)
     scene = Scene()
     running = asyncio.create_task(scene.resync.run())
-    scene.resync.ask()
+    scene.resync.request()
     await asyncio.wait_for(scene.counted.compared.wait(), 5)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -24,7 +24,7 @@ RETRY_AFTER_S = 2
 POD_GONE, OTHER_TRAINING = "pod_gone", "other_training"
 
 
-class Speakers:
+class ReportAccess:
     """Decides which pod may report for a training."""
 
     def __init__(
@@ -131,11 +131,11 @@ def _claims(pod: PodRecord, key: Key) -> bool:
 
 
 def _refused(bearer: Bearer, reason: str) -> RefusedError:
-    said = {
+    messages = {
         POD_GONE: f"pod {bearer.pod_name} of this token is gone",
         OTHER_TRAINING: f"pod {bearer.pod_name} is not the pod of a trainer",
     }
-    return RefusedError(HTTPStatus.FORBIDDEN, reason, said[reason])
+    return RefusedError(HTTPStatus.FORBIDDEN, reason, messages[reason])
 
 
 def _not_of(bearer: Bearer, key: Key) -> RefusedError:
