@@ -63,7 +63,7 @@ def run_story(screen: Screen) -> int:
         stories.continued(stage, after)
         stories.untouched(stage)
         draw_sheet(data, store, [part["status"] for part in (before, after)])
-    screen.chapter("The end", "What the cluster says now:")
+    screen.chapter("The end", "The trainings in the cluster:")
     screen.print(stage.kubectl("get", "dt").rstrip())
     kept = screen.close()
     screen.print(f"Truth and detections on held-out tiles: {SHEET.relative_to(Path.cwd())}")

@@ -102,7 +102,9 @@ def kill_in_the_middle(stage: Stage, path: str) -> None:
             found = _follow(stage, path, _was_interrupted)
         if _was_interrupted(found) or phase(found) in {"Failed", "Refused"}:
             return
-        stage.screen.print("The training was complete before its pod could be deleted: once more.")
+        stage.screen.print(
+            "The training was complete before its pod could be deleted: the demo tries again."
+        )
         raise_steps(stage, "trees", steps + first)
 
 

@@ -117,7 +117,7 @@ def ensure_go() -> str:
             install_go(building)
     if read_go_version(str(go)) < OLDEST_GO:
         raise BuildError(
-            f"{go} says it is {read_go_version(str(go))}",
+            f"{go} has version {read_go_version(str(go))}",
             expected=f"Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer",
             remedy="install a newer Go and put it first on PATH",
         )

@@ -81,7 +81,7 @@ def run_up(options: argparse.Namespace) -> int:
 def run_down(options: argparse.Namespace) -> int:
     """Remove the cluster; if there is none, this succeeds too."""
     if not lifecycle.down(options.name):
-        progress.log_line(f"the cluster {options.name!r} is not there")
+        progress.log_line(f"the cluster {options.name!r} does not exist")
     return 0
 
 

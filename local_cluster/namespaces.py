@@ -167,7 +167,7 @@ def remove_link(name: str) -> None:
         problem = shell.capture(["ip", "link", "delete", name]).stderr.strip()
         if time.monotonic() > deadline:
             raise ComponentError(
-                f"the network interface {name} does not go: {problem}",
+                f"the network interface {name} cannot be removed: {problem}",
                 expected="it gone with the cluster",
                 remedy=f"`ip link delete {name}`",
             )

@@ -102,7 +102,7 @@ def start(program: Supervised, logs: Path) -> None:
     if time.monotonic() < program.not_before:
         return
     with (logs / f"{program.name}.log").open("ab") as log:
-        program.process = subprocess.Popen(  # noqa: S603 (the plan is ours)
+        program.process = subprocess.Popen(  # noqa: S603 (lifecycle.py wrote the plan)
             program.arguments,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -55,7 +55,7 @@ def _bill(image: str, lock: str, folder: Path) -> list[Package]:
     packages = read_packages(bill)
     if missing := differences(packages, (REQUIREMENTS / lock).read_text()):
         raise BillError(
-            f"the bill of {image} is not what requirements/{lock} says:\n" + "\n".join(missing)
+            f"the bill of {image} differs from requirements/{lock}:\n" + "\n".join(missing)
         )
     return packages
 

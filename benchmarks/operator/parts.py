@@ -103,7 +103,7 @@ async def standing(stage: Stage, scale: Scale) -> list[Row]:
     async with stage.open() as here:
         with here.operator:
             burst = await bursts.operated(here, names)
-            rows = _told(
+            rows = _logged(
                 [
                     _burst_row("Bare client", bare),
                     _burst_row("Operator", burst),
@@ -114,18 +114,18 @@ async def standing(stage: Stage, scale: Scale) -> list[Row]:
                     ),
                 ]
             )
-            rows += _told(await _at_rest(here, scale))
-            rows += _told(await _steadily(here, scale))
+            rows += _logged(await _at_rest(here, scale))
+            rows += _logged(await _steadily(here, scale))
             logger.info("cold start")
             cold = restarts.cold_start(here, scale.trainings)
             what = f"Cold start → all {scale.trainings:,} looked at"
-            rows += _told([Row(what, f"{cold:.1f} s", "20 s")])
+            rows += _logged([Row(what, f"{cold:.1f} s", "20 s")])
             logger.info("%d trainers report", scale.trainings)
-            rows += _told(_report_rows(await reporting(here, names, 3 * scale.seconds)))
+            rows += _logged(_report_rows(await reporting(here, names, 3 * scale.seconds)))
     return rows
 
 
-def _told(rows: list[Row]) -> list[Row]:
+def _logged(rows: list[Row]) -> list[Row]:
     """Log figures once they are measured: a later measurement may fail."""
     for row in rows:
         logger.info("%s: %s", row.what, row.measured)

@@ -26,7 +26,7 @@ class Side:
         """Start `python -m module`; it answers once it is ready."""
         self.name, self.log = module, folder / f"{module}.log"
         with self.log.open("w") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - a program of ours
+            self._process = subprocess.Popen(  # noqa: S603 - a program of this checkout
                 [str(python or sys.executable), "-m", module, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

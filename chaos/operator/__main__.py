@@ -189,7 +189,7 @@ def main() -> int:
             found = asyncio.run(run(options.cluster, Path(folder), plan))
         except TimeoutError:
             for log in sorted(Path(folder).glob("replica-*.log")):
-                print_line(f"{log.name} ends so: {log.read_text(errors='replace')[-4000:]}")
+                print_line(f"the end of {log.name}: {log.read_text(errors='replace')[-4000:]}")
             raise
     for violation in found:
         print_line(str(violation))

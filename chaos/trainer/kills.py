@@ -180,7 +180,7 @@ def finish(place: Place, run: str, steps: int) -> int:
         lines = list(_lines(processes[CHIEF]))
         codes = [process.wait() for process in processes]
         if any(codes):
-            raise AssertionError(f"{run} ended with {codes}: {_said(place, run)}")
+            raise AssertionError(f"{run} ended with {codes}: {_last_output(place, run)}")
     return _resumed(lines)
 
 
@@ -207,7 +207,7 @@ def kill_once(place: Place, run: str, steps: int, moment: Moment, stop: signal.S
         ended_s = time.monotonic() - killed_at
     expected = _codes(place, moment, stop)
     if codes != expected:
-        msg = f"an attempt ended with {codes}, not {expected}: {_said(place, run)}"
+        msg = f"an attempt ended with {codes}, not {expected}: {_last_output(place, run)}"
         raise AssertionError(msg)
     reported = [line["step"] for line in lines if line["event"] == "progress"]
     resumed = _resumed(lines)
@@ -263,7 +263,7 @@ def _lines(process: Process) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _said(place: Place, run: str) -> str:
+def _last_output(place: Place, run: str) -> str:
     logs = [place.log(run, worker) for worker in range(place.workers)]
     return "\n".join(log.read_text()[-1000:] for log in logs if log.exists())
 

@@ -60,7 +60,7 @@ def main() -> int:
     try:
         asyncio.run(run(settings))
     except ConfigurationError as error:
-        logger.error("%s", error)  # noqa: TRY400 - the message says it all
+        logger.error("%s", error)  # noqa: TRY400 - the message is enough
         return EXIT_CONFIGURATION
     except (OperatorError, OSError) as error:
         logger.error("%s", error)  # noqa: TRY400 - likewise

@@ -39,7 +39,7 @@ def outline_start(error: ClusterError) -> str:
             return "the API server does not know our credentials"
         case _:
             answer = f"answered {error.status}" if error.status else "did not answer"
-            return f"the API server {answer}; the log says more"
+            return f"the API server {answer}; see the log"
 
 
 def handle_signals(stop: asyncio.Event) -> None:

@@ -91,7 +91,7 @@ class Operator:
         # 0 on a standby: it plans nothing, so its queue delays no training.
         measure(
             "queue_depth",
-            "Trainings that wait to be looked at",
+            "Trainings that wait to be reconciled",
             lambda: float(queue.depth() if self.base.is_leading else 0),
         )
         measure(

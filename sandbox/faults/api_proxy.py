@@ -131,7 +131,7 @@ class ApiProxy:
         if refused == CUT:
             return web.Response(status=503)
         if refused:
-            status = {"kind": "Status", "code": refused, "message": "as the test says"}
+            status = {"kind": "Status", "code": refused, "message": "refused by the proxy"}
             return web.json_response(status, status=refused)
         headers = {
             name: request.headers[name]

@@ -77,7 +77,7 @@ class OperatorProcess:
         }
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "detection_operator"]
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603 - ours
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603 - fixed command
 
     def wait_ready(self) -> None:
         """Wait until the operator watches.
@@ -89,7 +89,7 @@ class OperatorProcess:
         while not self.is_ready():
             if not self.is_running() or time.monotonic() > deadline:
                 end = self.log.read_text(errors="replace")[-2000:]
-                msg = f"the operator is not ready; its log ends so: {end}"
+                msg = f"the operator is not ready; the end of its log: {end}"
                 raise OperatorEndedError(msg)
             time.sleep(0.02)
 

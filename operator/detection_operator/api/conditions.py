@@ -1,6 +1,6 @@
 """Condition types, phases and reasons, with the texts of the reference.
 
-Ready, Reconciling and Stalled follow kstatus; Complete, Failed, Suspended and Restored are ours.
+Ready, Reconciling and Stalled follow kstatus; this project defines the others.
 """
 
 from enum import StrEnum

@@ -27,7 +27,7 @@ GIVEN_BY_PIPELINE_CONFIG = frozenset({"model", "dataset", "steps"})
 COLUMNS = (
     ("Phase", "string", ".status.phase", "What happens now"),
     ("Step", "integer", ".status.step", "Steps trained"),
-    ("Of", "integer", ".spec.steps", "Steps asked for"),
+    ("Of", "integer", ".spec.steps", "Requested steps"),
     ("Loss", "string", ".status.progress.loss", "Loss as last reported"),
     ("mAP", "string", ".status.metrics.mAP", "COCO mAP of the last evaluation"),
     ("Checkpoint", "integer", ".status.latestCheckpoint.step", "Step of the newest checkpoint"),

@@ -201,7 +201,7 @@ class ReportQueue:
             slot.timer.cancel()
 
     async def close(self) -> None:
-        """Write what waits, for CLOSE_S at most; the rest comes again with the next report."""
+        """Write what waits, for CLOSE_S at most; the next report has the rest."""
         waiting = [key for key, slot in self._slots.items() if slot.pending]
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
@@ -227,7 +227,7 @@ class ReportQueue:
 
     def _waits(self, key: Key, uid: str, report: Report, *, urgent: bool) -> bool:
         """Keep a report that need not be written at once; return whether it waits."""
-        if self._is_end_awaited(Ref(key.namespace, uid), report):
+        if self._ends_soon(Ref(key.namespace, uid), report):
             slot = self._slots.setdefault(key, _slot(uid, self._pace.clock(), report))
             if slot.timer:
                 slot.timer.cancel()
@@ -237,7 +237,7 @@ class ReportQueue:
             self._defer(key, uid, report)
         return not urgent
 
-    def _is_end_awaited(self, training: Ref, report: Report) -> bool:
+    def _ends_soon(self, training: Ref, report: Report) -> bool:
         """Return whether the pod of a trainer that has done all steps is about to end by itself."""
         done = report.outcome is not None and report.outcome.exit_code is ExitCode.COMPLETED
         if not done or not self._leads():

@@ -1,4 +1,4 @@
-"""Who may read `/metrics`: bearers of a token that the cluster's RBAC permits to `get` that URL.
+"""Access to `/metrics`: bearers of a token that the cluster's RBAC permits to `get` that URL.
 
 As in controller-runtime: a TokenReview identifies the bearer, a SubjectAccessReview checks the
 permission. Both are requested seldom: results are kept for a while, and the number of reviews is
@@ -89,7 +89,7 @@ def _refusal(status: HTTPStatus) -> web.Response:
         "cluster, as of a service account",
         HTTPStatus.FORBIDDEN: "this user may not get the path: bind the chart's ClusterRole "
         "…-metrics-reader to it",
-        HTTPStatus.TOO_MANY_REQUESTS: "too many tokens that are new: come again later",
+        HTTPStatus.TOO_MANY_REQUESTS: "too many new tokens: try again later",
         HTTPStatus.SERVICE_UNAVAILABLE: "the token cannot be reviewed; the operator's log has the "
         "reason. It needs the ClusterRole system:auth-delegator, or metrics.authentication=false",
     }

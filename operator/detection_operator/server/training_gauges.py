@@ -24,8 +24,8 @@ def _checkpoint_age_s(measures: Measures, now: float) -> float | None:
 
 
 GAUGES: dict[str, tuple[str, Value]] = {
-    "step": ("Steps trained, as the status says", lambda m, _: m.step),
-    "target_steps": ("Steps families for", lambda m, _: m.target_steps),
+    "step": ("Steps trained, from the status", lambda m, _: m.step),
+    "target_steps": ("Requested steps", lambda m, _: m.target_steps),
     "loss": ("Loss as last reported", lambda m, _: m.loss),
     "checkpoint_age_seconds": (
         "Time since the newest checkpoint was saved",

@@ -2,8 +2,11 @@
 
 import argparse
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
+from itertools import count, takewhile
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,18 @@ AVOIDED_IN_PROSE = re.compile(
     re.IGNORECASE,
 )
 """For documentation, where `users who may` and `such a report` have a good use."""
+CLEAN_FOLDERS = (
+    "benchmarks", "chaos", "demo", "local_cluster", "operator", "sandbox", "supply_chain",
+)  # fmt: skip
+"""The folders whose docstrings, comments and names are plain."""
+AVOIDED_IN_CODE = re.compile(
+    rf"{AVOIDED_IN_PROSE.pattern}|\b(?:tells?|told|says?|said|saying|heard)\b",
+    re.IGNORECASE,
+)
+"""For docstrings and comments: a program reports, logs or answers, it does not tell or say."""
+AVOIDED_IN_NAMES = frozenset({
+    "said", "told", "tell", "tells", "says", "saying", "heard", "spoken", "awaited", "anew",
+})  # fmt: skip
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md")
 PAGES = sorted(
     path.relative_to(ROOT)
@@ -114,6 +129,67 @@ def literals(tree: ast.AST) -> Iterator[str]:
         yield from literals(child)
 
 
+@pytest.mark.parametrize("folder", CLEAN_FOLDERS)
+def test_the_docstrings_and_comments_of_a_folder_are_plain(folder: str) -> None:
+    sources = sources_of(folder)
+    assert len(sources) > 0
+    assert [
+        f"{source.relative_to(ROOT)}: {text}"
+        for source in sources
+        for text in code_texts(source.read_text())
+        if AVOIDED_IN_CODE.search(text)
+    ] == []
+
+
+@pytest.mark.parametrize("folder", CLEAN_FOLDERS)
+def test_the_names_in_a_folder_are_plain(folder: str) -> None:
+    assert [
+        f"{source.relative_to(ROOT)}: {name}"
+        for source in sources_of(folder)
+        for name in sorted(names_in(ast.parse(source.read_text())))
+        if AVOIDED_IN_NAMES.intersection(name.lower().split("_"))
+    ] == []
+
+
+def sources_of(folder: str) -> list[Path]:
+    """Return the modules of a folder of the repository."""
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def code_texts(source: str) -> Iterator[str]:
+    """Yield each docstring and each comment of a module on one line, without code."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(ast.Constant(str(text))):
+                yield from paragraphs(text)
+    for comment in code_comments(source):
+        yield one_line(CODE.sub("…", comment))
+
+
+def code_comments(source: str) -> Iterator[str]:
+    """Yield the comments of a module; lines of one comment stay together."""
+    lines: dict[int, str] = {}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            lines[token.start[0]] = token.string
+    for number, line in lines.items():
+        if number - 1 not in lines:
+            block = takewhile(lines.__contains__, count(number + 1))
+            yield "\n".join([line, *(lines[following] for following in block)])
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """Return the names that a module gives to classes, functions, parameters and variables."""
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+                names.add(name)
+            case ast.arg(name) | ast.Name(name, ast.Store()) | ast.Attribute(_, name, ast.Store()):
+                names.add(name)
+    return names
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_a_page_is_plain(page: Path) -> None:
     assert prose_problems(paragraphs((ROOT / page).read_text())) == []
@@ -181,3 +257,38 @@ def test_an_avoided_phrase_in_a_comment_is_found(source: str) -> None:
 def test_an_avoided_phrase_is_found() -> None:
     tree = ast.parse('"""It goes on."""\nraise ValueError(f"the spec {x} goes " "on")')
     assert found_in(literals(tree)) == ["the spec … goes on"]
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('"""It goes\non."""', True),
+        ('def f():\n    """Return x.\n\n    Told by y.\n    """', True),
+        ('class A:\n    x: int\n    """What y says."""', True),
+        ("# It goes\n# on.", True),
+        ("x = 1  # as y told", True),
+        ("x = 1  # noqa: S603 - y says so", True),
+        ('"""Runs `goes on`."""', False),
+        ('x = "it goes on"', False),
+        ("# It goes\n\n# on.", False),
+    ],
+    ids=[
+        "a docstring across lines", "a later paragraph", "a docstring of an attribute",
+        "a comment across lines", "a comment after code", "the reason of a noqa", "a code span",
+        "a string", "two comments",
+    ],
+)  # fmt: skip
+def test_an_avoided_phrase_in_a_module_is_found(source: str, found: bool) -> None:  # noqa: FBT001
+    assert any(map(AVOIDED_IN_CODE.search, code_texts(source))) == found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "said = 1", "def f(said): ...", "def tell(): ...", "class Said: ...", "x.told = 1",
+        "for said in x: ...", "def f():\n    is_awaited = 1", "with x as said: ...",
+    ],
+)  # fmt: skip
+def test_an_avoided_name_is_found(source: str) -> None:
+    names = {part for name in names_in(ast.parse(source)) for part in name.lower().split("_")}
+    assert names & AVOIDED_IN_NAMES

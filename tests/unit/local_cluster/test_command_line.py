@@ -45,7 +45,7 @@ def test_a_cluster_that_is_down_has_no_kubeconfig(capsys: pytest.CaptureFixture[
 
 def test_taking_down_what_is_not_there_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["down", "--name", "absent"]) == 0
-    assert "is not there" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
 
 
 def test_the_status_of_what_is_down_is_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

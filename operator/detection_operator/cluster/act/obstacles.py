@@ -18,7 +18,7 @@ from detection_operator.errors import (
     UnavailableError,
 )
 
-FAILURES_TOLD = 3
+REPORTED_FAILURES = 3
 """Consecutive creates without an answer, or with a 5xx answer, before they are reported: a webhook
 that is down fails each of them.
 """
@@ -58,7 +58,7 @@ class Obstacles:
             return
         row = self._rows.setdefault(key, _Row())
         row.failures += 1
-        if isinstance(error, UnavailableError) and row.failures < FAILURES_TOLD:
+        if isinstance(error, UnavailableError) and row.failures < REPORTED_FAILURES:
             return
         since = row.obstacle.since if row.obstacle is not None else now
         row.obstacle = Obstacle(

@@ -147,7 +147,7 @@ class Cache:
             return NOTHING
         try:
             keys = self._apply(resource, body)
-        except Exception as error:  # noqa: BLE001 - whatever it holds, the others are served
+        except Exception as error:  # noqa: BLE001 - whatever it contains, the others are served
             self.quarantine.hold(held_body(resource, body, error))
             return NOTHING
         if len(self.quarantine):

@@ -170,10 +170,10 @@ def _kept(body: Object) -> Object:
 
 
 def _record_without(body: Object, kept: Object, text: bytes, problem: str) -> TrainingRecord:
-    """Return the record of a training of which only the status can be used."""
+    """Return the record of a training whose spec cannot be used, but whose status can."""
     try:
         measures = measures_of({}, kept["status"])
-    except Exception:  # noqa: BLE001 - parsing says what is wrong with it
+    except Exception:  # noqa: BLE001 - parsing reports the problem
         measures = Measures(0, 0, 0, 0, Phase.PENDING)
     return TrainingRecord(
         key=key_of(body),

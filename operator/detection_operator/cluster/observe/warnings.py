@@ -88,18 +88,18 @@ class WarningEvents:
     ) -> None:
         """Begin without Events."""
         self._client, self._queue, self._now, self._clock = client, queue, now, clock
-        self._awaited: dict[Key, dict[str, Overdue]] = {}
+        self._followed: dict[Key, dict[str, Overdue]] = {}
         self._known: dict[str, WarningEvent] = {}
         self._some = asyncio.Event()
 
-    def follow(self, key: Key, awaited: Iterable[Overdue]) -> None:
+    def follow(self, key: Key, objects: Iterable[Overdue]) -> None:
         """From now on, collect Events about these objects of a training, and about no others."""
-        before = self._awaited.pop(key, {})
-        after = {overdue.uid: overdue for overdue in awaited}
+        before = self._followed.pop(key, {})
+        after = {overdue.uid: overdue for overdue in objects}
         for uid in before.keys() - after.keys():
             self._known.pop(uid, None)
         if after:
-            self._awaited[key] = after
+            self._followed[key] = after
             self._some.set()
 
     def of(self, uid: str) -> WarningEvent | None:
@@ -108,7 +108,7 @@ class WarningEvents:
 
     async def run(self) -> None:
         """List while something is overdue, until cancelled; begins with nothing followed."""
-        self._awaited.clear()
+        self._followed.clear()
         self._known.clear()
         logged = ""
         while True:
@@ -122,7 +122,7 @@ class WarningEvents:
                     logger.warning("why pods do not start could not be read: %s", error)
             else:
                 logged = ""
-            if not self._awaited:
+            if not self._followed:
                 self._some.clear()
             took_s = self._clock() - started
             await asyncio.sleep(max(EVERY_S, took_s / LARGEST_SHARE))
@@ -137,8 +137,8 @@ class WarningEvents:
         now = self._now()
         wanted = {
             uid: (key, overdue)
-            for key, awaited in self._awaited.items()
-            for uid, overdue in awaited.items()
+            for key, objects in self._followed.items()
+            for uid, overdue in objects.items()
             if overdue.since <= now
         }
         problem: ClusterError | None = None
@@ -172,7 +172,7 @@ class WarningEvents:
 
     def _take(self, key: Key, uid: str, event: Object) -> None:
         warning = WarningEvent(str(event.get("reason", "")), str(event.get("message", "")))
-        still_followed = uid in self._awaited.get(key, {})
+        still_followed = uid in self._followed.get(key, {})
         if still_followed and self._known.get(uid) != warning:
             self._known[uid] = warning
             self._queue.add(key)

@@ -62,9 +62,10 @@ class WatchMonitor:
         self._on_relist = on_relist
         self._telemetry, self._clock = telemetry, clock
         self.placed = asyncio.Event()
-        """Set when every watch has a start or was refused, and each namespace has all or none. What
-        is listed from now on continues in the watches; a watch that starts later requests another
-        list.
+        """Set once every watch has started or was refused, and one namespace has all its watches.
+
+        What is listed from now on continues in the watches; a watch that starts later requests
+        another list.
         """
 
     def answered(self, path: str, *, watch: bool, code: int, problem: str = "") -> None:
@@ -127,7 +128,7 @@ class WatchMonitor:
         ]
 
     def _place(self) -> None:
-        """Set `placed` once it holds."""
+        """Set `placed` once its condition is true."""
         if self.placed.is_set():
             return
         streams = self._streams.values()

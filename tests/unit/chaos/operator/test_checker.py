@@ -101,7 +101,10 @@ def test_the_order_of_requests_decides_not_that_of_lines() -> None:
         ("a step that goes backwards", [*GOOD, status(12, "Complete", 2, 90, 100)]),
         ("a checkpoint that goes backwards", [*GOOD, status(12, "Complete", 2, 100, 40)]),
         ("a step that no trainer reported", [*GOOD, status(12, "Complete", 2, 101, 100)]),
-        ("a step that no trainer reported", [*GOOD[:9], status(9, "Running", 2, 50, 40), *GOOD[9:]]),
+        (
+            "a step that no trainer reported",
+            [*GOOD[:9], status(9, "Running", 2, 50, 40), *GOOD[9:]],
+        ),
         ("a checkpoint that no trainer reported", [*GOOD, status(12, "Complete", 2, 100, 101)]),
         (
             "a completion that no trainer reported",
