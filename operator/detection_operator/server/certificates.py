@@ -1,12 +1,11 @@
-"""Certificates that the operator signs for itself: an authority of long life, and what it signs.
+"""Certificates that the operator signs itself: a long-lived authority, and serving certificates.
 
-Pure but for randomness and the time, which are the caller's to inject. Trainers get the
-authorities when their pod is made and keep them as long as it runs, so that an authority is
-published long before it signs:
+Pure, except for randomness; the caller passes the time. A pod receives the authorities when it is
+created and keeps them as long as it runs, so an authority is published long before it signs:
 
     0            2/3          5/6           1    of an authority's life
     | signs ...................|            |
-                 | next is published, and signs from 5/6 of the first on
+                 | the next is published, and signs from 5/6 of the first on
 """
 
 import ipaddress
