@@ -1,1 +1,1 @@
-"""Trains object detectors with TensorFlow; knows nothing of Kubernetes but its contract."""
+"""Trains object detectors with TensorFlow; of Kubernetes it uses only the contract."""

@@ -1,6 +1,6 @@
 """The command line: `detection-trainer COMMAND`, or `python -m detection_trainer COMMAND`.
 
-TensorFlow is imported only by the commands that compute, so that the others answer at once.
+TensorFlow is imported only by the commands that compute, so that the others start fast.
 """
 
 import argparse
@@ -88,7 +88,7 @@ COMPUTING = frozenset({"run", "evaluate", "predict", "export"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code that `contract.exit_codes` gives to what happened."""
+    """Run one command and return its exit code, as `contract.exit_codes` defines it."""
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = words[0] if words and words[0] in COMMANDS else None
     try:
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(error_line(code.reason, str(error)) + "\n")
         return int(code)
     except BrokenPipeError:
-        # The reader (`head`) has seen enough; nothing may be written at exit either.
+        # The reader (`head`) has closed the pipe. Python must not flush into it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -113,7 +113,7 @@ def require_packages(command: str) -> None:
     """Check that the packages of `command` are installed.
 
     Raises:
-        MissingPackageError: one is not; the extra that brings it is named.
+        MissingPackageError: one is missing; the message names the extra that installs it.
     """
     wanted = {"obstore": "trainer", **({"tensorflow": "cpu"} if command in COMPUTING else {})}
     for package, extra in wanted.items():
@@ -127,7 +127,7 @@ def require_packages(command: str) -> None:
 
 
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:
-    """Return the parser; only the chosen command's module is imported, for its arguments."""
+    """Return the parser; it imports only the module of the chosen command, for its arguments."""
     parser = argparse.ArgumentParser(
         prog="detection-trainer",
         description="Train object detectors; stop at any time and resume exactly.",
@@ -150,10 +150,10 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Prints the version; looks it up only when asked."""
+    """Prints the version; reads it only when the option is given."""
 
     def __init__(self, **given: Any) -> None:
-        """Take no value."""
+        """Create an option without a value."""
         super().__init__(**{**given, "nargs": 0})
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:

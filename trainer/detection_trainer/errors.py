@@ -1,7 +1,7 @@
-"""Every way in which a trainer fails, each with its exit code.
+"""All errors of a trainer, each with its exit code.
 
-A message says what was received, what was expected, and what to do. `__main__` turns an error into
-the outcome, the exit code and one line on standard error; nothing else catches them all.
+A message states what was received, what was expected, and what to do. `__main__` turns an error
+into the outcome, the exit code and one line on standard error; no other code catches them all.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from detection_trainer.contract.exit_codes import ExitCode
 
 
 class TrainerError(Exception):
-    """The attempt ends; `exit_code` says whether another one may help."""
+    """Ends the attempt; `exit_code` decides whether a retry makes sense."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.UNEXPECTED
 
@@ -23,11 +23,11 @@ class InvalidConfigError(TrainerError):
 
 
 class TooLargeError(InvalidConfigError):
-    """A file is larger than its reader takes; nothing of it was kept."""
+    """A file is larger than its reader accepts; nothing of it was kept."""
 
 
 class ConfigChangedError(TrainerError):
-    """The mounted document is not the one that the operator wrote."""
+    """The mounted document differs from the one that the operator wrote."""
 
     exit_code = ExitCode.CONFIG_CHANGED
 
@@ -38,25 +38,25 @@ class RestoreRefusedError(TrainerError):
     exit_code = ExitCode.RESTORE_REFUSED
 
     def __init__(self, message: str, differences: Sequence[str] = ()) -> None:
-        """Keep the differing variables, one sentence each, beside the message."""
+        """Take the message and the variables that differ, one sentence each."""
         super().__init__(message)
         self.differences = tuple(differences)
 
 
 class DataInvalidError(TrainerError):
-    """The dataset or its label map cannot be trained on; files and records are named."""
+    """The dataset or its label map cannot be used; the message names files and records."""
 
     exit_code = ExitCode.DATA_INVALID
 
 
 class DatasetChangedError(DataInvalidError):
-    """Training set or classes are not those that were checked, or that the run began with."""
+    """The dataset or its classes differ from those of the preflight or of the run's start."""
 
     exit_code = ExitCode.DATASET_CHANGED
 
 
 class NonFiniteLossError(TrainerError):
-    """The loss became NaN or infinite; the step and the last good checkpoint are named."""
+    """The loss became NaN or infinite; the message names the step and the last good checkpoint."""
 
     exit_code = ExitCode.NON_FINITE_LOSS
 
@@ -68,41 +68,41 @@ class StorageInUseError(TrainerError):
 
 
 class StorageUnsupportedError(TrainerError):
-    """The storage cannot do what keeps two trainers apart."""
+    """The storage lacks an operation that keeps two trainers apart, such as conditional create."""
 
     exit_code = ExitCode.STORAGE_UNSUPPORTED
 
 
 class CheckpointMissingError(TrainerError):
-    """A recorded checkpoint is no longer there, or of a format that this version cannot read."""
+    """A recorded checkpoint is missing, or its format is newer than this version can read."""
 
     exit_code = ExitCode.CHECKPOINT_MISSING
 
 
 class DamagedCheckpointError(CheckpointMissingError):
-    """A committed checkpoint's bytes are not those of its manifest; an own one is skipped."""
+    """The bytes of a committed checkpoint differ from its manifest; a resume skips it."""
 
 
 class NotFoundError(TrainerError):
-    """A place that the training names does not exist."""
+    """A location that the training names does not exist."""
 
     exit_code = ExitCode.NOT_FOUND
 
 
 class AccessDeniedError(TrainerError):
-    """A place refuses the credentials it was given."""
+    """A location refuses the credentials."""
 
     exit_code = ExitCode.ACCESS_DENIED
 
 
 class StorageUnavailableError(TrainerError):
-    """A place did not answer, also after retries."""
+    """A location did not answer, even after retries."""
 
     exit_code = ExitCode.STORAGE_UNAVAILABLE
 
 
 class StorageFullError(TrainerError):
-    """A place takes no more data."""
+    """A location has no space left."""
 
     exit_code = ExitCode.STORAGE_FULL
 
@@ -114,6 +114,6 @@ class SupersededError(TrainerError):
 
 
 class PeerLostError(TrainerError):
-    """Another worker of the training ended or did not come; the attempt ends for all."""
+    """Another worker of the training ended or did not connect; the attempt ends for all."""
 
     exit_code = ExitCode.PEER_LOST

@@ -1,4 +1,4 @@
-"""What a trainer's surroundings tell it beside the training: `contract.runtime` as a value."""
+"""The options of a trainer outside its training, read from `contract.runtime`."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from detection_trainer.errors import ConfigChangedError, InvalidConfigError
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where and as whom a trainer runs; by hand nothing of it is needed."""
+    """The environment of one trainer start; without the operator every default is valid."""
 
     attempt: int | None = None
     report_url: str | None = None
@@ -35,7 +35,7 @@ class Options:
         """Return the URI of the run's folder.
 
         Raises:
-            InvalidConfigError: it is on a volume claim, and nobody says where that is mounted.
+            InvalidConfigError: it is on a volume claim, and no mount path is configured.
         """
         uri = self.checkpoint_uri or spec.checkpoints.storage.uri
         if uri is None:
@@ -48,10 +48,10 @@ class Options:
 
 
 def parse_credentials(text: str) -> dict[str, Path]:
-    """Read the JSON object of URI prefix -> directory.
+    """Return the JSON object `text` as URI prefix -> directory.
 
     Raises:
-        InvalidConfigError: it is anything else.
+        InvalidConfigError: `text` is not such an object.
     """
     try:
         document = parse_json(text or "{}")
@@ -67,7 +67,7 @@ def parse_credentials(text: str) -> dict[str, Path]:
 
 
 def require_unchanged(file: Path, digest: str | None) -> None:
-    """Compare the file's bytes with what the operator wrote.
+    """Check that the file has the digest that the operator recorded.
 
     Raises:
         ConfigChangedError: they differ, or the file cannot be read.
@@ -88,5 +88,5 @@ def require_unchanged(file: Path, digest: str | None) -> None:
 
 
 def environment_value(name: str) -> str | None:
-    """Return the environment variable `name`; an empty one counts as absent."""
+    """Return the environment variable `name`, or None if it is missing or empty."""
     return os.environ.get(name) or None

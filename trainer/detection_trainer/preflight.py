@@ -1,9 +1,9 @@
-"""Checks all of a training that can be checked without training it: minutes before, and no GPU.
+"""Checks everything of a training that needs no training: minutes earlier, without a GPU.
 
-Configuration, label map, checkpoint folder, the source of its weights, then the dataset: the same
-functions that the run uses, so that what passes here is not refused there. Writes nothing that
-stays. Called by `detection-trainer preflight`, which the operator runs as a Job of its own. Imports
-no TensorFlow.
+It checks configuration, label map, checkpoint folder, source of the weights and dataset, in this
+order, with the functions that the run uses. So the run does not refuse what passes here. It leaves
+no file behind. `detection-trainer preflight` calls it, which the operator runs as a Job. Imports no
+TensorFlow.
 """
 
 import secrets
@@ -46,18 +46,18 @@ _PROBE = ".preflight-"
 
 
 class FolderResult(Contract):
-    """The run's checkpoint folder as it is."""
+    """What the checkpoint folder of the run contains."""
 
     uri: str
     owner: str | None = None
-    """`namespace/name`, once a trainer has claimed it."""
+    """`namespace/name` of the training that owns the folder; None before its first attempt."""
     checkpoints: list[int] = []
-    """Steps whose manifests hold, newest first."""
+    """Steps with a valid manifest, newest first."""
     damaged: list[str] = []
 
 
 class SourceResult(Contract):
-    """Where the first attempt would begin."""
+    """The initial state of the first attempt."""
 
     start: Literal["Resume", "Continue", "Restore", "Scratch"]
     step: int
@@ -65,24 +65,24 @@ class SourceResult(Contract):
     mode: RestoreMode | None = None
     digest: Digest | None = None
     variables: VariableCounts | None = None
-    """How many would be restored, and how many begin fresh."""
+    """How many variables would be restored, and how many would be fresh."""
     restored: list[str] = []
-    """For a restore: the variables that would be restored."""
+    """For a restore: the paths of the restored variables."""
     fresh: dict[str, str] = {}
-    """Likewise those that begin fresh, and why."""
+    """For a restore: path of each fresh variable -> why it is fresh."""
 
 
 class DataResult(Contract):
-    """One of the datasets."""
+    """One dataset."""
 
     uri: str
     summary: DatasetSummary
     sampled_files: list[str] = []
-    """What was read of a large dataset in object storage; empty where all was."""
+    """The files read of a large dataset in object storage; empty if all were read."""
 
 
 class PreflightResult(Contract):
-    """What was found; that there is a result means that nothing is wrong."""
+    """The result of a preflight that found no error."""
 
     config_digest: Digest
     classes: list[str]
@@ -92,11 +92,11 @@ class PreflightResult(Contract):
     train_files: DatasetPin
     validation: DataResult | None = None
     notes: list[str] = []
-    """What does not stop the run, and should be known."""
+    """Warnings: they do not stop the run."""
 
     @property
     def message(self) -> str:
-        """One sentence for a status."""
+        """One sentence for the status."""
         train, source = self.train.summary, self.source
         begin = {
             "Resume": f"resumes at step {source.step}",
@@ -117,10 +117,10 @@ def run_preflight(training: Training, options: Options, cache_dir: Path) -> Pref
     Args:
         training: the document.
         options: credentials, and where the checkpoint folder is mounted.
-        cache_dir: takes copies of datasets that lie in object storage.
+        cache_dir: receives copies of datasets in object storage.
 
     Raises:
-        TrainerError: the first thing that would end an attempt, in the run's own words.
+        TrainerError: the first error that would end an attempt, with the run's own message.
     """
     spec = training.spec
     classes = load_classes(spec.dataset, options.credentials)
@@ -128,7 +128,7 @@ def run_preflight(training: Training, options: Options, cache_dir: Path) -> Pref
     standing = _look_at_folder(folder, training)
     source = _check_source(standing, spec, classes, options.credentials)
     _require_writable(folder)
-    # Before they are read: what changes meanwhile is then seen by the run.
+    # Pin the files before they are read: the run then notices a change made in the meantime.
     pinned = pin_files(find_files(spec.dataset.train, options.credentials))
     data = _DataCheck(spec, classes, options.credentials, cache_dir)
     train = data.check(spec.dataset.train, "train")
@@ -147,7 +147,7 @@ def run_preflight(training: Training, options: Options, cache_dir: Path) -> Pref
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """The folder, and the manifests in it, newest first."""
+    """The folder and its manifests, newest first."""
 
     result: FolderResult
     manifests: Sequence[Manifest]
@@ -174,7 +174,7 @@ def _look_at_folder(folder: Folder, training: Training) -> _Standing:
 def _check_source(
     standing: _Standing, spec: TrainingSpec, classes: list[str], credentials: Mapping[str, Path]
 ) -> SourceResult:
-    """Choose the start as the run does, and compare what it would take over."""
+    """Choose the initial state as the run does, and compare what it would restore."""
     match choose_start(standing.candidates, spec):
         case Resume(step=step):
             manifest = next(m for m in standing.manifests if m.step == step)
@@ -219,10 +219,10 @@ def _check_restore(
     classes: list[str],
     credentials: Mapping[str, Path],
 ) -> SourceResult:
-    """Compare names and shapes; no tensor is read, no ImageNet weights are downloaded.
+    """Compare names and shapes without reading tensors or downloading ImageNet weights.
 
     Raises:
-        RestoreRefusedError: they differ; each difference is named.
+        RestoreRefusedError: they differ; the error names each difference.
     """
     source = open_weights(uri, credentials, spec.model)
     plan = compare_for_restore(
@@ -249,10 +249,10 @@ def _check_restore(
 
 
 def _require_writable(folder: Folder) -> None:
-    """Create a file of a few bytes, and delete it: keys that may only read are refused here.
+    """Create and delete a small file, so that read-only credentials fail here.
 
     Raises:
-        StorageUnsupportedError: the storage would create it twice.
+        StorageUnsupportedError: the storage ignores conditional create.
     """
     name = f"{_PROBE}{secrets.token_hex(6)}"
     data = b"written by the preflight check, to be deleted by it\n"
@@ -262,7 +262,7 @@ def _require_writable(folder: Folder) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _DataCheck:
-    """Reads a dataset as the run will; of a large one in object storage one file."""
+    """Reads a dataset as the run does; of a large one in object storage only one file."""
 
     spec: TrainingSpec
     classes: Sequence[str]

@@ -1,7 +1,7 @@
-"""How a trainer is asked to stop: SIGTERM (Kubernetes) or SIGINT (Ctrl-C).
+"""Stops a trainer on SIGTERM (Kubernetes) or SIGINT (Ctrl-C).
 
-Until the first step is done there is nothing to save, so the signal ends the start-up at once; from
-then on it only asks, and the loop answers between two steps. A second SIGINT ends a run by hand.
+Before the first step there is nothing to save, so the signal ends the start-up immediately. Later
+it only sets a flag, which the loop reads between two steps. A second SIGINT kills a run by hand.
 """
 
 import signal
@@ -11,52 +11,52 @@ from typing import Protocol
 
 
 class StopRequested(BaseException):
-    """The process was asked to stop; derives as KeyboardInterrupt does, so that nothing eats it."""
+    """A signal stops the process; a BaseException, so that `except Exception` does not catch it."""
 
 
 class Stop(Protocol):
-    """What the loop asks before each step."""
+    """What the loop reads before each step."""
 
     @property
     def requested(self) -> bool:
-        """Whether to stop now."""
+        """Whether to stop before the next step."""
 
     def raise_if_requested(self) -> None:
-        """Raise StopRequested where that is so."""
+        """Raise StopRequested if a stop is requested."""
 
     def only_ask(self) -> None:
-        """Let no signal interrupt from now on."""
+        """Make later signals set the flag only, without raising."""
 
 
 class StopSignal:
-    """Whether the process was asked to stop."""
+    """Turns signals into a request to stop."""
 
     def __init__(self) -> None:
-        """Begin in the start-up phase, unasked."""
+        """Start in the start-up phase, without a request."""
         self._requested = threading.Event()
         self._interrupts = True
 
     @property
     def requested(self) -> bool:
-        """True once a signal came."""
+        """Whether a signal has arrived."""
         return self._requested.is_set()
 
     def install(self) -> None:
-        """Answer SIGTERM and SIGINT from now on; for the main thread."""
+        """Handle SIGTERM and SIGINT from now on; call it in the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
     def only_ask(self) -> None:
-        """From now on a signal interrupts nothing: the loop runs, or the end has begun."""
+        """Make later signals set the flag only: the loop has started, or the attempt is ending."""
         self._interrupts = False
 
     def raise_if_requested(self) -> None:
-        """Raise StopRequested once a signal came."""
+        """Raise StopRequested if a signal has arrived."""
         if self.requested:
             raise StopRequested
 
     def request(self) -> None:
-        """Ask, as a signal does once the loop runs."""
+        """Request a stop, as a signal does once the loop runs."""
         self._requested.set()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: their format, how they are committed, kept and deleted, and who owns the folder.
+"""Checkpoints: format, commit, retention, and the ownership of the folder.
 
 Imports no TensorFlow.
 """

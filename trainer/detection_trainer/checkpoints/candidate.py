@@ -1,11 +1,11 @@
-"""A checkpoint that an attempt may resume from: what the store finds and `start` chooses among."""
+"""A checkpoint from which an attempt may resume: the store finds it, `start` chooses one."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A committed checkpoint of the run's own folder, and what is wrong with it."""
+    """A committed checkpoint in the run's own folder, and its defect if it has one."""
 
     step: int
     problem: str | None = None

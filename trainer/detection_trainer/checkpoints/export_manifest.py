@@ -1,4 +1,4 @@
-"""The manifest that commits an export, beside that of a checkpoint.
+"""The manifest that commits an export; the counterpart of a checkpoint's manifest.
 
 `exports` writes it. `weights` reads it, because a user may name an export where a checkpoint is
 expected. Imports no TensorFlow.
@@ -23,14 +23,14 @@ class ExportManifest(Stored):
     format: ExportFormat
     step: Step
     digest: Digest
-    """Of the weights: that of the checkpoint."""
+    """Digest of the weights: equal to the checkpoint's digest."""
     classes: list[ClassName]
     exported_at: datetime
     files: dict[str, FileRecord]
 
 
 def read_export(place: Folder) -> ExportRecord | None:
-    """Return the export committed at `place`; None where there is none that is whole."""
+    """Return the export committed at `place`, or None if there is no complete one."""
     try:
         manifest = ExportManifest.model_validate_json(
             place.read_small(MANIFEST_FILE, MAX_MANIFEST_BYTES)
@@ -41,7 +41,7 @@ def read_export(place: Folder) -> ExportRecord | None:
 
 
 def export_record(place: Folder, manifest: ExportManifest) -> ExportRecord:
-    """Return the export at `place` as reports name it."""
+    """Return the export at `place` as a record for reports."""
     return ExportRecord(
         format=manifest.format, step=manifest.step, uri=place.uri, digest=manifest.digest
     )

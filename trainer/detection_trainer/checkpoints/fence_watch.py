@@ -1,4 +1,4 @@
-"""Looks for a later trainer while this one trains, so that a lost and found one soon stops."""
+"""Watches for a later trainer during training, so that a superseded trainer stops soon."""
 
 import threading
 
@@ -9,7 +9,7 @@ PERIOD_S = 30.0
 
 
 class FenceWatch:
-    """A thread that looks at the fence every `period_s`."""
+    """A thread that checks the fence every `period_s`."""
 
     def __init__(self, fence: Fence, period_s: float = PERIOD_S) -> None:
         """Start the thread."""
@@ -20,7 +20,7 @@ class FenceWatch:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise SupersededError once a later trainer was seen; costs nothing otherwise."""
+        """Raise SupersededError once a later trainer was seen; reads no storage."""
         if self._failure is not None:
             raise self._failure
 
@@ -36,7 +36,7 @@ class FenceWatch:
                 self._failure = error
                 return
             except StorageUnavailableError:
-                # Who cannot look cannot write either: a commit looks again.
+                # A trainer that cannot read the folder cannot write either: a commit checks again.
                 continue
             except TrainerError as error:
                 self._failure = error

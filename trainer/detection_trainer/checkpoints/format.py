@@ -2,10 +2,10 @@
 
     step-00018000/model.safetensors      every variable of the model, by stable path
     step-00018000/optimizer.safetensors  every slot of the optimizer, by stable path
-    step-00018000/manifest.json          commits it: what lies here, with the digest of each file
-    step-00018000/metrics.json           beside it once the step was evaluated
+    step-00018000/manifest.json          commits it; lists the files with their digests
+    step-00018000/metrics.json           added after the step was evaluated
 
-What has no manifest does not exist; what differs from its manifest is damaged and never used.
+A directory without a manifest is ignored; files that differ from it are damaged and never used.
 Imports no TensorFlow.
 """
 
@@ -52,7 +52,7 @@ _BEST = "mAP"
 MAX_REPORTED_METRICS = 64
 
 _UNREADABLE = (safetensors.SafetensorError, ValueError, LookupError, TypeError, OverflowError)
-"""What safetensors raises at bytes that are invalid, and at types that numpy has not."""
+"""What safetensors raises for invalid bytes and for types that numpy lacks."""
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -65,12 +65,12 @@ class Snapshot:
     weights: Arrays
     optimizer: Arrays
     groups: Mapping[str, str]
-    """Group of each path in `weights`."""
+    """Path in `weights` -> group."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A committed checkpoint: its directory and its manifest; files are read when asked for."""
+    """A committed checkpoint: its directory and its manifest; files are read on demand."""
 
     folder: Folder
     manifest: Manifest
@@ -84,12 +84,12 @@ class Checkpoint:
 
     @property
     def score(self) -> float | None:
-        """What `best` is decided by."""
+        """The metric by which `best` is chosen; None before an evaluation."""
         return self.metrics.get(_BEST)
 
     @property
     def record(self) -> CheckpointRecord:
-        """The checkpoint as reports name it."""
+        """The checkpoint as a record for reports."""
         return CheckpointRecord(
             step=self.step,
             uri=self.folder.uri.rstrip("/"),
@@ -99,7 +99,7 @@ class Checkpoint:
         )
 
     def load(self) -> tuple[Arrays, Arrays]:
-        """Read weights and optimizer slots, all digests verified.
+        """Return weights and optimizer slots, after verifying all digests.
 
         Raises:
             DamagedCheckpointError: a file is missing or its bytes differ.
@@ -107,14 +107,14 @@ class Checkpoint:
         return self.read_file(MODEL_FILE), self.read_file(OPTIMIZER_FILE)
 
     def read_weights(self) -> Arrays:
-        """Read the weights that are evaluated and handed on: the averaged ones where there are."""
+        """Return the weights to evaluate and export: the averaged ones if the run keeps them."""
         weights = self.read_file(MODEL_FILE)
         averaged = self.manifest.averaged
         slots = self.read_file(OPTIMIZER_FILE) if averaged else {}
         return weights | {path: slots[f"{AVERAGE}{path}"] for path in averaged}
 
     def read_file(self, name: str) -> Arrays:
-        """Read one file of tensors whole, its digest and every name, shape and dtype verified."""
+        """Return the tensors of one file, after verifying its digest, names, shapes and dtypes."""
         data = _read_verified(self.folder, name, self.manifest.files.get(name))
         try:
             tensors: Arrays = safetensors.numpy.load(data)
@@ -125,7 +125,7 @@ class Checkpoint:
         return tensors
 
     def verify(self) -> None:
-        """Read every file of the manifest and compare its digest.
+        """Read every file of the manifest and verify its digest.
 
         Raises:
             DamagedCheckpointError: a file is missing or its bytes differ.
@@ -135,10 +135,10 @@ class Checkpoint:
 
 
 class CheckpointWeights:
-    """A checkpoint as a source of weights for a restore; shapes are known without reading it."""
+    """A checkpoint as a source of a restore; its shapes are known without reading tensors."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """Serve the variables of `checkpoint`."""
+        """Use the variables of `checkpoint`."""
         self.checkpoint = checkpoint
         self.shapes: Mapping[str, tuple[int, ...]] = checkpoint.manifest.shapes()
         self.classes: list[str] | None = list(checkpoint.manifest.classes)
@@ -162,24 +162,24 @@ def checkpoint_name(step: int) -> str:
 
 
 def committed_steps(folder: Folder) -> list[int]:
-    """Return the steps whose directories hold a manifest, ascending."""
+    """Return the steps whose directories contain a manifest, ascending."""
     matches = (_DIRECTORY.match(entry.path) for entry in folder.list("step-"))
     return sorted(int(m[1]) for m in matches if m and m[2] == MANIFEST_FILE)
 
 
 def uncommitted_steps(folder: Folder) -> list[int]:
-    """Return the steps whose directories hold files and no manifest: what killed saves left."""
+    """Return the steps whose directories contain files but no manifest: rests of killed saves."""
     matches = (_DIRECTORY.match(entry.path) for entry in folder.list("step-"))
     started = {int(match[1]) for match in matches if match}
     return sorted(started - set(committed_steps(folder)))
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:
-    """Open the checkpoint whose directory is `folder`; reads manifest and metrics only.
+    """Return the checkpoint in the directory `folder`; reads only manifest and metrics.
 
     Raises:
         NotFoundError: there is no manifest.
-        CheckpointMissingError: the manifest is of a newer format.
+        CheckpointMissingError: the format of the manifest is newer.
         DamagedCheckpointError: the manifest is invalid.
     """
     manifest, metrics = read_manifest(folder), read_metrics(folder)
@@ -187,7 +187,7 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
 
 
 def read_manifest(folder: Folder) -> Manifest:
-    """Read the manifest in a checkpoint's directory; see `open_checkpoint` for what it raises."""
+    """Return the manifest in a checkpoint's directory; raises as `open_checkpoint` does."""
     try:
         data = folder.read_small(MANIFEST_FILE, MAX_MANIFEST_BYTES)
     except TooLargeError as error:
@@ -196,7 +196,7 @@ def read_manifest(folder: Folder) -> Manifest:
 
 
 def read_metrics(folder: Folder) -> dict[str, float] | None:
-    """Read the metrics beside a manifest; None where the step was not evaluated yet."""
+    """Return the metrics beside a manifest, or None if the step is not evaluated."""
     try:
         document = parse_json(folder.read_small(METRICS_FILE, MAX_MANIFEST_BYTES))
         return {str(name): float(value) for name, value in document["metrics"].items()}
@@ -209,7 +209,7 @@ def read_metrics(folder: Folder) -> dict[str, float] | None:
         AttributeError,
         OverflowError,
     ):
-        # Whatever is no metrics file is evaluated again.
+        # An unreadable file counts as absent: the step is evaluated again.
         return None
 
 
@@ -227,14 +227,14 @@ def write_checkpoint(
 ) -> Checkpoint:
     """Write `snapshot` into its directory below the run's `folder` and commit it.
 
-    A directory that a killed or damaged save left is uncommitted first. A process that dies at
-    any moment in here leaves either no checkpoint or a whole one.
+    The manifest of a damaged checkpoint of the same step is deleted first. A process that is killed
+    at any moment leaves either no checkpoint or a complete one.
 
     Args:
         folder: the run's folder.
         snapshot: what to write.
-        describe: makes the manifest from the records of files and variables.
-        before_commit: raises where this process may no longer write.
+        describe: builds the manifest from the records of files and variables.
+        before_commit: raises if this process may no longer write.
     """
     place = folder.child(checkpoint_name(snapshot.step))
     for stale in (MANIFEST_FILE, METRICS_FILE):
@@ -249,7 +249,7 @@ def write_checkpoint(
 
 
 def _write_files(place: Folder, contents: Mapping[str, Pieces]) -> dict[str, FileRecord]:
-    """Write and digest all files at once, each by threads of its own: neither copies its bytes."""
+    """Write and digest all files in parallel threads, without copying their bytes."""
     with ThreadPoolExecutor(2 * len(contents)) as pool:
         writes = [pool.submit(place.write, name, data) for name, data in contents.items()]
         digests = {name: pool.submit(bytes_digest, data) for name, data in contents.items()}
@@ -262,7 +262,7 @@ def _write_files(place: Folder, contents: Mapping[str, Pieces]) -> dict[str, Fil
 
 
 def delete_checkpoint(folder: Folder, step: int) -> None:
-    """Delete the checkpoint of `step`: its manifest first, so that no half of it is ever seen."""
+    """Delete the checkpoint of `step`: its manifest first, so that no reader sees a part of it."""
     place = folder.child(checkpoint_name(step))
     names = [entry.path for entry in place.list("")]
     for name in sorted(names, key=lambda name: name != MANIFEST_FILE):
@@ -270,12 +270,12 @@ def delete_checkpoint(folder: Folder, step: int) -> None:
 
 
 def list_checkpoints(folder: Folder) -> tuple[list[Checkpoint], list[Candidate]]:
-    """Return the checkpoints whose manifests hold, newest first, and those whose do not.
+    """Return the checkpoints with valid manifests, newest first, and the others.
 
-    Reads no tensors. A manifest that vanishes meanwhile is passed over.
+    Reads no tensors. A manifest that vanishes in the meantime is skipped.
 
     Raises:
-        CheckpointMissingError: a manifest is of a newer format.
+        CheckpointMissingError: the format of a manifest is newer.
     """
     checkpoints: list[Checkpoint] = []
     damaged: list[Candidate] = []
@@ -292,11 +292,11 @@ def list_checkpoints(folder: Folder) -> tuple[list[Checkpoint], list[Candidate]]
 
 
 def find_checkpoint(folder: Folder) -> Checkpoint:
-    """Open the checkpoint at `folder`: one directory of a step, or a run's folder (its newest).
+    """Return the checkpoint at `folder`: the directory of a step, or a run's folder (its newest).
 
     Raises:
-        NotFoundError: neither is there.
-        CheckpointMissingError: of a newer format, or damaged.
+        NotFoundError: `folder` is neither.
+        CheckpointMissingError: its format is newer, or it is damaged.
     """
     if folder.exists(MANIFEST_FILE):
         return open_checkpoint(folder)
@@ -312,7 +312,7 @@ def find_checkpoint(folder: Folder) -> Checkpoint:
 
 
 def reported_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return what a report holds of `metrics`: finite ones, those of all classes first."""
+    """Return the metrics that a report includes: finite ones, those of all classes first."""
     finite = {k: v for k, v in metrics.items() if np.isfinite(v) and len(k) <= 128}  # noqa: PLR2004 - the contract's bound
     overall_first = sorted(finite, key=lambda name: "/" in name)
     return {name: finite[name] for name in overall_first[:MAX_REPORTED_METRICS]}

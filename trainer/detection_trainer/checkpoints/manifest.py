@@ -1,7 +1,7 @@
-"""What a committed checkpoint says of itself: the content of its `manifest.json`.
+"""The content of a checkpoint's `manifest.json`.
 
-Written last, so that its presence commits the checkpoint. Reads without TensorFlow; preflight,
-`checkpoints ls` and every start rest on it.
+It is written last, so that its presence commits the checkpoint. Reading it needs no TensorFlow:
+preflight, `checkpoints ls` and every start read it.
 """
 
 from datetime import datetime
@@ -18,19 +18,19 @@ from detection_trainer.contract.training import Identity, explain
 from detection_trainer.errors import CheckpointMissingError, DamagedCheckpointError
 
 MAX_MANIFEST_BYTES = 1 << 23
-"""That of a ResNet152 detector has 300 KB."""
+"""The manifest of a ResNet152 detector has 300 KB."""
 FORMAT_VERSION = 1
-"""Raised when an older reader would misread; fields may be added without."""
+"""Raise it when an older reader would misread the format; new fields alone do not need that."""
 MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
 SEAL = "sha256"
-"""The document's field that holds the digest over all others."""
+"""The field of the document that holds the digest of all other fields."""
 AVERAGE = "optimizer/average/"
-"""Before a variable's path: its moving average, where the run keeps one."""
+"""Prefix of a variable's path: its moving average, if the run keeps one."""
 
 
 class Stored(Contract):
-    """A document in storage: fields that a later version added are passed over."""
+    """A document in storage; fields that a later version added are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -44,7 +44,7 @@ class FileRecord(Stored):
 
 
 class VariableRecord(Stored):
-    """One variable, by its stable path."""
+    """One variable, named by its stable path."""
 
     group: str
     """`backbone`, `feature_extractor`, `box_head`, `class_head`, or `optimizer`."""
@@ -54,7 +54,7 @@ class VariableRecord(Stored):
 
 
 class DataPosition(Stored):
-    """Where in the data the run stands: the next batch is a pure function of these."""
+    """The run's position in the data: these values determine the next batch."""
 
     seed: int
     batch_size: int
@@ -63,19 +63,19 @@ class DataPosition(Stored):
 
 
 class Environment(Stored):
-    """What the bits of a run depend on beside its configuration."""
+    """What the bits of a run depend on, apart from its configuration."""
 
     intra_op_threads: int
     inter_op_threads: int
     one_dnn: str
-    """`TF_ENABLE_ONEDNN_OPTS` as the process saw it, or `default`."""
+    """`TF_ENABLE_ONEDNN_OPTS` of the process, or `default`."""
     deterministic: bool
     devices: list[str] = []
     world_size: int = 1
     libraries: dict[str, str] = {}
 
     def differences(self, other: "Environment") -> list[str]:
-        """Return what differs in `other`, one sentence each."""
+        """Return each value that differs in `other`, as a sentence."""
         mine = self.model_dump(by_alias=False)
         theirs = other.model_dump(by_alias=False)
         return [
@@ -86,12 +86,12 @@ class Environment(Stored):
 
 
 class Patience(Stored):
-    """What early stopping has counted of the evaluations before a checkpoint."""
+    """The counters of early stopping, up to this checkpoint."""
 
     target_steps: Step
-    """`spec.steps` as it was."""
+    """`spec.steps` when it was counted."""
     evaluated_step: int = -1
-    """The last evaluation that was counted."""
+    """The last evaluation that counted."""
     best: float | None = None
     best_step: Step | None = None
     misses: Annotated[int, Field(ge=0)] = 0
@@ -99,7 +99,7 @@ class Patience(Stored):
 
 
 class Manifest(Stored):
-    """All that a later attempt, a restore or a person needs to know of a checkpoint."""
+    """Everything that a later attempt, a restore or a person needs to know of a checkpoint."""
 
     format_version: int
     step: Step
@@ -120,12 +120,12 @@ class Manifest(Stored):
 
     @property
     def digest(self) -> str:
-        """The digest of the model's variables: equal weights have equal digests."""
+        """The digest of the model's variables; equal weights have equal digests."""
         return self.files[MODEL_FILE].sha256
 
     @property
     def averaged(self) -> list[str]:
-        """The paths of the weights of which a moving average is kept."""
+        """The paths of the weights that have a moving average."""
         return [
             path.removeprefix(AVERAGE)
             for path, variable in self.variables.items()
@@ -138,20 +138,20 @@ class Manifest(Stored):
 
 
 def seal(manifest: Manifest) -> dict[str, Any]:
-    """Return the document of `manifest`, with a digest of its own."""
+    """Return the document of `manifest`, with a digest of its other fields."""
     document = dump(manifest)
     return {**document, SEAL: canonical_digest(document)}
 
 
 def parse_manifest(data: bytes, place: str) -> Manifest:
-    """Read the manifest `data` at `place`.
+    """Return the manifest parsed from `data`, which was read at `place`.
 
     Raises:
-        CheckpointMissingError: it was written in a newer format, which is never passed over.
-        DamagedCheckpointError: it is no manifest, or not what was written.
+        CheckpointMissingError: its format is newer; a resume never skips such a checkpoint.
+        DamagedCheckpointError: it is not a manifest, or its content has changed.
     """
     document = _json_object(data, place)
-    # Those of version 0.1.0 have no seal.
+    # Version 0.1.0 wrote manifests without a seal.
     is_sealed, said = SEAL in document, document.pop(SEAL, None)
     version = document.get("formatVersion")
     if isinstance(version, int) and version > FORMAT_VERSION:

@@ -1,4 +1,4 @@
-"""Makes the manifests of a run: what all its checkpoints share, and what is each one's own."""
+"""Builds the manifests of a run from what its checkpoints share and what is specific to one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from detection_trainer.contract.training import Identity
 
 @dataclass(frozen=True, slots=True)
 class RunDescription:
-    """What all checkpoints of an attempt say alike."""
+    """The values that all checkpoints of an attempt share."""
 
     identity: Identity
     spec: TrainingSpec
@@ -41,7 +41,7 @@ class RunDescription:
         files: dict[str, FileRecord],
         variables: dict[str, VariableRecord],
     ) -> Manifest:
-        """Return the manifest of `snapshot` as it is about to be committed."""
+        """Return the manifest of `snapshot`, to be committed next."""
         return Manifest(
             format_version=FORMAT_VERSION,
             step=snapshot.step,

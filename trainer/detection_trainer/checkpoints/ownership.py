@@ -1,14 +1,14 @@
-"""Whose a checkpoint folder is, and which of its trainers may write.
+"""Decides which run a checkpoint folder belongs to, and which of its trainers may write.
 
-    owner.json              identity and config digest of the one run that the folder belongs to
-    attempts/000001.json    one marker a trainer start, made by conditional create
+    owner.json              identity and config digest of the run that owns the folder
+    attempts/000001.json    one marker for each trainer start, made by conditional create
 
-The owner record is the first evidence, and not the only one: it may be deleted under a running
-training. So the manifests of the checkpoints, and the newest marker where there is no record, must
-agree with a run that wants the folder.
+The owner record is not the only evidence, because it may be deleted during a training. So the
+manifests of the checkpoints, and without a record the newest marker, must also match a run that
+wants the folder.
 
-A trainer that sees a marker with a higher number than its own has been superseded and stops, so
-that two never write, also when a node is lost and found again.
+A trainer that sees a marker with a higher number than its own is superseded and stops. So two
+trainers never write, even when a lost node returns.
 """
 
 import json
@@ -47,7 +47,7 @@ class Owner(Stored):
 
     @classmethod
     def of(cls, identity: Identity, config_digest: str) -> Self:
-        """Return the record of a run."""
+        """Return the owner record of a run."""
         return cls(namespace=identity.namespace, name=identity.name, config_digest=config_digest)
 
     @property
@@ -57,22 +57,22 @@ class Owner(Stored):
 
 
 class Marker(Stored):
-    """The content of one marker: which attempt this trainer start belongs to."""
+    """The content of one marker: the attempt to which a trainer start belongs."""
 
     attempt: int
     uid: str = ""
-    """Of the resource that counted the attempts; one that is created again begins at 1."""
+    """UID of the resource that counts the attempts; a recreated resource begins at 1."""
     namespace: str = ""
     name: str = ""
-    """Of the training; empty in markers of version 0.1.0."""
+    """Name of the training; empty in markers of version 0.1.0."""
     started_at: datetime
 
 
 def read_owner(folder: Folder) -> Owner | None:
-    """Return the folder's owner, or None where nobody has claimed it.
+    """Return the folder's owner, or None if the folder has no owner record.
 
     Raises:
-        StorageInUseError: there is a record that cannot be read, so its owner is unknown.
+        StorageInUseError: the record cannot be read, so the owner is unknown.
     """
     try:
         return Owner.model_validate_json(folder.read_small(OWNER_FILE, _MAX_RECORD_BYTES))
@@ -89,16 +89,16 @@ def read_owner(folder: Folder) -> Owner | None:
 def claim_folder(
     folder: Folder, mine: Owner, *, manifests: Sequence[Manifest] = (), uid: str = ""
 ) -> None:
-    """Make the folder this run's own, or find that it is.
+    """Make this run the owner of the folder, or find that it is.
 
-    The same identity and configuration adopts it. The same identity with another configuration
-    may correct it as long as no checkpoint is committed.
+    A run with the same identity and configuration keeps the folder. With the same identity and
+    another configuration it replaces the record if no checkpoint is committed.
 
     Args:
         folder: the run's folder.
         mine: the record that this run writes.
-        manifests: those of the checkpoints in the folder.
-        uid: of the resource; none by hand.
+        manifests: the manifests of the checkpoints in the folder.
+        uid: of the resource; empty without the operator.
 
     Raises:
         StorageInUseError: the folder belongs to another run.
@@ -106,7 +106,7 @@ def claim_folder(
     """
     data = (json.dumps(dump(mine), indent=1) + "\n").encode()
     while (owner := require_claimable(folder, mine, manifests=manifests, uid=uid)) is None:
-        # Another trainer may create it at the same moment: then it is compared.
+        # Another trainer may create it at the same moment: the next read compares its record.
         with suppress(FileExistsError):
             create_exclusively(folder, OWNER_FILE, data)
             return
@@ -117,10 +117,10 @@ def claim_folder(
 def require_claimable(
     folder: Folder, mine: Owner, *, manifests: Sequence[Manifest] = (), uid: str = ""
 ) -> Owner | None:
-    """Compare all that says whose the folder is with the run that wants it; writes nothing.
+    """Check that all evidence of ownership allows `mine` to use the folder; writes nothing.
 
     Returns:
-        The owner record; None where there is none and nothing shows that the folder is another's.
+        The owner record, or None if there is none and no evidence of another owner.
 
     Raises:
         StorageInUseError: the folder belongs to another run.
@@ -149,7 +149,7 @@ def _require_own_checkpoint(folder: Folder, manifest: Manifest, mine: Owner) -> 
 
 
 def _require_own_start(folder: Folder, mine: Identity, uid: str, *, has_checkpoint: bool) -> None:
-    """Look at the newest start in a folder whose owner record is missing."""
+    """Compare the newest marker of a folder whose owner record is missing."""
     newest = max(marker_numbers(folder), default=0)
     if not newest:
         return
@@ -168,7 +168,7 @@ def _require_own_start(folder: Folder, mine: Identity, uid: str, *, has_checkpoi
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """This trainer's marker; `check` tells whether a later trainer has started."""
+    """This trainer's marker; `check` finds out whether a later trainer has started."""
 
     folder: Folder
     number: int
@@ -196,17 +196,17 @@ def raise_fence(
     uid: str = "",
     identity: Identity | None = None,
 ) -> Fence:
-    """Make the next marker, so that every trainer that started before stops.
+    """Create the next marker, so that every trainer that started earlier stops.
 
     Args:
         folder: the run's folder.
-        attempt: the operator's number for this start; None by hand: the marker's own.
+        attempt: the operator's attempt number; None without it: the marker's own number.
         now: the time of the start.
-        uid: whose attempts these are; those of another resource are not compared.
-        identity: the training, which tells whose the folder is if its owner record is lost.
+        uid: the resource that counts the attempts; attempts of another one are not compared.
+        identity: the training; it identifies the owner if the owner record is lost.
 
     Raises:
-        SupersededError: a later attempt has started already.
+        SupersededError: a later attempt has already started.
         StorageInUseError: the newest marker cannot be read.
         StorageUnsupportedError: the storage ignores conditional create.
     """
@@ -220,12 +220,12 @@ def raise_fence(
         try:
             create_exclusively(folder, _marker_path(number), _marker_bytes(mine))
         except FileExistsError:
-            continue  # Another trainer took this number in the same moment.
+            continue  # Another trainer took this number at the same moment.
         return Fence(folder=folder, number=number, attempt=mine.attempt)
 
 
 def marker_numbers(folder: Folder) -> list[int]:
-    """Return the numbers of all trainer starts that the folder has seen, ascending."""
+    """Return the numbers of all markers in the folder, ascending."""
     matches = (_MARKER.search(entry.path) for entry in folder.list(ATTEMPTS + "/"))
     return sorted(int(match[1]) for match in matches if match)
 
@@ -276,9 +276,9 @@ def _other_configuration(folder: Folder, digest: str) -> str:
 
 
 def _named(other: Identity, mine: Identity) -> str:
-    """Name a training to one of its own namespace alone: the message becomes a condition.
+    """Return how to name the training `other`; its name only if it is in the namespace of `mine`.
 
-    Who may read the storage finds the name there, and needs no message.
+    The message becomes a condition, which must not reveal names of other namespaces.
     """
     if other.namespace == mine.namespace:
         return f"training {_name(other)}"

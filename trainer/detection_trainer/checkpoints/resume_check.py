@@ -1,8 +1,8 @@
-"""Whether a run may resume from its own checkpoint with the data at hand: pure.
+"""Decides whether a run may resume from its own checkpoint with the present data: pure.
 
 Called by the preflight and by the run, so that both refuse alike. The configuration is not compared
-here: the ownership record holds its digest. What a label map or a file contains is in no digest of
-the configuration.
+here: the ownership record contains its digest. That digest does not cover the content of the label
+map and of the dataset's files.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ _SHOWN = 5
 
 
 def require_same_classes(manifest: Manifest, classes: Sequence[str]) -> None:
-    """Compare the classes with those of the checkpoint that the run resumes from.
+    """Compare the classes with those of the checkpoint from which the run resumes.
 
-    With other names, or the same names in another order, training would go on without an error, and
-    each output of the class head would be reported as another class.
+    With other names, or the same names in another order, training would continue without an error,
+    and each output of the class head would be reported as another class.
 
     Raises:
         DatasetChangedError: a name or an id differs.
@@ -54,7 +54,7 @@ def require_same_records(manifest: Manifest, digest: str) -> None:
 
 
 def have_records_changed(manifest: Manifest, digest: str) -> bool:
-    """Return whether the checkpoint records another digest of the training set."""
+    """Return whether the checkpoint was trained with another digest of the training set."""
     return manifest.data.dataset_digest not in {None, digest}
 
 

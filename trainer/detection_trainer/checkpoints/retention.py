@@ -1,6 +1,6 @@
-"""Which checkpoints to keep: a pure policy, applied after each commit.
+"""Decides which checkpoints to keep: a pure policy, applied after each commit.
 
-The newest is never given up, whatever the policy says.
+The newest is never deleted, whatever the policy.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from detection_trainer.contract.spec import Checkpoints
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A valid checkpoint, and its mAP where it was evaluated."""
+    """A valid checkpoint, and its mAP if it was evaluated."""
 
     step: int
     score: float | None = None
 
 
 def best_first(checkpoints: Sequence[Scored]) -> list[Scored]:
-    """Return the evaluated ones, highest mAP first; of equal ones the later first."""
+    """Return the evaluated checkpoints, highest mAP first; of equal ones the later first."""
     evaluated = [(c.score, c.step, c) for c in checkpoints if c.score is not None]
     return [c for _, _, c in sorted(evaluated, key=lambda item: item[:2], reverse=True)]
 
@@ -26,7 +26,7 @@ def best_first(checkpoints: Sequence[Scored]) -> list[Scored]:
 def choose_deletions(checkpoints: Sequence[Scored], policy: Checkpoints) -> list[int]:
     """Return the steps to delete, oldest first.
 
-    Kept are the union of the newest `keepLast`, the best `keepBest` by mAP, and every step that
+    It keeps the union of the newest `keepLast`, the best `keepBest` by mAP, and every step that
     is a multiple of `keepEverySteps`.
     """
     newest_first = sorted((c.step for c in checkpoints), reverse=True)

@@ -1,7 +1,7 @@
-"""Arrays as a safetensors file that is never whole in memory: a header, then each array's bytes.
+"""Writes arrays as a safetensors file without a copy of the file in memory.
 
-`safetensors.numpy.save` gives the same bytes, after it has copied all of them twice. Called by
-`format`; https://github.com/huggingface/safetensors#format has the format.
+A header, then the bytes of each array. `safetensors.numpy.save` returns the same bytes, but copies
+them twice. Called by `format`. The format: https://github.com/huggingface/safetensors#format.
 """
 
 import json
@@ -24,14 +24,14 @@ _TYPES = {
         )
     )
 }  # fmt: skip
-"""Type -> its place in the library's order, and its name in the header."""
+"""dtype -> its rank in the library's order, and its name in the header."""
 
 
 def pack_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> Pieces:
-    """Return the file of `tensors`; it holds on to their memory until it is written.
+    """Return the file of `tensors` in pieces; they keep the arrays' memory until they are written.
 
     Raises:
-        ValueError: the format has no name for a type.
+        ValueError: the format does not support a dtype.
     """
     for name, array in tensors.items():
         if array.dtype.name not in _TYPES or array.dtype.byteorder == ">":

@@ -1,6 +1,6 @@
-"""Saves while training continues: the loop waits only for the copy off the device.
+"""Saves while training continues: the loop waits only for the copy from the device.
 
-One save is in flight at most; of those that wait the newest wins, since each is a whole state.
+At most one save is running. Of those that wait only the newest is kept, as each is complete.
 """
 
 import threading
@@ -10,7 +10,7 @@ from detection_trainer.checkpoints.format import Snapshot
 from detection_trainer.errors import StorageUnavailableError
 
 MAX_FAILURES = 3
-"""So many saves in a row may fail by an unavailable storage before the attempt ends."""
+"""How many saves in a row may fail because the storage is unavailable, before the attempt ends."""
 
 
 class Saver:
@@ -23,7 +23,7 @@ class Saver:
 
         Args:
             commit: writes and commits one snapshot; called by the thread only.
-            on_delay: told of a save that the storage refused and a later one will make up for.
+            on_delay: receives a save that failed by the storage; a later save replaces it.
         """
         self._commit, self._on_delay = commit, on_delay
         self._changed = threading.Condition()
@@ -36,10 +36,10 @@ class Saver:
         self._thread.start()
 
     def submit(self, snapshot: Snapshot) -> None:
-        """Save `snapshot` when the one in flight is done; replaces one that waits.
+        """Save `snapshot` when the running save is done; replaces a snapshot that waits.
 
         Raises:
-            TrainerError: what an earlier save failed with.
+            TrainerError: an earlier save failed.
         """
         self.check()
         with self._changed:
@@ -50,25 +50,25 @@ class Saver:
         """Save `snapshot` and wait until it is committed.
 
         Raises:
-            TrainerError: it could not be; every step of a longer outage counts here.
+            TrainerError: the save failed; while the storage is unavailable, each call counts.
         """
         self.drain()
         self._commit(snapshot)
         self._failures = 0
 
     def drain(self) -> None:
-        """Wait until nothing is in flight; raises what failed."""
+        """Wait until no save is running or waiting; raises the error of a failed save."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is None and not self._busy)
         self.check()
 
     def check(self) -> None:
-        """Raise what a save failed with; costs nothing when none did."""
+        """Raise the error of a failed save; does not wait."""
         if self._failure is not None:
             raise self._failure
 
     def close(self) -> None:
-        """Let the save in flight end, drop one that waits, and end the thread."""
+        """Finish the running save, drop the one that waits, and end the thread."""
         with self._changed:
             self._closed, self._waiting = True, None
             self._changed.notify_all()

@@ -36,7 +36,7 @@ Describe = Callable[[Snapshot, dict[str, FileRecord], dict[str, VariableRecord]]
 
 
 class CheckpointStore:
-    """What the run's folder holds, newest first; never more than what is committed there."""
+    """The committed checkpoints in the run's folder, newest first."""
 
     def __init__(self, folder: Folder, policy: Checkpoints) -> None:
         """Read the manifests of `folder`."""
@@ -52,20 +52,20 @@ class CheckpointStore:
 
     @property
     def best(self) -> Checkpoint | None:
-        """The evaluated checkpoint with the highest mAP."""
+        """The evaluated checkpoint with the highest mAP; None if none was evaluated."""
         by_step = {c.step: c for c in self.checkpoints}
         ranked = best_first([Scored(c.step, c.score) for c in by_step.values()])
         return by_step[ranked[0].step] if ranked else None
 
     def at(self, step: int) -> Checkpoint | None:
-        """Return the checkpoint of `step`, if it is committed."""
+        """Return the checkpoint of `step`, or None if it is not committed."""
         return next((c for c in self.checkpoints if c.step == step), None)
 
     def candidates(self) -> list[Candidate]:
-        """Verify the newest first until one is valid; damaged ones are given up by the store.
+        """Verify checkpoints, newest first, until one is valid; drops the damaged ones.
 
         Returns:
-            All that were looked at, newest first; the last is the valid one, if there is any.
+            All verified checkpoints, newest first; the last one is valid, if any is.
         """
         with self._lock:
             looked_at = list(self._damaged)
@@ -84,7 +84,7 @@ class CheckpointStore:
         return _until_valid(looked_at)
 
     def sweep(self) -> None:
-        """Delete what killed saves left; for a trainer that has raised its fence."""
+        """Delete the files of killed saves; call it only after the fence is raised."""
         for step in uncommitted_steps(self.folder):
             _delete(self.folder, step)
 
@@ -110,7 +110,7 @@ class CheckpointStore:
         return checkpoint
 
     def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write the metrics of the committed checkpoint of `step` beside it."""
+        """Write the metrics of a committed checkpoint beside it."""
         with self._lock:
             place = self.folder.child(checkpoint_name(step))
             write_metrics(place, step, metrics)
@@ -120,9 +120,9 @@ class CheckpointStore:
             ]
 
     def apply_retention(self) -> None:
-        """Delete what the policy gives up, and damaged ones that a newer valid one replaces.
+        """Delete what the policy does not keep, and damaged checkpoints older than a valid one.
 
-        What the storage does not delete now is tried again after the next commit.
+        If a deletion fails, the next commit retries it.
         """
         with self._lock:
             scored = [Scored(c.step, c.score) for c in self._checkpoints]
@@ -145,7 +145,7 @@ def _delete(folder: Folder, step: int) -> bool:
     try:
         delete_checkpoint(folder, step)
     except NotFoundError:
-        return True  # Somebody was faster; gone is what was wanted.
+        return True  # Another process deleted it first.
     except StorageUnavailableError:
         return False
     return True
