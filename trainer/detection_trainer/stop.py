@@ -24,7 +24,7 @@ class Stop(Protocol):
     def raise_if_requested(self) -> None:
         """Raise StopRequested if a stop is requested."""
 
-    def only_ask(self) -> None:
+    def defer_signals(self) -> None:
         """Make later signals set the flag only, without raising."""
 
 
@@ -46,7 +46,7 @@ class StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
-    def only_ask(self) -> None:
+    def defer_signals(self) -> None:
         """Make later signals set the flag only: the loop has started, or the attempt is ending."""
         self._interrupts = False
 

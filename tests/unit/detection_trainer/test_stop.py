@@ -26,7 +26,7 @@ def test_during_the_start_up_a_signal_interrupts(stop: StopSignal, number: signa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_while_it_trains_a_signal_only_asks(stop: StopSignal, number: signal.Signals) -> None:
-    stop.only_ask()
+    stop.defer_signals()
     os.kill(os.getpid(), number)
     assert stop.requested
     with pytest.raises(StopRequested):
@@ -41,7 +41,7 @@ def test_a_second_sigterm_changes_nothing(stop: StopSignal) -> None:
 
 
 def test_a_second_ctrl_c_ends_at_once(stop: StopSignal) -> None:
-    stop.only_ask()
+    stop.defer_signals()
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)

@@ -152,7 +152,7 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
     """
     document = _json_object(data, place)
     # Version 0.1.0 wrote manifests without a seal.
-    is_sealed, said = SEAL in document, document.pop(SEAL, None)
+    is_sealed, recorded = SEAL in document, document.pop(SEAL, None)
     version = document.get("formatVersion")
     if isinstance(version, int) and version > FORMAT_VERSION:
         msg = (
@@ -160,7 +160,7 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
             f"up to {FORMAT_VERSION}: use the newer image that wrote it"
         )
         raise CheckpointMissingError(msg)
-    if is_sealed and (said is None or said != _digest(document)):
+    if is_sealed and (recorded is None or recorded != _digest(document)):
         raise DamagedCheckpointError(
             f"{place}: the manifest has changed since it was written (its digest differs): use "
             "another checkpoint"

@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     except Exception as error:  # noqa: BLE001 - whatever ends an attempt becomes its outcome
         outcome = outcome_of_error(error)
         _explain(outcome, error)
-    stop.only_ask()
+    stop.defer_signals()
     reporter.finish(outcome)
     if arguments.termination_log:
         Path(arguments.termination_log).write_text(last_report(reporter.report))

@@ -1,1 +1,1 @@
-"""Several workers: who takes part, how they meet, and how TensorFlow connects them."""
+"""Several workers: their addresses, their rendezvous, and their connection in TensorFlow."""

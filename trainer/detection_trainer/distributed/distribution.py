@@ -1,7 +1,7 @@
-"""Several replicas of one training: the workers that `TF_CONFIG` names, and the GPUs of each.
+"""The replicas of one training: the workers of `TF_CONFIG` and the GPUs of each.
 
-One replica is the plain program: no strategy, no collective. With several, each has a copy of every
-variable and trains its own rows of the global batch; `replicas` adds up what they found.
+With one replica there is no strategy and no collective. With several, each has a copy of every
+variable and trains its own rows of the global batch; `models.replicas` adds up their results.
 """
 
 from collections import deque
@@ -26,65 +26,65 @@ _LOST = (
     tf.errors.DeadlineExceededError,
     tf.errors.InternalError,
 )
-"""What a collective operation fails with when a peer has gone."""
+"""The errors of a collective operation whose peer is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The replicas that run each step, and what they agree on."""
+    """The replicas that run each step, and the values on which they agree."""
 
     strategy: Any = None
-    """A `tf.distribute.Strategy`; None for one replica."""
+    """A `tf.distribute.Strategy`, or None for one replica."""
     cluster: Cluster = field(default_factory=Cluster)
     stop: StopSignal = field(default_factory=StopSignal)
-    _heard: deque[Any] = field(default_factory=lambda: deque(maxlen=2))
+    _vote_sums: deque[Any] = field(default_factory=lambda: deque(maxlen=2))
 
     @property
     def replicas(self) -> int:
-        """Over all workers."""
+        """The number of replicas over all workers."""
         return 1 if self.strategy is None else int(self.strategy.num_replicas_in_sync)
 
     @property
     def shard(self) -> Shard:
-        """The rows of the global batch that this worker makes."""
+        """The rows of the global batch that this worker computes."""
         return Shard(self.cluster.index, self.cluster.size)
 
     @property
     def requested(self) -> bool:
-        """Whether to stop before the next step; all workers say the same at the same step.
+        """Whether to stop before the next step; equal on all workers at the same step.
 
-        Alone that is the signal itself. Else it is what came of the step before the last, which
-        has been computed by now, so that no step waits for another.
+        With one replica it is the signal itself. With several it is the sum of the votes of the
+        step before the last: that sum is already computed, so that no step waits for another.
         """
         if self.cluster.size == 1:
             return self.stop.requested
-        full = len(self._heard) == self._heard.maxlen
-        return full and float(self._heard[0]) > 0
+        full = len(self._vote_sums) == self._vote_sums.maxlen
+        return full and float(self._vote_sums[0]) > 0
 
     def raise_if_requested(self) -> None:
-        """Raise StopRequested once all agreed to stop."""
+        """Raise StopRequested if all workers agreed to stop."""
         if self.requested:
             raise StopRequested
 
-    def only_ask(self) -> None:
-        """From now on a signal interrupts nothing."""
-        self.stop.only_ask()
+    def defer_signals(self) -> None:
+        """Make later signals set the flag only, without raising."""
+        self.stop.defer_signals()
 
     def wants_stop(self) -> float:
-        """Return this worker's vote for the step that begins."""
+        """Return this worker's vote for the next step: 1 to stop, else 0."""
         return float(self.cluster.size > 1 and self.stop.requested)
 
-    def hear(self, stops: Any) -> None:
-        """Take the sum of all votes of a step; it may still be on the device."""
+    def add_votes(self, stops: Any) -> None:
+        """Take the sum of all votes of a step, which may still be on the device."""
         if self.cluster.size > 1:
-            self._heard.append(stops)
+            self._vote_sums.append(stops)
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Return the context in which variables get a copy for each replica."""
+        """Return the context in which each replica gets a copy of new variables."""
         return nullcontext() if self.strategy is None else self.strategy.scope()
 
     def run(self, update: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Run `update` on each replica; returns what the first one here returned."""
+        """Run `update` on each replica and return the result of this worker's first one."""
         if self.strategy is None:
             return update(*arguments)
         results = self.strategy.run(update, arguments)
@@ -93,7 +93,7 @@ class Distribution:
         )
 
     def spread(self, batch: tuple[Any, Any, Any]) -> tuple[Any, ...]:
-        """Share this worker's rows out among its own replicas."""
+        """Return this worker's rows, split among its own replicas."""
         local = self.replicas // self.cluster.size
         if local == 1:
             return batch
@@ -108,7 +108,7 @@ class Distribution:
 
     @contextmanager
     def ending_together(self) -> Iterator[None]:
-        """Let no worker leave before all are done: the chief may have to save yet."""
+        """Keep every worker until all are done, because the chief may still have to save."""
         try:
             yield
         except StopRequested:
@@ -118,7 +118,7 @@ class Distribution:
         self.agree(0.0)
 
     def agree(self, value: float) -> float:
-        """Return the sum of all workers' `value`; waits for all."""
+        """Return the sum of `value` over all workers; waits for all."""
         if self.cluster.size == 1:
             return value
         votes = self.strategy.experimental_distribute_values_from_function(
@@ -129,12 +129,12 @@ class Distribution:
         return float(self.strategy.reduce(tf.distribute.ReduceOp.SUM, votes, axis=None))
 
     def require_same(self, what: str, digest: str) -> None:
-        """Compare this worker's digest with all others'.
+        """Compare this worker's digest with those of the others.
 
         Raises:
-            PeerLostError: they differ, so that the workers would not train one model.
+            PeerLostError: they differ, so the workers would train different models.
         """
-        # Of 20 bits, so that squares of a thousand workers add up without rounding.
+        # 20 bits, so that the squares of a thousand workers add up without rounding.
         mine = float(int(digest.removeprefix(DIGEST_PREFIX)[:5], 16))
         size = self.cluster.size
         mean, square = self.agree(mine) / size, self.agree(mine * mine) / size
@@ -152,18 +152,18 @@ class Distribution:
 
 
 ALONE = Distribution()
-"""One replica."""
+"""A single replica."""
 
 
 def start_distribution(spec: TrainingSpec, cluster: Cluster, stop: StopSignal) -> Distribution:
-    """Connect the workers and take all GPUs of this one.
+    """Connect the workers and use all GPUs of this one.
 
     Raises:
-        InvalidConfigError: the batch cannot be shared out among all replicas.
+        InvalidConfigError: the batch size is not divisible by the number of replicas.
     """
     if cluster.size > 1:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        # TensorFlow has put a SIGTERM handler of its own in place, which asks nobody here.
+        # TensorFlow has installed its own SIGTERM handler, which would not stop the loop.
         stop.install()
     elif len(tf.config.list_physical_devices("GPU")) > 1:
         strategy = tf.distribute.MirroredStrategy()
@@ -182,11 +182,11 @@ def start_distribution(spec: TrainingSpec, cluster: Cluster, stop: StopSignal) -
 
 @contextmanager
 def losing_peers(cluster: Cluster, stop: StopSignal) -> Iterator[None]:
-    """Call what a collective fails with by its name.
+    """Turn the errors of a collective operation into the error of its cause.
 
     Raises:
         PeerLostError: another worker has ended.
-        StopRequested: likewise, and this one was asked to stop as well.
+        StopRequested: another worker has ended, and a stop of this one is requested too.
     """
     try:
         yield

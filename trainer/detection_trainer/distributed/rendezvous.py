@@ -1,7 +1,7 @@
-"""How workers meet before they compute: the chief waits for all, and says where to begin.
+"""The rendezvous of workers: the chief waits for all of them and sends where to begin.
 
-Over TCP, at the chief's address of `TF_CONFIG`; TensorFlow takes that port over afterwards. Its own
-start waits without end and answers no signal, so that it begins only once all are there.
+It uses TCP at the chief's address of `TF_CONFIG`; TensorFlow uses that port afterwards. The start
+of TensorFlow waits without a timeout and ignores signals, so it begins once all are present.
 """
 
 import json
@@ -16,7 +16,7 @@ from detection_trainer.distributed.tf_config import Cluster
 from detection_trainer.errors import PeerLostError
 
 TIMEOUT_S = 600.0
-"""How long a worker waits for the others: as long as an image may take to be pulled."""
+"""How long a worker waits for the others: enough for the pull of an image."""
 _RETRY_S = 0.5
 _HELLO_S = 5.0
 _MAX_LINE = 65536
@@ -24,27 +24,27 @@ _MAX_LINE = 65536
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the chief says to all."""
+    """What the chief sends to all workers."""
 
     step: int | None = None
-    """Of the own checkpoint to resume from; None: begin as the training says."""
+    """Step of the checkpoint to resume from; None: begin as the spec defines."""
     done: str = ""
-    """Why nothing is left to compute."""
+    """Why nothing is left to compute; empty if something is."""
 
 
 def gather_all(
     cluster: Cluster, subject: str, decision: Decision, timeout_s: float = TIMEOUT_S
 ) -> None:
-    """Wait for all other workers, as their chief, and tell them `decision`.
+    """As the chief, wait for all other workers and send them `decision`.
 
     Args:
-        cluster: who takes part.
-        subject: names the training and its configuration; a worker of another is refused.
-        decision: what is told, once all are there.
-        timeout_s: how long to wait for the last.
+        cluster: the workers.
+        subject: identifies the training and its configuration; other workers are refused.
+        decision: sent once all workers are present.
+        timeout_s: how long to wait for the last worker.
 
     Raises:
-        PeerLostError: not all came in time; those that did not are named.
+        PeerLostError: not all connected in time; the message names the missing ones.
     """
     if cluster.size == 1:
         return
@@ -59,25 +59,25 @@ def gather_all(
                 _admit(connection, subject, present)
             if time.monotonic() >= deadline and len(present) < cluster.size - 1:
                 raise PeerLostError(_missing(cluster, present, timeout_s))
-        said = {"step": decision.step, "done": decision.done}
+        message = {"step": decision.step, "done": decision.done}
         for connection in present.values():
-            with suppress(OSError):  # One that left meanwhile is missed by all, soon.
-                _send(connection, said)
+            with suppress(OSError):  # If this worker has left, the first collective fails on all.
+                _send(connection, message)
 
 
 def join(
-    cluster: Cluster, subject: str, timeout_s: float = TIMEOUT_S, say: Callable[[str], None] = print
+    cluster: Cluster, subject: str, timeout_s: float = TIMEOUT_S, log: Callable[[str], None] = print
 ) -> Decision:
-    """Go to the chief and wait until it says where to begin.
+    """Connect to the chief and return its decision.
 
     Raises:
-        PeerLostError: the chief did not come in time, ended, or refused this worker.
+        PeerLostError: the chief did not answer in time, ended, or refused this worker.
     """
     chief, deadline = cluster.addresses[0], time.monotonic() + timeout_s
-    say(f"worker {cluster.index} of {cluster.size} waits for the chief at {chief}")
+    log(f"worker {cluster.index} of {cluster.size} waits for the chief at {chief}")
     while True:
         try:
-            return _ask(cluster, subject, deadline)
+            return _request_decision(cluster, subject, deadline)
         except OSError as error:
             if time.monotonic() + _RETRY_S >= deadline:
                 msg = (
@@ -88,19 +88,19 @@ def join(
         time.sleep(_RETRY_S)
 
 
-def _ask(cluster: Cluster, subject: str, deadline: float) -> Decision:
+def _request_decision(cluster: Cluster, subject: str, deadline: float) -> Decision:
     host, _, port = cluster.addresses[0].rpartition(":")
     with socket.create_connection((host.strip("[]"), int(port)), timeout=_HELLO_S) as connection:
         _send(connection, {"worker": cluster.index, "subject": subject})
         connection.settimeout(max(deadline - time.monotonic(), 0.1))
         line = _receive(connection)
     if not line:
-        # It met somebody in time or not, or ended: the next connection tells.
+        # The chief timed out, succeeded or ended: the next connection shows which.
         raise ConnectionResetError("it closed the connection")
     try:
-        said = parse_json(line)
-        refused = said.get("refused")
-        decision = None if refused else Decision(step=said["step"], done=said["done"])
+        answer = parse_json(line)
+        refused = answer.get("refused")
+        decision = None if refused else Decision(step=answer["step"], done=answer["done"])
     except (ValueError, LookupError, AttributeError) as error:
         raise PeerLostError(
             f"expected the chief's decision at {cluster.addresses[0]}; received {line[:80]!r}: "
@@ -124,14 +124,14 @@ def _listen(cluster: Cluster) -> socket.socket:
 
 
 def _admit(connection: socket.socket, subject: str, present: dict[int, socket.socket]) -> None:
-    """Take a worker in; who says anything else is not one, and is not answered."""
+    """Add a worker to `present`; connections with other content are closed without an answer."""
     connection.settimeout(_HELLO_S)
     with suppress(OSError, ValueError, KeyError, TypeError):
-        said = parse_json(_receive(connection))
-        if said["subject"] != subject:
-            _send(connection, {"refused": f"this is {subject}; it is {said['subject']}"})
+        request = parse_json(_receive(connection))
+        if request["subject"] != subject:
+            _send(connection, {"refused": f"this is {subject}; it is {request['subject']}"})
         else:
-            present[int(said["worker"])] = connection
+            present[int(request["worker"])] = connection
 
 
 def _missing(cluster: Cluster, present: dict[int, socket.socket], timeout_s: float) -> str:

@@ -1,4 +1,4 @@
-"""The workers of one training, as `TF_CONFIG` names them; knows nothing of TensorFlow."""
+"""The workers of one training, read from `TF_CONFIG` without TensorFlow."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ _EXAMPLE = (
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Who takes part, and which of them this process is."""
+    """The workers, and the index of this process among them."""
 
     addresses: tuple[str, ...] = ("",)
     """`host:port` of each worker, the chief's first."""
@@ -23,7 +23,7 @@ class Cluster:
 
     @property
     def size(self) -> int:
-        """How many workers there are."""
+        """The number of workers."""
         return len(self.addresses)
 
     @property
@@ -33,10 +33,10 @@ class Cluster:
 
 
 def parse_cluster(text: str | None) -> Cluster:
-    """Read `TF_CONFIG`; without it there is one worker.
+    """Return the workers that `TF_CONFIG` lists; without it, one worker.
 
     Raises:
-        InvalidConfigError: it is not a cluster of workers alone.
+        InvalidConfigError: it does not list workers only.
     """
     if not text:
         return Cluster()
@@ -58,10 +58,10 @@ def parse_cluster(text: str | None) -> Cluster:
 
 
 def require_cluster(spec: TrainingSpec, cluster: Cluster) -> None:
-    """Compare `workers` with those that take part.
+    """Compare the number of workers with `spec.workers`.
 
     Raises:
-        InvalidConfigError: they are not as many.
+        InvalidConfigError: the numbers differ.
     """
     if spec.workers != cluster.size:
         msg = (

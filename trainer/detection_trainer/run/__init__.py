@@ -1,4 +1,4 @@
-"""One attempt of a training, from its start to its outcome.
+"""Runs one attempt of a training, from its start to its outcome.
 
-`attempt` is the entry. TensorFlow is imported only when there is something to compute.
+`attempt` is the entry point. TensorFlow is imported only when there is something to compute.
 """

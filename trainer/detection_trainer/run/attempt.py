@@ -1,6 +1,6 @@
-"""One attempt of a training: who may write, where to begin, and whether anything is left to do.
+"""Runs one attempt: claims the folder, chooses the initial state, and trains if needed.
 
-Decides all that without TensorFlow; `session` and `worker` compute.
+It decides without TensorFlow; `session` and `worker` compute.
 """
 
 from detection_trainer.checkpoints.ownership import Owner, claim_folder, raise_fence
@@ -19,11 +19,11 @@ from detection_trainer.training.start import Resume, choose_start
 
 
 def run_attempt(attempt: Attempt) -> Outcome:
-    """Train until the target is reached; returns the outcome of that.
+    """Train until the target is reached and return the outcome.
 
     Raises:
-        TrainerError: the attempt fails; its class says how.
-        StopRequested: asked to stop; what was trained is committed.
+        TrainerError: the attempt fails; its class gives the exit code.
+        StopRequested: a signal requested a stop; the trained steps are committed.
     """
     cluster = attempt.options.cluster
     require_cluster(attempt.spec, cluster)
@@ -37,7 +37,7 @@ def run_attempt(attempt: Attempt) -> Outcome:
         outcome = _report_reached(attempt, beginning, reached)
         gather_all(cluster, attempt.subject, Decision(done=outcome.message))
     else:
-        # TensorFlow takes seconds to import; nothing above needs it.
+        # TensorFlow takes seconds to import, and the code above does not need it.
         from detection_trainer.run.session import run_session  # noqa: PLC0415
 
         outcome = run_session(attempt, beginning)
@@ -47,13 +47,13 @@ def run_attempt(attempt: Attempt) -> Outcome:
 
 
 def begin(attempt: Attempt) -> Beginning:
-    """Claim the run's folder, look at its checkpoints and choose where to begin.
+    """Claim the run's folder, read its checkpoints and choose the initial state.
 
     Raises:
         StorageInUseError: the folder belongs to another run.
         StorageUnsupportedError: the storage ignores conditional create.
         SupersededError: a later attempt has started.
-        CheckpointMissingError: there is nothing valid where something was.
+        CheckpointMissingError: the run had a checkpoint and none is valid now.
     """
     spec, options = attempt.spec, attempt.options
     folder = open_folder(options.checkpoint_folder(spec), options.credentials)
@@ -75,9 +75,9 @@ def begin(attempt: Attempt) -> Beginning:
 
 
 def step_reached(spec: TrainingSpec, beginning: Beginning) -> int | None:
-    """Return the step of the own checkpoint if nothing is left to compute, else None.
+    """Return the step of the run's checkpoint if nothing is left to compute, else None.
 
-    A last step that was to be evaluated and was not still has that to do.
+    An evaluation of the last step that was not made is still to be computed.
     """
     if not isinstance(beginning.start, Resume) or beginning.start.step < spec.steps:
         return None
@@ -88,7 +88,7 @@ def step_reached(spec: TrainingSpec, beginning: Beginning) -> int | None:
 
 
 def _export(attempt: Attempt, beginning: Beginning) -> None:
-    """Export the best checkpoint, else the newest, unless that is done, and tell what there is."""
+    """Export the best checkpoint, else the newest, unless it is exported, and report it."""
     store, fence = beginning.store, beginning.fence
     chosen = store.best or store.checkpoints[0]
     for form in dict.fromkeys(attempt.spec.exports):

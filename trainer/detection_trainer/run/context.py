@@ -1,6 +1,6 @@
-"""What the parts of an attempt share: values, and no rules.
+"""Values that the parts of an attempt share, without rules.
 
-Every module of `run/` may import these, so that none has to import the module that calls it.
+Every module of `run/` may import them, so that none has to import its caller.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from detection_trainer.training.start import Resume, Start
 
 
 class Clock(Protocol):
-    """Returns the current time, with a zone."""
+    """Returns the current time with a time zone."""
 
     def __call__(self) -> datetime:
-        """Return now."""
+        """Return the current time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What one trainer start works with."""
+    """The inputs of one trainer start."""
 
     training: Training
     options: Options
@@ -37,21 +37,21 @@ class Attempt:
 
     @property
     def spec(self) -> TrainingSpec:
-        """What is to be trained."""
+        """The spec of the training."""
         return self.training.spec
 
     @property
     def subject(self) -> str:
-        """What all workers must agree to train."""
+        """The identity of the training and its configuration, equal on all workers."""
         identity, digest = self.training.identity, config_digest(self.spec)
         return f"{identity.namespace}/{identity.name} to step {self.spec.steps}, {digest[:19]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The run's folder, this trainer's right to write there, and where it begins.
+    """The run's folder, this trainer's fence, and its initial state.
 
-    Only the chief has one: the other workers do not write.
+    Only the chief has one, because the other workers do not write.
     """
 
     store: CheckpointStore
@@ -60,5 +60,5 @@ class Beginning:
 
     @property
     def resumed(self) -> Checkpoint | None:
-        """The own checkpoint that the attempt resumes from; None where it does not resume."""
+        """The checkpoint from which the attempt resumes; None if it does not resume."""
         return self.store.at(self.start.step) if isinstance(self.start, Resume) else None

@@ -26,15 +26,15 @@ def open_datasets(attempt: Attempt, resumed: Manifest | None = None) -> Datasets
     """Open and validate label map, training and validation set.
 
     Raises:
-        DatasetChangedError: they are not those that the preflight checked, or the classes not those
-            of the checkpoint `resumed`.
-        DataInvalidError: label map or records cannot be trained on.
+        DatasetChangedError: they differ from those of the preflight, or the classes from those of
+            the checkpoint `resumed`.
+        DataInvalidError: label map or records are invalid.
     """
     spec, options = attempt.spec, attempt.options
     credentials = options.credentials
     classes = load_classes(spec.dataset, credentials)
     if resumed is not None:
-        # Before the records, which may take minutes to read.
+        # Compare the classes before the records, which may take minutes to read.
         require_same_classes(resumed, classes)
     if options.dataset_digest is not None:
         require_pinned(spec.dataset.train, options.dataset_digest, credentials)

@@ -1,7 +1,7 @@
-"""When evaluations stop rising: pure; what is counted lies in every checkpoint.
+"""Decides when evaluations have stopped improving: pure; every checkpoint stores the counters.
 
-So a resumed run counts on from where it was, and an evaluation counts once however often the
-trainer was killed around it.
+So a resumed run continues to count, and each evaluation counts once however often the trainer is
+killed around it.
 """
 
 import math
@@ -13,20 +13,20 @@ from detection_trainer.contract.report import Step
 from detection_trainer.contract.spec import EarlyStopping, TrainingSpec
 
 
-def go_on_counting(spec: EarlyStopping | None, target: Step, resumed: Checkpoint) -> "EarlyStop":
-    """Return the judge of a run that resumes from its own checkpoint `resumed`."""
+def resume_counting(spec: EarlyStopping | None, target: Step, resumed: Checkpoint) -> "EarlyStop":
+    """Return the counters of a run that resumes from its own checkpoint `resumed`."""
     carried = resumed.manifest.patience or Patience(target_steps=target)
     before = EarlyStop(spec, carried.target_steps, carried)
     if resumed.is_evaluated:
-        # A manifest is written before its step is evaluated.
+        # The manifest was written before its step was evaluated.
         before.judge(resumed.step, resumed.metrics)
     return EarlyStop(spec, target, before.patience)
 
 
 def is_judged(spec: TrainingSpec, step: Step, start: Step) -> bool:
-    """Tell whether the run may end at `step`, so that all its workers must agree there.
+    """Return whether the run may end at `step`, so that all workers must agree there.
 
-    An attempt that begins at `start` may find that its run had ended.
+    An attempt that begins at `start` may find that its run has already ended.
     """
     if spec.early_stopping is None:
         return False
@@ -35,15 +35,15 @@ def is_judged(spec: TrainingSpec, step: Step, start: Step) -> bool:
 
 
 class EarlyStop:
-    """Judges evaluations in the order of their steps."""
+    """Counts evaluations in the order of their steps."""
 
     def __init__(self, spec: EarlyStopping | None, target: Step, carried: Patience | None) -> None:
-        """Continue to count from `carried`; from 0 if `steps` was raised after the run had stopped.
+        """Continue to count from `carried`, or from 0 if `steps` was raised after an early stop.
 
         Args:
-            spec: None where the run never stops early.
+            spec: None if the run never stops early.
             target: `spec.steps`.
-            carried: of the checkpoint that the attempt resumes from.
+            carried: the counters of the checkpoint from which the attempt resumes.
         """
         self._spec = spec
         before = carried or Patience(target_steps=target)
@@ -53,15 +53,15 @@ class EarlyStop:
 
     @property
     def is_over(self) -> bool:
-        """Whether there were enough evaluations without a better one."""
+        """Whether enough evaluations were made without an improvement."""
         return self._exhausts(self.patience)
 
     def judge(self, step: Step, metrics: Mapping[str, float]) -> None:
-        """Count the evaluation of `step`, unless it was counted before."""
+        """Count the evaluation of `step`, unless it is already counted."""
         if self._spec is None or step <= self.patience.evaluated_step:
             return
         score, best = metrics.get(self._spec.metric, math.nan), self.patience.best
-        # Not a number is never better.
+        # NaN is never better.
         better = score > (-math.inf if best is None else best + self._spec.min_delta)
         changes = {"best": score, "best_step": step, "misses": 0} if better else {}
         misses = {"misses": self.patience.misses + 1}

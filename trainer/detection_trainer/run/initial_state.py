@@ -1,4 +1,4 @@
-"""Puts an attempt's first state in place: resumed, continued, restored or fresh."""
+"""Loads the initial state of an attempt: resumed, continued, restored or fresh."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -30,9 +30,9 @@ class InitialState:
     cycles: list[Cycle]
     restored: Restored | None
     resumed: Checkpoint | None
-    """The own checkpoint; None where the run has none yet."""
+    """The checkpoint from which the attempt resumes; None if the run has none yet."""
     previous: Checkpoint | None
-    """The checkpoint whose schedule continues: the own one, or that of `continueFrom`."""
+    """The checkpoint whose schedule continues: the run's own, or that of `continueFrom`."""
 
 
 def load_initial_state(
@@ -45,10 +45,10 @@ def load_initial_state(
     """Load the state that `start` names into `update`.
 
     Raises:
-        RestoreRefusedError: the source does not fit; nothing was assigned.
-        DatasetChangedError: the own checkpoint was trained with other classes.
-        CheckpointMissingError: a source is damaged, or of another format.
-        NotFoundError: there is no source.
+        RestoreRefusedError: the source does not match; nothing was assigned.
+        DatasetChangedError: the run's checkpoint was trained with other classes.
+        CheckpointMissingError: a source is damaged, or its format is unknown.
+        NotFoundError: the source does not exist.
     """
     spec, credentials = attempt.spec, attempt.options.credentials
     match start:
@@ -92,7 +92,7 @@ def _load_checkpoint(
 def _load_odapi(
     source: ODAPIWeights, spec: TrainingSpec, update: TrainingStep, num_classes: int
 ) -> InitialState:
-    """The schedule is the new run's: the checkpoint knows the step, and nothing of the rate."""
+    """Load a checkpoint of the OD API; it stores the step but no schedule, so a new one begins."""
     step = odapi.require_continuable(source, spec, num_classes)
     cycles = choose_cycles(spec, None)
     trainable = list(update.detector.trainable_by_path)
@@ -103,7 +103,7 @@ def _load_odapi(
 
 
 def _log_variables(console: Console, plan: RestorePlan) -> None:
-    """List all variables in the JSON line; a terminal shows only the sentence."""
+    """Log all variables in the JSON line; a terminal shows only the summary."""
     groups = ", ".join(restored_groups(plan.mode))
     message = (
         f"restores {len(plan.assign)} variables ({groups}); {len(plan.fresh)} have fresh values: "

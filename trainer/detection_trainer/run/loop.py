@@ -1,7 +1,7 @@
-"""The training loop: update, save, evaluate, report, and answer a request to stop.
+"""The training loop: updates, saves, evaluates, reports, and stops on request.
 
-Step i uses batch i and the rate of step i, so that the state after a step is a pure function of
-the state before it: the loop may be killed anywhere and continued from any checkpoint.
+Step i uses batch i and the rate of step i. So the state after a step is a pure function of the
+state before it: the loop may be killed at any point and resume from any checkpoint.
 """
 
 import math
@@ -26,25 +26,25 @@ REPORT_PERIOD_S = 5.0
 
 Batch = tuple[Any, Any, Any]
 Evaluate = Callable[[], Mapping[str, float]]
-"""Returns the metrics of the current weights; raises StopRequested when asked to stop."""
+"""Returns the metrics of the current weights; raises StopRequested if a stop is requested."""
 
 
 class Update(Protocol):
-    """What moves the weights: `training.step.TrainingStep`."""
+    """Updates the weights: `training.step.TrainingStep`."""
 
     def __call__(self, batch: Batch, rate: float, step: int) -> Mapping[str, Any]:
-        """Move the state from `step` to `step + 1`; returns scalar losses."""
+        """Update the state from `step` to `step + 1` and return scalar losses."""
 
     def first_bad_step(self) -> int | None:
-        """Return the first step that was not finite."""
+        """Return the first step that was not finite, or None."""
 
     def snapshot(self, step: int) -> Snapshot:
-        """Copy the state."""
+        """Return a copy of the state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the loop saves to, reports to and listens to."""
+    """What the loop uses to save, to report and to stop."""
 
     saver: Saver
     store: CheckpointStore
@@ -56,18 +56,18 @@ class Surroundings:
     clock: Callable[[], float] = time.monotonic
     """Monotonic, in seconds."""
     agree: Callable[[float], float] = float
-    """Returns the sum of what all workers say; alone, what this one says."""
+    """Returns the sum of all workers' values; with one worker, its own value."""
 
 
 @dataclass(slots=True)
 class _Meter:
-    """Measures the steps since the last report."""
+    """Measures the speed of the steps since the last report."""
 
     since: float
     from_step: int
     data_wait_s: float = 0.0
     aside_s: float = 0.0
-    """Spent on saves and evaluations, which are no part of a step."""
+    """Seconds of saves and evaluations, which do not count as time of a step."""
 
     def figures(self, now: float, step: int) -> dict[str, float]:
         elapsed_s = max(now - self.since, 1e-9)
@@ -88,7 +88,7 @@ class TrainingLoop:
         surroundings: Surroundings,
         evaluate: Evaluate | None = None,
     ) -> None:
-        """Take what the loop needs; `evaluate` is None where there is no validation set."""
+        """Create a loop; `evaluate` is None if there is no validation set."""
         self._early_stop = surroundings.early_stop or EarlyStop(None, spec.steps, None)
         self._update, self._spec, self._cycles = update, spec, list(cycles)
         self._saver, self._store = surroundings.saver, surroundings.store
@@ -100,16 +100,16 @@ class TrainingLoop:
     def run(self, start: int, batches: Iterable[Batch]) -> int:
         """Train from `start`, a committed checkpoint, to the target; returns the step reached.
 
-        That lies below the target where the evaluations stopped rising.
+        That step is below the target if the run stops early.
 
         Args:
-            start: the step of the state at hand.
-            batches: those of `start`, `start + 1`, …
+            start: the step of the current state.
+            batches: the batches of `start`, `start + 1`, …
 
         Raises:
-            StopRequested: asked to stop; the state is committed.
+            StopRequested: a stop was requested; the state is committed.
             NonFiniteLossError: the loss or a gradient was not finite.
-            TrainerError: a save failed, or a later trainer took over.
+            TrainerError: a save failed, or a later trainer started.
         """
         self._evaluate_if_due(start)
         iterator, step = iter(batches), start
@@ -121,9 +121,9 @@ class TrainingLoop:
             losses = self._train_one(iterator, step, meter)
             step += 1
             if step == start + 1:
-                # Tracing the graph belongs to the start-up: a signal may interrupt it, and its
-                # time says nothing of the speed.
-                self._stop.only_ask()
+                # The first step traces the graph, which belongs to the start-up: a signal may
+                # interrupt it, and its duration is excluded from the speed.
+                self._stop.defer_signals()
                 meter = _Meter(self._clock(), step)
             meter = self._report_if_due(step, losses, meter)
             began = self._clock()
@@ -151,7 +151,7 @@ class TrainingLoop:
         now = self._clock()
         if now - meter.since < self._period_s and step < self._spec.steps:
             return meter
-        loss = float(losses["loss"])  # Waits for the device; so does what follows.
+        loss = float(losses["loss"])  # Waits for the device, as the other losses do below.
         self._reporter.progress(
             step,
             loss=loss,
@@ -168,7 +168,7 @@ class TrainingLoop:
             self._save_now(step)
             self._evaluate_if_due(step)
         elif _is_multiple(step, self._spec.checkpoints.keep_every_steps):
-            # It is to be kept for ever: no newer one may take its place in the queue.
+            # This checkpoint is kept forever, so no newer one may replace it in the queue.
             self._save_now(step)
         elif _is_multiple(step, self._spec.checkpoints.every_steps):
             self._require_finite(step)
@@ -181,7 +181,7 @@ class TrainingLoop:
             self._saver.save(self._update.snapshot(step))
 
     def _evaluate_if_due(self, step: int) -> None:
-        """Evaluate the committed checkpoint of `step`, unless its metrics lie there already."""
+        """Evaluate the committed checkpoint of `step`, unless its metrics are already stored."""
         checkpoint = self._store.at(step)
         due = self._is_evaluated(step) or step >= self._spec.steps
         if self._evaluate is None or checkpoint is None or not due:

@@ -1,4 +1,4 @@
-"""How an attempt ended, for the operator, for the kubelet and for a person's terminal."""
+"""Writes the outcome of an attempt for the operator, the kubelet and a terminal."""
 
 import itertools
 import traceback
@@ -31,13 +31,13 @@ def outcome_of(code: ExitCode, message: str) -> Outcome:
 
 
 def early_outcome(message: str) -> Outcome:
-    """Return the outcome of a run whose evaluations stopped rising."""
+    """Return the outcome of a run that stopped early."""
     code = ExitCode.COMPLETED
     return Outcome(exit_code=code, reason=EARLY_STOPPED, message=message[:_MAX_MESSAGE])
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
-    """Return the outcome of an attempt that `error` ended."""
+    """Return the outcome of an attempt that failed with `error`."""
     code = exit_code_of(error)
     differences = error.differences if isinstance(error, RestoreRefusedError) else ()
     message = str(error)
@@ -54,21 +54,21 @@ def outcome_of_error(error: BaseException) -> Outcome:
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """Return the exit code that the contract gives to `error`."""
+    """Return the exit code that the contract defines for `error`."""
     if isinstance(error, TrainerError):
         return error.exit_code
     if isinstance(error, InvalidTrainingError):
         return ExitCode.INVALID_CONFIG
-    # By name: TensorFlow may not be imported, and its class is no MemoryError.
+    # Compare names: TensorFlow may not be imported, and its class is not a MemoryError.
     if any(base.__name__ in _OUT_OF_MEMORY for base in type(error).__mro__):
         return ExitCode.OUT_OF_MEMORY
     return ExitCode.UNEXPECTED
 
 
 def termination_message(outcome: Outcome) -> str:
-    """Return `outcome` as JSON of at most 4096 bytes, where the kubelet would cut it.
+    """Return `outcome` as JSON of at most 4096 bytes, the limit of the kubelet.
 
-    Differences are dropped from the end, then the message is shortened.
+    If it is longer, the last differences are dropped first, then the message is shortened.
     """
     while len(text := _json(outcome)) > MAX_TERMINATION_BYTES:
         if outcome.differences:
@@ -83,8 +83,8 @@ def termination_message(outcome: Outcome) -> str:
 def last_report(report: Report) -> str:
     """Return the attempt's last report as a termination message of at most 4096 bytes.
 
-    It tells an operator that was away what it missed. What is the least needed goes first; where
-    even the rest is too long, the outcome alone is left.
+    An operator that was down reads it later. If it is too long, the least important fields are
+    dropped first; if that is not enough, only the outcome remains.
     """
     for reduced in itertools.accumulate(_REDUCTIONS, lambda kept, cut: cut(kept), initial=report):
         text = reduced.model_dump_json(by_alias=True, exclude_defaults=True)
@@ -125,7 +125,7 @@ _REDUCTIONS: tuple[Callable[[Report], Report], ...] = (
 
 
 def error_line(reason: str, message: str) -> str:
-    """Return what a person reads of an error: one line."""
+    """Return the line that a terminal shows for an error."""
     return f"detection-trainer: {reason}: {' '.join(message.split())}"
 
 

@@ -1,4 +1,4 @@
-"""The chief's run: it trains as every worker does, and evaluates, saves and reports for all.
+"""The chief's run: it trains as every worker does, and also evaluates, saves and reports.
 
 `attempt` imports this, and with it TensorFlow, only once there is something to compute.
 """
@@ -18,7 +18,7 @@ from detection_trainer.errors import TrainerError
 from detection_trainer.evaluation.evaluator import Evaluator
 from detection_trainer.reporting.tensorboard import EventLog
 from detection_trainer.run.context import Attempt, Beginning
-from detection_trainer.run.early_stopping import EarlyStop, go_on_counting
+from detection_trainer.run.early_stopping import EarlyStop, resume_counting
 from detection_trainer.run.loop import Evaluate, Surroundings, TrainingLoop
 from detection_trainer.run.outcome import early_outcome, outcome_of
 from detection_trainer.run.start_report import report_start
@@ -26,10 +26,10 @@ from detection_trainer.run.startup import StartedRun, open_inputs, started_run
 
 
 def run_session(attempt: Attempt, beginning: Beginning) -> Outcome:
-    """Train to the target, evaluate and save; returns the outcome of that.
+    """Train to the target, evaluate, save, and return the outcome.
 
     Raises:
-        StopRequested: asked to stop; what was trained is committed.
+        StopRequested: a signal requested a stop; the trained steps are committed.
         TrainerError: the attempt fails.
     """
     resumed = beginning.resumed
@@ -58,13 +58,13 @@ def _make_session(attempt: Attempt, beginning: Beginning, run: StartedRun) -> "_
     attempt.reporter.watch(events)
     early_stop = EarlyStop(spec.early_stopping, spec.steps, None)
     if initial.resumed is not None:
-        early_stop = go_on_counting(spec.early_stopping, spec.steps, initial.resumed)
+        early_stop = resume_counting(spec.early_stopping, spec.steps, initial.resumed)
     return _Session(attempt, beginning, run, evaluator, events, early_stop)
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """A started run, and what only the chief has: the right to write, metrics and event files."""
+    """A started run with what only the chief has: fence, metrics and event files."""
 
     attempt: Attempt
     beginning: Beginning
@@ -74,15 +74,15 @@ class _Session:
     early_stop: EarlyStop
 
     def report_and_commit_start(self) -> None:
-        """Report the initial state, and commit it unless it is a checkpoint of this run."""
+        """Report the initial state, and commit it unless the attempt resumes."""
         initial = self.run.initial
         report_start(self.attempt, self.beginning.store, self.run)
         if initial.resumed is None:
-            # From here on every attempt is alike, and the source may vanish.
+            # A retry resumes from this checkpoint, so the source may be deleted now.
             self.commit(self.run.update.snapshot(initial.step))
 
     def run_loop(self) -> Outcome:
-        """Run the loop between the threads that save and that watch the fence."""
+        """Run the loop together with the threads that save and watch the fence."""
         spec, run = self.attempt.spec, self.run
         saver = Saver(self.commit, self.report_delay)
         watch = FenceWatch(self.beginning.fence)
@@ -105,7 +105,7 @@ class _Session:
         return outcome_of(ExitCode.COMPLETED, f"reached step {reached} of {spec.steps}")
 
     def commit(self, snapshot: Snapshot) -> None:
-        """Commit a snapshot and report it; called in the saver's thread or the loop's."""
+        """Commit and report a snapshot; runs in the saver's thread or in the loop's."""
         store, reporter = self.beginning.store, self.attempt.reporter
         began = self.attempt.clock()
         checkpoint = store.commit(snapshot, self.description().manifest, self.beginning.fence)
@@ -115,12 +115,12 @@ class _Session:
         self.events.flush()
 
     def report_delay(self, snapshot: Snapshot, error: Exception) -> None:
-        """Log a failed save; a later save makes up for it."""
+        """Log a failed save; a later save replaces it."""
         message = f"saving step {snapshot.step} failed, training continues: {error}"
         self.attempt.reporter.console.say("saveDelayed", message, step=snapshot.step)
 
     def description(self) -> RunDescription:
-        """Return what all checkpoints of this attempt have in common."""
+        """Return the values that all checkpoints of this attempt share."""
         datasets, initial = self.run.datasets, self.run.initial
         return RunDescription(
             identity=self.attempt.training.identity,

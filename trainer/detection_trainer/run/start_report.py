@@ -1,4 +1,4 @@
-"""Reports where an attempt begins, and what differs from the attempt or the run before it."""
+"""Reports the initial state of an attempt, and what changed since the previous one."""
 
 from detection_trainer.checkpoints.manifest import Environment, Manifest
 from detection_trainer.checkpoints.store import CheckpointStore
@@ -10,7 +10,7 @@ from detection_trainer.training.cycles import describe_extension
 
 
 def report_start(attempt: Attempt, store: CheckpointStore, run: StartedRun) -> None:
-    """Report the initial state, then log how it was made and what changed."""
+    """Report the initial state, then log its origin and what changed."""
     reporter, initial = attempt.reporter, run.initial
     _report_state(reporter, run, store)
     reporter.console.say("started", _start_message(initial), step=initial.step)

@@ -1,8 +1,8 @@
-"""The start-up that the chief and the other workers have in common.
+"""The start-up that the chief and the other workers share.
 
-Each worker calls `open_inputs`, then meets the others (`distributed.rendezvous`), which fixes where
-all begin, then enters `started_run`. What follows differs: `session` on the chief, `worker` on the
-others.
+Each worker calls `open_inputs`, then joins the rendezvous (`distributed.rendezvous`), which decides
+the initial step, then enters `started_run`. What follows differs: `session` on the chief, `worker`
+on the others.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ from detection_trainer.weights.restore import weights_digest
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a worker has before it meets the others."""
+    """What a worker opens before the rendezvous."""
 
     datasets: Datasets
     environment: Environment
@@ -40,7 +40,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """What a worker computes with, its initial state loaded."""
+    """What a worker trains with, after its initial state is loaded."""
 
     datasets: Datasets
     environment: Environment
@@ -48,15 +48,15 @@ class StartedRun:
     update: TrainingStep
     initial: InitialState
     batches: Iterator[Any]
-    """This worker's rows of the batch of `initial.step` and of those that follow."""
+    """This worker's rows of the batches from step `initial.step` on."""
 
 
 def open_inputs(attempt: Attempt, resumed: Checkpoint | None = None) -> Inputs:
-    """Set TensorFlow up and open the datasets.
+    """Set up TensorFlow and open the datasets.
 
     Args:
-        attempt: what is trained.
-        resumed: the own checkpoint, where it is known already.
+        attempt: the attempt to start.
+        resumed: the checkpoint from which the attempt resumes, if it is already known.
     """
     environment = prepare_tensorflow(attempt.spec)
     manifest = None if resumed is None else resumed.manifest
@@ -70,14 +70,14 @@ def started_run(
     """Connect to the other workers, build the network and load the state that `start` names.
 
     Raises:
-        PeerLostError: another worker has ended, or trains something else; also within the context.
-        DatasetChangedError: the datasets are not those of the own checkpoint.
+        PeerLostError: another worker ended or trains something else; also within the context.
+        DatasetChangedError: the datasets differ from those of the run's checkpoint.
         TrainerError: the state cannot be loaded.
     """
     spec, cluster, datasets = attempt.spec, attempt.options.cluster, inputs.datasets
     with losing_peers(cluster, attempt.stop):
         distribution = start_distribution(spec, cluster, attempt.stop)
-        # Before the network: its shapes follow from the number of classes.
+        # Compare before the network is built: its shapes depend on the number of classes.
         require_same_datasets(distribution, datasets)
         update = build_training_step(spec, len(datasets.classes), distribution)
         initial = load_initial_state(start, store, attempt, datasets.classes, update)
@@ -110,7 +110,7 @@ def require_same_state(distribution: Distribution, state: Snapshot) -> None:
     """Compare the initial state of all workers.
 
     Raises:
-        PeerLostError: they would not train one model.
+        PeerLostError: they differ, so the workers would train different models.
     """
     if distribution.cluster.size > 1:
         distribution.require_same("state", weights_digest({**state.weights, **state.optimizer}))

@@ -1,4 +1,4 @@
-"""Sets TensorFlow up for a run and says what its bits depend on beside the configuration."""
+"""Sets up TensorFlow for a run and records the environment that its bits depend on."""
 
 import importlib.metadata
 import os
@@ -14,22 +14,22 @@ _LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy")
 
 
 def prepare_tensorflow(spec: TrainingSpec) -> Environment:
-    """Seed every source of randomness and make operations deterministic if asked to.
+    """Seed all randomness, make operations deterministic if configured; returns the environment.
 
-    Fresh weights are a pure function of the seed: building the same model after this gives the
-    same bits in every process.
+    Fresh weights are a pure function of the seed: after this call the same model has the same bits
+    in every process.
     """
     keras.utils.set_random_seed(spec.seed)
     if spec.deterministic:
         tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
-        # Else the first process on a device takes all of its memory, also from an evaluation.
+        # Otherwise the first process on a device, such as an evaluation, takes all of its memory.
         tf.config.experimental.set_memory_growth(gpu, True)  # noqa: FBT003 - TensorFlow's signature
     return read_environment(deterministic=spec.deterministic)
 
 
 def read_environment(*, deterministic: bool) -> Environment:
-    """Return threads, devices and libraries as this process has them."""
+    """Return threads, devices and library versions of this process."""
     threading = tf.config.threading
     return Environment(
         intra_op_threads=_threads(
@@ -46,9 +46,9 @@ def read_environment(*, deterministic: bool) -> Environment:
 
 
 def _threads(variable: str, configured: int) -> int:
-    """Return how many threads TensorFlow uses: 0 means one for each CPU it may run on."""
-    said = os.environ.get(variable, "")
-    return configured or (int(said) if said.isdigit() else 0) or len(os.sched_getaffinity(0))
+    """Return how many threads TensorFlow uses; 0 means one for each CPU available to it."""
+    text = os.environ.get(variable, "")
+    return configured or (int(text) if text.isdigit() else 0) or len(os.sched_getaffinity(0))
 
 
 def _devices() -> list[str]:

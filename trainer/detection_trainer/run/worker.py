@@ -1,6 +1,6 @@
-"""The run of every worker except the chief: the same steps on its own rows.
+"""The run of every worker except the chief: the same steps with its own rows.
 
-It neither saves nor evaluates nor reports; the chief does so for all.
+It does not save, evaluate or report: the chief does that.
 """
 
 from functools import partial
@@ -21,17 +21,17 @@ from detection_trainer.training.start import Resume, choose_start
 
 
 def run_worker(attempt: Attempt) -> Outcome:
-    """Train along until the chief's target, or until all agree to stop; returns the outcome.
+    """Train until the chief's target, or until all agree to stop; returns the outcome.
 
     Raises:
-        PeerLostError: another worker has ended or did not come.
+        PeerLostError: another worker ended or did not connect.
         TrainerError: the attempt fails.
     """
     cluster = attempt.options.cluster
     try:
         inputs = open_inputs(attempt)
         log = partial(attempt.reporter.console.say, "waits")
-        decision = join(cluster, attempt.subject, say=log)
+        decision = join(cluster, attempt.subject, log=log)
         if decision.done:
             return outcome_of(ExitCode.COMPLETED, decision.done)
         return _train_along(attempt, inputs, decision)
@@ -41,7 +41,7 @@ def run_worker(attempt: Attempt) -> Outcome:
 
 
 def _train_along(attempt: Attempt, inputs: Inputs, decision: Decision) -> Outcome:
-    """Start where the chief decided, and take its steps."""
+    """Start at the step that the chief decided, and take the chief's steps."""
     spec, options, cluster = attempt.spec, attempt.options, attempt.options.cluster
     folder = open_folder(options.checkpoint_folder(spec), options.credentials)
     store = CheckpointStore(folder, spec.checkpoints)
@@ -57,7 +57,7 @@ def _train_along(attempt: Attempt, inputs: Inputs, decision: Decision) -> Outcom
 
 
 def _take_steps(spec: TrainingSpec, run: StartedRun) -> None:
-    """Take the steps that the chief's loop takes, and agree with it where that may end."""
+    """Take the same steps as the chief's loop, and agree with it where the run may end."""
     initial, distribution = run.initial, run.distribution
     for step in range(initial.step, spec.steps):
         if is_judged(spec, step, initial.step) and distribution.agree(0.0) > 0:
@@ -65,4 +65,4 @@ def _take_steps(spec: TrainingSpec, run: StartedRun) -> None:
         distribution.raise_if_requested()
         rate = learning_rate(spec.optimizer, initial.cycles, step)
         run.update(next(run.batches), rate, step)
-        distribution.only_ask()
+        distribution.defer_signals()

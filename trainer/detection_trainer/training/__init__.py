@@ -1,1 +1,1 @@
-"""One training step, its optimizer and its schedule, and the choice of where a run starts."""
+"""The training step, its optimizer and schedule, and the choice of the initial state."""

@@ -1,7 +1,7 @@
-"""Which learning-rate cycles an attempt trains by: pure.
+"""Chooses the learning-rate cycles of an attempt: pure.
 
-They are fixed at the first start and lie in every manifest, so that raising `steps` changes the
-rate only in the way that `onExtend` says.
+They are fixed at the first start and stored in every manifest, so that raising `steps` changes the
+rate only as `onExtend` defines.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def choose_cycles(spec: TrainingSpec, carried: Sequence[Cycle] | None) -> list[C
 
     Args:
         spec: the training.
-        carried: those of the checkpoint that the attempt resumes from; None for a new run.
+        carried: the cycles of the checkpoint from which the attempt resumes; None for a new run.
 
     Raises:
         InvalidConfigError: the run would train at rate 0.
@@ -38,7 +38,7 @@ def choose_cycles(spec: TrainingSpec, carried: Sequence[Cycle] | None) -> list[C
 def describe_extension(
     spec: TrainingSpec, before: Sequence[Cycle], after: Sequence[Cycle], step: int
 ) -> str | None:
-    """Return what raising `steps` does to the learning rate at `step`; None if nothing new."""
+    """Return how a raised `steps` changes the learning rate at `step`; None if it does not."""
     end = before[-1].end
     rate = learning_rate(spec.optimizer, list(after), step)
     if len(after) > len(before):

@@ -1,9 +1,9 @@
-"""How weights move: momentum, Adam, AdamW and RMSProp over explicit slots, each with a path.
+"""Updates weights by momentum, Adam, AdamW or RMSProp over explicit slots, each with a path.
 
-The kernels are those that Keras' optimizers of TensorFlow 2 used, and so the OD API's
+The kernels are those of Keras' optimizers in TensorFlow 2, which the OD API uses
 (`SGD(momentum)`: velocity = momentum * velocity - rate * gradient; weight += velocity). Weight
-decay is L2 regularisation, part of what is clipped, but for AdamW. Every slot is saved, so that a
-resumed run's next update is bit-identical.
+decay is L2 regularisation and is clipped with the gradient, except for AdamW. Every slot is saved,
+so that the next update of a resumed run is bit-identical.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ from detection_trainer.contract.optimizer import Optimizer
 from detection_trainer.models import replicas
 
 BETA_1, BETA_2 = 0.9, 0.999
-"""Adam's."""
+"""The betas of Adam."""
 EPSILONS = {"adam": 1e-7, "adamw": 1e-7, "rms_prop": 1.0}
-"""Where none was said: Keras', and for RMSProp that of optimizer.proto."""
+"""Defaults of Keras, and for RMSProp of optimizer.proto."""
 RMS_DECAY = 0.9
 SLOTS = {
     "momentum": ("momentum",),
@@ -34,29 +34,29 @@ GOOD_STEPS = "optimizer/good_steps"
 
 
 def is_regularised(path: str, shape: Sequence[int]) -> bool:
-    """Whether L2 counts the variable: kernels alone, no biases, scales and offsets.
+    """Return whether L2 applies to the variable: only kernels, not biases, scales and offsets.
 
-    Of separable convolutions (FPNLite) only what is depthwise, and nothing of the predictors: the
-    OD API hands its regulariser on as `kernel_regularizer`, which Keras' SeparableConv2D does not
-    know (feature_map_generators.py, convolutional_keras_box_predictor.py).
+    Of separable convolutions (FPNLite) it applies to the depthwise part only, and to nothing in the
+    predictors: the OD API passes its regulariser as `kernel_regularizer`, which Keras'
+    SeparableConv2D ignores (feature_map_generators.py, convolutional_keras_box_predictor.py).
     """
     separable = path.endswith(("/pointwise_kernel", "/predictor/depthwise_kernel"))
     return len(shape) > 1 and not separable
 
 
 class SlotOptimizer:
-    """Clips, decays and applies gradients to the variables it was made for.
+    """Clips, decays and applies gradients to the variables given at its creation.
 
     Attributes:
-        variables: every variable of the optimizer's own state by path: `optimizer/iteration`,
+        variables: all variables of the optimizer's state by path: `optimizer/iteration`,
             `optimizer/<slot>/<variable path>`, and for float16 the loss scale.
-        averages: the moving average of each trainable variable by its path; empty without one.
+        averages: the moving average of each trainable variable by path; empty if none are kept.
     """
 
     def __init__(
         self, spec: Optimizer, trainable: Mapping[str, tf.Variable], *, scale_loss: bool = False
     ) -> None:
-        """Make zeroed slots for `trainable`, path -> variable."""
+        """Create zeroed slots for `trainable`, path -> variable."""
         self._spec = spec
         self._trainable = dict(trainable)
         self._slots = {slot: list(_zeros(trainable).values()) for slot in SLOTS[spec.name]}
@@ -67,29 +67,29 @@ class SlotOptimizer:
 
     @property
     def trainable(self) -> list[tf.Variable]:
-        """The variables that `apply` moves, in the order of its gradients."""
+        """The variables that `apply` updates, in the order of its gradients."""
         return list(self._trainable.values())
 
     def scaled(self, loss: Any) -> Any:
-        """Return what to differentiate: the loss, times the loss scale for float16."""
+        """Return the loss to differentiate: for float16 it is multiplied by the loss scale."""
         return loss if self._scale is None else loss * self._scale.value
 
     def start_averages(self) -> None:
-        """Let the moving averages begin at the weights as they are now."""
+        """Set the moving averages to the current weights."""
         for path, average in self.averages.items():
             average.assign(self._trainable[path])
 
     def apply(self, gradients: Sequence[Any], rate: Any) -> Any:
-        """Move the variables by one step and return the gradients' global norm, a scalar.
+        """Update the variables by one step and return the gradients' global norm, a scalar.
 
-        With a loss scale, gradients that overflowed move nothing and halve the scale.
+        With a loss scale, overflowed gradients change no variable and halve the scale.
 
         Args:
-            gradients: of `scaled(loss)`, one a trainable variable.
+            gradients: of `scaled(loss)`, one for each trainable variable.
             rate: the learning rate, a float32 scalar tensor.
 
         Raises:
-            ValueError: a trainable variable has no gradient (while tracing).
+            ValueError: a trainable variable has no gradient (raised while tracing).
         """
         dense = [_dense(path, g) for path, g in zip(self._trainable, gradients, strict=True)]
         if self._scale is not None:
@@ -102,7 +102,7 @@ class SlotOptimizer:
         finite = tf.math.is_finite(norm)
         tf.cond(finite, lambda: self._move(dense, norm, rate), lambda: tf.constant(0))
         self._scale.update(finite)
-        # An overflow here is the scale's business, not the run's.
+        # An overflow with a loss scale is not an error of the run: report a finite norm.
         return tf.where(finite, norm, 0.0)
 
     def _move(self, gradients: Sequence[Any], norm: Any, rate: Any) -> Any:
@@ -133,7 +133,7 @@ class SlotOptimizer:
         return self._spec.weight_decay != 0.0 and is_regularised(path, self._trainable[path].shape)
 
     def _average(self, step: Any) -> None:
-        """Move the averages; the first steps count more, as in the OD API's optimizer."""
+        """Update the averages; early steps have a lower decay, as in the OD API's optimizer."""
         within = (1.0 + step) / (10.0 + step)
         decay = tf.minimum(self._spec.moving_average_decay or 0.0, within)
         for path, average in self.averages.items():
@@ -194,8 +194,8 @@ class SlotOptimizer:
 
     @property
     def _epsilon(self) -> float:
-        said = self._spec.epsilon
-        return EPSILONS[self._spec.name] if said is None else said
+        stated = self._spec.epsilon
+        return EPSILONS[self._spec.name] if stated is None else stated
 
     def _named(self) -> dict[str, tf.Variable]:
         named = {ITERATION: self._iteration}

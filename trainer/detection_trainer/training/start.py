@@ -1,6 +1,6 @@
-"""Where an attempt begins: pure, decided before anything is read but manifests.
+"""Chooses where an attempt begins: pure, from the manifests alone.
 
-Called by `attempt` with what the run's own folder holds.
+Called by `attempt` with the checkpoints in the run's folder.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from detection_trainer.errors import CheckpointMissingError, InvalidConfigError
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on from the own checkpoint of `step`; damaged newer ones were skipped."""
+    """Resume from the run's checkpoint of `step`; damaged newer ones were skipped."""
 
     step: int
     skipped: tuple[SkippedCheckpoint, ...] = ()
@@ -22,14 +22,14 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Go on where another run stood: its step, optimizer, schedule and data position."""
+    """Continue another run with its step, optimizer, schedule and data position."""
 
     uri: str
 
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Begin at step 0 with weights from elsewhere."""
+    """Begin at step 0 with weights from a source."""
 
     mode: RestoreMode
     uri: str
@@ -48,19 +48,19 @@ def choose_start(
 ) -> Start:
     """Choose where the attempt begins.
 
-    1. Always from the newest valid own checkpoint: resume is not restore.
-    2. Never silently from zero where a checkpoint was.
-    3. `continueFrom`, else `restore`, for a run that has no checkpoint yet.
+    1. From the newest valid checkpoint of the run: a resume always wins over a restore.
+    2. Never from zero if the run had a checkpoint.
+    3. From `continueFrom`, else from `restore`, if the run has no checkpoint yet.
     4. From scratch.
 
     Args:
-        own: the folder's committed checkpoints, newest first; the list may end at a valid one.
+        own: committed checkpoints in the folder, newest first; the list may end at a valid one.
         spec: the training.
-        recorded_step: a checkpoint that someone has seen in this folder before, if any.
+        recorded_step: the step of a checkpoint that the status records for this folder, if any.
 
     Raises:
         CheckpointMissingError: checkpoints exist or were recorded, and none is valid.
-        InvalidConfigError: the source is a reference that nobody resolved.
+        InvalidConfigError: the source is a reference that is not resolved.
     """
     newest_first = sorted(own, key=lambda candidate: candidate.step, reverse=True)
     skipped: list[SkippedCheckpoint] = []

@@ -1,7 +1,7 @@
-"""One update of the weights as a single graph, and the state it leaves: what a checkpoint holds.
+"""One update of the weights as a single graph, and the state that a checkpoint stores.
 
-The graph is traced once: the learning rate comes in as a tensor. The state is every variable of
-the network and of the optimizer, by stable path; nothing else carries over from step to step.
+The graph is traced once, because the learning rate is a tensor argument. The state is every
+variable of the network and of the optimizer, by stable path; steps share nothing else.
 """
 
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ _NEVER = -1
 
 
 class TrainingStep:
-    """Detector and optimizer, and the function that moves both by one step."""
+    """Detector and optimizer, and the function that updates both by one step."""
 
     def __init__(
         self, detector: Detector, spec: TrainingSpec, distribution: Distribution = ALONE
     ) -> None:
-        """Make a zeroed optimizer for the detector's trainable variables.
+        """Create a zeroed optimizer for the detector's trainable variables.
 
-        Several replicas are to be made within the distribution's scope.
+        With several replicas, call it within the distribution's scope.
         """
         self.detector, self._distribution = detector, distribution
         trainable = {path: v.value for path, v in detector.trainable_by_path.items()}
@@ -43,13 +43,13 @@ class TrainingStep:
         self._graph = tf.function(self._update_all, autograph=False, jit_compile=False)
 
     def __call__(self, batch: tuple[Any, Any, Any], rate: float, step: int) -> dict[str, Any]:
-        """Move the weights from `step` to `step + 1`; returns scalar losses, still on the device.
+        """Update the weights from `step` to `step + 1`; returns scalar losses, still on the device.
 
         Args:
-            batch: images float32 [B,S,S,3], boxes float32 [B,N,4], classes integer [B,N]; of
-                several workers each brings its own rows of the global batch.
+            batch: images float32 [B,S,S,3], boxes float32 [B,N,4], classes integer [B,N]; with
+                several workers, this worker's rows of the global batch.
             rate: the learning rate of this update.
-            step: of the state before it.
+            step: the step of the state before the update.
         """
         distribution = self._distribution
         losses: dict[str, Any] = self._graph(
@@ -58,7 +58,7 @@ class TrainingStep:
             tf.constant(step, tf.int64),
             tf.constant(distribution.wants_stop(), tf.float32),
         )
-        distribution.hear(losses.pop("stops"))
+        distribution.add_votes(losses.pop("stops"))
         return losses
 
     def first_bad_step(self) -> int | None:
@@ -68,7 +68,7 @@ class TrainingStep:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Let the detector hold the averaged weights meanwhile, where the run keeps them."""
+        """Swap the averaged weights into the detector within the context, if the run keeps them."""
         trained = [tf.identity(v) for v in self.optimizer.trainable if self.optimizer.averages]
         for path, average in self.optimizer.averages.items():
             self.detector.variables[path].assign(average)
@@ -79,10 +79,10 @@ class TrainingStep:
                 variable.assign(value)
 
     def snapshot(self, step: int) -> Snapshot:
-        """Take the whole state off the device; it does not change while training continues.
+        """Return the complete state in host memory; continued training does not change it.
 
-        On a CPU nothing is copied here: what was read of a variable keeps its memory, and the next
-        update of that variable moves to memory of its own.
+        On a CPU this copies nothing: a value that was read keeps its memory, and the next update of
+        that variable uses new memory.
         """
         weights = {path: _read(v) for path, v in self.detector.variables.items()}
         slots = {path: _read(v) for path, v in self.optimizer.variables.items()}
@@ -90,10 +90,10 @@ class TrainingStep:
         return Snapshot(step=step, weights=weights, optimizer=slots, groups=groups)
 
     def load(self, weights: Arrays, slots: Arrays) -> None:
-        """Put a checkpoint's whole state in place; every path and shape is compared first.
+        """Load the complete state of a checkpoint, after comparing every path and shape.
 
         Raises:
-            CheckpointMissingError: the checkpoint does not have exactly this state.
+            CheckpointMissingError: the paths or shapes of the checkpoint differ.
         """
         states = ((self.detector.variables, weights), (self.optimizer.variables, slots))
         differences = [d for variables, arrays in states for d in _differences(variables, arrays)]
@@ -121,7 +121,7 @@ class TrainingStep:
             losses = detection_loss(self.detector, outputs, targets, positives)
             objective = self.optimizer.scaled(losses["loss"])
         gradients = tape.gradient(objective, self.optimizer.trainable)
-        # What each replica has is its share; the one reduction is here, before clipping.
+        # Each replica has its share. This is the only reduction, and it comes before clipping.
         gradients, losses, stops = replicas.total((gradients, losses, stop))
         norm = self.optimizer.apply(gradients, rate)
         finite = tf.math.is_finite(losses["loss"]) & tf.math.is_finite(norm)
@@ -141,7 +141,7 @@ def build_training_step(
 
 
 def _read(variable: Any) -> np.ndarray[Any, Any]:
-    """Return the value as a read-only view of the tensor; it holds the tensor."""
+    """Return the value as a read-only view, which keeps the tensor alive."""
     return np.asarray(memoryview(tf.convert_to_tensor(variable)))
 
 
