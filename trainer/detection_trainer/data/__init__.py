@@ -1,4 +1,4 @@
-"""Datasets: TFRecords with the Object Detection API's features, and what is made of them.
+"""Datasets: TFRecords with the Object Detection API's features, read, checked and batched.
 
-Only `augmentation` and `pipeline` import TensorFlow; what reads, checks and writes files does not.
+Only `augmentation` and `pipeline` import TensorFlow; the other modules do not.
 """

@@ -1,9 +1,9 @@
 """Random changes of an image and its boxes, each a pure function of (seed, sample number).
 
-Named and defined after the OD API's preprocessor (object_detection/core/preprocessor.py).
-Geometry is applied, in the order of the list, to the image as it was stored; colours, in the order
-of the list, after it was resized. All randomness of a sample is drawn once, a row of uniform
-numbers for each step, so that no step depends on what another one draws.
+Names and definitions are those of the OD API (object_detection/core/preprocessor.py). Geometry is
+applied to the stored image, colours after it was resized, each in the order of the list. All
+randomness of a sample is drawn at once, a row of uniform numbers for each step, so that no step
+depends on the draws of another one.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ def draw_uniform(steps: Sequence[Augmentation], seed: int, sample: tf.Tensor) ->
 def augment_geometry(
     steps: Sequence[Augmentation], uniform: tf.Tensor, geometry: Geometry
 ) -> Geometry:
-    """Apply flips, quarter turns and crops; boxes that fall away become padding in their place."""
+    """Apply flips, quarter turns and crops; dropped boxes become padding in their place."""
     for index, step in enumerate(steps):
         draws = uniform[index]
         match _chosen(step):
@@ -127,10 +127,10 @@ def _rotate(geometry: Geometry) -> Geometry:
 
 
 def _crop(min_scale: float, draws: tf.Tensor, geometry: Geometry) -> Geometry:
-    """Cut out a window of the image's own shape; its side is a fraction of min_scale..1.
+    """Crop a window with the image's aspect ratio; its side is a fraction of min_scale..1.
 
-    A box stays when its centre lies inside, clipped to the window; of a crowd each part stays,
-    since it too shows objects that nobody outlined.
+    A box is kept, clipped to the window, if its centre is inside. Of a crowd every part is kept,
+    because it contains objects that are not outlined.
     """
     image, boxes, classes = geometry
     size = tf.shape(image)[:2]
@@ -168,13 +168,13 @@ def _cut_perhaps(window: CropWindow, draws: tf.Tensor, geometry: Geometry) -> Ge
 
 
 def _cut(window: CropWindow, draws: tf.Tensor, geometry: Geometry) -> Geometry:
-    """Cut a window out as the OD API does: by the operation that samples one near the boxes.
+    """Crop a window as the OD API does: by the operation that samples one near the boxes.
 
-    A box stays of which enough lies inside, clipped to the window; of a crowd each part stays.
+    A box is kept, clipped to the window, if enough of it is inside; of a crowd every part is kept.
     """
     image, boxes, classes = geometry
     size = tf.shape(image)
-    # Another place for each sample; 2 ** 24 is what a float32 tells apart.
+    # The op needs an integer seed for each sample; a float32 draw has 2 ** 24 distinct values.
     seed = tf.cast(draws[2:4] * 2.0**24, tf.int32)
     start, extent, edges = tf.image.stateless_sample_distorted_bounding_box(
         size,

@@ -1,11 +1,11 @@
-"""Which copies of datasets stay on this machine: those in use, and of the others the last used.
+"""Decides which copies of datasets stay on this machine: those in use, then the last used.
 
-    <name>.tfrecord            a copy; its time of access is when a trainer last began to use it
-    <name>.<token>.partial     one on its way
-    <token>.use                the names that one trainer uses, as long as that holds its lock
+    <name>.tfrecord            a copy; its access time is when a trainer last began to use it
+    <name>.<token>.partial     a copy that is being downloaded
+    <token>.use                the names that one trainer uses, while it holds the file's lock
 
-The folder may be shared by all trainers of a machine. Each claims what it uses before it copies;
-the kernel gives the claim back when the process ends, however it ends. Called by `source`.
+All trainers of a machine may share the folder. Each claims its files before it copies them; the
+kernel releases the claim when the process ends, for any reason. Called by `source`.
 """
 
 import fcntl
@@ -20,22 +20,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 KEPT_SHARE = 0.5
-"""All copies together take this share of the disk at most, or what is in use where that is more."""
+"""Largest share of the disk for all copies, unless the copies in use need more."""
 SUFFIX = ".tfrecord"
 _PARTIAL = ".partial"
 _USE = ".use"
 
 
 def default_cache_dir() -> Path:
-    """Return the folder of copies where no option names one; all trainers of a machine share it."""
+    """Return the default folder of copies; all trainers of a machine share it."""
     return Path(tempfile.gettempdir()) / "detection-trainer"
 
 
 class Claim:
-    """Copies that nobody may delete, until this is garbage or the process is gone."""
+    """Protects copies from deletion until it is garbage-collected or the process ends."""
 
     def __init__(self, folder: Path, names: Collection[str]) -> None:
-        """Claim `names` in `folder`, whose lock the caller holds."""
+        """Claim `names` in `folder`; the caller holds the folder's lock."""
         path = folder / f"{secrets.token_hex(8)}{_USE}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         self._release = weakref.finalize(self, _release, descriptor, path)
@@ -44,10 +44,10 @@ class Claim:
 
 
 def claim_copies(folder: Path, names: Collection[str], bytes_to_come: int) -> Claim:
-    """Claim the copies called `names`, there or to come, and make room for those to come.
+    """Claim the copies called `names`, present or not, and make room for the missing ones.
 
-    What nobody has claimed is deleted, the least recently used first, until all fits into
-    `KEPT_SHARE` of the disk and into what is free there.
+    Unclaimed copies are deleted, the least recently used first, until all fit into `KEPT_SHARE` of
+    the disk and into its free space.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -57,7 +57,7 @@ def claim_copies(folder: Path, names: Collection[str], bytes_to_come: int) -> Cl
         claim = Claim(folder, names)
         _make_room(folder, _names_in_use(folder), bytes_to_come)
         for name in names:
-            with suppress(OSError):  # Not there yet, or another user's.
+            with suppress(OSError):  # It does not exist yet, or belongs to another user.
                 changed_ns = (folder / name).stat().st_mtime_ns
                 os.utime(folder / name, ns=(time.time_ns(), changed_ns))
     return claim
@@ -79,7 +79,7 @@ def _make_room(folder: Path, used: Collection[str], bytes_to_come: int) -> None:
 
 
 def _names_in_use(folder: Path) -> set[str]:
-    """Return what all trainers have claimed; claims of those that are gone are taken away."""
+    """Return the names that all trainers claim; deletes the claims of ended processes."""
     names: set[str] = set()
     for path in folder.glob(f"*{_USE}"):
         with suppress(FileNotFoundError), path.open() as file:
@@ -101,13 +101,13 @@ def _delete(path: Path) -> bool:
     try:
         path.unlink(missing_ok=True)
     except OSError:
-        return False  # Another user's: it stays.
+        return False  # It belongs to another user, so it stays.
     return True
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let no other trainer claim or delete meanwhile."""
+    """Keep other trainers from claiming or deleting within the context."""
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

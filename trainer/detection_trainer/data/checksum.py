@@ -1,9 +1,9 @@
 """CRC32C (Castagnoli), which guards TFRecords, in numpy.
 
-A CRC is linear: the CRC of a block is the XOR of what each byte adds by its value and its distance
-from the block's end. One table lookup a byte, all blocks at once; then neighbouring blocks are
-folded pairwise. Zero bytes in front change nothing while no start value is in play, so a message
-is padded there to whole blocks.
+A CRC is linear: the CRC of a block is the XOR of what each byte adds, given its value and its
+distance from the block's end. All blocks are computed at once, with one table lookup per byte; then
+neighbouring blocks are folded pairwise. Without a start value, zero bytes in front change nothing,
+so a message is padded there to whole blocks.
 """
 
 from functools import cache
@@ -31,7 +31,7 @@ def crc32c(data: bytes | memoryview) -> int:
     padded = np.zeros((1 << levels) * _BLOCK, np.uint8)
     padded[len(padded) - len(message) :] = message
     start = len(padded) - len(message)
-    padded[start : start + 4] ^= 0xFF  # The start value lies on the first four bytes.
+    padded[start : start + 4] ^= 0xFF  # The start value applies to the first four bytes.
     crcs = _block_crcs(padded.reshape(-1, _BLOCK)[-blocks:])
     crcs = np.concatenate([np.zeros((1 << levels) - blocks, np.uint32), crcs])
     for level in range(levels):
@@ -40,7 +40,7 @@ def crc32c(data: bytes | memoryview) -> int:
 
 
 def masked_crc32c(data: bytes | memoryview) -> int:
-    """Return the CRC32C of `data`, rotated and shifted as TFRecord files keep it."""
+    """Return the CRC32C of `data`, rotated and shifted as TFRecord files store it."""
     crc = crc32c(data)
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
@@ -88,7 +88,7 @@ def _byte_list() -> list[int]:
 
 @cache
 def _position_table() -> tuple[Words, npt.NDArray[np.int32]]:
-    """Return what a byte adds by position and value, flat, and where each position begins."""
+    """Return what a byte adds by position and value, flat, and the start of each position."""
     step = _byte_table()
     rows = [step]
     for _ in range(_BLOCK - 1):

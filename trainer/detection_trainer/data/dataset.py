@@ -1,8 +1,8 @@
-"""A checked dataset: where each image lies, and what is on it.
+"""A checked dataset: the place and the annotations of each image.
 
-`open_dataset` reads all records once, before the first step, so that training never meets a bad
-one. Called by the run and by preflight; `read_dataset`, which demands no content, by tools that
-look at data. Imports no TensorFlow.
+`open_dataset` reads all records before the first step, so that training never meets a bad one. The
+run and the preflight call it; tools that inspect data call `read_dataset`, which accepts any
+content. Imports no TensorFlow.
 """
 
 import hashlib
@@ -37,20 +37,20 @@ from detection_trainer.errors import DataInvalidError, DatasetChangedError
 from detection_trainer.storage.local import explain_os_error
 
 VERIFIED_BYTES = 1 << 30
-"""Up to this size of a dataset the checksum of every record is verified."""
+"""For datasets up to this size the checksum of every record is verified."""
 DECODED_BYTES = 1 << 26
-"""Up to this size every image is decoded; beyond, its header and its end are looked at."""
+"""For datasets up to this size every image is decoded; otherwise only its header and end."""
 _SAMPLE = 32
-"""Beyond these sizes one record in so many is verified and decoded all the same."""
+"""Beyond these sizes one record in this many is verified and decoded."""
 _BOX_STEP = 8
 _SHOWN_PROBLEMS = 20
 _KEPT_PROBLEMS = 200
 _SMALL_AREA, _LARGE_AREA = 32**2, 96**2
-"""COCO's bounds, in pixels of the image as it is stored."""
+"""COCO's limits, in pixels of the stored image."""
 
 
 class DatasetSummary(Contract):
-    """What a dataset holds."""
+    """The contents of a dataset."""
 
     files: int
     size_bytes: int
@@ -59,32 +59,32 @@ class DatasetSummary(Contract):
     boxes: int
     boxes_per_class: dict[str, int]
     boxes_per_size: dict[Literal["small", "medium", "large"], int] = {}
-    """As COCO counts them: area below 32² pixels, below 96², and above."""
+    """COCO's classes of size: area below 32² pixels, below 96², and above."""
     crowd_boxes: int = 0
     difficult_boxes: int = 0
     turned_images: int = 0
-    """With an EXIF orientation, by which viewers turn them, and training does not."""
+    """Images with an EXIF orientation; viewers rotate them, training does not."""
     image_height: Annotated[list[int], Field(max_length=2)] = []
     """Smallest and largest, in pixels."""
     image_width: Annotated[list[int], Field(max_length=2)] = []
     bad_records: list[str] = []
-    """The first of those that are passed over, each by file, number and byte offset."""
+    """The first skipped records, each with file, number and byte offset."""
     bad_record_count: int = 0
     every_checksum_verified: bool = True
     every_image_decoded: bool = True
     digest: str
-    """Over all records: it stays when files move, and changes when their content does."""
+    """Digest of all records; it changes with their content, not with the names of files."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """One image and where its encoded bytes lie."""
+    """One image and the position of its encoded bytes."""
 
     annotations: AnnotatedImage
     file: int
     """Index in `Dataset.files`."""
     offset: int
-    """Byte in that file."""
+    """Position in that file, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """The digest over all records, whether usable or not."""
+        """The digest of all records, usable or not."""
         return self.summary.digest
 
     def __len__(self) -> int:
@@ -109,9 +109,9 @@ class Dataset:
         """Return the encoded bytes of one of `images`.
 
         Raises:
-            DatasetChangedError: its file is not the one that was checked.
-            NotFoundError: its file is gone.
-            StorageUnavailableError: the volume does not serve it.
+            DatasetChangedError: its file has changed since it was checked.
+            NotFoundError: its file no longer exists.
+            StorageUnavailableError: the volume does not return it.
         """
         length, file = image.annotations.image_length, self.files[image.file]
         with _opened(file) as descriptor:
@@ -121,7 +121,7 @@ class Dataset:
         return data
 
     def require_unchanged(self) -> None:
-        """Look at every file; see `read_image` for what it raises."""
+        """Compare every file with its state when it was checked; raises as `read_image` does."""
         for file in self.files:
             with _opened(file):
                 pass
@@ -145,17 +145,17 @@ def open_dataset(  # noqa: PLR0913 - all but three are named
     """Read and check the dataset at `place`.
 
     Args:
-        place: its files; the last segment may hold `*`.
+        place: its files; the last segment may contain `*`.
         classes: names of the label map, from id 1.
         cache_dir: local folder for files from object storage.
         credentials: URI prefix -> directory of keys.
-        max_bad_records: how many records may be passed over, each reported by name.
+        max_bad_records: how many bad records to skip; each is reported by name.
         purpose: `train` or `validation`, for messages.
 
     Raises:
         NotFoundError: no file matches.
-        DataInvalidError: more records are bad than allowed, a file cannot be searched, there is
-            no image, or (`train`) not one box of a single object.
+        DataInvalidError: more records are bad than allowed, a file cannot be indexed, there is
+            no image, or (`train`) no box of a single object.
     """
     dataset = read_dataset(
         place, classes, cache_dir, credentials=credentials, max_bad_records=max_bad_records
@@ -173,19 +173,19 @@ def read_dataset(  # noqa: PLR0913 - all but three are named
     max_bad_records: int = 0,
     thorough: bool = False,
 ) -> Dataset:
-    """Read the dataset at `place`, whatever it holds.
+    """Read the dataset at `place` with any content.
 
     Args:
-        place: its files; the last segment may hold `*`.
+        place: its files; the last segment may contain `*`.
         classes: names of the label map, from id 1.
         cache_dir: local folder for files from object storage.
         credentials: URI prefix -> directory of keys.
-        max_bad_records: how many records may be passed over, each reported by name.
-        thorough: verify every checksum and decode every image, however large the dataset is.
+        max_bad_records: how many bad records to skip; each is reported by name.
+        thorough: verify every checksum and decode every image, for any size of the dataset.
 
     Raises:
         NotFoundError: no file matches.
-        DataInvalidError: more records are bad than allowed, or a file cannot be searched.
+        DataInvalidError: more records are bad than allowed, or a file cannot be indexed.
     """
     files = fetch_files(find_files(place, credentials), cache_dir)
     unsure = 0 if thorough else sum(file.size for file in files)
@@ -204,9 +204,9 @@ class _Reading:
     classes: Sequence[str]
     max_bad_records: int
     size: int
-    """Bytes of the whole dataset; 0 where all of it is to be verified."""
+    """Bytes of the whole dataset; 0 to verify all of it."""
     problems: list[str] = field(default_factory=list)
-    """The first of them."""
+    """The first bad records."""
     latest: deque[str] = field(default_factory=lambda: deque(maxlen=_SHOWN_PROBLEMS))
     problem_count: int = 0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -259,9 +259,9 @@ class _Reading:
 
 @contextmanager
 def _opened(file: LocalFile) -> Iterator[int]:
-    """Give a descriptor of a file that is still the one that was checked."""
+    """Yield a descriptor of a file that has not changed since it was checked."""
     try:
-        # Opened each time: a dataset may have more files than a process may keep open.
+        # Opened for each read: a dataset may have more files than a process may keep open.
         with file.path.open("rb", buffering=0) as opened:
             if os.fstat(opened.fileno()).st_mtime_ns != file.changed_ns:
                 raise DatasetChangedError(_changed(file))
@@ -279,15 +279,15 @@ def _changed(file: LocalFile) -> str:
 
 @contextmanager
 def map_file(file: LocalFile) -> Iterator[memoryview]:
-    """Give the content of a local file as a read-only memoryview, without reading it."""
+    """Yield the content of a local file as a read-only memoryview, without reading it."""
     try:
         with file.path.open("rb") as opened:
-            # An empty file has nothing to map.
+            # mmap refuses an empty file.
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) if file.size else b""
     except (OSError, ValueError) as error:
         cause = error if isinstance(error, OSError) else OSError(str(error))
         raise explain_os_error(cause, file.path, "reading") from error
-    # Views may outlive this in a traceback, so the map is left to be closed with the last of them.
+    # Do not close the map: a traceback may keep views of it. It closes with the last view.
     yield memoryview(mapped)
 
 
@@ -328,7 +328,7 @@ def _count_sizes(
         (image.boxes[:, 2:] - image.boxes[:, :2]).prod(axis=1) * (image.height * image.width)
         for image in images
     ]
-    # Rounded, since fractions in float32 do not give back whole pixels.
+    # Round, because fractions in float32 do not give back whole pixels.
     areas = np.concatenate([np.zeros(0), *parts]).round(1)
     small, not_large = int((areas < _SMALL_AREA).sum()), int((areas < _LARGE_AREA).sum())
     return {"small": small, "medium": not_large - small, "large": len(areas) - not_large}

@@ -1,10 +1,10 @@
-"""What a record means: an encoded image and its boxes, with the OD API's feature names.
+"""Reads a record: an encoded image and its boxes, with the OD API's feature names.
 
     image/encoded, image/format, image/height, image/width, image/source_id, image/filename
     image/object/bbox/{ymin,xmin,ymax,xmax}       fractions of the image's sides
     image/object/class/{label,text}, image/object/{is_crowd,group_of,difficult,weight}
 
-(object_detection/data_decoders/tf_example_decoder.py.) Read and checked without TensorFlow.
+(object_detection/data_decoders/tf_example_decoder.py.) Reads and checks without TensorFlow.
 """
 
 import io
@@ -41,24 +41,24 @@ _KINDS = {
     **{f"image/object/{flag}": "int64" for flag in _FLAGS},
     _WEIGHT: "float",
 }
-"""Features that decide what is trained, and the kind of their values; the OD API refuses others."""
+"""Features that training uses, and the kind of their values; the OD API refuses other kinds."""
 _READ = {*_KINDS, "image/source_id", "image/filename"}
 _FORMATS = ("JPEG", "PNG")
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_FRAME_BYTES = 12
-"""Length, type and checksum of a chunk."""
+"""Length, type and checksum of a PNG chunk."""
 _ROUNDING = 1e-4
-"""How far a box may reach beyond the image by a converter's rounding; it is clipped."""
+"""How far a box may exceed the image because of rounding; it is clipped."""
 _MAX_SIDE = 16384
 _MAX_PIXELS = 178_956_970
-"""As many as Pillow opens; 16 GB of memory decode some twenty at once."""
+"""Pillow's limit; 16 GB of memory decode about twenty such images at once."""
 _MAX_SCANNED = 1 << 32
-"""Pixels times scans of a progressive JPEG: a small file may have thousands of scans."""
+"""Limit of pixels times scans of a progressive JPEG: a small file may have thousands of scans."""
 _JPEG_SCAN = b"\xff\xda"
 _SCAN_BYTES = 10
-"""Of the smallest scan's header."""
+"""Size of the smallest scan header."""
 UNDECODABLE = (
     OSError,
     ValueError,
@@ -74,52 +74,52 @@ UNDECODABLE = (
     zlib.error,
     Image.DecompressionBombError,
 )
-"""What Pillow raises at files that are no image, or a damaged one."""
+"""What Pillow raises for files that are no image, or a damaged one."""
 _FEW = 8
 _SHOWN = 80
-"""Characters of a name that a message shows."""
+"""How many characters of a name a message shows."""
 _ABSENT = Feature()
 
 
 class InvalidExampleError(ValueError):
-    """The record cannot be trained on; the text says what is wrong with it."""
+    """The record cannot be used for training; the text explains why."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-    """A record that can be used: its image, and what is on it."""
+    """A valid record: its image and annotations."""
 
     name: str
     """Source id, else file name, else empty."""
     height: int
     width: int
-    """Pixels, of the image as it is stored."""
+    """Pixels of the stored image."""
     boxes: npt.NDArray[np.float32]
     """[N, 4]: ymin, xmin, ymax, xmax as fractions of the image's sides."""
     labels: npt.NDArray[np.int32]
     """[N]: class ids from 1."""
     crowd: npt.NDArray[np.bool_]
-    """[N]: many objects under one box: COCO's `iscrowd`, and `IsGroupOf` of Open Images."""
+    """[N]: one box around many objects: COCO's `iscrowd`, and `IsGroupOf` of Open Images."""
     difficult: npt.NDArray[np.bool_]
-    """[N]: hard to tell even for a person (Pascal VOC)."""
+    """[N]: hard to recognise even for a person (Pascal VOC)."""
     image_start: int
-    """Where the encoded image begins in the record's data."""
+    """Offset of the encoded image in the record's data."""
     image_length: int
     """Bytes."""
     turned: bool = False
-    """Its EXIF orientation has viewers turn it; training does not."""
+    """Whether it has an EXIF orientation; viewers rotate it, training does not."""
 
 
 def read_example(data: memoryview, classes: Sequence[str], *, decode: bool) -> AnnotatedImage:
-    """Read and check one record.
+    """Return the content of one record, after checking it.
 
     Args:
         data: the record.
         classes: the label map's names, in the order of their ids.
-        decode: decode the image's pixels too, which takes some ten times as long.
+        decode: also decode the image's pixels, which takes about ten times as long.
 
     Raises:
-        InvalidExampleError: something in it cannot be used.
+        InvalidExampleError: a value in it is invalid.
     """
     try:
         features = decode_example(data, _READ)
@@ -148,15 +148,15 @@ def read_example(data: memoryview, classes: Sequence[str], *, decode: bool) -> A
 
 
 def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int, int]:
-    """Return height, width and EXIF orientation of an encoded image; checks that it is whole.
+    """Return height, width and EXIF orientation of an encoded image; checks that it is complete.
 
     Raises:
-        InvalidExampleError: neither JPEG nor PNG, cut off, damaged, too large, or of more than 8
-            bits a channel.
+        InvalidExampleError: it is neither JPEG nor PNG, truncated, damaged, too large, or has
+            more than 8 bits per channel.
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large images, and of metadata that nobody reads here.
+            # Pillow warns about large images and about metadata that is not used here.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
                 kind, (width, height) = image.format, image.size
@@ -184,7 +184,7 @@ def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int, int]:
 
 
 def _require_modest(encoded: bytes, height: int, width: int) -> None:
-    """Raise for an image that takes much memory or time; it is not decoded yet."""
+    """Refuse an image that takes too much memory or time, before it is decoded."""
     if max(height, width) > _MAX_SIDE:
         msg = f"the image is {width}x{height}: expected at most {_MAX_SIDE} a side; tile it"
         raise InvalidExampleError(msg)
@@ -201,7 +201,7 @@ def _require_modest(encoded: bytes, height: int, width: int) -> None:
 
 
 def _count_scans(encoded: bytes, pixels: int) -> int:
-    """Return the scans of a JPEG; 0 where it is too small for many, which most are."""
+    """Return the number of scans of a JPEG; 0 if it is too small to have many, as most are."""
     if not encoded.startswith(_JPEG_START) or len(encoded) // _SCAN_BYTES * pixels <= _MAX_SCANNED:
         return 0
     values = np.frombuffer(encoded, "u1")
@@ -248,10 +248,10 @@ def _image_span(features: Mapping[str, Feature]) -> tuple[int, int]:
 
 def _require_size(features: Mapping[str, Feature], height: int, width: int) -> None:
     for side, actual in (("height", height), ("width", width)):
-        said = features.get(f"image/{side}", _ABSENT).ints
-        if said and said != [actual]:
+        stated = features.get(f"image/{side}", _ABSENT).ints
+        if stated and stated != [actual]:
             msg = (
-                f"image/{side} says {said[0]}, but the image is {width} wide and {height} high: "
+                f"image/{side} says {stated[0]}, but the image is {width} wide and {height} high: "
                 "its boxes may be those of another image; convert it again"
             )
             raise InvalidExampleError(msg)
@@ -268,7 +268,7 @@ def _read_boxes(features: Mapping[str, Feature]) -> npt.NDArray[np.float64]:
 
 
 def _require_boxes(boxes: npt.NDArray[np.float64]) -> None:
-    """Raise for the first box that is not finite, reaches out of the image, or has no area."""
+    """Refuse the first box that is not finite, exceeds the image, or has no area."""
     clipped = np.clip(boxes, 0.0, 1.0)
     inside = (np.abs(boxes - clipped) <= _ROUNDING).all(axis=1)  # NaN is not inside either.
     solid = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
@@ -288,7 +288,7 @@ def _require_boxes(boxes: npt.NDArray[np.float64]) -> None:
 def _read_labels(
     data: memoryview, features: Mapping[str, Feature], classes: Sequence[str], count: int
 ) -> npt.NDArray[np.int32]:
-    """Return the class of each box: by its number, by its name where there are no numbers."""
+    """Return the class of each box: from its number, or from its name without a number."""
     labels = features.get(_LABEL, _ABSENT).ints
     spans = features.get(_TEXT, _ABSENT).bytes_spans
     texts = [bytes(data[start:end]).decode(errors="replace") for start, end in spans]
@@ -306,7 +306,7 @@ def _read_labels(
 
 
 def _require_class(number: int, label: int, text: str | None, classes: Sequence[str]) -> None:
-    """Compare a box's label, and its text where there is one, with the label map."""
+    """Compare a box's label, and its text if it has one, with the label map."""
     if not 1 <= label <= len(classes):
         msg = (
             f"box {number} has the label {label}, outside the label map, whose ids are 1 to "
@@ -353,12 +353,12 @@ def _text(data: memoryview, features: Mapping[str, Feature], name: str) -> str:
 
 
 def _is_whole_jpeg(encoded: bytes) -> bool:
-    """Look for the end marker near the end: some cameras append bytes of their own behind it."""
+    """Search for the end marker near the end: some cameras append their own bytes after it."""
     return _JPEG_END in encoded[-max(1024, len(encoded) // 8) :]
 
 
 def _is_whole_png(encoded: bytes) -> bool:
-    """Walk the chunks up to IEND and verify the checksum of each."""
+    """Walk the chunks up to IEND and verify their checksums."""
     offset = len(_PNG_SIGNATURE)
     while offset + _PNG_FRAME_BYTES <= len(encoded):
         end = offset + _PNG_FRAME_BYTES + int.from_bytes(encoded[offset : offset + 4], "big")

@@ -1,8 +1,8 @@
 """Label maps: `item { id: 1 name: "tree" }` in protobuf text, read as the OD API reads them.
 
 (object_detection/protos/string_int_label_map.proto, utils/label_map_util.py.) Id 0 is the
-`background`. Ids may have gaps: a number without an item keeps its place and is named by itself. A
-record may carry the text of `name` or of `display_name`.
+`background`. Ids may have gaps: an id without an item keeps its place, and its number is its name.
+A record may use the text of `name` or of `display_name`.
 """
 
 import re
@@ -18,7 +18,7 @@ from detection_trainer.errors import DataInvalidError, TooLargeError
 from detection_trainer.storage import Folder, open_parent
 
 MAX_LABEL_MAP_BYTES = 1 << 20
-"""A thousand classes with keypoints take a third of it."""
+"""A thousand classes with keypoints need a third of it."""
 _BACKGROUND = "background"
 _MAX_CLASSES = 1000
 
@@ -45,44 +45,44 @@ def load_classes(dataset: Dataset, credentials: Mapping[str, Path] | None = None
 
 
 class ClassNames(list[str]):
-    """Names in the order of their ids, from id 1; also what records may call a class.
+    """Names in the order of their ids, from id 1; also the texts that records may use for a class.
 
-    It is a list, since most of the program needs the names alone.
+    It is a list, because most of the program needs only the names.
     """
 
     def __init__(self, items: Mapping[int, "_Item"]) -> None:
-        """Take the items of a label map, by id."""
+        """Create the names from the items of a label map, by id."""
         last = max(items, default=0)
         super().__init__(items[i].name if i in items else str(i) for i in range(1, last + 1))
         self.gaps = frozenset(range(1, last + 1)) - items.keys()
         """Ids without an item."""
         self.texts = {i: {item.name, item.display_name} - {""} for i, item in items.items()}
-        """What records may call the class of an id."""
+        """Id -> the texts that records may use for its class."""
         self.ids = _ids_by_text(items)
-        """The id of each text, a class's `name` or `display_name`, that names one class."""
+        """Text -> id, for each `name` or `display_name` that identifies one class."""
 
 
 def class_ids(classes: Sequence[str]) -> Mapping[str, int]:
-    """Return the id of each text that a record may name a class by."""
+    """Return text -> id, for each text that a record may use for a class."""
     if isinstance(classes, ClassNames):
         return classes.ids
     return {name: identifier for identifier, name in enumerate(classes, start=1)}
 
 
 def class_gaps(classes: Sequence[str]) -> frozenset[int]:
-    """Return the ids that the label map has no item for."""
+    """Return the ids without an item in the label map."""
     return classes.gaps if isinstance(classes, ClassNames) else frozenset()
 
 
 def class_texts(classes: Sequence[str], label: int) -> Container[str]:
-    """Return what a record may call the class `label`."""
+    """Return the texts that a record may use for the class `label`."""
     if isinstance(classes, ClassNames):
         return classes.texts.get(label, ())
     return (classes[label - 1],)
 
 
 def read_label_map(folder: Folder, name: str) -> ClassNames:
-    """Return the class names in the label map `name`; see `parse_label_map`.
+    """Return the class names of the label map `name`; see `parse_label_map`.
 
     Raises:
         NotFoundError: there is none.
@@ -96,10 +96,10 @@ def read_label_map(folder: Folder, name: str) -> ClassNames:
 
 
 def parse_label_map(data: bytes, place: str) -> ClassNames:
-    """Return the class names in a label map, in the order of their ids.
+    """Return the class names of a label map, in the order of their ids.
 
     Raises:
-        DataInvalidError: it is no label map, or ids or names repeat.
+        DataInvalidError: it is not a label map, or ids or names repeat.
     """
     if len(data) > MAX_LABEL_MAP_BYTES:
         raise DataInvalidError(
@@ -125,7 +125,7 @@ def parse_label_map(data: bytes, place: str) -> ClassNames:
 
 
 def format_label_map(classes: Sequence[str]) -> str:
-    """Return the text of a label map with `classes` from id 1."""
+    """Return a label map with `classes` from id 1, as text."""
     return "".join(
         f"item {{\n  id: {identifier}\n  name: {quoted(name)}\n}}\n"
         for identifier, name in enumerate(classes, start=1)
@@ -139,7 +139,7 @@ class _Item:
 
 
 def _ids_by_text(items: Mapping[int, _Item]) -> dict[str, int]:
-    """A display name that several items share, or that is the name of another, names none."""
+    """Return text -> id; a display name that is not unique, or is another's name, is left out."""
     shown = Counter(item.display_name for item in items.values())
     displayed = {
         item.display_name: identifier
@@ -193,14 +193,14 @@ def _items(text: str, place: str) -> Iterator[Field]:
 
 
 def _read_item(field: Field, place: str) -> tuple[int, _Item]:
-    """Nested messages (keypoints, …) are passed over."""
+    """Return id and item; nested messages (keypoints, …) are ignored."""
     inner = field.value.fields if isinstance(field.value, Message) else []
-    said = {each.name: each.value for each in inner if isinstance(each.value, str)}
-    shown = said.get("display_name", "")
-    name = said.get("name") or shown
-    identifier = said.get("id", "")
+    values = {each.name: each.value for each in inner if isinstance(each.value, str)}
+    shown = values.get("display_name", "")
+    name = values.get("name") or shown
+    identifier = values.get("id", "")
     if not re.fullmatch(r"[0-9]{1,9}", identifier, re.ASCII) or not name:
-        received = ", ".join(f"{k}: {v[:80]!r}" for k, v in list(said.items())[:8]) or "nothing"
+        received = ", ".join(f"{k}: {v[:80]!r}" for k, v in list(values.items())[:8]) or "nothing"
         msg = f"{place}, line {field.line}: expected an item with id and name; received {received}"
         raise DataInvalidError(msg)
     if len(name) > MAX_CLASS_NAME:

@@ -1,7 +1,7 @@
-"""Which way up an image file is: the orientation in its EXIF or XMP (EXIF 2.32, tag 0x0112).
+"""The orientation of an image file, from its EXIF or XMP (EXIF 2.32, tag 0x0112).
 
-Viewers turn the pixels by it; TensorFlow reads them as they are stored. So records hold images
-without an orientation, and `predict` turns what it reads as viewers do.
+Viewers rotate the pixels by it; TensorFlow reads them as they are stored. So records contain images
+without an orientation, and `predict` rotates its images as viewers do.
 """
 
 import os
@@ -34,15 +34,15 @@ _JPEG_APP1, _JPEG_SCAN = 0xE1, 0xDA
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the orientation of `image`, 1 to 8; 1 where it has none, or one that is damaged.
+    """Return the orientation of `image`, 1 to 8; 1 if it is missing or damaged.
 
     Args:
-        image: as it was opened; of a TIFF Pillow forgets the orientation when it loads the pixels.
+        image: an opened image; of a TIFF Pillow drops the orientation when it loads the pixels.
     """
     found = None
-    # EXIF is written by all kinds of programs, and viewers ignore what does not parse.
+    # Many programs write EXIF, and viewers ignore it when it is invalid.
     with suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
-        # PNG's own `getexif` would decode the pixels to find what is behind them.
+        # PNG's own `getexif` would decode the pixels to find an EXIF chunk after them.
         found = Image.Image.getexif(image).get(_TAG)
         if found is None and image.format == "PNG":
             exif = Image.Exif()
@@ -52,18 +52,18 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def stored_size(image: Image.Image, orientation: int) -> tuple[int, int]:
-    """Return height and width of the pixels as the file stores them."""
+    """Return height and width of the stored pixels."""
     width, height = image.size
     return upright_size(height, width, orientation) if _is_turned(image) else (height, width)
 
 
 def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
-    """Return height and width of what a viewer shows."""
+    """Return height and width as a viewer shows the image."""
     return (width, height) if orientation in _SIDES_CHANGE else (height, width)
 
 
 def turn(image: Image.Image, orientation: int, *, upright: bool) -> Image.Image:
-    """Load the pixels; return them as a viewer shows them, or as they are stored."""
+    """Load the pixels and return them as a viewer shows them, or as they are stored."""
     image.load()
     if orientation == _STORED_UPRIGHT or upright == _is_turned(image):
         return image
@@ -71,19 +71,19 @@ def turn(image: Image.Image, orientation: int, *, upright: bool) -> Image.Image:
 
 
 def without_orientation(encoded: bytes) -> bytes:
-    """Return a JPEG or PNG file without its EXIF and XMP; the pixels keep their bytes."""
+    """Return a JPEG or PNG file without its EXIF and XMP; the pixels are not encoded again."""
     if encoded.startswith(_PNG_SIGNATURE):
         return b"".join(_png_parts(encoded))
     return b"".join(_jpeg_parts(encoded))
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Return whether Pillow turns the pixels itself: in a TIFF the orientation is a basic tag."""
+    """Return whether Pillow itself rotates the pixels: in a TIFF the orientation is a basic tag."""
     return image.format == "TIFF"
 
 
 def _png_exif(image: Image.Image) -> bytes:
-    """Return the content of the file's eXIf chunk, which may be behind the pixels."""
+    """Return the content of the file's eXIf chunk, which may follow the pixels."""
     file = getattr(image, "fp", None)
     if file is None:
         return b""
@@ -114,7 +114,7 @@ def _png_parts(encoded: bytes) -> Iterator[bytes]:
 
 
 def _jpeg_parts(encoded: bytes) -> Iterator[bytes]:
-    """Yield the segments up to the first scan, and then the rest."""
+    """Yield each segment before the first scan, then the rest."""
     yield encoded[:2]
     start = 2
     while start + 4 <= len(encoded) and encoded[start] == 0xFF:  # noqa: PLR2004 - begins a marker

@@ -1,9 +1,9 @@
 """Batches of images and boxes for training, and of images for evaluation.
 
 Training batch i is a pure function of (dataset, spec, i): sample number s = i · batchSize + row
-lies in epoch s div n, whose order is a permutation by (seed, epoch), and is augmented by (seed, s).
-There is no iterator state to save, and starting at any step costs the same. How many threads work
-on it does not show in the result.
+belongs to epoch s div n, whose order is a permutation by (seed, epoch); (seed, s) decides its
+augmentation. There is no iterator state to save, and starting at any step costs the same. The
+number of threads does not change the result.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ PADDING_ID = -1
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Which rows of each global batch this worker makes."""
+    """The rows of each global batch that this worker computes."""
 
     worker: int = 0
     workers: int = 1
@@ -40,12 +40,12 @@ class Shard:
 def training_batches(
     dataset: Dataset, spec: TrainingSpec, start_step: int, shard: Shard | None = None
 ) -> tf.data.Dataset:
-    """Yield batch `start_step` and those that follow, without end.
+    """Yield batch `start_step` and all later ones, without end.
 
     Yields:
         Images float32 [B, S, S, 3] in 0..255 RGB; boxes float32 [B, N, 4] as fractions ymin, xmin,
-        ymax, xmax; classes int32 [B, N] from 1, 0 where there is no box, `CROWD` for a box under
-        which are many objects. N depends on the dataset alone.
+        ymax, xmax; classes int32 [B, N] from 1, 0 for padding, `CROWD` for a box around many
+        objects. N depends only on the dataset.
     """
     rows = _rows(spec.batch_size, shard or Shard())
     reader, resizer = _Reader(dataset), Resizer(spec.model)
@@ -75,11 +75,11 @@ def training_batches(
 
 
 def validation_batches(dataset: Dataset, spec: TrainingSpec) -> tf.data.Dataset:
-    """Yield all images once, in order; the last batch is filled up with padding.
+    """Yield all images once, in order; the last batch is padded.
 
     Yields:
         Images float32 [B, S, S, 3]; ids int64 [B], the index in `dataset.images`, `PADDING_ID`
-        for padding; heights and widths int32 [B, 2] of the images as they are stored.
+        for padding; heights and widths int32 [B, 2] of the stored images.
     """
     count, batch = len(dataset), spec.batch_size
     reader, resizer = _Reader(dataset), Resizer(spec.model)
@@ -102,13 +102,13 @@ def validation_batches(dataset: Dataset, spec: TrainingSpec) -> tf.data.Dataset:
 
 
 def explained(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[Any]:
-    """Yield `batches` of `dataset`; what goes wrong while reading is told in the trainer's words.
+    """Yield `batches` of `dataset`; turns TensorFlow's errors of reading into the trainer's.
 
-    TensorFlow gives only the text of an error that Python raised in there, and no type.
+    For an error that Python raises inside the pipeline, TensorFlow keeps only the text.
 
     Raises:
-        TrainerError: what `Dataset.read_image` says of a file.
-        DataInvalidError: an image that its check passed over cannot be decoded.
+        TrainerError: a file cannot be read; see `Dataset.read_image`.
+        DataInvalidError: an image cannot be decoded that the check did not decode.
     """
     try:
         yield from batches
@@ -116,18 +116,18 @@ def explained(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[Any]:
         raise
     except tf.errors.OpError as error:
         dataset.require_unchanged()
-        said = " ".join(error.message.split())[:300]
+        text = " ".join(error.message.split())[:300]
         msg = (
             f"reading {dataset.files[0].uri} and its neighbouring files failed during the run: "
-            f"{said}: find the record with `detection-trainer inspect` and correct it"
+            f"{text}: find the record with `detection-trainer inspect` and correct it"
         )
         raise DataInvalidError(msg) from error
 
 
 def shuffled_positions(samples: tf.Tensor, count: int, seed: int) -> tf.Tensor:
-    """Return which of `count` images each sample number int64 [B] is.
+    """Return the index of the image, below `count`, for each sample number int64 [B].
 
-    Within an epoch every image comes exactly once. This is the operation behind
+    Each epoch has every image exactly once. This is the operation behind
     `tf.random.experimental.index_shuffle`, which in TensorFlow 2.21 refuses several seeds at once.
     """
     epochs, places = samples // count, samples % count
@@ -137,7 +137,7 @@ def shuffled_positions(samples: tf.Tensor, count: int, seed: int) -> tf.Tensor:
 
 
 class _Reader:
-    """Reads encoded images at their place in the files; the system's page cache keeps them."""
+    """Reads encoded images from their files; the system's page cache keeps them."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -175,13 +175,13 @@ def _decode(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _close_gaps(boxes: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Move the padding that dropped boxes left behind the boxes."""
+    """Move the padding that replaced dropped boxes to the end."""
     order = tf.argsort(tf.cast(classes == 0, tf.int32), stable=True)
     return tf.gather(boxes, order), tf.gather(classes, order)
 
 
 def _rows(batch_size: int, shard: Shard) -> npt.NDArray[np.int64]:
-    """Return which rows of the global batch the worker makes."""
+    """Return the rows of the global batch that the worker computes."""
     each = batch_size // shard.workers
     return np.arange(shard.worker * each, (shard.worker + 1) * each, dtype=np.int64)
 

@@ -2,8 +2,8 @@
 
     uint64 length · uint32 masked CRC32C of length · data · uint32 masked CRC32C of data
 
-all little-endian (tensorflow/core/lib/io/record_writer.h). Every problem names the file, the
-record's number from 0, and the byte at which its frame begins.
+all little-endian (tensorflow/core/lib/io/record_writer.h). Every error names the file, the record's
+number from 0, and the byte offset of its frame.
 """
 
 import struct
@@ -18,47 +18,47 @@ _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = _LENGTH.size + _CHECKSUM.size
 MAX_RECORDS = 1 << 22
-"""Of one file: empty ones, of 16 bytes each, would fill the memory with their places."""
+"""Limit for one file: empty records have 16 bytes each, and each needs memory for its position."""
 _GZIP = b"\x1f\x8b"
 
 
 class BadRecordError(DataInvalidError):
-    """One record cannot be used; `skippable` says whether the ones behind it can be found."""
+    """One record cannot be used; `skippable` is whether the records after it can be found."""
 
     def __init__(self, place: str, number: int, offset: int, problem: str) -> None:
-        """Name the record by file, number and byte offset."""
+        """Create the error of the record with this file, number and byte offset."""
         super().__init__(f"{place}: record {number} at byte {offset}: {problem}")
         self.skippable = True
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where one record lies in its file."""
+    """The position of one record in its file."""
 
     number: int
     offset: int
-    """Byte at which the frame begins."""
+    """Offset of the frame, in bytes."""
     length: int
-    """Bytes of data."""
+    """Length of the data, in bytes."""
 
     @property
     def data_offset(self) -> int:
-        """Byte at which the data begins."""
+        """Offset of the data, in bytes."""
         return self.offset + HEADER_BYTES
 
     @property
     def end(self) -> int:
-        """Byte behind the frame."""
+        """Offset of the byte after the frame."""
         return self.data_offset + self.length + _CHECKSUM.size
 
 
 def index_records(data: memoryview, place: str) -> tuple[list[Frame], BadRecordError | None]:
-    """Find the records in the content of a file; touches their headers only.
+    """Find the records in the content of a file; reads only their headers.
 
     Returns:
-        The whole records, and what stopped the search before the end of the file: a record that
-        was cut off (nothing lies behind it), or a broken header (not skippable: what lies behind
-        cannot be found).
+        The complete records, and what ended the search before the end of the file: a truncated
+        record (nothing follows it), or a broken header (not skippable: the records after it cannot
+        be found).
     """
     frames: list[Frame] = []
     offset = 0
@@ -78,7 +78,7 @@ def index_records(data: memoryview, place: str) -> tuple[list[Frame], BadRecordE
 
 
 def read_record(data: memoryview, frame: Frame, place: str, *, verify: bool = True) -> memoryview:
-    """Return the data of one record, its checksum verified.
+    """Return the data of one record, after verifying its checksum.
 
     Raises:
         BadRecordError: the checksum differs.
@@ -95,7 +95,7 @@ def read_record(data: memoryview, frame: Frame, place: str, *, verify: bool = Tr
 
 
 def read_checksum(data: memoryview, frame: Frame) -> int:
-    """Return the checksum that the file keeps for the record's data."""
+    """Return the checksum that the file stores for the record's data."""
     checksum: int = _CHECKSUM.unpack_from(data, frame.end - _CHECKSUM.size)[0]
     return checksum
 
@@ -109,7 +109,7 @@ def write_record(file: BinaryIO, data: bytes) -> None:
 
 
 def write_records(file: BinaryIO, records: Iterable[bytes]) -> int:
-    """Append `records` to `file`; return how many there were."""
+    """Append `records` to `file` and return their number."""
     count = 0
     for record in records:
         write_record(file, record)

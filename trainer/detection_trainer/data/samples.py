@@ -1,8 +1,8 @@
-"""Small sets of real photographs to try a training on: aerial images with tree crowns.
+"""Small sets of real photographs for a first training: aerial images with tree crowns.
 
-They are the data folder of the PyPI package deepforest (MIT licence), fetched with pip at run time.
-Nothing of the package is installed or imported. `detection-trainer sample-data` and the demo use
-them.
+They are the data folder of the PyPI package deepforest (MIT licence), downloaded with pip at run
+time. The package is neither installed nor imported. `detection-trainer sample-data` and the demo
+use them.
 """
 
 import hashlib
@@ -25,22 +25,22 @@ SHA256 = "8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae54"
 FETCH_TIMEOUT_S = 600
 CACHE_VARIABLE = "DETECTION_TRAINING_CACHE"
 TILING = Tiling(side=200, overlap=0.5, min_visible=0.4)
-"""In pixels; a crown is about 40 of them across."""
+"""In pixels; a crown has a diameter of about 40."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One dataset made from the photographs."""
+    """One dataset, made from the photographs."""
 
     text: str
-    """What it shows, for `--help`."""
+    """Its description for `--help`."""
     photographs: tuple[str, ...]
     classes: tuple[str, ...]
     holdout: float = 0.0
-    """The fraction of each photograph that is kept apart for validation."""
+    """The fraction of each photograph for validation."""
 
     def plan(self) -> Plan:
-        """Return how the photographs are cut, and what is held out."""
+        """Return how to cut the photographs, and what to hold out."""
         return Plan(tiling=TILING, holdout=self.holdout, overwrite=True)
 
 
@@ -60,11 +60,11 @@ SAMPLES: Mapping[str, Sample] = {
 
 
 def write_sample(name: str, folder: Folder, environment: Mapping[str, str]) -> ConversionSummary:
-    """Write the dataset `name` of `SAMPLES` into `folder`, replacing one that is there.
+    """Write the dataset `name` of `SAMPLES` into `folder`, replacing an existing one.
 
     Raises:
-        NotFoundError: the photographs cannot be fetched.
-        DataInvalidError: what was fetched is not the package that is known.
+        NotFoundError: the photographs cannot be downloaded.
+        DataInvalidError: the downloaded package has another digest.
     """
     sample = SAMPLES[name]
     annotations = read_voc(fetch_photographs(environment), names=sample.photographs)
@@ -72,14 +72,14 @@ def write_sample(name: str, folder: Folder, environment: Mapping[str, str]) -> C
 
 
 def fetch_photographs(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of photographs and Pascal VOC files, fetched once a machine.
+    """Return the folder of photographs and Pascal VOC files, downloaded once per machine.
 
     Args:
-        environment: its DETECTION_TRAINING_CACHE, else XDG_CACHE_HOME, says where they are kept.
+        environment: DETECTION_TRAINING_CACHE, else XDG_CACHE_HOME, is where they are stored.
 
     Raises:
-        NotFoundError: the photographs cannot be fetched.
-        DataInvalidError: what was fetched is not the package that is known.
+        NotFoundError: the photographs cannot be downloaded.
+        DataInvalidError: the downloaded package has another digest.
     """
     home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     cache = Path(environment.get(CACHE_VARIABLE) or home / "detection-training")

@@ -1,8 +1,7 @@
-"""The files of a dataset, brought to this machine.
+"""Makes the files of a dataset available on this machine.
 
-Files on a mounted volume are used where they lie; objects are copied into a cache, each once for
-each content (its tag is part of the cached name), and their size is checked. What stays there is
-`cache`'s.
+Files on a mounted volume are used in place. Objects are copied into a cache, once for each content
+(the ETag is part of the cached name), and their size is checked. `cache` decides which copies stay.
 """
 
 import hashlib
@@ -34,14 +33,14 @@ _PARALLEL_DOWNLOADS = 4
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """One file of a dataset where it lies."""
+    """One file of a dataset in its storage."""
 
     folder: Folder
     entry: Entry
 
     @property
     def uri(self) -> str:
-        """The file's address."""
+        """The file's URI."""
         return self.folder.uri_of(self.entry.path)
 
 
@@ -53,18 +52,18 @@ class LocalFile:
     path: Path
     size: int
     changed_ns: int
-    """When it was last written to, as the file system says."""
+    """Time of the last change, from the file system."""
     claim: Claim | None = field(default=None, repr=False, compare=False)
-    """Keeps a copy in the cache for as long as it is used."""
+    """Keeps a copy in the cache while it is used."""
 
 
 def find_files(place: Place, credentials: Mapping[str, Path] | None = None) -> list[RemoteFile]:
-    """List the files that `place` names; `*` in the last segment stands for any text.
+    """Return the files that `place` names; `*` in the last segment matches any text.
 
-    Those of one URI are sorted; those of `additionalUris` follow, each file once.
+    The files of one URI are sorted; those of `additionalUris` follow, each file once.
 
     Raises:
-        NotFoundError: there is none at one of the URIs.
+        NotFoundError: no file matches one of the URIs.
     """
     uris = [place.uri, *(place.additional_uris or ())]
     files = [file for uri in uris for file in _find(uri, credentials)]
@@ -83,18 +82,18 @@ def _find(uri: str, credentials: Mapping[str, Path] | None) -> list[RemoteFile]:
 
 
 def pin_files(files: Sequence[RemoteFile]) -> DatasetPin:
-    """Return what tells these files from others, without reading them."""
-    told = [[file.entry.path, file.entry.size, file.entry.etag] for file in files]
+    """Return a pin that identifies these files, without reading them."""
+    identity = [[file.entry.path, file.entry.size, file.entry.etag] for file in files]
     size = sum(file.entry.size for file in files)
-    return DatasetPin(digest=canonical_digest(told), files=len(files), size_bytes=size)
+    return DatasetPin(digest=canonical_digest(identity), files=len(files), size_bytes=size)
 
 
 def require_pinned(place: Place, digest: str, credentials: Mapping[str, Path] | None) -> None:
-    """Refuse other files than those that the preflight pinned.
+    """Refuse files that differ from those that the preflight pinned.
 
     Raises:
-        DatasetChangedError: a file came, went, or was written to since.
-        NotFoundError: there is none.
+        DatasetChangedError: a file was added, removed or changed since.
+        NotFoundError: there is no file.
     """
     found = pin_files(find_files(place, credentials))
     if found.digest == digest:
@@ -109,11 +108,11 @@ def require_pinned(place: Place, digest: str, credentials: Mapping[str, Path] | 
 
 
 def fetch_files(files: list[RemoteFile], cache: Path) -> list[LocalFile]:
-    """Return `files` on this machine; what is not mounted is copied below `cache`.
+    """Return `files` on this machine; those that are not mounted are copied below `cache`.
 
     Raises:
-        StorageUnavailableError: a copy has another size than the object.
-        StorageFullError: the cache's disk has no room; seen before the first byte comes.
+        StorageUnavailableError: the size of a copy differs from the object's.
+        StorageFullError: the cache's disk has no room; raised before the first byte is copied.
     """
     claim = _claim(files, cache)
     _require_room([file for file in files if _is_to_come(file, cache)], cache)
@@ -122,7 +121,7 @@ def fetch_files(files: list[RemoteFile], cache: Path) -> list[LocalFile]:
 
 
 def _claim(files: list[RemoteFile], cache: Path) -> Claim | None:
-    """Claim the copies of `files`; None where all are mounted, or lie in a cache made read-only."""
+    """Claim the copies of `files`; None if all are mounted, or are in a read-only cache."""
     names = [_place(file, cache).name for file in files if _is_copied(file)]
     to_come = sum(file.entry.size for file in files if _is_to_come(file, cache))
     if not names:
@@ -147,7 +146,7 @@ def _fetch(file: RemoteFile, cache: Path, claim: Claim | None) -> LocalFile:
 
 
 def _place(file: RemoteFile, cache: Path) -> Path:
-    """Return where the file is used: where it is mounted, or its copy in the cache."""
+    """Return the path at which the file is used: the mounted file, or its copy in the cache."""
     mounted = file.folder.local_path(file.entry.path)
     if mounted is not None:
         return mounted
@@ -180,7 +179,7 @@ def _require_room(files: list[RemoteFile], cache: Path) -> None:
 
 
 def _download(file: RemoteFile, target: Path) -> None:
-    # A name of its own: several trainers of one machine may share the cache.
+    # A unique name: several trainers of one machine may share the cache.
     partial = target.with_suffix(f".{secrets.token_hex(6)}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +191,7 @@ def _download(file: RemoteFile, target: Path) -> None:
                 "changed meanwhile, or the transfer was cut off"
             )
             raise StorageUnavailableError(msg)
-        # The same for whoever copies the same content in the same moment: a change is seen by it.
+        # Trainers that copy the same object at once set the same time, so none sees a change.
         os.utime(partial, (time.time(), file.entry.modified.timestamp()))
         partial.replace(target)
     except OSError as error:

@@ -3,8 +3,8 @@
     Example.features = 1 · Features.feature = 1 (map: key = 1, value = 2)
     Feature: bytes_list = 1, float_list = 2, int64_list = 3, each with a repeated `value` = 1
 
-(tensorflow/core/example/{example,feature}.proto). Bytes are returned as spans, so that an image
-can later be read straight from the file.
+(tensorflow/core/example/{example,feature}.proto). Bytes are returned as spans, so that an image can
+later be read directly from the file.
 """
 
 import struct
@@ -18,7 +18,7 @@ _BYTES, _FLOATS, _INTS = 1, 2, 3
 _MAX_SHIFT = 63
 
 MAX_FIELDS = 1_000_000
-"""Fields and numbers that are read of one record: an image with 10,000 boxes has 60,000."""
+"""Limit of fields and numbers of one record: an image with 10,000 boxes has 60,000."""
 _NAMES = {_BYTES: "bytes", _FLOATS: "float", _INTS: "int64"}
 
 Values = Sequence[bytes] | Sequence[float] | Sequence[int]
@@ -26,7 +26,7 @@ Buffer = bytes | memoryview
 
 
 class WireError(ValueError):
-    """The bytes are not the message that they should be."""
+    """The bytes are not a valid message."""
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Feature:
     """The values of one feature; at most one of the three is filled."""
 
     kind: str = ""
-    """`bytes`, `float` or `int64`; empty where nothing was said."""
+    """`bytes`, `float` or `int64`; empty if the feature has no list."""
     bytes_spans: list[tuple[int, int]] = field(default_factory=list)
     """Start and end of each value in the record's data."""
     floats: list[float] = field(default_factory=list)
@@ -42,13 +42,13 @@ class Feature:
 
 
 class _Effort:
-    """What may still be read: an Example of many empty fields takes as long as one asks for."""
+    """The remaining limit: an Example of many empty fields takes time without using memory."""
 
     def __init__(self) -> None:
         self._left = MAX_FIELDS
 
     def take(self, count: int) -> None:
-        """Count fields or numbers; raises WireError where there are too many."""
+        """Count fields or numbers; raises WireError above the limit."""
         self._left -= count
         if self._left < 0:
             raise WireError(f"it has more than {MAX_FIELDS} fields and numbers")
@@ -59,10 +59,10 @@ def decode_example(data: Buffer, names: Container[str] | None = None) -> dict[st
 
     Args:
         data: the serialised Example.
-        names: the features to read; None: all. Of others, such as masks, no number is read.
+        names: the features to read; None: all. The numbers of others, such as masks, are skipped.
 
     Raises:
-        WireError: it is no serialised Example, or has too many values.
+        WireError: it is not a serialised Example, or has too many values.
     """
     features: dict[str, Feature] = {}
     effort = _Effort()
@@ -77,7 +77,7 @@ def decode_example(data: Buffer, names: Container[str] | None = None) -> dict[st
 
 
 def encode_example(features: Mapping[str, Values]) -> bytes:
-    """Return the serialised Example; features in the order of their names, empty ones left out."""
+    """Return the serialised Example; features are sorted by name, empty ones are left out."""
     entries = b"".join(
         _delimited(1, _delimited(1, name.encode()) + _delimited(2, _encode_values(values)))
         for name, values in sorted(features.items())
@@ -153,7 +153,7 @@ def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, 
     """Yield number, wire type and span of each field of the message between `start` and `end`.
 
     Raises:
-        WireError: the bytes are no message.
+        WireError: the bytes are not a message.
     """
     while start < end:
         tag, start = varint(data, start, end)
@@ -177,7 +177,7 @@ def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, 
 
 
 def varint(data: Buffer, start: int, end: int) -> tuple[int, int]:
-    """Return the number at `start` and where it ends.
+    """Return the number at `start` and the offset after it.
 
     Raises:
         WireError: it does not end before `end`.

@@ -1,7 +1,7 @@
-"""Places named by URI: checkpoints are written to them, datasets read from them.
+"""Storage, addressed by URI: for checkpoints, exports and datasets.
 
-`open_folder` takes `s3://`, `gs://`, `az://` and `file:///` URIs. Every failure is one of
-`errors.py`, and its message names the place. Imports no TensorFlow.
+`open_folder` accepts `s3://`, `gs://`, `az://` and `file:///` URIs. Every failure is an error of
+`errors.py`, and its message names the location. Imports no TensorFlow.
 """
 
 from detection_trainer.storage.exclusive import create_exclusively

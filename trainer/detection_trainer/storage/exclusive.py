@@ -1,7 +1,7 @@
-"""Creates a file that nobody else may create, in a storage that shows that it keeps to that.
+"""Creates a file that no other process can create, and verifies that the storage ensures that.
 
-Owner records and fences rest on conditional create. Some S3 servers ignore the condition and answer
-200 to every writer: two trainers would both own a folder, and neither would know.
+Owner records and fences depend on conditional create. Some S3 servers ignore the condition and
+answer 200 to every writer: two trainers would both own a folder without noticing.
 """
 
 from detection_trainer.errors import StorageUnsupportedError
@@ -9,11 +9,11 @@ from detection_trainer.storage.folder import Folder
 
 
 def create_exclusively(folder: Folder, path: str, data: bytes) -> None:
-    """Create the file at `path`, then have the storage refuse to create it again.
+    """Create the file at `path`, then check that the storage refuses to create it again.
 
     Raises:
-        FileExistsError: there was one already.
-        StorageUnsupportedError: it was created twice; it is deleted again.
+        FileExistsError: it already exists.
+        StorageUnsupportedError: it could be created twice; it is deleted again.
     """
     folder.write(path, data, create=True)
     try:

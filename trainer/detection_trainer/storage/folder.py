@@ -1,4 +1,4 @@
-"""A folder in some storage, and what a storage must be able to do."""
+"""A folder in some storage, and the interface of a storage."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,19 +9,19 @@ from typing import BinaryIO, Protocol
 from detection_trainer.errors import NotFoundError, TooLargeError
 
 PIECE_BYTES = 16 * 1024 * 1024
-"""What of a big file goes over the wire by itself, several at once."""
+"""Size of the parts of a big file; several are transferred at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """The content of a file that lies in several places in memory, and is never copied into one."""
+    """The content of a file in several buffers, which are never copied into one."""
 
     buffers: Sequence[memoryview]
-    """Of bytes."""
+    """Buffers of bytes."""
 
     @property
     def size(self) -> int:
-        """Bytes of all together."""
+        """The number of bytes in all buffers."""
         return sum(len(buffer) for buffer in self.buffers)
 
     def __iter__(self) -> Iterator[memoryview]:
@@ -32,7 +32,7 @@ class Pieces:
 
 
 Source = bytes | BinaryIO | Path | Pieces
-"""What can be written: bytes, a file opened for reading, a local file, or what is in pieces."""
+"""What can be written: bytes, a file opened for reading, a local file, or pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class Entry:
     """One file in a folder."""
 
     path: str
-    """Relative to the folder it was listed in."""
+    """Relative to the listed folder."""
     size: int
     """Bytes."""
     etag: str
-    """Changes with the content; empty where the storage has none."""
+    """Changes with the content; empty if the storage has none."""
     modified: datetime
 
 
 class Store(Protocol):
-    """A storage that holds files by key; keys have `/` between segments and none at the ends."""
+    """A storage of files by key; keys have `/` between segments and none at the ends."""
 
     def read(self, key: str) -> bytes:
         """Return the whole file."""
@@ -58,28 +58,28 @@ class Store(Protocol):
         """Return the whole file, of at most `limit` bytes (TooLargeError)."""
 
     def read_large(self, key: str) -> bytes:
-        """Return the whole file, by several requests at once where that is faster."""
+        """Return the whole file, by several parallel requests if that is faster."""
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return at most `length` bytes from byte `start`."""
 
     def write(self, key: str, data: Source, *, create: bool) -> None:
-        """Write the whole file at once; `create` refuses to replace one (FileExistsError)."""
+        """Write the whole file at once; with `create`, FileExistsError if it already exists."""
 
     def list(self, directory: str, name: str, *, recursive: bool) -> Iterator[Entry]:
         """Yield the files whose key below `directory` begins with `name`; paths are keys."""
 
     def head(self, key: str) -> Entry | None:
-        """Describe one file, or return None if there is none."""
+        """Return the entry of one file, or None if there is none."""
 
     def delete(self, key: str) -> None:
-        """Delete one file; NotFoundError if the storage says that there is none."""
+        """Delete one file; NotFoundError if the storage reports that there is none."""
 
     def download(self, key: str, target: Path) -> None:
-        """Copy the file to the local `target`, which is replaced."""
+        """Copy the file to the local `target`, replacing it."""
 
     def local_path(self, key: str) -> Path | None:
-        """Return where the file lies on this machine, or None if it does not."""
+        """Return the file's path on this machine, or None for object storage."""
 
 
 def require_small(place: str, size: int, limit: int) -> None:
@@ -101,7 +101,7 @@ class Folder:
 
     store: Store
     uri: str
-    """Without a slash at the end."""
+    """URI without a slash at the end."""
     key: str = ""
     """The folder's own key in the store; empty for its root."""
 
@@ -120,42 +120,42 @@ class Folder:
         """Return the whole file at `path`.
 
         Raises:
-            NotFoundError: there is none.
-            AccessDeniedError: the storage refuses.
-            StorageUnavailableError: it did not answer, also after retries.
+            NotFoundError: it does not exist.
+            AccessDeniedError: the storage refuses access.
+            StorageUnavailableError: the storage did not answer, even after retries.
         """
         return self.store.read(self._key(path))
 
     def read_small(self, path: str, limit: int) -> bytes:
-        """Return the whole file at `path`, which anybody may have written.
+        """Return the whole file at `path`, which may come from an untrusted writer.
 
         Raises:
             TooLargeError: it has more than `limit` bytes; they are not read.
-            TrainerError: what `read` raises.
+            TrainerError: as `read`.
         """
         return self.store.read_small(self._key(path), limit)
 
     def read_large(self, path: str) -> bytes:
-        """Return the whole file at `path`, which is likely to be big; raises what `read` does."""
+        """Return the whole file at `path`, which is probably big; raises as `read` does."""
         return self.store.read_large(self._key(path))
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        """Return `length` bytes of the file at `path` from byte `start`, fewer at its end."""
+        """Return `length` bytes of the file at `path` from byte `start`, or fewer at its end."""
         return self.store.read_range(self._key(path), start, length)
 
     def write(self, path: str, data: Source, *, create: bool = False) -> None:
-        """Write the file at `path`: readers see the old content or the new, never a part.
+        """Write the file at `path`; readers see the old or the new content, never a part.
 
         Raises:
-            FileExistsError: `create` was asked for and there is a file already.
-            AccessDeniedError: the place is read-only, or the credentials do not allow it.
+            FileExistsError: with `create`, the file already exists.
+            AccessDeniedError: the location is read-only, or the credentials do not allow writing.
             StorageFullError: no space is left.
-            StorageUnavailableError: it did not answer, also after retries.
+            StorageUnavailableError: the storage did not answer, even after retries.
         """
         self.store.write(self._key(path), data, create=create)
 
     def list(self, prefix: str = "", *, recursive: bool = True) -> list[Entry]:
-        """Return the files whose path begins with `prefix`, sorted; none if there is no folder."""
+        """Return the files whose path begins with `prefix`, sorted; none without a folder."""
         directory, _, name = prefix.rpartition("/")
         below = self._key(directory)
         own = f"{self.key}/" if self.key else ""
@@ -164,10 +164,10 @@ class Folder:
         return sorted(entries, key=lambda entry: entry.path)
 
     def head(self, path: str) -> Entry:
-        """Describe the file at `path`.
+        """Return the entry of the file at `path`.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         entry = self.store.head(self._key(path))
         if entry is None:
@@ -175,11 +175,11 @@ class Folder:
         return replace(entry, path=path)
 
     def exists(self, path: str) -> bool:
-        """Return whether there is a file at `path`."""
+        """Return whether the file at `path` exists."""
         return self.store.head(self._key(path)) is not None
 
     def delete(self, path: str) -> None:
-        """Delete the file at `path`; NotFoundError where the storage tells that there is none."""
+        """Delete the file at `path`; NotFoundError if the storage reports that there is none."""
         self.store.delete(self._key(path))
 
     def download(self, path: str, target: Path) -> None:
@@ -187,7 +187,7 @@ class Folder:
         self.store.download(self._key(path), target)
 
     def local_path(self, path: str) -> Path | None:
-        """Return where `path` lies on this machine, or None for object storage."""
+        """Return the path of `path` on this machine, or None for object storage."""
         return self.store.local_path(self._key(path))
 
     def _key(self, path: str) -> str:

@@ -1,7 +1,7 @@
-"""Files on a mounted file system: written whole or not at all, also when the process is killed.
+"""Files on a mounted file system, written atomically even if the process is killed.
 
-A file is written under a hidden name, flushed to the disk and then renamed. What a killed process
-left under such a name is never listed, and goes with the file of that name.
+A file is written under a hidden name, flushed to the disk and then renamed. Files that a killed
+process left under such a name are never listed, and are deleted with the file of that name.
 """
 
 import errno
@@ -48,7 +48,7 @@ class LocalFiles:
         with _explained(path, "reading"), open(path, "rb", opener=_open_at_once) as file:
             require_small(path.as_uri(), os.fstat(file.fileno()).st_size, limit)
             data = file.read(limit + 1)
-        require_small(path.as_uri(), len(data), limit)  # A device has no size.
+        require_small(path.as_uri(), len(data), limit)  # For devices, which report no size.
         return data
 
     def read_large(self, key: str) -> bytes:
@@ -58,7 +58,7 @@ class LocalFiles:
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return at most `length` bytes from byte `start`."""
         with _explained(self.root / key, "reading"), (self.root / key).open("rb") as file:
-            # Python reserves `length` bytes at once, and a damaged file may ask for any number.
+            # Python allocates `length` bytes at once, and a damaged file may request any number.
             left = os.fstat(file.fileno()).st_size - start
             if left <= 0:
                 return b""
@@ -66,7 +66,7 @@ class LocalFiles:
             return file.read(min(length, left))
 
     def write(self, key: str, data: Source, *, create: bool) -> None:
-        """Write the whole file at once, making its folders; `create` refuses to replace one."""
+        """Write the whole file at once, with its folders; `create` refuses an existing file."""
         target = self.root / key
         with _explained(target, "writing"):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ class LocalFiles:
             yield from _walk(place, f"{directory}/" if directory else "", name, recursive=recursive)
 
     def head(self, key: str) -> Entry | None:
-        """Describe one file, or return None if there is none."""
+        """Return the entry of one file, or None if there is none."""
         path = self.root / key
         with _explained(path, "looking up"):
             try:
@@ -100,7 +100,7 @@ class LocalFiles:
                 return None
 
     def delete(self, key: str) -> None:
-        """Delete one file, its unfinished writes, and the folders that this leaves empty."""
+        """Delete one file, its unfinished writes, and the folders that become empty."""
         path = self.root / key
         with _explained(path, "deleting"):
             for partial in path.parent.glob(f".{_escaped(path.name)}.*{_PARTIAL}"):
@@ -113,7 +113,7 @@ class LocalFiles:
             try:
                 folder.rmdir()
             except OSError:
-                return  # Not empty, or in use: it may stay.
+                return  # Not empty, or in use: keep it.
 
     def download(self, key: str, target: Path) -> None:
         """Copy the file to `target`."""
@@ -121,12 +121,12 @@ class LocalFiles:
             shutil.copyfile(self.root / key, target)
 
     def local_path(self, key: str) -> Path | None:
-        """Return where the file lies."""
+        """Return the path of the file."""
         return self.root / key
 
 
 def explain_os_error(error: OSError, path: Path, doing: str) -> TrainerError:
-    """Return the trainer's error for what the operating system says about `path`."""
+    """Return the trainer's error for an error of the operating system at `path`."""
     what = f"{doing} {path} failed: {error.strerror or error}"
     if error.errno in _ABSENT:
         return NotFoundError(f"{what}: check the address, and that the volume is mounted there")
@@ -149,7 +149,7 @@ def _explained(path: Path, doing: str) -> Iterator[None]:
         yield
     except FileExistsError:
         if doing == "writing" and path.parent.is_dir():
-            raise  # The caller asked for it by `create`.
+            raise  # The caller requested it by `create`.
         msg = f"{doing} {path} failed: a file stands where a folder was expected: move it away"
         raise NotFoundError(msg) from None
     except UnicodeEncodeError as error:
@@ -183,8 +183,8 @@ def _publish_new(partial: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # Some network file systems have no hard links; the exclusive open is as strict, though a
-        # process killed in the middle leaves a part of the file.
+        # Some network file systems lack hard links. The exclusive open is as strict, but a
+        # process that is killed in the middle leaves a part of the file.
         with target.open("xb") as file:
             file.write(partial.read_bytes())
             file.flush()
@@ -192,7 +192,7 @@ def _publish_new(partial: Path, target: Path) -> None:
 
 
 def _flush_directory(directory: Path) -> None:
-    """Make a rename survive a power cut; file systems that cannot flush a folder go without."""
+    """Make a rename survive a power failure; ignored by file systems that cannot flush folders."""
     with suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:
@@ -205,7 +205,7 @@ def _walk(place: Path, key: str, name: str, *, recursive: bool) -> Iterator[Entr
     try:
         found = sorted(os.scandir(place), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
-        return  # A folder that nobody has written to yet, or that was deleted meanwhile.
+        return  # Nothing was written to this folder yet, or it was deleted meanwhile.
     for item in found:
         if not item.name.startswith(name) or _is_partial(item.name):
             continue
@@ -214,7 +214,7 @@ def _walk(place: Path, key: str, name: str, *, recursive: bool) -> Iterator[Entr
                 yield from _walk(place / item.name, f"{key}{item.name}/", "", recursive=True)
             continue
         if not item.is_file():
-            continue  # A pipe, which would be waited for, or a link to nothing.
+            continue  # A pipe, which would block, or a dangling link.
         with suppress(FileNotFoundError):
             yield _entry(key + item.name, item.stat())
 

@@ -1,6 +1,6 @@
-"""A file in a folder as a stream; of an object only the pieces that are read are fetched.
+"""A file in a folder as a stream; of an object only the parts that are read are fetched.
 
-Called by the readers of file formats whose libraries want a file.
+Used by readers whose libraries need a file.
 """
 
 import io
@@ -17,7 +17,7 @@ def open_stream(folder: Folder, name: str) -> BinaryIO:
     """Open the file `name` for reading.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: it does not exist.
     """
     local = folder.local_path(name)
     if local is not None:
@@ -31,29 +31,29 @@ def buffered(size: int, read: Callable[[int, int], bytes]) -> BinaryIO:
 
 
 class _Piece(io.RawIOBase):
-    """Bytes that can be read from anywhere."""
+    """A stream over bytes that are fetched on demand."""
 
     def __init__(self, size: int, read: Callable[[int, int], bytes]) -> None:
-        """Read by `read(start, length)` from `size` bytes."""
+        """Create a stream of `size` bytes, fetched by `read(start, length)`."""
         super().__init__()
         self._size, self._read, self._place = size, read, 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte and return which."""
+        """Move to an offset and return it."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
         self._place = base + offset
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`, or what of it is left to read."""
+        """Fill `buffer` with the next bytes and return how many were read."""
         length = min(len(buffer), max(self._size - self._place, 0))
         data = self._read(self._place, length) if length else b""
         buffer[: len(data)] = data

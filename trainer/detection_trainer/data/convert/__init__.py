@@ -1,4 +1,4 @@
-"""Turns annotated photographs into TFRecords: read by `voc` or `coco`, cut by `tiles`, written.
+"""Turns annotated photographs into TFRecords: `voc` or `coco` reads, `tiles` cuts, `writer` writes.
 
     photographs = read_voc(folder).photographs
     convert(photographs, classes, Plan(tiling=Tiling(side=200)), open_folder(uri))

@@ -1,10 +1,10 @@
 """Writes a dataset as COCO's instances JSON beside its images.
 
-    images/a.jpg …    as they are in the records
+    images/a.jpg …    the images of the records
     instances.json    written last
 
-(cocodataset.org/#format-data) Categories have the label map's ids. `difficult`, which COCO has
-not, is a field of its own, written where it is true and read back by `convert coco`.
+(cocodataset.org/#format-data) Categories have the label map's ids. COCO has no `difficult`; here it
+is a field of its own, written if it is true and read back by `convert coco`.
 """
 
 import json
@@ -23,10 +23,10 @@ INSTANCES_FILE = "instances.json"
 
 
 def write_coco(dataset: Dataset, folder: Folder) -> dict[str, Any]:
-    """Write `dataset` into the empty `folder`; return what was written, counted.
+    """Write `dataset` into the empty `folder`; return the counts of what was written.
 
     Raises:
-        InvalidConfigError: the folder holds files already.
+        InvalidConfigError: the folder is not empty.
     """
     require_empty(folder)
     images: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
-"""What annotations say, compared with their images while both are at hand.
+"""Compares annotations with their images during a conversion.
 
-A mistake is found here and not in the middle of a training. All mistakes are collected before the
-conversion is refused, so that they can be corrected at once.
+So a mistake is found before a training. All mistakes are collected before the conversion is
+refused, so that the user can correct them together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,20 +33,20 @@ Size = tuple[int | None, int | None]
 
 @dataclass(slots=True)
 class Findings:
-    """What was wrong with images and boxes while annotations were read."""
+    """The mistakes in images and boxes that were found while annotations were read."""
 
     drop_bad_boxes: bool = False
     """Leave bad boxes out instead of refusing the conversion."""
     exif: ExifRule | None = None
-    """For images with an orientation where the annotated size does not decide."""
+    """What to do with an orientation if the annotated size does not decide."""
     box_units: BoxUnits | None = None
     """None refuses boxes that look like fractions of the image."""
     clipped: int = 0
-    """Boxes that reached beyond the image and were cut at its edge."""
+    """Number of boxes that exceeded the image and were clipped at its edge."""
     problems: list[str] = field(default_factory=list)
-    """Boxes that cannot be used, each with file and number."""
+    """Invalid boxes, each with file and number."""
     left_out: dict[str, int | list[str]] = field(default_factory=dict)
-    """What of the source is not converted: kind -> count or names."""
+    """What was not converted: kind -> count or names."""
     _failures: list[DataInvalidError | NotFoundError] = field(default_factory=list)
     _undecided: list[str] = field(default_factory=list)
     _fractions: list[str] = field(default_factory=list)
@@ -54,29 +54,31 @@ class Findings:
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """Keep the error that one annotation or image gives, for `refuse`."""
+        """Keep the error of one annotation or image for `refuse`."""
         try:
             yield
         except (DataInvalidError, NotFoundError) as error:
             self._failures.append(error)
 
-    def fit(self, path: Path, said: Size, source: str, *, has_boxes: bool) -> tuple[int, int, bool]:
-        """Return the annotated image's height and width, and whether its EXIF orientation holds.
+    def fit(
+        self, path: Path, stated: Size, source: str, *, has_boxes: bool
+    ) -> tuple[int, int, bool]:
+        """Return the annotated image's height and width, and whether its EXIF orientation applies.
 
         Args:
             path: the image.
-            said: height and width in the annotation; None or 0 where it does not say.
-            source: names the annotation.
-            has_boxes: whether anything depends on which way up the image is.
+            stated: height and width in the annotation; None or 0 if missing.
+            source: the annotation, for messages.
+            has_boxes: whether the image has boxes, which depend on the orientation.
 
         Raises:
-            NotFoundError: there is no such image.
+            NotFoundError: the image does not exist.
             DataInvalidError: the image has another size, or cannot be read.
         """
         image = measure_image(path)
-        fits_stored, fits_shown = _fits(said, image.stored), _fits(said, image.shown)
+        fits_stored, fits_shown = _fits(stated, image.stored), _fits(stated, image.shown)
         if not fits_stored and not fits_shown:
-            raise DataInvalidError(_wrong_size(path, said, image.stored, source))
+            raise DataInvalidError(_wrong_size(path, stated, image.stored, source))
         if image.orientation == 1:
             return (*image.stored, True)
         if fits_stored != fits_shown:
@@ -88,7 +90,7 @@ class Findings:
         return (*(image.shown if upright else image.stored), upright)
 
     def clip(self, photograph: Photograph) -> Photograph:
-        """Return `photograph` with every box cut at the image's edge, and bad ones left out."""
+        """Return `photograph` with every box clipped at the image's edge, without invalid boxes."""
         photograph = self._in_pixels(photograph)
         size = photograph.height, photograph.width
         boxes = clipped_boxes(photograph.boxes, *size)
@@ -105,7 +107,7 @@ class Findings:
         return replace(photograph, boxes=boxes).select(kept)
 
     def refuse(self, photographs: Sequence[Photograph]) -> None:
-        """Refuse what cannot be converted, or can be only once the user has decided.
+        """Refuse a conversion with mistakes, or with a question that the user must answer.
 
         Raises:
             NotFoundError: images are missing.
@@ -146,35 +148,35 @@ class Findings:
         raise NotFoundError(msg) if missing else DataInvalidError(msg)
 
     def _in_pixels(self, photograph: Photograph) -> Photograph:
-        """Return the photograph with boxes in pixels; note those whose unit is in doubt."""
+        """Return the photograph with boxes in pixels; records those with an uncertain unit."""
         boxes = photograph.boxes
         sides = np.array([photograph.height, photograph.width] * 2, np.float64)
         if self.box_units == "fractions":
-            self._beyond_fractions += _told(photograph, ~_are_fractions(boxes))
+            self._beyond_fractions += _listed(photograph, ~_are_fractions(boxes))
             return replace(photograph, boxes=boxes * sides)
         if self.box_units is None and max(photograph.height, photograph.width) > 1:
             solid = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-            self._fractions += _told(photograph, _are_fractions(boxes) & solid)
+            self._fractions += _listed(photograph, _are_fractions(boxes) & solid)
         return photograph
 
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """All that an annotation file or folder says."""
+    """The content of an annotation file or folder."""
 
     photographs: list[Photograph]
     classes: list[str]
-    """Names in the order of the source's own ids, else sorted."""
+    """Names in the order of the source's ids, or sorted if it has none."""
     findings: Findings
 
 
-def _fits(said: Size, size: tuple[int, int]) -> bool:
-    return all(not stated or stated == actual for stated, actual in zip(said, size, strict=True))
+def _fits(stated: Size, size: tuple[int, int]) -> bool:
+    return all(not side or side == actual for side, actual in zip(stated, size, strict=True))
 
 
-def _wrong_size(path: Path, said: Size, actual: tuple[int, int], source: str) -> str:
+def _wrong_size(path: Path, stated: Size, actual: tuple[int, int], source: str) -> str:
     return (
-        f"{source}: says that {path.name} is {said[1]} wide and {said[0]} high; it is "
+        f"{source}: says that {path.name} is {stated[1]} wide and {stated[0]} high; it is "
         f"{actual[1]} wide and {actual[0]} high: the boxes are of another image or size"
     )
 
@@ -184,7 +186,7 @@ def _are_fractions(boxes: PixelBoxes) -> npt.NDArray[np.bool_]:
     return np.asarray(((boxes >= low) & (boxes <= high)).all(axis=1))
 
 
-def _told(photograph: Photograph, chosen: npt.NDArray[np.bool_]) -> list[str]:
+def _listed(photograph: Photograph, chosen: npt.NDArray[np.bool_]) -> list[str]:
     return [
         f"{photograph.source}: box {index} ({photograph.names[index]}): ymin, xmin, ymax, xmax are "
         f"{[float(value) for value in photograph.boxes[index]]}"

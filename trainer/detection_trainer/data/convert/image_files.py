@@ -1,6 +1,6 @@
-r"""Image files as annotations name them: found in their folder, opened and measured.
+r"""Finds the image files that annotations name, opens and measures them.
 
-Annotations come from other machines: `images\\a.jpg` of Windows, IMG_1 for IMG_1.JPG.
+Annotations come from other machines: `images\\a.jpg` from Windows, or IMG_1 for IMG_1.JPG.
 """
 
 import os
@@ -16,14 +16,14 @@ from detection_trainer.errors import DataInvalidError, NotFoundError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MOST_PIXELS = 1 << 32
-"""Of an image that is cut into tiles: 16 GB of memory."""
+"""Limit of an image that is cut into tiles: 16 GB of memory."""
 
 
 class ImageFolder:
     """The image files below a folder."""
 
     def __init__(self, root: Path) -> None:
-        """Take the folder; it is read when it is needed."""
+        """Create the folder; it is read on first use."""
         self.root = root
         self._index: dict[str, list[Path]] | None = None
 
@@ -31,8 +31,8 @@ class ImageFolder:
         """Return the file of the first of `names` that exists.
 
         Args:
-            names: paths below the folder, with `/`; the case of letters counts only where two
-                files differ by nothing else.
+            names: paths below the folder, with `/`; case is ignored, except to distinguish two
+                files.
         """
         for name in names:
             if not is_below(name):
@@ -45,7 +45,7 @@ class ImageFolder:
         return None
 
     def count_others(self, used: Iterable[Path]) -> int:
-        """Return how many image files are none of `used`."""
+        """Return the number of image files that are not in `used`."""
         known = {path.resolve() for path in used}
         files = (file for found in self._by_folded_name().values() for file in found)
         return sum(
@@ -63,21 +63,21 @@ class ImageFolder:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What an image file's header says."""
+    """The content of an image file's header."""
 
     stored: tuple[int, int]
-    """Height and width of the pixels as they are stored."""
+    """Height and width of the stored pixels."""
     shown: tuple[int, int]
-    """Height and width of what a viewer shows."""
+    """Height and width as a viewer shows the image."""
     orientation: int
 
 
 def measure_image(path: Path) -> Measured:
-    """Return size and orientation of the image at `path`; its pixels are not decoded.
+    """Return size and orientation of the image at `path`, without decoding its pixels.
 
     Raises:
-        NotFoundError: there is no such file.
-        DataInvalidError: it is no image that can be read.
+        NotFoundError: the file does not exist.
+        DataInvalidError: it is not a readable image.
     """
     try:
         with _opened(path) as image:
@@ -94,10 +94,10 @@ def measure_image(path: Path) -> Measured:
 
 @contextmanager
 def opened_image(path: Path, *, tiled: bool) -> Iterator[Image.Image]:
-    """Open the image at `path`; one that is cut into `tiled` parts may be larger than others.
+    """Open the image at `path`; one that is cut into tiles (`tiled`) may be larger.
 
     Raises:
-        DataInvalidError: it cannot be decoded, here or by what is done with it, or is too large.
+        DataInvalidError: it cannot be decoded, here or within the context, or is too large.
     """
     try:
         with _opened(path) as image:
@@ -115,14 +115,14 @@ def is_below(name: str) -> bool:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Yield the files below `root`, sorted; hidden ones and hidden folders are left out."""
+    """Yield the files below `root`, sorted, without hidden files and folders."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(folder) / name for name in sorted(files) if not name.startswith("."))
 
 
 def _opened(path: Path) -> Image.Image:
-    """Open an image of any size: Pillow's limit is that of the whole program."""
+    """Open an image of any size; Pillow's own limit would apply to the whole program."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         return Image.open(path)

@@ -1,4 +1,4 @@
-"""Encodes what a window of a photograph shows: JPEG or PNG, as TensorFlow decodes them."""
+"""Encodes windows of a photograph as JPEG or PNG, for TensorFlow."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ ImageFormat = Literal["jpeg", "png"]
 def encode_tiles(tiles: Sequence[Tile], form: ImageFormat) -> Iterator[bytes]:
     """Yield the image of each of `tiles`, all of one photograph, which is decoded once.
 
-    A whole image keeps its file's bytes where TensorFlow reads them as they are meant; JPEG is
-    written with quality 95 and full colour, PNG without loss. None has an EXIF orientation.
+    A whole image keeps the bytes of its file if TensorFlow reads them correctly. JPEG is written
+    with quality 95 and full colour, PNG without loss. No output has an EXIF orientation.
 
     Raises:
-        DataInvalidError: the image cannot be decoded, or has more than 8 bits a channel.
+        DataInvalidError: the image cannot be decoded, or has more than 8 bits per channel.
     """
     photograph = tiles[0].photograph
     tiled = not any(tile.is_whole for tile in tiles)

@@ -1,4 +1,4 @@
-"""Photographs with their boxes in pixels, as annotation files give them."""
+"""Photographs with their boxes in pixels, as read from annotation files."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ PixelBoxes = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """One image file and what is on it."""
+    """One image file and its annotations."""
 
     path: Path
     height: int
@@ -29,10 +29,10 @@ class Photograph:
     difficult: tuple[bool, ...]
     crowd: tuple[bool, ...]
     source: str = ""
-    """Which annotation names the image, for messages."""
+    """The annotation that names the image, for messages."""
     upright: bool = True
-    """Height, width and boxes are of the image as viewers show it, turned by its EXIF orientation;
-    else of the pixels as they are stored."""
+    """Whether height, width and boxes are those of the image as viewers show it, rotated by its
+    EXIF orientation; otherwise they are those of the stored pixels."""
 
     def select(self, kept: npt.NDArray[np.bool_]) -> "Photograph":
         """Return the photograph with the boxes where `kept` [N] is true."""
@@ -47,22 +47,22 @@ class Photograph:
 
 
 def clipped_boxes(boxes: PixelBoxes, height: int, width: int) -> PixelBoxes:
-    """Return `boxes` cut at the edges of an image of `height` and `width`."""
+    """Return `boxes` clipped at the edges of an image of `height` and `width`."""
     return np.clip(boxes, 0.0, np.array([height, width] * 2, np.float64))
 
 
 def have_area(boxes: PixelBoxes, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Return which of `boxes` have an area as records keep them: fractions in float32."""
+    """Return which of `boxes` have an area in a record, which stores fractions in float32."""
     with np.errstate(invalid="ignore"):
         fractions = (boxes / np.array([height, width] * 2, np.float64)).astype(np.float32)
         return np.asarray((fractions[:, 2:] > fractions[:, :2]).all(axis=1))
 
 
 def require_distinct(photographs: Iterable[Photograph]) -> None:
-    """Refuse two annotations that name one image: boxes of one would be on the other's pixels.
+    """Refuse two annotations of one image: the boxes of one may belong to another image.
 
     Raises:
-        DataInvalidError: there are such; each is named.
+        DataInvalidError: an image has several annotations; the message names each.
     """
     first: dict[Path, Photograph] = {}
     problems = []
@@ -85,7 +85,7 @@ def require_distinct(photographs: Iterable[Photograph]) -> None:
 def require_classes(
     photographs: Iterable[Photograph], classes: Sequence[str], source: str
 ) -> Counter[str]:
-    """Return how many boxes there are of each class; all must be among `classes`.
+    """Return the number of boxes of each class; all classes must be in `classes`.
 
     Raises:
         DataInvalidError: a box has another class.

@@ -1,6 +1,6 @@
-"""The images of a dataset as files of their own, with their boxes in pixels: what is written out.
+"""The images of a dataset with boxes in pixels, to be written as files.
 
-Names come from the records; they are made safe and distinct.
+Their names come from the records and are made safe and unique.
 """
 
 import re
@@ -19,12 +19,12 @@ from detection_trainer.storage import Folder
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 DECIMALS = 2
-"""Of a pixel, as COCO's own files have: fractions in float32 then give back whole pixels."""
+"""Decimals of a pixel, as in COCO's files: fractions in float32 then give back whole pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image, and what is on it."""
+    """One image and its annotations."""
 
     file_name: str
     encoded: bytes
@@ -42,7 +42,7 @@ def take_pictures(dataset: Dataset) -> Iterator[Picture]:
     taken: set[str] = set()
     for number, stored in enumerate(dataset.images, start=1):
         about, encoded = stored.annotations, dataset.read_image(stored)
-        if about.turned:  # Boxes are on the pixels as they are stored.
+        if about.turned:  # The boxes are on the stored pixels.
             encoded = without_orientation(encoded)
         suffix = ".png" if encoded.startswith(_PNG_SIGNATURE) else ".jpg"
         sides = np.array([about.height, about.width] * 2, np.float64)
@@ -59,10 +59,10 @@ def take_pictures(dataset: Dataset) -> Iterator[Picture]:
 
 
 def require_empty(folder: Folder) -> None:
-    """Refuse a folder that holds files already.
+    """Refuse a folder that is not empty.
 
     Raises:
-        InvalidConfigError: it does.
+        InvalidConfigError: it is not empty.
     """
     present = [entry.path for entry in folder.list()]
     if present:

@@ -1,7 +1,7 @@
-"""Cuts photographs into tiles, and keeps a region of each apart for evaluation.
+"""Cuts photographs into tiles, and holds out a region of each for validation.
 
-Pure: decides windows and boxes; pixels are cut when records are written. A window never leaves its
-region, so that no pixel is in the training and in the validation set.
+Pure: it decides windows and boxes; pixels are cut when records are written. A window never leaves
+its region, so that no pixel is in both the training and the validation set.
 """
 
 import math
@@ -18,7 +18,7 @@ from detection_trainer.errors import InvalidConfigError
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of pixels: from `top`, `left` up to, and without, `bottom`, `right`."""
+    """A rectangle of pixels: from `top`, `left` to `bottom`, `right`, which are excluded."""
 
     top: int
     left: int
@@ -38,19 +38,19 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How photographs are cut."""
+    """How to cut photographs."""
 
     side: int | None = None
-    """Of a square tile, in pixels; None leaves a region whole."""
+    """Side of a square tile in pixels; None leaves a region whole."""
     overlap: float = 0.0
-    """Least common part of neighbouring tiles, as a fraction of the side, below 1."""
+    """Minimum overlap of neighbouring tiles, as a fraction of the side, below 1."""
     min_visible: float = 0.5
-    """A box stays on a tile that shows at least this fraction of its area."""
+    """A tile keeps a box if it shows at least this fraction of the box's area."""
     keep_negatives: bool = True
-    """Keep tiles without any box."""
+    """Whether to keep tiles without boxes."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cut nothing, or for ever.
+        """Refuse numbers that cut nothing or never end.
 
         Raises:
             InvalidConfigError: a number is out of its range.
@@ -72,22 +72,22 @@ class Tile:
     photograph: Photograph
     window: Window
     is_whole: bool
-    """The window is the whole image, whose file can be taken as it is."""
+    """Whether the window is the whole image, so that its file can be used unchanged."""
 
 
 def whole(photograph: Photograph) -> Window:
-    """Return the window that shows all of `photograph`."""
+    """Return the window of the whole `photograph`."""
     return Window(0, 0, photograph.height, photograph.width)
 
 
 def split_window(window: Window, holdout: float, side: int | None = None) -> tuple[Window, Window]:
-    """Return `window` without its rightmost fraction `holdout`, and that part.
+    """Return `window` without its rightmost fraction `holdout`, and that fraction.
 
-    Where there is room for a tile of `side` pixels on both sides of the border, neither part is
-    narrower: a narrower tile would show its objects stretched.
+    If both sides of the border have room for a tile of `side` pixels, neither part is narrower: a
+    narrower tile would be stretched.
 
     Raises:
-        InvalidConfigError: one of the two would be empty.
+        InvalidConfigError: one of the two is empty.
     """
     width = round(window.width * holdout)
     if side is not None and window.width >= 2 * side:
@@ -105,8 +105,8 @@ def split_window(window: Window, holdout: float, side: int | None = None) -> tup
 def cut_tiles(photograph: Photograph, region: Window, tiling: Tiling) -> list[Tile]:
     """Return the tiles of `region`, row by row.
 
-    The last tile of a row or column ends at the region's edge, so that all of it is covered; a
-    region smaller than a tile is one smaller tile.
+    The last tile of a row or column ends at the region's edge, so that the tiles cover the region;
+    a region smaller than a tile becomes one smaller tile.
     """
     tops = _starts(region.top, region.bottom, tiling)
     lefts = _starts(region.left, region.right, tiling)
@@ -116,7 +116,7 @@ def cut_tiles(photograph: Photograph, region: Window, tiling: Tiling) -> list[Ti
 
 
 def _starts(first: int, last: int, tiling: Tiling) -> list[tuple[int, int]]:
-    """Return where tiles begin and end between `first` and `last`, spread evenly."""
+    """Return the start and end of the tiles between `first` and `last`, evenly spaced."""
     length, side = last - first, tiling.side or last - first
     if length <= side:
         return [(first, last)]
@@ -145,6 +145,6 @@ def _areas(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def shard_bounds(count: int, shards: int) -> Sequence[tuple[int, int]]:
-    """Return first and end of each of `shards` parts of `count` records, as even as can be."""
+    """Return start and end of each of `shards` parts of `count` records, as even as possible."""
     edges = [count * index // shards for index in range(shards + 1)]
     return list(pairwise(edges))

@@ -1,6 +1,6 @@
-"""Reads Pascal VOC annotations: one XML file an image, boxes as xmin, ymin, xmax, ymax in pixels.
+"""Reads Pascal VOC annotations: one XML file per image, boxes as xmin, ymin, xmax, ymax in pixels.
 
-Corners are taken as they stand and divided by the image's sides, as the OD API's
+Corners are not shifted, only divided by the image's sides, as the OD API's
 create_pascal_tf_record.py does. Annotations in subfolders belong to images in the same subfolders.
 """
 
@@ -21,7 +21,7 @@ from detection_trainer.storage.local import explain_os_error
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 _SIDECAR = ".aux.xml"
-"""What GDAL writes beside an image: no annotation."""
+"""A file that GDAL writes beside an image; it is not an annotation."""
 _ANNOTATIONS, _IMAGES = "Annotations", "JPEGImages"
 
 
@@ -38,15 +38,15 @@ def read_voc(  # noqa: PLR0913 - all but two are named
 
     Args:
         folder: the annotations, or a devkit with `Annotations` and `JPEGImages`.
-        images: where the images are; by default beside the annotations.
+        images: the folder of the images; by default beside the annotations.
         names: file names without `.xml`, to read only these.
         drop_bad_boxes: leave out boxes without area inside the image instead of refusing.
-        exif: whether EXIF orientations hold, where the annotated size does not decide.
-        box_units: what corners are given in; None: pixels, and what looks otherwise is refused.
+        exif: whether EXIF orientations apply if the annotated size does not decide.
+        box_units: unit of the corners; None: pixels, and what looks like fractions is refused.
 
     Raises:
         NotFoundError: there are no annotations, or an image is missing.
-        DataInvalidError: an annotation is invalid, does not fit its image, or leaves a question.
+        DataInvalidError: an annotation is invalid, does not match its image, or is ambiguous.
     """
     devkit = folder / _ANNOTATIONS
     if devkit.is_dir():
@@ -82,7 +82,7 @@ def _annotation_files(folder: Path, names: Sequence[str] | None, findings: Findi
 
 
 def _named(names: Sequence[str], files: Sequence[Path], folder: Path) -> list[Path]:
-    """Return the annotations whose paths in `folder`, else whose file names, are `names`."""
+    """Return the annotations whose paths in `folder`, or else file names, are `names`."""
     known: defaultdict[str, list[Path]] = defaultdict(list)
     for file in files:
         path = file.relative_to(folder).with_suffix("").as_posix()
@@ -108,11 +108,11 @@ def _read_annotation(
 ) -> Photograph:
     root = _parse(file)
     path = _image_of(root, file, file.parent.relative_to(folder), images)
-    said = (_size(root, "height", file), _size(root, "width", file))
+    stated = (_size(root, "height", file), _size(root, "width", file))
     objects = root.findall("object")
     boxes = [_box(entry, number, file) for number, entry in enumerate(objects)]
     names = tuple(_name(entry, number, file) for number, entry in enumerate(objects))
-    height, width, upright = findings.fit(path, said, str(file), has_boxes=bool(boxes))
+    height, width, upright = findings.fit(path, stated, str(file), has_boxes=bool(boxes))
     photograph = Photograph(
         path=path,
         height=height,
@@ -146,33 +146,33 @@ def _parse(file: Path) -> ET.Element:
 
 
 def _image_of(root: ET.Element, file: Path, below: Path, images: ImageFolder) -> Path:
-    """Return the image that the annotation names, else the one with the annotation's own name."""
-    said = (root.findtext("filename") or "").strip().replace("\\", "/")
+    """Return the image that the annotation names, or else the one named like the annotation."""
+    named = (root.findtext("filename") or "").strip().replace("\\", "/")
     inside = (root.findtext("folder") or "").strip().replace("\\", "/").strip("/")
     folders = dict.fromkeys([*_image_folders(below), "", inside])
-    names = list(_image_names(said, file.stem))
+    names = list(_image_names(named, file.stem))
     found = images.find(f"{folder}/{n}" if folder else n for n in names for folder in folders)
     if found is None:
         raise NotFoundError(
-            f"{file}: its image {said or file.stem!r} is not in {images.root}: name its folder by "
+            f"{file}: its image {named or file.stem!r} is not in {images.root}: name its folder by "
             "--images"
         )
     return found
 
 
 def _image_folders(below: Path) -> Iterator[str]:
-    """Yield where the images of the annotations in `below`, a relative path, may be."""
+    """Yield the folders that may contain the images of the annotations in `below`."""
     if below.parts:
         yield below.as_posix()
     if _ANNOTATIONS in below.parts:
         yield "/".join(_IMAGES if part == _ANNOTATIONS else part for part in below.parts)
 
 
-def _image_names(said: str, stem: str) -> Iterator[str]:
-    """Yield names of the image, the likeliest first."""
-    if "/" in said and not said.startswith("/"):
-        yield said
-    last = PurePosixPath(said).name
+def _image_names(named: str, stem: str) -> Iterator[str]:
+    """Yield possible names of the image, the most likely first."""
+    if "/" in named and not named.startswith("/"):
+        yield named
+    last = PurePosixPath(named).name
     for name in (last, stem):
         if name and (name == last or _SUFFIX.search(name)):
             yield name

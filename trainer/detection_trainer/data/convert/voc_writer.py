@@ -1,10 +1,10 @@
 """Writes a dataset as Pascal VOC: one XML file per image, in the devkit's folders.
 
-    JPEGImages/a.jpg …     as they are in the records
+    JPEGImages/a.jpg …     the images of the records
     Annotations/a.xml …
 
-Corners are as the records have them, whole where they are whole. VOC knows no crowds: their boxes
-are left out, and counted.
+Corners have the precision of the records, whole numbers if they are whole. VOC has no crowds: their
+boxes are left out and counted.
 """
 
 import xml.etree.ElementTree as ET
@@ -19,10 +19,10 @@ _CHANNELS = 3
 
 
 def write_voc(dataset: Dataset, folder: Folder) -> dict[str, Any]:
-    """Write `dataset` into the empty `folder`; return what was written, counted.
+    """Write `dataset` into the empty `folder`; return the counts of what was written.
 
     Raises:
-        InvalidConfigError: the folder holds files already.
+        InvalidConfigError: the folder is not empty.
     """
     require_empty(folder)
     images = boxes = crowds = 0

@@ -2,9 +2,9 @@
 
     train-00000-of-00002.tfrecord …  validation-00000-of-00001.tfrecord …  label_map.pbtxt
 
-All records are written to this machine first, and each is read back by the trainer's own rule. Then
-they replace what is in the folder; the label map is deleted first and written last: where there is
-one, all records are whole.
+All records are written to a local folder first, and the trainer's own reader checks each. Then they
+replace the content of the folder. The label map is deleted first and written last: if it exists,
+all records are complete.
 """
 
 import tempfile
@@ -47,22 +47,22 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What becomes of the photographs."""
+    """How to convert photographs."""
 
     tiling: Tiling = field(default_factory=Tiling)
     holdout: float = 0.0
-    """Rightmost fraction of each photograph that is kept apart for validation."""
+    """Rightmost fraction of each photograph to hold out for validation."""
     holdout_names: frozenset[str] = frozenset()
-    """Photographs, by file name without suffix, that are kept apart as a whole."""
+    """Photographs, by file name without suffix, to hold out completely."""
     shards: int = 1
-    """Files of the training set; the validation set is one file."""
+    """Number of files of the training set; the validation set has one file."""
     image_format: ImageFormat = "jpeg"
-    """Of tiles, and of images in other formats."""
+    """Format of tiles, and of images in other formats."""
     overwrite: bool = False
-    """Replace a dataset that is there already."""
+    """Replace an existing dataset."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that make no dataset.
+        """Refuse numbers that make no valid dataset.
 
         Raises:
             InvalidConfigError: a number is out of its range.
@@ -75,20 +75,20 @@ class Plan:
 
 
 class SetSummary(Contract):
-    """One of the two sets as it was written."""
+    """One of the two sets after it was written."""
 
     uri: str
-    """What `dataset.train.uri` or `dataset.validation.uri` takes."""
+    """The value for `dataset.train.uri` or `dataset.validation.uri`."""
     images: int
     images_without_boxes: int
     boxes: int
     boxes_per_class: dict[str, int]
     crowd_boxes: int = 0
-    """Of `boxes`: they are not learned as objects."""
+    """Number of crowds among `boxes`; they are not trained as objects."""
 
 
 class ConversionSummary(Contract):
-    """What was written."""
+    """The result of a conversion."""
 
     label_map: str
     classes: list[str]
@@ -99,18 +99,18 @@ class ConversionSummary(Contract):
 def convert(
     photographs: Sequence[Photograph], classes: Sequence[str], plan: Plan, folder: Folder
 ) -> ConversionSummary:
-    """Cut `photographs` by `plan` and write them to `folder`.
+    """Cut `photographs` by `plan`, write them to `folder` and return the counts.
 
     Args:
-        photographs: those of one or several sources.
+        photographs: from one or several sources.
         classes: names for the label map, from id 1.
         plan: tiles, hold-out and shards.
-        folder: takes the files.
+        folder: receives the files.
 
     Raises:
-        DataInvalidError: a box has another class, or no image is left to train on.
-        InvalidConfigError: a class or a name to keep apart is none, or a dataset lies in the
-            folder.
+        DataInvalidError: a box has another class, or no image is left for training.
+        InvalidConfigError: a class or a held-out name does not exist, or the folder already
+            contains a dataset.
     """
     _require_distinct(classes)
     require_distinct(photographs)
@@ -134,7 +134,7 @@ def convert(
 
 
 def plan_sets(photographs: Sequence[Photograph], plan: Plan) -> dict[str, list[Tile]]:
-    """Return the tiles of the training and of the validation set; pure."""
+    """Return the tiles of the training and the validation set; pure."""
     sets: dict[str, list[Tile]] = {TRAIN: [], VALIDATION: []}
     for photograph in photographs:
         window = whole(photograph)
@@ -164,7 +164,7 @@ def _require_names(photographs: Sequence[Photograph], names: frozenset[str]) -> 
 
 
 def _present_files(folder: Folder, *, overwrite: bool) -> list[str]:
-    """Return the files of the dataset that is in `folder` already; only with `overwrite` any."""
+    """Return the dataset's files in `folder`; without `overwrite` there must be none."""
     present = [
         entry.path
         for prefix in (LABEL_MAP_FILE, f"{TRAIN}-", f"{VALIDATION}-")
@@ -186,7 +186,7 @@ def _write_sets(
     """Write the files of all sets into the local folder `scratch`.
 
     Raises:
-        DataInvalidError: images cannot be used; all of them are named.
+        DataInvalidError: images are invalid; the message names them all.
     """
     encoder = _Encoder(classes, plan.image_format)
     files = []
@@ -236,15 +236,15 @@ def _write_shard(path: Path, records: Iterable[bytes]) -> None:
 
 @dataclass(slots=True)
 class _Encoder:
-    """Makes records; collects the images of which none can be made."""
+    """Builds records, and collects the images that are invalid."""
 
     classes: Sequence[str]
     image_format: ImageFormat
     problems: dict[str, None] = field(default_factory=dict)
-    """In order, each once: two sets may show parts of one image."""
+    """Error messages in order, each once: both sets may show parts of one image."""
 
     def records(self, tiles: Sequence[Tile]) -> Iterator[bytes]:
-        """Yield the record of each tile that can be used."""
+        """Yield the record of each valid tile."""
         for _, group in groupby(tiles, key=lambda tile: tile.photograph.path):
             same = list(group)
             try:
@@ -254,10 +254,10 @@ class _Encoder:
                 self.problems[str(error)] = None
 
     def refuse(self) -> None:
-        """Refuse the conversion if an image cannot be used.
+        """Refuse the conversion if an image is invalid.
 
         Raises:
-            DataInvalidError: all such images are named.
+            DataInvalidError: images are invalid; the message names them all.
         """
         if len(self.problems) == 1:
             raise DataInvalidError(next(iter(self.problems)))
@@ -267,7 +267,7 @@ class _Encoder:
             raise DataInvalidError(msg)
 
     def _record(self, tile: Tile, image: bytes) -> bytes:
-        """Return the record, which the trainer's own reader must accept."""
+        """Return the record, after the trainer's own reader has accepted it."""
         record = encode_example(make_features(tile, image, self.classes))
         try:
             read_example(memoryview(record), self.classes, decode=True)
@@ -298,6 +298,6 @@ def make_features(tile: Tile, image: bytes, classes: Sequence[str]) -> dict[str,
 
 
 def _source_id(tile: Tile) -> str:
-    """Return a name for the tile: the photograph's, and where the tile begins in it."""
+    """Return a name of the tile: the photograph's name and the tile's position."""
     stem = tile.photograph.path.stem
     return stem if tile.is_whole else f"{stem}@{tile.window.left},{tile.window.top}"
