@@ -1,4 +1,4 @@
-"""What operator and trainer agree on: the only part of this package the operator imports.
+"""Rules and data formats that operator and trainer share; the operator imports nothing else here.
 
-Nothing in here imports TensorFlow, Keras or a storage client.
+It imports neither TensorFlow nor Keras nor a storage client.
 """

@@ -1,6 +1,6 @@
-"""The variables of every backbone, without building it: names and shapes by their published rules.
+"""Names and shapes of the variables of every backbone, from their published rules.
 
-`keras.applications`' names are used as they are. A test builds every backbone and compares.
+The names are those of `keras.applications`. A test builds every backbone and compares.
 """
 
 import math
@@ -11,10 +11,10 @@ from detection_trainer.contract.model import Backbone
 
 Shape = tuple[int, ...]
 Variable = tuple[int, str, Shape]
-"""The level from which on it is needed (3 to 5), its path below the group, its shape."""
+"""The lowest top level that needs it (3 to 5), its path below the group, its shape."""
 
 RANDOM_STATE = "seed_generator_state"
-"""The name of a dropout layer's random state among its variables."""
+"""Name of a dropout layer's random state among its variables."""
 STATISTICS = ("gamma", "beta", "moving_mean", "moving_variance")
 """The variables of a batch normalisation."""
 
@@ -22,7 +22,7 @@ RESIDUAL: dict[Backbone, tuple[tuple[int, ...], tuple[int, ...]]] = {
     Backbone.TINY: ((16, 32, 64, 96, 128), (1, 1, 1, 1)),
     Backbone.SMALL: ((24, 48, 96, 160, 224), (1, 1, 2, 2)),
 }
-"""Widths of stem and stages, and blocks of each stage, of the own residual backbones."""
+"""Widths of stem and stages, and blocks of each stage, of this package's residual backbones."""
 
 _RESNET_BLOCKS = {
     Backbone.RESNET50: (3, 4, 6, 3),
@@ -45,7 +45,11 @@ _EFFICIENTNET_SIZES = {
 
 
 def backbone_shapes(backbone: Backbone, top_level: int) -> dict[str, Shape]:
-    """Return path -> shape of all variables that C3 … C`top_level` need."""
+    """Return path -> shape of all variables that C3 … C`top_level` need.
+
+    >>> backbone_shapes(Backbone.TINY, 3)["stem/conv/kernel"]
+    (3, 3, 3, 16)
+    """
     return {
         path: shape for level, path, shape in _variables(backbone) if level <= max(top_level, 3)
     }
@@ -235,7 +239,7 @@ class LiteBlock:
     """One block of EfficientNet-lite0: as B0's, without squeeze-and-excitation and dropout."""
 
     level: int
-    """The feature level that it belongs to, 3 at least."""
+    """The feature level to which it belongs, at least 3."""
     name: str
     filters_in: int
     filters: int
@@ -245,12 +249,12 @@ class LiteBlock:
 
     @property
     def wide(self) -> int:
-        """Channels inside the block."""
+        """Number of channels inside the block."""
         return self.filters_in * self.expansion
 
     @property
     def has_skip(self) -> bool:
-        """Whether its input is added to its output."""
+        """Whether the block adds its input to its output."""
         return self.stride == 1 and self.filters_in == self.filters
 
     def variables(self) -> Iterator[tuple[str, Shape]]:
@@ -266,13 +270,13 @@ class LiteBlock:
 
 
 LITE_STEM = 32
-"""Channels after EfficientNet-lite0's first convolution."""
+"""Number of channels after EfficientNet-lite0's first convolution."""
 _LITE_STRIDES = (1, 2, 2, 2, 1, 2, 1)
 """Stride of the first block of each stage."""
 
 
 def lite_blocks() -> Iterator[LiteBlock]:
-    """Yield the blocks of EfficientNet-lite0, in order: B0's stages at their own widths."""
+    """Yield the blocks of EfficientNet-lite0 in order: B0's stages with their original widths."""
     width = LITE_STEM
     stages = zip(_EFFICIENTNET_STAGES, _LITE_STRIDES, strict=True)
     for stage, ((kernel, repeats, filters, expansion), stride) in enumerate(stages, start=1):

@@ -1,8 +1,8 @@
-"""Whether a run may continue another run exactly (`continueFrom`): pure.
+"""Decides whether a run may continue another run exactly (`continueFrom`): pure.
 
-Called by the operator before any pod, by the preflight, and by the trainer before it assigns
-anything. Each of them describes both runs by what it knows; what one side does not know is not
-compared.
+Called by the operator before it creates a pod, by the preflight, and by the trainer before it
+assigns anything. Each describes both runs with what it knows; values that one side does not know
+are not compared.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class RunTraits:
-    """What a continuation must find the same in both runs; None where it is not known."""
+    """What must be equal in both runs of a continuation; None if unknown."""
 
     optimizer: str
     averaged: bool
@@ -29,9 +29,9 @@ class RunTraits:
     classes: Sequence[str] | None = None
     model: Model | None = None
     frozen: frozenset[str] | None = None
-    """The groups of `freeze`: their variables have no state in the optimizer."""
+    """The groups of `freeze`: their variables have no optimizer state."""
     shapes: Mapping[str, Shape] | None = None
-    """The model's variables, for a source that does not know its model."""
+    """The model's variables, for a source whose model is unknown."""
 
     @classmethod
     def of_spec(
@@ -52,7 +52,7 @@ class RunTraits:
 
 
 def compare_for_continue(source: RunTraits, target: RunTraits) -> list[str]:
-    """Return what differs, one sentence each; empty where `target` can continue `source`.
+    """Return the differences, one sentence each; empty if `target` can continue `source`.
 
     >>> compare_for_continue(RunTraits("adam", averaged=False), RunTraits("momentum", False))
     ['optimizer.name: there adam, here momentum']
@@ -69,7 +69,7 @@ def continue_refusal(source: str, differences: Sequence[str]) -> str:
 
 
 def advice(differences: Sequence[str]) -> str:
-    """Return which restore helps where a run cannot go on."""
+    """Return which restore is possible if a run cannot be continued."""
     if all(difference.startswith("optimizer.") for difference in differences):
         return "use restore instead (mode full keeps all weights; step and optimizer start again)"
     return (
@@ -79,7 +79,11 @@ def advice(differences: Sequence[str]) -> str:
 
 
 def reached_refusal(source: str, step: int, steps: int) -> str | None:
-    """Return why a run to `steps` cannot continue `source` at `step`; None if it can."""
+    """Return why a run to `steps` cannot continue `source` at `step`; None if it can.
+
+    >>> reached_refusal("s3://runs/trees", step=300, steps=400) is None
+    True
+    """
     if steps > step:
         return None
     return (

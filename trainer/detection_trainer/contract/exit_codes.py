@@ -1,13 +1,13 @@
-"""How a trainer ends: the exit codes, and what each means for the next attempt.
+"""The exit codes of a trainer, and what each means for the next attempt.
 
-The operator builds its Job's `podFailurePolicy` and its reasons from this table;
-Kubernetes itself never gives a process these codes (137 is SIGKILL, 143 an unhandled SIGTERM).
+The operator builds its Job's `podFailurePolicy` and its reasons from this table. Kubernetes itself
+never uses these codes (137 is SIGKILL, 143 an unhandled SIGTERM).
 """
 
 from enum import IntEnum, StrEnum
 
 EARLY_STOPPED = "EarlyStopped"
-"""The reason of an outcome that completed before the target, as earlyStopping asks."""
+"""The reason of an outcome that completed before the target by `spec.earlyStopping`."""
 
 
 class Verdict(StrEnum):
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """A trainer's exit status; 50-69 must not be retried, 70-89 may."""
+    """A trainer's exit status; 50-69 must not be retried, 70-89 may be."""
 
     COMPLETED = 0
     SAVED = 40
@@ -44,7 +44,7 @@ class ExitCode(IntEnum):
 
     @property
     def reason(self) -> str:
-        """The CamelCase reason that conditions and outcomes carry."""
+        """The CamelCase reason for conditions and outcomes."""
         return "".join(word.capitalize() for word in self.name.split("_"))
 
     @property
@@ -65,7 +65,11 @@ RETRYABLE_CODES = range(70, 90)
 
 
 def verdict_of(code: int) -> Verdict:
-    """Judge any process exit code; one that is not in the contract may be retried."""
+    """Return the verdict of any process exit code; an unknown one may be retried.
+
+    >>> verdict_of(137)
+    <Verdict.RETRYABLE: 'Retryable'>
+    """
     try:
         return ExitCode(code).verdict
     except ValueError:

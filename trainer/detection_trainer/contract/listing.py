@@ -1,4 +1,4 @@
-"""How a message lists what may be many: the first few, and how many are left out."""
+"""Lists of many items in a message: the first few, and the number of the others."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Which of our models the OD API has too: pure, asked before anything runs."""
+"""Which of our models the OD API also has: pure, used before anything runs."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,11 @@ BACKBONES: Mapping[Backbone, str] = {
     Backbone.MOBILENET_V1: "ssd_mobilenet_v1_fpn_keras",
     Backbone.MOBILENET_V2: "ssd_mobilenet_v2_fpn_keras",
 }
-"""The OD API's `feature_extractor.type` for each backbone that both know."""
+"""Backbone -> the OD API's `feature_extractor.type`, for the backbones that both have."""
 
 
 def reason_without_twin(model: Model) -> str | None:
-    """Return why no configuration of the OD API describes `model`; None where one does."""
+    """Return why no configuration of the OD API describes `model`; None if one does."""
     extractor = BACKBONES.get(model.backbone)
     if extractor is None:
         return (

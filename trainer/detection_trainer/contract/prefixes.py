@@ -1,12 +1,12 @@
-"""Which entry of `spec.credentials` opens a URI."""
+"""Which entry of `spec.credentials` applies to a URI."""
 
 from collections.abc import Iterable
 
 
 def longest_prefix(uri: str, prefixes: Iterable[str]) -> str | None:
-    """Return the longest of `prefixes` that `uri` has, on a whole path segment; None: it has none.
+    """Return the longest of `prefixes` that matches whole path segments of `uri`, or None.
 
-    A slash at the end of either says nothing: a folder is the same with it and without.
+    A slash at the end of either makes no difference.
 
     >>> longest_prefix("s3://runs/trees", ["s3://", "s3://runs/", "s3://runs/tr"])
     's3://runs/'

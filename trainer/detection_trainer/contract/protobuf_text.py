@@ -1,9 +1,9 @@
-"""Protobuf's text format, read without its schema: label maps and pipeline configurations.
+"""Parses protobuf's text format without a schema: label maps and pipeline configurations.
 
     item { id: 1 name: "tree" }     name: <…>     list: [1, 2]     # comment
 
-(protobuf.dev/reference/protobuf/textformat-spec.) What a scalar is stays open: without a schema
-`1`, `RELU_6` and `true` are words, and the reader of a field says what it takes.
+(protobuf.dev/reference/protobuf/textformat-spec.) Scalars are not typed: without a schema `1`,
+`RELU_6` and `true` are words, and the reader of a field decides what it accepts.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 MAX_DEPTH = 64
-"""Messages within messages; a pipeline.config has about 10."""
+"""Limit of nested messages; a pipeline.config has about 10."""
 _SPACE = re.compile(r"(?:[ \t\r\n\f\v]+|\#[^\n]*)+")
 _TOKEN = re.compile(
     r"""(?P<word>[A-Za-z0-9_.+-]+)
@@ -29,12 +29,12 @@ _CLOSES = {"{": "}", "<": ">"}
 
 
 class TextFormatError(ValueError):
-    """The text is not protobuf's; the message says the line."""
+    """The text is not protobuf's; the message names the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field that was said: a repeated one is said several times."""
+    """One occurrence of a field; a repeated field has several."""
 
     name: str
     value: "str | Message"
@@ -44,22 +44,29 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The fields of a message, in the order in which they stand there."""
+    """The fields of a message, in the order of the text."""
 
     fields: list[Field] = field(default_factory=list)
 
 
 def parse(text: str) -> Message:
-    """Return the message that `text` is.
+    """Return `text` as a message.
+
+    >>> [(f.name, f.value) for f in parse('id: 1 name: "tree"').fields]
+    [('id', '1'), ('name', 'tree')]
 
     Raises:
-        TextFormatError: it is none.
+        TextFormatError: it is not valid.
     """
     return Message(list(_Reader(text).fields(None)))
 
 
 def quoted(text: str) -> str:
-    """Return `text` as a string of the format."""
+    r"""Return `text` as a string of the format.
+
+    >>> print(quoted('a "b"'))
+    "a \"b\""
+    """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
@@ -71,7 +78,7 @@ class _Token(NamedTuple):
 
 
 class _Reader:
-    """Reads tokens one after another, one ahead."""
+    """Reads tokens, with one token of look-ahead."""
 
     def __init__(self, text: str) -> None:
         self._tokens = _tokens(text)
@@ -79,7 +86,7 @@ class _Reader:
         self._depth = 0
 
     def fields(self, closing: _Token | None) -> Iterator[Field]:
-        """Yield the fields up to the end, or to what closes the message that `closing` opened."""
+        """Yield the fields up to the end, or to the mark that closes the message of `closing`."""
         end = "" if closing is None else _CLOSES[closing.text]
         while (token := self._next()).text != end:
             if token.kind == "end" and closing is not None:
@@ -132,7 +139,7 @@ class _Reader:
                 f"{_shown(token.text)}"
             )
         parts = [_unquoted(token)]
-        while self._ahead.kind == "string":  # Adjacent strings are one.
+        while self._ahead.kind == "string":  # Adjacent strings are one value.
             parts.append(_unquoted(self._next()))
         try:
             return b"".join(parts).decode()
@@ -150,12 +157,12 @@ class _Reader:
 
     def _next(self) -> _Token:
         token = self._ahead
-        self._ahead = next(self._tokens, token)  # The end stays ahead.
+        self._ahead = next(self._tokens, token)  # At the end the last token stays.
         return token
 
 
 _SHOWN = 80
-"""Characters of a token that a message shows."""
+"""How many characters of a token a message shows."""
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -180,10 +187,10 @@ def _shown(text: str) -> str:
 
 
 def _unquoted(token: _Token) -> bytes:
-    """Return a string's bytes: escapes stand for bytes or characters, as protobuf reads them.
+    """Return a string's bytes, with escapes decoded as protobuf decodes them.
 
     Raises:
-        TextFormatError: protobuf knows no such escape.
+        TextFormatError: protobuf has no such escape.
     """
     text = token.text[1:-1].encode(errors="surrogatepass")
     if b"\\" not in text:
@@ -195,7 +202,7 @@ def _unquoted(token: _Token) -> bytes:
 
 
 _SURROGATES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
-"""What `\ud83d\ude00` gives: two halves of one character, each encoded by itself."""
+"""The bytes of `\ud83d\ude00`: two halves of one character, each encoded by itself."""
 
 
 def _pair(match: re.Match[bytes]) -> bytes:

@@ -1,10 +1,9 @@
-"""What a trainer tells the operator: whole snapshots, so that a lost one costs nothing.
+"""What a trainer reports to the operator: complete snapshots, so that a lost one does not matter.
 
-Sent as JSON to `POST {report-url}`; the last one carries the outcome and must be acknowledged
-before the process exits. The outcome is also the container's termination message.
+Sent as JSON to `POST {report-url}`. The last report contains the outcome, and the process waits for
+its acknowledgement before it exits. The outcome is also the container's termination message.
 
-Every number, text and list has a bound, so that what is acknowledged can always be written to the
-status.
+Every number, text and list has a limit, so that an acknowledged report always fits into the status.
 """
 
 from typing import Annotated
@@ -34,14 +33,14 @@ MAX_EXPORTS = 20
 MAX_DIFFERENCES = 50
 MAX_REPORT_BYTES = 256 * 1024
 MAX_TERMINATION_BYTES = 4096
-"""The kubelet cuts a termination message here."""
+"""The kubelet truncates a termination message here."""
 
 Step = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Metrics = Annotated[dict[Annotated[str, Field(max_length=128)], float], Field(max_length=64)]
 
 
 class CheckpointRecord(Contract):
-    """A committed checkpoint, as its manifest says."""
+    """A committed checkpoint, as recorded in its manifest."""
 
     step: Step
     uri: RestoreUri
@@ -51,7 +50,7 @@ class CheckpointRecord(Contract):
 
 
 class SkippedCheckpoint(Contract):
-    """A checkpoint that was found damaged, and so not used."""
+    """A damaged checkpoint, which was not used."""
 
     step: Step
     problem: Text
@@ -64,7 +63,7 @@ class ExportRecord(Contract):
     step: Step
     uri: StorageUri
     digest: Digest
-    """Of the weights: that of the checkpoint it was made from."""
+    """Digest of the weights: that of the exported checkpoint."""
 
 
 class VariableCounts(Contract):
@@ -79,10 +78,10 @@ Groups = Annotated[dict[GroupName, VariableCounts], Field(max_length=16)]
 
 
 class Restored(Contract):
-    """Where the run's first weights came from; kept in its own checkpoints."""
+    """The source of the run's initial weights; the run's checkpoints record it."""
 
     mode: RestoreMode | None = None
-    """Absent for `continueFrom`, which takes everything, optimizer and step included."""
+    """Absent for `continueFrom`, which also takes optimizer and step."""
     uri: RestoreUri
     step: Step | None = None
     digest: Digest | None = None
@@ -91,7 +90,7 @@ class Restored(Contract):
 
 
 class Progress(Contract):
-    """How the running loop does; what is unknown or not finite is left out."""
+    """Figures of the running loop; unknown and non-finite ones are left out."""
 
     loss: float | None = None
     learning_rate: float | None = None
@@ -102,26 +101,26 @@ class Progress(Contract):
 
 
 class DatasetPin(Contract):
-    """The training set as a preflight found it: an attempt that finds other files is refused."""
+    """The training set that a preflight read; an attempt with other files is refused."""
 
     digest: Digest
-    """Over the names, sizes and tags (or times) of its files."""
+    """Digest of the names, sizes and ETags (or times) of its files."""
     files: Count
     size_bytes: Count
 
 
 class Outcome(Contract):
-    """How an attempt ended, in the trainer's own words."""
+    """How an attempt or a preflight ended."""
 
     exit_code: ExitCode
     reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z]+$")]
     message: Message
     differences: Annotated[list[Text], Field(max_length=MAX_DIFFERENCES)] = []
-    """For a refused restore: the variables that do not fit, with both shapes."""
+    """For a refused restore: the variables that differ, with both shapes."""
     dataset: DatasetPin | None = None
-    """For a preflight that passed: what the attempt is to be trained on."""
+    """For a passed preflight: the training set for the attempt."""
     pipeline_config: Annotated[str, Field(max_length=MAX_PACKED)] | None = None
-    """Likewise: the text at `pipelineConfig.uri`, packed (`packing`)."""
+    """For a passed preflight: the text at `pipelineConfig.uri`, packed (`packing`)."""
 
 
 class Report(Contract):
@@ -129,21 +128,21 @@ class Report(Contract):
 
     attempt: Positive
     sequence: Count
-    """Rises within the attempt; a report that comes late is not applied."""
+    """Increases within the attempt; a late report is not applied."""
     time: Time
     step: Step
     target_steps: Step
     resumed_from_step: Step | None = None
-    """Where this attempt started: None until known."""
+    """Step at which this attempt began; None until known."""
     classes: Annotated[list[ClassName], Field(max_length=1000)] = []
     cycles: Cycles | None = None
     restored: Restored | None = None
     checkpoints: Annotated[list[CheckpointRecord], Field(max_length=MAX_CHECKPOINTS)] = []
-    """Newest first, as storage holds them."""
+    """The committed checkpoints, newest first."""
     checkpoint_count: Count = 0
     best: CheckpointRecord | None = None
     exports: Annotated[list[ExportRecord], Field(max_length=MAX_EXPORTS)] = []
-    """Newest first, as storage holds them; empty until the run's end."""
+    """The committed exports, newest first; empty until the end of the run."""
     skipped: Annotated[list[SkippedCheckpoint], Field(max_length=MAX_CHECKPOINTS)] = []
     metrics: Metrics = {}
     progress: Progress = Progress()

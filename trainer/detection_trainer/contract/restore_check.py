@@ -1,7 +1,7 @@
-"""Whether a source's variables fit a model, by mode: decided from names and shapes alone.
+"""Decides from names and shapes whether a source's variables fit a model, by mode.
 
-Called by the operator before any pod, by the preflight, and by the trainer before it assigns
-anything. The modes are the OD API's `fine_tune_checkpoint_type` (train.proto).
+Called by the operator before it creates a pod, by the preflight, and by the trainer before it
+assigns anything. The modes are the OD API's `fine_tune_checkpoint_type` (train.proto).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,21 +19,21 @@ _DIFFERENCES_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """What a restore would do; nothing may be assigned if `differences` is not empty."""
+    """The effect of a restore; nothing may be assigned unless `differences` is empty."""
 
     mode: RestoreMode
     assign: list[str]
-    """Paths to take from the source, in the model's order."""
+    """Paths to restore from the source, in the model's order."""
     fresh: list[str]
-    """Paths that keep their fresh values."""
+    """Paths that keep their initial values."""
     differences: list[str]
-    """One sentence for each variable that does not fit, with both shapes."""
+    """One sentence for each variable that differs, with both shapes."""
     fitting: list[RestoreMode]
-    """The modes that the source does fit."""
+    """The modes in which the source could be restored."""
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why each variable of `fresh` is not restored."""
+        """Path of each fresh variable -> why it is not restored."""
         taken = restored_groups(self.mode)
         return {
             path: "a random state that the source does not have"
@@ -44,7 +44,7 @@ class RestorePlan:
 
     @property
     def advice(self) -> str:
-        """What to do about a refusal."""
+        """What to do after a refusal."""
         match self.fitting:
             case []:
                 return "no restore mode fits: choose another source or another model"
@@ -60,7 +60,11 @@ class RestorePlan:
 
 
 def restored_groups(mode: RestoreMode) -> tuple[str, ...]:
-    """Return the groups whose variables `mode` takes from the source."""
+    """Return the groups that `mode` restores.
+
+    >>> restored_groups(RestoreMode.CLASSIFICATION)
+    ('backbone',)
+    """
     match mode:
         case RestoreMode.CLASSIFICATION:
             return ("backbone",)
@@ -84,9 +88,14 @@ def compare_for_restore(  # noqa: PLR0913 - both sides of a comparison, and the 
 ) -> RestorePlan:
     """Compare every variable that `mode` restores; assigns nothing.
 
-    Classes and models are compared where both sides know them: `full` wants the same classes in
-    the same order and the same anchors, every mode the same backbone. A dropout layer's random
-    state is restored if the source has it.
+    Classes and models are compared if both sides know them: `full` needs the same classes in the
+    same order and the same anchors, every mode the same backbone. A dropout layer's random state
+    is restored if the source has it.
+
+    >>> source, target = {"backbone/a": (3,)}, {"backbone/a": (3,), "box_head/b": (1,)}
+    >>> plan = compare_for_restore(RestoreMode.CLASSIFICATION, source, target, None, None)
+    >>> plan.assign, plan.fresh, plan.differences
+    (['backbone/a'], ['box_head/b'], [])
     """
     source = _Side(source_shapes, source_classes, source_model)
     target = _Side(target_shapes, target_classes, target_model)
@@ -145,7 +154,7 @@ def _model_differences(mode: RestoreMode, source: _Side, target: _Side) -> Itera
 
 
 def _is_higher_level(path: str, source: _Side, target: _Side) -> bool:
-    """Whether the variable belongs to a stage of the same backbone that the model does not use."""
+    """Return whether a stage of the same backbone that the model does not use has the variable."""
     if _group(path) != "backbone" or source.model is None or target.model is None:
         return False
     backbone = source.model.backbone

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step, and what raising `steps` does to it.
+"""The learning rate as a pure function of the step, and how raising `steps` changes it.
 
 A run's schedule is a list of cycles. The first begins at step 0; extending a run with
 `onExtend: Restart` adds another. Called by the trainer at every start and by the operator when
@@ -22,7 +22,7 @@ class Cycle(Contract):
 
     @property
     def end(self) -> int:
-        """The step from which the final rate holds."""
+        """The step from which the rate no longer changes."""
         return self.start + self.decay_steps
 
 
@@ -30,12 +30,16 @@ Cycles = Annotated[list[Cycle], Field(min_length=1, max_length=64)]
 
 
 def first_cycles(schedule: Schedule, steps: int) -> list[Cycle]:
-    """Return the cycles of a new run of `steps`; they stay fixed when `steps` is raised."""
+    """Return the cycles of a new run of `steps`; raising `steps` does not change them."""
     return [Cycle(start=0, decay_steps=schedule.decay_steps or steps)]
 
 
 def extend_cycles(cycles: list[Cycle], schedule: Schedule, steps: int) -> list[Cycle]:
-    """Return the cycles once `steps` is the target; unchanged unless `onExtend: Restart`."""
+    """Return the cycles for the new target `steps`; unchanged unless `onExtend: Restart`.
+
+    >>> extend_cycles([Cycle(start=0, decay_steps=100)], Schedule(on_extend="Restart"), 300)
+    [Cycle(start=0, decay_steps=100), Cycle(start=100, decay_steps=200)]
+    """
     last = cycles[-1]
     if schedule.on_extend == "Restart" and schedule.type == "cosine" and steps > last.end:
         return [*cycles, Cycle(start=last.end, decay_steps=steps - last.end)]
@@ -43,9 +47,15 @@ def extend_cycles(cycles: list[Cycle], schedule: Schedule, steps: int) -> list[C
 
 
 def learning_rate(optimizer: Optimizer, cycles: list[Cycle], step: int) -> float:
-    """Return the rate applied by the update that leads from `step` to `step + 1`.
+    """Return the rate of the update from `step` to `step + 1`.
 
-    With `warmupLearningRate`, and for every type, it is the OD API's (utils/learning_schedules.py).
+    With `warmupLearningRate`, and for every type, it is the rate of the OD API
+    (utils/learning_schedules.py).
+
+    >>> optimizer = Optimizer(learning_rate=0.04)
+    >>> cycles = first_cycles(optimizer.schedule, steps=100)
+    >>> learning_rate(optimizer, cycles, 0), learning_rate(optimizer, cycles, 100)
+    (0.04, 0.0004)
     """
     schedule, peak = optimizer.schedule, optimizer.learning_rate
     cycle = next(c for c in reversed(cycles) if c.start <= step)
@@ -96,7 +106,7 @@ def _cosine(schedule: Schedule, decay_steps: int, position: int) -> float:
 def zero_rate_from(optimizer: Optimizer, cycles: list[Cycle], steps: int) -> int | None:
     """Return the step from which a run to `steps` would train at rate 0, or None.
 
-    The OD API trains on with rate 0 and says nothing; here such a run is refused.
+    The OD API continues with rate 0 without a warning; here such a run is refused.
     """
     extended = extend_cycles(cycles, optimizer.schedule, steps)
     end = extended[-1].end

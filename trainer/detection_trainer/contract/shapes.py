@@ -1,7 +1,7 @@
 """The shape of every variable of a detector, without TensorFlow.
 
-The operator and the preflight compare a checkpoint's header with it, long before a model is built;
-a test proves it equal to the real models.
+The operator and the preflight compare a checkpoint's header with it before a model is built. A test
+proves it equal to the real models.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,12 @@ from detection_trainer.contract.model import Backbone, Model
 
 
 def variable_shapes(model: Model, num_classes: int) -> dict[str, Shape]:
-    """Return path -> shape of every variable of the detector for `model` and `num_classes`."""
+    """Return path -> shape of every variable of the detector for `model` and `num_classes`.
+
+    >>> shapes = variable_shapes(Model(backbone=Backbone.TINY), num_classes=2)
+    >>> shapes["backbone/stem/conv/kernel"]
+    (3, 3, 3, 16)
+    """
     top = min(model.fpn.max_level, 5)
     shapes = {f"backbone/{p}": s for p, s in backbone_shapes(model.backbone, top).items()}
     shapes |= dict(_pyramid(model, top))
@@ -56,6 +61,6 @@ def _head(model: Model, group: str, columns: int) -> Iterator[tuple[str, Shape]]
 
 
 def level_width(backbone: Backbone, level: int) -> int:
-    """Return the channels of the backbone's output C`level`: those of its last convolution."""
+    """Return the number of channels of C`level`, from the backbone's last convolution."""
     widths = [s[-1] for p, s in backbone_shapes(backbone, level).items() if len(s) == 4]  # noqa: PLR2004 - kernels
     return widths[-1]

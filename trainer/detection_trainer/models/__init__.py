@@ -1,4 +1,4 @@
-"""Detection models, by architecture; every one is a `Detector`."""
+"""Detection models by architecture; each one is a `Detector`."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ __all__ = ["GROUPS", "Detector", "build_detector"]
 def build_detector(
     model: Model, num_classes: int, *, freeze: Sequence[str] = (), seed: int = 0
 ) -> Detector:
-    """Build the detector that `model` describes, with fresh weights decided by `seed`.
+    """Return the detector that `model` describes; `seed` decides its fresh weights.
 
     Args:
         model: its architecture, backbone and sizes.
         num_classes: without the background.
-        freeze: groups that stay as they are, their batch norm in inference mode.
+        freeze: groups that training does not change; their batch norm is in inference mode.
         seed: the same seed gives the same weights in every process.
     """
     match model.architecture:

@@ -1,7 +1,7 @@
 """Anchors of the OD API's `multiscale_anchor_generator`, in pixels.
 
-In float32 and in its order of operations: boxes often overlap several anchors alike, and the last
-bit then decides which of them is to find the box.
+Computed in float32 and in the generator's order of operations: a box often overlaps several anchors
+equally, and then the last bit decides which of them has to predict it.
 """
 
 import math
@@ -17,8 +17,8 @@ Floats = npt.NDArray[np.float32]
 def anchor_boxes(model: Model) -> Floats:
     """Return all anchors [A,4] as ymin, xmin, ymax, xmax in pixels of the square input.
 
-    Level after level from the finest, then row, column, aspect ratio, scale: the order of the
-    heads' outputs. They may reach beyond the image.
+    From the finest level on, each in the order row, column, aspect ratio, scale: the order of the
+    heads' outputs. Anchors may exceed the image.
     """
     levels = range(model.fpn.min_level, model.fpn.max_level + 1)
     return np.concatenate([_level_boxes(model.anchors, model.image_size, n) for n in levels])
@@ -38,7 +38,7 @@ def _level_boxes(spec: AnchorGenerator, image_size: int, level: int) -> Floats:
 
 
 def _sizes(spec: AnchorGenerator, stride: int) -> Floats:
-    """Return the heights and widths [per_cell,2] of one cell's anchors in pixels."""
+    """Return height and width [per_cell,2] of the anchors of one cell, in pixels."""
     count = spec.scales_per_octave
     octave = np.array([2.0 ** (i / count) for i in range(count)], np.float32)
     scales = np.tile(octave, len(spec.aspect_ratios))

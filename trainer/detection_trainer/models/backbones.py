@@ -1,9 +1,9 @@
-"""The registry of backbones: networks that turn images into C3, C4 and C5.
+"""The registry of backbones: networks that compute C3, C4 and C5 from images.
 
-Those of `keras.applications` are built without weights, cut at the highest level wanted, and cloned
-layer by layer: the clone carries the dtype policy, the seeds and our batch normalisation, under the
-names that keras.applications gives. Their own input scaling is left out of the clone; every
-backbone's preprocessing is a `ChannelAffine` with the numbers its ImageNet weights expect.
+Networks of `keras.applications` are built without weights, cut at the highest required level, and
+cloned layer by layer. The clone has the dtype policy, the seeds, our batch normalisation, and the
+names that keras.applications gives. Its input scaling is left out: the preprocessing of every
+backbone is a `ChannelAffine` with the values that its ImageNet weights expect.
 """
 
 import re
@@ -31,7 +31,7 @@ Features = dict[int, Any]
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What a backbone's first layer does to RGB in 0..255."""
+    """The first layer of a backbone: how it scales RGB in 0..255."""
 
     scale: tuple[float, float, float]
     offset: tuple[float, float, float]
@@ -51,21 +51,21 @@ TORCH = Preprocessing(
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A network of `keras.applications`, and where its levels lie."""
+    """A network of `keras.applications`, and the layers of its levels."""
 
     build: Callable[..., keras.Model]
     preprocessing: Preprocessing
     first_layer: str
     """The first layer that is not input scaling."""
     levels: Mapping[int, str]
-    """Level -> expression for the name of the last layer of that level."""
+    """Level -> regular expression for the name of its last layer."""
     edits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Expression for the names of layers -> what changes in their configurations."""
+    """Regular expression for names of layers -> changes to their configurations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """An own residual network; see residual.py."""
+    """A residual network of this package; see residual.py."""
 
     widths: Sequence[int]
     blocks: Sequence[int]
@@ -91,7 +91,7 @@ RESNET_V1_EDITS: Mapping[str, Mapping[str, Any]] = {
     "pool1_pad": {"padding": ((0, 0), (0, 0))},
     "pool1_pool": {"padding": "same"},
 }
-"""What the OD API's models/keras_models/resnet_v1.py makes of keras.applications' ResNet."""
+"""How the OD API's models/keras_models/resnet_v1.py changes keras.applications' ResNet."""
 
 
 def _resnet_v1(build: Callable[..., keras.Model]) -> Application:
@@ -145,7 +145,7 @@ OURS: Mapping[Any, Any] = {
     keras.layers.BatchNormalization: BatchNorm,
     keras.layers.Dropout: Dropout,
 }
-"""Layers of Keras that a clone replaces by ours."""
+"""Keras layers that a clone replaces with ours."""
 
 
 def backbone_features(
@@ -157,7 +157,7 @@ def backbone_features(
 ) -> Features:
     """Return C3 … C`top_level` of `images` [B,S,S,3], RGB in 0..255.
 
-    `batch_norm` takes the place of the numbers that keras.applications chose.
+    `batch_norm` replaces the values of keras.applications.
     """
     entry = BACKBONES[backbone]
     images = _preprocessed(images, make, entry.preprocessing)
@@ -174,10 +174,10 @@ def backbone_features(
 
 
 def imagenet_network(backbone: Backbone, image_size: int = 224) -> keras.Model:
-    """Return the network of `keras.applications` with its ImageNet weights, downloaded if need be.
+    """Return the network of `keras.applications` with its ImageNet weights; may download them.
 
     Raises:
-        KeyError: there are none for `backbone`.
+        KeyError: `backbone` has none.
     """
     entry = BACKBONES[backbone]
     if not isinstance(entry, Application):
@@ -188,7 +188,7 @@ def imagenet_network(backbone: Backbone, image_size: int = 224) -> keras.Model:
 
 
 def neutral_color(backbone: Backbone) -> tuple[float, float, float]:
-    """Return the RGB colour in 0..255 that the backbone's preprocessing turns into zeros."""
+    """Return the RGB colour in 0..255 that the backbone's preprocessing maps to zeros."""
     spec = BACKBONES[backbone].preprocessing
     channels = [-offset / scale for scale, offset in zip(spec.scale, spec.offset, strict=True)]
     first, second, third = reversed(channels) if spec.to_bgr else channels
@@ -219,7 +219,7 @@ def _clone(
     edits: Mapping[str, Mapping[str, Any]],
     batch_norm: Mapping[str, Any],
 ) -> keras.Model:
-    """Copy the structure with fresh weights; Keras offers a policy for one network only so."""
+    """Copy the structure with fresh weights: Keras cannot change the policy of a built network."""
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = {**layer.get_config(), "dtype": make.policy}

@@ -1,6 +1,6 @@
-"""Arithmetic of boxes: overlap, and the OD API's `faster_rcnn_box_coder`.
+"""Box arithmetic: overlap, and the OD API's `faster_rcnn_box_coder`.
 
-A box is ymin, xmin, ymax, xmax in its last axis, in any unit both sides share.
+The last axis of a box is ymin, xmin, ymax, xmax; both arguments have the same unit.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ EPSILON = 1e-8
 
 
 def area(boxes: Any) -> Any:
-    """Return the area [...] of `boxes` [...,4]; 0 where a box is turned inside out."""
+    """Return the area [...] of `boxes` [...,4]; 0 for a box with swapped corners."""
     size = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
     return size[..., 0] * size[..., 1]
 
@@ -21,7 +21,7 @@ def area(boxes: Any) -> Any:
 def intersection_over_union(boxes: Any, anchors: Any) -> Any:
     """Return the IoU [...,N,A] of each of `boxes` [...,N,4] with each of `anchors` [A,4].
 
-    Coordinate by coordinate: three times as fast on a CPU as pairs in a last axis.
+    Computed by coordinate, which is three times as fast on a CPU as pairs in a last axis.
     """
     common = _intersection(boxes, anchors)
     return tf.math.divide_no_nan(common, area(boxes)[..., None] + area(anchors) - common)
@@ -50,7 +50,7 @@ def encode(boxes: Any, anchors: Any) -> Any:
 
 
 def decode(encodings: Any, anchors: Any) -> Any:
-    """Return the boxes [...,A,4] that `encodings` [...,A,4] mean relative to `anchors` [A,4]."""
+    """Return the boxes [...,A,4] that `encodings` [...,A,4] describe for `anchors` [A,4]."""
     anchor_center, anchor_size = _center_and_size(anchors)
     scaled = encodings / tf.constant(SCALES)
     center = scaled[..., :2] * anchor_size + anchor_center

@@ -1,4 +1,4 @@
-"""From the network's outputs to boxes: `batch_multiclass_non_max_suppression` of the OD API."""
+"""Turns the network's outputs into boxes: the OD API's `batch_multiclass_non_max_suppression`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,21 +10,21 @@ from detection_trainer.models.detector import Detector
 
 
 def detect(detector: Detector, outputs: Mapping[str, Any], window: Any) -> dict[str, Any]:
-    """Return the detections of a batch, the most certain first.
+    """Return the detections of a batch, highest score first.
 
-    Suppression is class by class, of boxes as they are; then they are clipped to the image, and
-    those that lie outside fall away.
+    Suppression works on each class separately and on unclipped boxes. Then boxes are clipped to the
+    image, and those outside it are dropped.
 
     Args:
-        detector: gives anchors and thresholds.
-        outputs: the network's.
-        window: float32 [B,4], the part of the model's square that is the image.
+        detector: has the anchors and thresholds.
+        outputs: the outputs of the network.
+        window: float32 [B,4], the part of the model's square that contains the image.
 
     Returns:
         boxes: float32 [B,K,4], ymin, xmin, ymax, xmax as fractions of the image.
         scores: float32 [B,K].
         classes: int32 [B,K], 1-based; 0 beyond `valid`.
-        valid: int32 [B], how many of K are detections; the others are zeros.
+        valid: int32 [B], the number of detections among K; the others are zeros.
     """
     spec = detector.spec.post_processing
     boxes = decode(outputs["box_encodings"], tf.constant(detector.anchors))
@@ -33,7 +33,7 @@ def detect(detector: Detector, outputs: Mapping[str, Any], window: Any) -> dict[
         boxes[:, :, None, :],
         tf.sigmoid(outputs["class_logits"][..., 1:]),
         max_output_size_per_class=per_class,
-        # What falls away below makes room for others.
+        # Keep more than are returned, because some boxes are dropped below.
         max_total_size=per_class * detector.num_classes,
         iou_threshold=spec.iou_threshold,
         score_threshold=spec.score_threshold,
@@ -57,7 +57,7 @@ def _clipped(boxes: Any, window: Any) -> Any:
 
 
 def _first(chosen: Any, count: int, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the first `count` of `found` [B,N,...] where `chosen` [B,N], filled up by zeros."""
+    """Return the first `count` of `found` [B,N,...] with `chosen` [B,N], padded with zeros."""
     short = tf.maximum(count - tf.shape(chosen)[1], 0)
     chosen = tf.pad(chosen, [[0, 0], [0, short]])
     order = tf.argsort(tf.cast(~chosen, tf.int32), stable=True)[:, :count]

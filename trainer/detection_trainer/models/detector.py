@@ -1,4 +1,4 @@
-"""A detector: a network whose every variable has a stable path and belongs to a group."""
+"""A detector: a network whose variables each have a stable path and a group."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from detection_trainer.contract.model import Model
 from detection_trainer.models.anchors import anchor_boxes
 
 GROUPS = ("backbone", "feature_extractor", "box_head", "class_head")
-"""The units of restoring and freezing; a variable's path begins with its group."""
+"""The groups of restore and freeze; a variable's path begins with its group."""
 
 
 class Detector:
-    """What loop, restore, checkpoint and evaluation know of a model.
+    """The interface of a model for loop, restore, checkpoint and evaluation.
 
     Attributes:
         network: images float32 [B,S,S,3], RGB in 0..255, to `box_encodings` float32 [B,A,4] and
@@ -32,7 +32,7 @@ class Detector:
         *,
         freeze: Sequence[str] = (),
     ) -> None:
-        """Name all variables of `network` by the paths of `layers`.
+        """Name all variables of `network` with the paths of `layers`.
 
         Raises:
             ValueError: a variable has no path, or two.
@@ -54,12 +54,12 @@ class Detector:
 
     @property
     def trainable(self) -> list[keras.Variable]:
-        """The variables that training moves, in the order of their paths' making."""
+        """The variables that training updates, in the order in which they were created."""
         return list(self.trainable_by_path.values())
 
     @property
     def trainable_by_path(self) -> dict[str, keras.Variable]:
-        """The variables that training moves: no statistics, no random state, no frozen group."""
+        """The variables that training updates: no statistics, random state or frozen groups."""
         return {
             path: variable
             for path, variable in self.variables.items()

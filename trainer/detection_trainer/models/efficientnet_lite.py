@@ -1,7 +1,7 @@
-"""EfficientNet-lite0: EfficientNet-B0 as its authors trimmed it for small devices.
+"""EfficientNet-lite0: its authors' variant of EfficientNet-B0 for small devices.
 
-No squeeze-and-excitation, ReLU6 instead of swish, stem and head of fixed width. Layers are named
-as `keras.applications` names those of EfficientNet-B0. Stochastic depth is left out, so that a
+It has no squeeze-and-excitation, ReLU6 instead of swish, and stem and head of fixed width. Layer
+names are those of EfficientNet-B0 in `keras.applications`. Stochastic depth is left out, so that a
 detector has no random state.
 """
 
@@ -16,13 +16,13 @@ from detection_trainer.models.layers import LayerFactory
 FAN_OUT = partial(
     keras.initializers.VarianceScaling, scale=2.0, mode="fan_out", distribution="truncated_normal"
 )
-"""What EfficientNet's convolutions begin with."""
+"""Prefix of the names of EfficientNet's convolutions."""
 
 
 def efficientnet_lite_features(images: Any, make: LayerFactory, top_level: int) -> dict[int, Any]:
     """Return C3 … C`top_level` of `images` [B,S,S,3].
 
-    All convolutions pad as TensorFlow's 'SAME' does, which the published weights were trained with.
+    All convolutions use TensorFlow's 'SAME' padding, as in the training of the published weights.
     """
     stem = make.convolution("stem_conv", LITE_STEM, 3, FAN_OUT, strides=2, use_bias=False)
     x = make.relu6("stem_activation")(make.batch_norm("stem_bn")(stem(images)))
@@ -36,7 +36,7 @@ def efficientnet_lite_features(images: Any, make: LayerFactory, top_level: int) 
 
 
 def _block(images: Any, make: LayerFactory, block: LiteBlock) -> Any:
-    """Widen, convolve each channel, and narrow; the narrow output stays linear."""
+    """Expand, convolve each channel, and project; the projection has no activation."""
     x, name = images, block.name
     if block.expansion > 1:
         wide = make.convolution(f"{name}_expand_conv", block.wide, 1, FAN_OUT, use_bias=False)

@@ -1,7 +1,7 @@
 """Box and class head, as the OD API's `weight_shared_convolutional_box_predictor` builds them.
 
-Each head has a tower of its own, or both share the box head's; a tower's convolutions are shared by
-all levels, its batch normalisations are not. The class head has a background column, the first one.
+Each head has its own tower, or both use the box head's. All levels share a tower's convolutions,
+but not its batch normalisations. The first column of the class head is the background.
 """
 
 import math
@@ -26,7 +26,7 @@ def predictions(
 ) -> dict[str, Any]:
     """Return `box_encodings` [B,A,4] and `class_logits` [B,A,columns], level after level.
 
-    `columns` counts the background.
+    `columns` includes the background.
     """
     spec, per_cell = model.box_predictor, model.anchors.per_cell
     prior = spec.class_prior_probability
@@ -49,7 +49,7 @@ def _predictor(make: LayerFactory, spec: BoxPredictor, filters: int, **options: 
 
 
 def _tower(features: Mapping[int, Any], make: LayerFactory, spec: BoxPredictor) -> dict[int, Any]:
-    """Return what each level's features [B,H,W,depth] become before the predictor."""
+    """Return each level's features [B,H,W,depth] after the tower."""
     convolutions = [
         make.hidden_convolution(
             f"tower/conv_{i}",
@@ -75,7 +75,7 @@ def _tower(features: Mapping[int, Any], make: LayerFactory, spec: BoxPredictor) 
 def _predicted(
     tower: Mapping[int, Any], make: LayerFactory, predictor: keras.layers.Layer, size: int
 ) -> Any:
-    """Return [B,A,size] float32 of all levels: each gives H * W * per_cell anchors."""
+    """Return [B,A,size] float32 of all levels; each has H * W * per_cell anchors."""
 
     def flat(level: int, x: Any) -> Any:
         name = f"{make.prefix}/level_{level}/flat".replace("/", ".")

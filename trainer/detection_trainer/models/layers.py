@@ -1,9 +1,9 @@
-"""The Keras layers a detector is made of, each under a stable path.
+"""The Keras layers of a detector, each with a stable path.
 
-Keras numbers layers and variables by process-wide counters; a checkpoint must not depend on how
-many models a process built before. So every layer is made by a `LayerFactory`, which knows its path
-(`box_head/tower/conv_0`), seeds its initial values by that path, and gives it the dtype policy.
-Nothing here touches Keras' global settings.
+Keras numbers layers and variables by process-wide counters, but a checkpoint must not depend on how
+many models a process has built. So a `LayerFactory` makes every layer: it knows its path
+(`box_head/tower/conv_0`), derives the seed of its initial values from the path, and sets its dtype
+policy. Nothing here changes Keras' global settings.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ from detection_trainer.contract.model import BatchNorm as BatchNormSpec
 from detection_trainer.models import replicas
 
 Initial = Callable[..., keras.initializers.Initializer]
-"""Makes an initializer, given its seed and, where it has one, its deviation."""
+"""Makes an initializer from a seed and, if it has one, a standard deviation."""
 HE_NORMAL: Initial = keras.initializers.HeNormal
 
 
 class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras ships no types
     """Batch normalisation by TensorFlow's fused kernel, over channels-last images.
 
-    As the OD API's, it feeds the *unbiased* variance into the moving variance; Keras 3 feeds the
-    biased one, which differs by n / (n - 1) and so counts at coarse levels.
+    As in the OD API, the moving variance uses the *unbiased* variance. Keras 3 uses the biased one,
+    which differs by n / (n - 1); that matters at coarse levels.
     """
 
     def call(
@@ -35,7 +35,7 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras 
         training: bool | None = None,  # noqa: FBT001 - Keras' signature
         mask: Any = None,
     ) -> Any:
-        """Normalise `inputs` [B,H,W,C]; in training the moving statistics move too."""
+        """Normalise `inputs` [B,H,W,C]; in training also update the moving statistics."""
         if mask is not None:
             msg = "BatchNorm takes no mask: images are dense"
             raise ValueError(msg)
@@ -57,7 +57,7 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras 
         return outputs
 
     def _synchronized(self, inputs: Any) -> Any:
-        """Normalise by the statistics of all replicas' inputs together, all of one size."""
+        """Normalise by the statistics of all replicas' inputs, which have equal sizes."""
         images = tf.cast(inputs, tf.float32)
         own_mean, own_variance = tf.nn.moments(images, (0, 1, 2))
         means, variances = tf.unstack(replicas.gather(tf.stack([own_mean, own_variance])), axis=1)
@@ -77,52 +77,52 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras 
 
 
 class Dropout(keras.layers.Dropout):  # type: ignore[misc] # Keras ships no types
-    """Dropout that, like batch normalisation, runs as at inference where it is not trainable."""
+    """Dropout that runs in inference mode if it is frozen, as batch normalisation does."""
 
     def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: FBT001, FBT002 - Keras' signature
-        """Drop from `inputs` in training, unless frozen."""
+        """Drop values of `inputs` in training, unless frozen."""
         return super().call(inputs, training=bool(training and self.trainable))
 
 
 class ChannelAffine(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
-    """A backbone's preprocessing: RGB in 0..255 to what its weights were trained on."""
+    """A backbone's preprocessing: scales RGB in 0..255 to the input of its weights."""
 
     def __init__(
         self, scale: Sequence[float], offset: Sequence[float], *, to_bgr: bool, **kwargs: Any
     ) -> None:
-        """Apply `x * scale + offset` for each channel, after RGB became BGR if `to_bgr`."""
+        """Compute `x * scale + offset` for each channel, after RGB to BGR if `to_bgr`."""
         super().__init__(**kwargs)
         self.scale, self.offset, self.to_bgr = tuple(scale), tuple(offset), to_bgr
 
     def call(self, images: Any) -> Any:
-        """Return `images` [B,H,W,3], channel by channel."""
+        """Return the scaled `images` [B,H,W,3]."""
         if self.to_bgr:
             images = images[..., ::-1]
         return images * tf.constant(self.scale) + tf.constant(self.offset)
 
 
 def seed_for(seed: int, path: str) -> int:
-    """Return the seed of the layer at `path`: unlike for each path, the same in every process."""
+    """Return the seed of the layer at `path`, equal in every process."""
     digest = hashlib.sha256(f"{seed}/{path}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
 @dataclass
 class LayerFactory:
-    """Makes layers below `prefix` and remembers them by path in `layers`, in order."""
+    """Makes layers below `prefix` and records them by path in `layers`, in order."""
 
     prefix: str
     policy: keras.DTypePolicy
     seed: int
     batch_norm_spec: BatchNormSpec
     for_short_runs: bool = False
-    """Start hidden convolutions at He's scale: the OD API's small values cost the first hundreds
-    of steps."""
+    """Use He's scale for the initial values of hidden convolutions: with the OD API's small values
+    the first hundreds of steps make little progress."""
     trainable: bool = True
     layers: dict[str, keras.layers.Layer] = field(default_factory=dict)
 
     def below(self, name: str) -> "LayerFactory":
-        """Return a factory whose layers lie below `name`; it fills the same `layers`."""
+        """Return a factory for layers below `name`, with the same `layers`."""
         return replace(self, prefix=f"{self.prefix}/{name}")
 
     def convolution(
@@ -134,7 +134,7 @@ class LayerFactory:
         stddev: float | None = None,
         **options: Any,
     ) -> keras.layers.Conv2D:
-        """Return a convolution that pads 'same'; `stddev` is the initializer's, if it has one."""
+        """Return a convolution with 'same' padding; `stddev` is for an initializer that has one."""
         kernel = self._initial(name, initializer, stddev)
         return self.register(
             name,
@@ -151,7 +151,7 @@ class LayerFactory:
     def depthwise_convolution(
         self, name: str, kernel_size: int, initializer: Initial, **options: Any
     ) -> keras.layers.DepthwiseConv2D:
-        """Return a convolution of each channel by itself that pads 'same'."""
+        """Return a depthwise convolution with 'same' padding."""
         return self.register(
             name,
             keras.layers.DepthwiseConv2D(
@@ -201,24 +201,24 @@ class LayerFactory:
         separable: bool = False,
         **options: Any,
     ) -> keras.layers.Layer:
-        """Return a convolution within pyramid or tower, with the OD API's first values or He's."""
+        """Return a convolution of pyramid or tower, with initial values of the OD API or of He."""
         make = self.separable_convolution if separable else self.convolution
         if self.for_short_runs:
             return make(name, filters, kernel_size, HE_NORMAL, **options)
         return make(name, filters, kernel_size, initializer, stddev, **options)
 
     def batch_norm(self, name: str) -> BatchNorm:
-        """Return a batch normalisation with the factory's numbers."""
+        """Return a batch normalisation with the factory's parameters."""
         layer = BatchNorm(**self.batch_norm_spec.model_dump(), **self._settings(name))
         self.register(name, layer)
         return layer
 
     def relu6(self, name: str) -> keras.layers.ReLU:
-        """Return the activation that the OD API's FPN and heads use."""
+        """Return the activation of the OD API's FPN and heads."""
         return keras.layers.ReLU(max_value=6.0, **self._settings(name))
 
     def register(self, name: str, layer: Any) -> Any:
-        """Remember `layer`, which may hold variables, under its path."""
+        """Record `layer`, which may have variables, under its path, and return it."""
         path = f"{self.prefix}/{name}"
         if path in self.layers:
             msg = f"two layers at the path {path!r}; a path names one layer"

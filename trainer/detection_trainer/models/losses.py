@@ -1,6 +1,6 @@
 """The detection loss: the OD API's `weighted_sigmoid_focal` and `weighted_smooth_l1`.
 
-Both are summed over the anchors and divided by the count of positives, the localisation loss also
+Both are summed over the anchors and divided by the number of positives; the localisation loss also
 by the code size (`normalize_loc_loss_by_codesize`).
 """
 
@@ -23,13 +23,13 @@ def detection_loss(
     """Return the scalars `loss`, `localization` and `classification`.
 
     Args:
-        detector: gives the weights and shapes of the losses.
-        outputs: the network's, `box_encodings` [B,A,4] and `class_logits` [B,A,1+C].
-        targets: those of the same batch.
-        positives: the normaliser; `targets.positives` if absent. Several replicas pass the sum over
-            all of them, so that adding their losses gives that of the whole batch.
+        detector: has the weights and parameters of the losses.
+        outputs: of the network, `box_encodings` [B,A,4] and `class_logits` [B,A,1+C].
+        targets: of the same batch.
+        positives: the normaliser; by default `targets.positives`. Several replicas pass the sum
+            over all of them, so that the sum of their losses is the loss of the whole batch.
 
-    A batch without any object is normalised by 1: its negatives still train.
+        A batch without objects is normalised by 1: its negatives are still trained.
     """
     spec = detector.spec.loss
     normalizer = tf.maximum(targets.positives if positives is None else positives, 1.0)
@@ -53,7 +53,7 @@ def _huber(error: Any, delta: float) -> Any:
 
 
 def _focal(detector: Detector, logits: Any, classes: Any) -> Any:
-    """Return the focal loss [B,A,1+C]; the background column's target is always 0."""
+    """Return the focal loss [B,A,1+C]; the target of the background column is always 0."""
     spec = detector.spec.loss
     labels = tf.one_hot(tf.where(classes > 0, classes, -1), detector.num_classes + 1)
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)

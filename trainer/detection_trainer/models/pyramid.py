@@ -1,8 +1,8 @@
-"""The feature pyramid, as the OD API's `KerasFpnTopDownFeatureMaps` and coarse layers build it.
+"""The feature pyramid, built as the OD API's `KerasFpnTopDownFeatureMaps` and coarse layers.
 
-The top lateral is a bare biased 1x1 convolution, whose output feeds the coarse levels; each lower
-level adds the nearest upsampling of the *smoothed* level above; coarse levels are 3x3 convolutions
-of stride 2.
+The top lateral is a 1x1 convolution with bias only, and feeds the coarse levels. Each lower level
+adds the nearest upsampling of the *smoothed* level above. Coarse levels are 3x3 convolutions of
+stride 2.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from detection_trainer.contract.model import FeaturePyramid
 from detection_trainer.models.layers import LayerFactory
 
 FINEST_COARSE_LEVEL = 6
-"""Levels from here on do not come from the backbone."""
+"""Lowest level that does not come from the backbone."""
 KERNEL_STDDEV = 0.03
 
 

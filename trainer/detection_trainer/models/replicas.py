@@ -1,7 +1,7 @@
-"""What one replica of a step does together with the others; alone it does nothing.
+"""Operations of one replica with the others; with one replica they do nothing.
 
-Called while a step is traced, within `Strategy.run`. Variables are written by their own handle:
-every replica computes the same value, so that nothing is to be merged.
+Called while a step is traced, within `Strategy.run`. Each replica writes its own copy of a variable
+with the same value, so that nothing has to be merged.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 def count() -> int:
-    """Return how many replicas run this step; 1 outside of a step."""
+    """Return the number of replicas of this step; 1 outside of a step."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else int(context.num_replicas_in_sync)
 
@@ -20,13 +20,13 @@ def total(values: Any) -> Any:
     if count() == 1:
         return values
     context = tf.distribute.get_replica_context()
-    # An argument of the graph lies on no device, and a reduction asks for one.
+    # An argument of the graph has no device, but a reduction needs one.
     placed = tf.nest.map_structure(tf.identity, values)
     return context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
 
 def gather(value: Any) -> Any:
-    """Return every replica's `value` [...], stacked to [R, ...]; gradients flow back to each."""
+    """Return all replicas' `value` [...], stacked to [R, ...]; gradients flow back to each."""
     context = tf.distribute.get_replica_context()
     number = tf.cast(context.replica_id_in_sync_group, tf.int32)
     mine = tf.one_hot(number, count(), dtype=value.dtype)

@@ -1,6 +1,6 @@
-"""Own residual backbones for CPUs and tests: `tiny` and `small`.
+"""The residual backbones of this package, for CPUs and tests: `tiny` and `small`.
 
-Plain 3x3 convolutions on purpose: depthwise ones have fewer parameters but are slow on a CPU.
+They use plain 3x3 convolutions: depthwise ones have fewer parameters but are slow on a CPU.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def residual_features(
     """Return C3 … C`top_level` of `images` [B,S,S,3].
 
     `widths` are those of the stem (stride 2) and of the stages with stride 4, 8, 16 and 32;
-    `blocks` the residual blocks of each stage.
+    `blocks` are the numbers of residual blocks of the stages.
     """
     x = _normalised(images, make.below("stem"), widths[0], stride=2, kernel_size=3)
     x = make.below("stem").relu6("relu")(x)

@@ -1,9 +1,9 @@
-"""How an image becomes the model's square, and where in the square it then lies.
+"""Resizes images to the model's square, and computes their position in it.
 
-The OD API's `resize_image` and `resize_to_range` (object_detection/core/preprocessor.py): bilinear
-as TensorFlow 1 had it, sampling at `i * scale` and not at the pixels' centres. It resizes after its
-backbone's preprocessing and pads with 0 there; both are affine, so that resizing before gives the
-same, and padding is the colour that becomes 0.
+As the OD API's `resize_image` and `resize_to_range` (object_detection/core/preprocessor.py):
+bilinear as in TensorFlow 1, sampling at `i * scale` and not at the pixels' centres. The OD API
+resizes after the backbone's preprocessing and pads with 0. Both are affine, so resizing before it
+is equivalent, and the padding is the colour that becomes 0.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ class Resizer:
     """Resizes images for one model."""
 
     def __init__(self, model: Model) -> None:
-        """Resize as `model.image_resizer` says."""
+        """Create the resizer of `model.image_resizer`."""
         self.side, spec = model.image_size, model.image_resizer
         self._as_tensorflow_1 = spec is not None
         self.keeps_aspect = spec is not None and spec.type == "keepAspectRatio"
@@ -49,18 +49,18 @@ class Resizer:
         return self.padded(self.resized(images))
 
     def window(self, sizes: Any) -> Any:
-        """Return the part of the square [...,4] that images of `sizes` [...,2] fill.
+        """Return the part of the square [...,4] that images of `sizes` [...,2] cover.
 
-        As fractions ymin, xmin, ymax, xmax; `sizes` are heights and widths in pixels.
+        The result is ymin, xmin, ymax, xmax as fractions; `sizes` are height and width in pixels.
         """
         low = tf.zeros(tf.shape(sizes), tf.float32)
         return tf.concat([low, tf.cast(self._content(sizes), tf.float32) / self.side], axis=-1)
 
     def _content(self, sizes: Any) -> Any:
-        """Return the heights and widths int32 [...,2] that `sizes` [...,2] become."""
+        """Return height and width int32 [...,2] of the content for images of `sizes` [...,2]."""
         if not self.keeps_aspect:
             return tf.fill(tf.shape(sizes), self.side)
-        # In float32, as tf.image.resize(preserve_aspect_ratio=True) has it.
+        # In float32, as in tf.image.resize(preserve_aspect_ratio=True).
         sizes = tf.cast(sizes, tf.float32)
         wide = sizes[..., :1] < sizes[..., 1:]
         limits = tf.constant([self._shorter_side, self.side], tf.float32)

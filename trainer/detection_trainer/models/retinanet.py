@@ -1,4 +1,4 @@
-"""The `retinanet` architecture: the OD API's SSD with an FPN, sized by the specification."""
+"""The `retinanet` architecture: the OD API's SSD with an FPN."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from detection_trainer.models.layers import LayerFactory
 from detection_trainer.models.pyramid import FINEST_COARSE_LEVEL, pyramid_features
 
 FAST_BATCH_NORM_MOMENTUM = 0.9
-"""For the small backbones, whose runs may be a few hundred steps long."""
+"""For the small backbones, whose runs may have only a few hundred steps."""
 
 
 def build_retinanet(
     model: Model, num_classes: int, freeze: Sequence[str] = (), seed: int = 0
 ) -> Detector:
-    """Build the network with fresh weights, the same for the same `seed` in every process."""
+    """Return the network with fresh weights, which are equal for equal seeds in every process."""
     layers: dict[str, keras.layers.Layer] = {}
     backbone_layers, pyramid_layers, box_layers, class_layers = (
         _factory(model, group, freeze, seed, layers) for group in GROUPS

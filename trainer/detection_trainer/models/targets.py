@@ -1,6 +1,6 @@
-"""What each anchor should predict: the OD API's `argmax_matcher` with forced best matches.
+"""Assigns targets to anchors: the OD API's `argmax_matcher` with forced best matches.
 
-Runs inside the training step's `tf.function`; nothing here reads a variable.
+Runs inside the training step's `tf.function` and reads no variable.
 """
 
 from typing import Any, NamedTuple
@@ -13,13 +13,13 @@ from detection_trainer.models.detector import Detector
 BACKGROUND = -1
 IGNORED = -2
 CROWD = -1
-"""The class of a box under which are many objects, none of them outlined."""
+"""The class of a box around many objects that are not outlined."""
 CROWD_COVER = 0.5
-"""From this share of an anchor under one crowd on, what the anchor finds there is not judged:
-pycocotools measures a crowd's overlap by the detection's own area, and the loosest of COCO's
-thresholds is 0.5."""
+"""Share of an anchor inside one crowd from which its background loss is ignored. pycocotools
+measures the overlap with a crowd relative to the detection's area, and 0.5 is the lowest of COCO's
+thresholds."""
 PAIRS_AT_ONCE = 2**24
-"""Above this many box-anchor pairs a batch is matched image by image, to bound the memory."""
+"""With more box-anchor pairs, images are matched one by one to limit the memory."""
 
 
 class Targets(NamedTuple):
@@ -28,30 +28,30 @@ class Targets(NamedTuple):
     classes: Any
     """int32 [B,A]: 1-based, 0 for background and ignored anchors."""
     class_weights: Any
-    """float32 [B,A]: 0 for ignored anchors, and where the matched box weighs nothing."""
+    """float32 [B,A]: 0 for ignored anchors, and if the matched box has weight 0."""
     box_encodings: Any
-    """float32 [B,A,4]: zeros where nothing is matched."""
+    """float32 [B,A,4]: zeros for unmatched anchors."""
     box_weights: Any
-    """float32 [B,A]: the matched box's weight, 0 where nothing is matched."""
+    """float32 [B,A]: the matched box's weight, 0 for unmatched anchors."""
 
     @property
     def positives(self) -> Any:
-        """Return the weighted count of matched anchors in the batch: the loss's normaliser."""
+        """Return the weighted number of matched anchors in the batch: the loss's normaliser."""
         return tf.reduce_sum(self.box_weights)
 
 
 def assign_targets(
     detector: Detector, boxes: Any, classes: Any, weights: Any | None = None
 ) -> Targets:
-    """Match `boxes` to the detector's anchors.
+    """Return the targets of the detector's anchors for `boxes`.
 
     Args:
-        detector: gives the anchors, the image size and the thresholds.
+        detector: has the anchors, the image size and the thresholds.
         boxes: float32 [B,N,4], normalised ymin, xmin, ymax, xmax; padded with zeros.
-        classes: integer [B,N], 1-based; 0 is padding, and `CROWD` a region that takes the anchors
-            in it out of the loss, unless they match a box.
-        weights: float32 [B,N], as the OD API's `groundtruth_weights`; a box of weight 0 takes the
-            anchors that match it out of the loss. 1 for every box if absent.
+        classes: integer [B,N], 1-based; 0 is padding. `CROWD` is a region whose anchors are
+            ignored in the loss, unless they match a box.
+        weights: float32 [B,N], as the OD API's `groundtruth_weights`; anchors that match a box of
+            weight 0 are ignored in the loss. By default 1 for every box.
     """
     classes = tf.cast(classes, tf.int32)
     if weights is None:
@@ -100,10 +100,10 @@ class _Matcher:
         )
 
     def match(self, boxes: Any, present: Any) -> Any:
-        """Return for each anchor the box it is to find [...,A], or BACKGROUND, or IGNORED.
+        """Return for each anchor the box to predict [...,A], or BACKGROUND, or IGNORED.
 
-        An anchor takes the box it overlaps most; and each box, whatever the thresholds, the anchor
-        that overlaps it most (the first of several boxes wins an anchor, as in argmax_matcher.py).
+        An anchor takes the box that it overlaps most. Each box also takes the anchor that overlaps
+        it most, at any threshold; of several boxes the first wins (as in argmax_matcher.py).
         """
         overlap = intersection_over_union(boxes, self.anchors)
         overlap = tf.where(present[..., None], overlap, 0.0)
@@ -114,9 +114,9 @@ class _Matcher:
         return self._forced(match, overlap)
 
     def _passing_over_crowds(self, match: Any, boxes: Any, crowds: Any) -> Any:
-        """Return `match` with IGNORED for background that lies in one of the `crowds` [...,N].
+        """Return `match` with IGNORED for background anchors inside one of the `crowds` [...,N].
 
-        Of a batch without any, which is most of them, nothing is measured.
+        For a batch without crowds, which is the usual case, nothing is computed.
         """
 
         def measured() -> Any:
@@ -127,7 +127,7 @@ class _Matcher:
         return tf.cond(tf.reduce_any(crowds), measured, lambda: match)
 
     def _forced(self, match: Any, overlap: Any) -> Any:
-        """A box that touches no anchor at all is left out: there is nothing to learn from it."""
+        """Return `match` with the forced matches; a box that touches no anchor has none."""
         nobody = tf.shape(overlap)[-2]
         touched = tf.reduce_max(overlap, axis=-1) > 0.0
         choice = tf.argmax(overlap, axis=-1, output_type=tf.int32)
