@@ -372,7 +372,7 @@ def _compare_with_manifest(tensors: Arrays, manifest: Manifest, file: str, uri: 
 
 def _require_step(checkpoint: Checkpoint, step: int) -> None:
     if checkpoint.step != step:
-        msg = f"{checkpoint.folder.uri}: the manifest says step {checkpoint.step}"
+        msg = f"{checkpoint.folder.uri}: the manifest states step {checkpoint.step}"
         raise DamagedCheckpointError(msg)
 
 

@@ -1,6 +1,6 @@
-"""The subcommands of `detection-trainer`, one module each, and what they share.
+"""The subcommands of `detection-trainer`, one module each, and their shared modules.
 
-Each has `add_arguments(parser)` and `run(arguments)`, which returns the exit code. Shared are
-`locations` and `dataset_arguments`, which read arguments, and `pipeline_file` and `pipeline_run`,
-which read a pipeline.config. Importing one imports no TensorFlow.
+Each has `add_arguments(parser)` and `run(arguments)`, which returns the exit code. `locations` and
+`dataset_arguments` read arguments, `pipeline_file` and `pipeline_run` a pipeline.config. Importing
+any of them imports no TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""`detection-trainer checkpoints ls|show|verify|diff`: look at checkpoints without TensorFlow."""
+"""`detection-trainer checkpoints ls|show|verify|diff`: inspects checkpoints without TensorFlow."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ from detection_trainer.storage import Folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one subcommand for each question."""
+    """Add the four subcommands."""
     commands = parser.add_subparsers(dest="question", required=True, metavar="COMMAND")
     texts = {
         "ls": ("list the checkpoints of a run's folder", 1),
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer; returns the exit code: 1 from `verify` if something is damaged, from `diff` too."""
+    """Run one; returns 1 if `verify` finds damage or `diff` a difference."""
     folders = [open_place(place, arguments.credentials) for place in arguments.places]
     match arguments.question:
         case "ls":
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def compare_manifests(left: Manifest, right: Manifest) -> list[str]:
-    """Return what two checkpoints' headers tell apart, one sentence each; reads no tensors."""
+    """Return what differs in two checkpoints' manifests, one sentence each; reads no tensors."""
     differences = [
         f"{name}: {a} and {b}"
         for name, a, b in (

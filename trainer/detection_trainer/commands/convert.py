@@ -1,6 +1,6 @@
-"""`detection-trainer convert voc|coco|to-voc|to-coco`: annotated images to TFRecords, and back.
+"""`detection-trainer convert voc|coco|to-voc|to-coco`: converts images to TFRecords and back.
 
-`convert pipeline-config` is `convert_pipeline`'s.
+`convert_pipeline` implements `convert pipeline-config`.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from detection_trainer.errors import DataInvalidError, NotFoundError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add both formats in both directions."""
+    """Add all formats in both directions."""
     formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
     voc = formats.add_parser("voc", help="Pascal VOC: one XML file per image")
     voc.add_argument("source", type=Path, help="folder of *.xml, or a VOC devkit")
@@ -51,16 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert, and print what was written as JSON."""
+    """Convert, and print counts of what was written as JSON."""
     if arguments.format == "pipeline-config":
         return convert_pipeline.run(arguments)
     if arguments.format in _WRITERS:
         return _convert_back(arguments)
     plan = _plan(arguments)
-    said = _said_classes(arguments)
-    annotations = _read(arguments, said)
-    classes = annotations.classes if said is None else said
-    if said is None and not classes:
+    stated = _stated_classes(arguments)
+    annotations = _read(arguments, stated)
+    classes = annotations.classes if stated is None else stated
+    if stated is None and not classes:
         msg = (
             f"{arguments.source}: has no boxes and therefore no classes: name the classes with "
             "--classes"
@@ -69,13 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
     folder = open_place(arguments.output, arguments.credentials)
     summary = convert(annotations.photographs, classes, plan, folder)
     findings = annotations.findings
-    told = {
+    written = {
         **dump(summary),
         "clippedBoxes": findings.clipped,
         "droppedBoxes": findings.problems,
         "leftOut": {kind: what for kind, what in findings.left_out.items() if what},
     }
-    sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     return ExitCode.COMPLETED
 
 
@@ -89,8 +89,8 @@ def _convert_back(arguments: argparse.Namespace) -> int:
         msg = f"{dataset.summary.bad_record_count} records are invalid, the first: {first}"
         raise DataInvalidError(msg)
     folder = open_place(arguments.output, arguments.credentials)
-    told = _WRITERS[arguments.format](dataset, folder)
-    sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    counts = _WRITERS[arguments.format](dataset, folder)
+    sys.stdout.write(json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
     return ExitCode.COMPLETED
 
 
@@ -166,14 +166,14 @@ def _read(arguments: argparse.Namespace, classes: list[str] | None) -> Annotatio
         return read_coco(source, images, classes=classes, **rules)
     names = None
     if arguments.names is not None:
-        # In VOC's class-wise lists a 1 or -1 follows the name.
+        # In VOC's lists of one class, a 1 or -1 follows the name.
         names = [
             line.split()[0] for line in _read_text(arguments.names).splitlines() if line.strip()
         ]
     return read_voc(source, images, names=names, **rules)
 
 
-def _said_classes(arguments: argparse.Namespace) -> list[str] | None:
+def _stated_classes(arguments: argparse.Namespace) -> list[str] | None:
     if arguments.label_map is not None:
         return parse_label_map(_read_text(arguments.label_map).encode(), str(arguments.label_map))
     return None if arguments.classes is None else _split(arguments.classes)

@@ -1,4 +1,4 @@
-"""`detection-trainer convert pipeline-config FILE`: the OD API's configuration as a training."""
+"""`detection-trainer convert pipeline-config FILE`: prints the OD API's file as a training."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ ABSENT: tuple[Any, ...] = (None, {}, [])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add FILE, and what the configuration does not say."""
+    """Add FILE, and options for what the configuration does not contain."""
     parser.add_argument("source", metavar="FILE", help="path or URI of the pipeline.config")
     parser.add_argument("--name", default="converted", help="metadata.name (default: converted)")
     parser.add_argument("--checkpoints", metavar="URI", help="folder for the checkpoints")
@@ -28,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the DetectionTraining in YAML, and in comments what is passed over, and why."""
+    """Print the DetectionTraining in YAML, with comments about what is ignored and why."""
     credentials = parse_credentials(arguments.credentials)
     config = load_pipeline_config(arguments.source, credentials, Path.cwd())
-    # What is empty is left out; a number that is 0 is not.
+    # Leave out empty values, but keep a number that is 0.
     spec: dict[str, Any] = {
         name: config.fields[name] for name in ORDER if config.fields.get(name) not in ABSENT
     }

@@ -1,4 +1,4 @@
-"""A dataset of TFRecords as people name it: a place, and a label map or the classes' names."""
+"""Arguments for a dataset of TFRecords: a place, and a label map or the classes' names."""
 
 import argparse
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ MOST_BAD_RECORDS = 10**9
 
 
 def add_records(parser: argparse.ArgumentParser) -> None:
-    """Add what says which classes the records name, and how to reach them."""
+    """Add the options for the classes of the records, and for credentials."""
     classes = parser.add_mutually_exclusive_group()
     text = f"label map, a path or URI; default: {LABEL_MAP_FILE} beside the records"
     classes.add_argument("--label-map", metavar="URI", help=text)
@@ -30,11 +30,11 @@ def add_records(parser: argparse.ArgumentParser) -> None:
 
 
 def read_records(place: str, arguments: argparse.Namespace) -> Dataset:
-    """Read every record at `place`, all of each; bad ones are in the summary.
+    """Return the dataset at `place`, after reading every record; its summary lists bad ones.
 
     Raises:
         NotFoundError: no file matches, or there is no label map.
-        DataInvalidError: a file's records cannot be told apart.
+        DataInvalidError: the records of a file cannot be found.
     """
     credentials = parse_credentials(arguments.credentials)
     uri = pattern_uri(place)
@@ -49,7 +49,7 @@ def read_records(place: str, arguments: argparse.Namespace) -> Dataset:
 
 
 def pattern_uri(place: str) -> str:
-    """Return the URI of `place`, a path or URI whose last segment may hold `*`."""
+    """Return the URI of `place`, a path or URI whose last segment may contain `*`."""
     return place if "://" in place else place_uri(place).replace("%2A", "*")
 
 

@@ -1,4 +1,4 @@
-"""What to paste into a DetectionTraining to train on a dataset that was just written."""
+"""The YAML to paste into a DetectionTraining for a dataset that was just written."""
 
 import json
 
@@ -8,7 +8,7 @@ from detection_trainer.data.convert.writer import ConversionSummary, SetSummary
 def dataset_yaml(summary: ConversionSummary) -> str:
     """Return `spec.dataset` as YAML, with the counts as comments.
 
-    Names and addresses are in JSON's quotes, which YAML reads the same.
+    Names and addresses are quoted as in JSON, which is valid YAML.
     """
     sets = {"train": summary.train, "validation": summary.validation}
     lines = [_line(name, found) for name, found in sets.items() if found is not None]

@@ -1,4 +1,4 @@
-"""`detection-trainer inspect FILE|URI`: what a training, a run, a checkpoint or a dataset is."""
+"""`detection-trainer inspect FILE|URI`: describes a training, a run, a checkpoint or a dataset."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ from detection_trainer.storage import Folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the thing to inspect."""
+    """Add the file or URI to inspect."""
     text = (
         "a DetectionTraining in YAML or JSON, a checkpoint, a run's folder, or TFRecords: a file "
         "*.tfrecord, or a pattern with * in its last segment"
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what it is as JSON, a dataset as a table; returns 52 for one with bad records."""
+    """Print it as JSON, or a dataset as a table; returns 52 for a dataset with bad records."""
     if _is_dataset(arguments):
         return _inspect_dataset(arguments)
     if Path(arguments.place).is_file():
@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _is_dataset(arguments: argparse.Namespace) -> bool:
     name = arguments.place.rpartition("/")[2]
-    said = arguments.label_map is not None or arguments.classes is not None
-    return said or "*" in name or name.lower().endswith(".tfrecord")
+    has_classes = arguments.label_map is not None or arguments.classes is not None
+    return has_classes or "*" in name or name.lower().endswith(".tfrecord")
 
 
 def _inspect_dataset(arguments: argparse.Namespace) -> int:
@@ -66,7 +66,7 @@ def _inspect_dataset(arguments: argparse.Namespace) -> int:
 
 
 def dataset_lines(summary: DatasetSummary) -> Iterator[str]:
-    """Yield what a dataset holds as people read it."""
+    """Yield the lines that describe a dataset to people."""
     sizes = ", ".join(f"{count} {size}" for size, count in summary.boxes_per_size.items())
     sides = zip(summary.image_width, summary.image_height, strict=True)
     rows = {

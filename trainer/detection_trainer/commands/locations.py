@@ -1,4 +1,4 @@
-"""What commands share: places as people type them, and options that the environment also gives."""
+"""Shared by commands: locations as people type them, and options with environment variables."""
 
 import argparse
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from detection_trainer.storage import Folder, open_folder
 
 
 def add_credentials(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says which directory holds the keys to which place."""
+    """Add the option for URI prefix -> directory of keys."""
     parser.add_argument(
         "--credentials",
         default=environment_value(runtime.CREDENTIALS) or "{}",
@@ -31,9 +31,9 @@ def add_variables(
     """Add options whose defaults are variables of `contract.runtime`.
 
     Args:
-        parser: takes the options.
-        options: option -> the variable's name, and what it is for.
-        for_people: those that `--help` lists; the operator alone sets the others.
+        parser: receives the options.
+        options: option -> name of the variable, and help.
+        for_people: the options that `--help` lists; only the operator sets the others.
     """
     for option, (variable, text) in options.items():
         shown = f"{text} (${variable})" if option in for_people else argparse.SUPPRESS
@@ -46,17 +46,17 @@ def place_uri(text: str) -> str:
 
 
 def open_place(text: str, credentials: str) -> Folder:
-    """Open the folder that `text`, a URI or a path, names."""
+    """Return the folder that `text`, a URI or a path, names."""
     return open_folder(place_uri(text), parse_credentials(credentials))
 
 
 def choose_checkpoint(place: str, credentials: str, step: int | None = None) -> Checkpoint:
-    """Open the checkpoint that `place` names.
+    """Return the checkpoint that `place` names.
 
     Args:
         place: a DetectionTraining file, a checkpoint, or a run's folder.
         credentials: JSON of URI prefix -> directory of keys.
-        step: which one of the run; None: the newest.
+        step: the step of the run's checkpoint; None: the newest.
 
     Raises:
         NotFoundError: there is no such checkpoint.

@@ -1,4 +1,4 @@
-"""Loads a pipeline.config from a path or a URI, and trainings that name one."""
+"""Loads a pipeline.config from a path or a URI, and trainings that refer to one."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from detection_trainer.storage.folder import require_small
 
 
 def load_training(path: Path, credentials: Mapping[str, Path]) -> Training:
-    """Return the training in the file at `path`, with what is at its `pipelineConfig.uri`.
+    """Return the training in the file at `path`, with the content of its `pipelineConfig.uri`.
 
     Raises:
         InvalidTrainingError: it is invalid.
@@ -27,16 +27,16 @@ def load_training(path: Path, credentials: Mapping[str, Path]) -> Training:
 def load_pipeline_config(
     place: str, credentials: Mapping[str, Path], working_folder: Path | None = None
 ) -> PipelineConfig:
-    """Return what the configuration at `place` says.
+    """Return the configuration at `place`, mapped to the spec.
 
     Args:
         place: a path, or a URI.
         credentials: URI prefix -> directory of keys.
-        working_folder: what relative paths in it begin at.
+        working_folder: the base of relative paths in it.
 
     Raises:
-        NotFoundError: there is none.
-        InvalidConfigError: it is invalid, or cannot be had here.
+        NotFoundError: it does not exist.
+        InvalidConfigError: it is invalid, or requires something that is not available.
     """
     text = read_config_text(place, credentials)
     try:
@@ -46,13 +46,13 @@ def load_pipeline_config(
 
 
 def read_config_text(place: str, credentials: Mapping[str, Path]) -> str:
-    """Return the text at `place`, which is looked at before it is read: it may be anything.
+    """Return the text at `place`, after checking its kind and size.
 
     Raises:
-        NotFoundError: there is none.
-        AccessDeniedError: the storage refuses.
-        InvalidConfigError: it is no text, or too large for a pipeline.config.
-        StorageUnavailableError: the storage did not answer, also after retries.
+        NotFoundError: it does not exist.
+        AccessDeniedError: the storage refuses access.
+        InvalidConfigError: it is not text, or too large for a pipeline.config.
+        StorageUnavailableError: the storage did not answer, even after retries.
     """
     try:
         return _read(place, credentials).decode()

@@ -1,7 +1,7 @@
-"""A training made of a pipeline.config and a model_dir alone, as the OD API's trainer is started.
+"""Makes a training from a pipeline.config and a model_dir, the arguments of the OD API's trainer.
 
-The model_dir is only read: what it holds beats `fine_tune_checkpoint`, as it does there. New
-checkpoints go to a folder of their own.
+The model_dir is only read. As in the OD API, its checkpoints win over `fine_tune_checkpoint`. New
+checkpoints are written to another folder.
 """
 
 import re
@@ -23,13 +23,13 @@ from detection_trainer.storage import open_folder
 from detection_trainer.weights.odapi.checkpoint import explain_strays, find_bundle, find_strays
 
 BESIDE = "-detection-training"
-"""What the name of the checkpoint folder beside a model_dir ends in."""
+"""Suffix of the checkpoint folder beside a model_dir."""
 _MAX_NAME = 40
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
-    """What `detection-trainer run --pipeline-config` is given."""
+    """The arguments of `detection-trainer run --pipeline-config`."""
 
     config: str
     """A path or a URI."""
@@ -42,16 +42,16 @@ class PipelineRun:
 
 
 def make_training(run: PipelineRun, credentials: Mapping[str, Path]) -> Training:
-    """Return the training that the configuration describes, which continues the model_dir.
+    """Return the training that the configuration describes and that continues the model_dir.
 
     Raises:
-        InvalidConfigError: the configuration is invalid, or nobody says where checkpoints go.
+        InvalidConfigError: the configuration is invalid, or no folder for checkpoints is given.
     """
     config = load_pipeline_config(run.config, credentials, Path.cwd())
     beginning, notes = _beginning(run, config, credentials)
-    said = {**_said(run), **beginning}
+    stated = {**_stated(run), **beginning}
     try:
-        spec = apply_pipeline_config(config, said)
+        spec = apply_pipeline_config(config, stated)
     except PipelineConfigError as error:
         raise InvalidConfigError(
             f"{run.config}: {error} (in the file that `detection-trainer convert pipeline-config "
@@ -68,22 +68,22 @@ def make_training(run: PipelineRun, credentials: Mapping[str, Path]) -> Training
     )
 
 
-def _said(run: PipelineRun) -> dict[str, Any]:
-    said: dict[str, Any] = {"checkpoints": {"storage": {"uri": _folder(run)}}}
+def _stated(run: PipelineRun) -> dict[str, Any]:
+    stated: dict[str, Any] = {"checkpoints": {"storage": {"uri": _folder(run)}}}
     if run.steps is not None:
-        said["steps"] = run.steps
+        stated["steps"] = run.steps
     if run.on_extend is not None:
-        said["optimizer"] = {"schedule": {"onExtend": run.on_extend}}
-    return said
+        stated["optimizer"] = {"schedule": {"onExtend": run.on_extend}}
+    return stated
 
 
 def _beginning(
     run: PipelineRun, config: PipelineConfig, credentials: Mapping[str, Path]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what the model_dir adds to the spec, and what is to be said about it.
+    """Return the fields that the model_dir adds to the spec, and notes about it.
 
     Raises:
-        InvalidConfigError: it has checkpoints, but none to start from.
+        InvalidConfigError: it has checkpoints, but does not name the newest.
     """
     if run.model_dir is None:
         return {}, ()
@@ -108,7 +108,7 @@ def _beginning(
 
 
 def _has_own_start(run: PipelineRun, credentials: Mapping[str, Path]) -> bool:
-    """Return whether the model_dir is a checkpoint, or the folder of a run, of this trainer."""
+    """Return whether the model_dir is a checkpoint or a run's folder of this trainer."""
     if run.model_dir is None or run.model_dir.rstrip("/") == _folder(run).rstrip("/"):
         return False  # The run resumes from its own folder in any case.
     try:

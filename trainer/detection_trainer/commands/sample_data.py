@@ -1,4 +1,4 @@
-"""`detection-trainer sample-data NAME URI`: write a small real dataset for a first training."""
+"""`detection-trainer sample-data NAME URI`: writes a small real dataset for a first training."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from detection_trainer.data.samples import SAMPLES, write_sample
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which dataset, and where to write it."""
+    """Add the name of the dataset, and the URI to write to."""
     known = "; ".join(f"{name}: {sample.text}" for name, sample in SAMPLES.items())
     parser.add_argument("name", choices=tuple(SAMPLES), metavar="NAME", help=known)
     parser.add_argument(
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the dataset, and print what to paste into a training."""
+    """Write the dataset, and print the YAML to paste into a training."""
     folder = open_place(arguments.output, arguments.credentials)
     summary = write_sample(arguments.name, folder, os.environ)
     sys.stdout.write(dataset_yaml(summary))

@@ -32,6 +32,6 @@ def reason_without_twin(model: Model) -> str | None:
     if extractor.startswith("ssd_resnet") and model.fpn != usual:
         return (
             f"the TensorFlow Object Detection API builds {extractor} with fpn minLevel 3, maxLevel "
-            f"7 and additionalLayerDepth 256, whatever its configuration says; received {model.fpn}"
+            f"7 and additionalLayerDepth 256, for any configuration; received {model.fpn}"
         )
     return None

@@ -251,7 +251,7 @@ def _require_size(features: Mapping[str, Feature], height: int, width: int) -> N
         stated = features.get(f"image/{side}", _ABSENT).ints
         if stated and stated != [actual]:
             msg = (
-                f"image/{side} says {stated[0]}, but the image is {width} wide and {height} high: "
+                f"image/{side} is {stated[0]}, but the image is {width} wide and {height} high: "
                 "its boxes may be those of another image; convert it again"
             )
             raise InvalidExampleError(msg)

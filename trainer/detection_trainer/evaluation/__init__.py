@@ -1,1 +1,1 @@
-"""COCO metrics of a model, and its detections on single images."""
+"""COCO metrics of a model, and detections in single images."""

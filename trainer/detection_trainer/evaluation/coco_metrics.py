@@ -1,4 +1,4 @@
-"""COCO metrics, by pycocotools: what is called mAP here is what everyone else calls so.
+"""COCO metrics, computed by pycocotools, so that mAP has its usual definition.
 
 As in the OD API's `coco_detection_metrics`, an object marked difficult (Pascal VOC) counts like
 any other, and an object's area is that of its box.
@@ -19,7 +19,7 @@ SUMMARY = {
     "mAP": 0, "mAP50": 1, "mAP75": 2, "mAPSmall": 3, "mAPMedium": 4, "mAPLarge": 5,
     "AR1": 6, "AR10": 7, "AR100": 8, "AR100Small": 9, "AR100Medium": 10, "AR100Large": 11,
 }  # fmt: skip
-"""Place of each metric in `COCOeval.stats`."""
+"""Index of each metric in `COCOeval.stats`."""
 
 Boxes = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
@@ -32,18 +32,18 @@ class GroundTruth:
     image_id: int
     height: int
     width: int
-    """Of the original image in pixels: they decide what is small, medium and large."""
+    """Pixels of the original image: they decide what is small, medium and large."""
     boxes: Boxes
     """[N,4], normalised ymin, xmin, ymax, xmax."""
     classes: Integers
     """[N], 1-based."""
     crowd: npt.NDArray[np.bool_]
-    """[N]; a crowd is neither found nor missed, and swallows what is detected in it."""
+    """[N]; a crowd is neither found nor missed, and detections in it are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDetections:
-    """What was detected in one image."""
+    """The detections in one image."""
 
     image_id: int
     boxes: Boxes
@@ -61,16 +61,16 @@ def coco_metrics(
 ) -> dict[str, float]:
     """Return the COCO metrics, and `mAP/<class>` for each class.
 
-    A metric that nothing decides (no objects of that size, no such class in the images) is left
-    out; without any ground truth the result is empty.
+    A metric without data (no objects of that size, no such class in the images) is left out;
+    without any ground truth the result is empty.
 
     Args:
-        ground_truth: every evaluated image, those without objects included.
-        detections: at most one entry an image; images without an entry have none.
+        ground_truth: every evaluated image, including those without objects.
+        detections: at most one entry per image; images without an entry have none.
         classes: names in the order of their 1-based numbers.
 
     Raises:
-        ValueError: a detection is of an image that is not in `ground_truth`.
+        ValueError: a detection belongs to an image that is not in `ground_truth`.
     """
     if not any(len(image.boxes) for image in ground_truth):
         return {}
@@ -84,12 +84,12 @@ def coco_metrics(
     for number, name in enumerate(classes):
         known = precision[:, :, number][precision[:, :, number] > -1]
         found[f"mAP/{name}"] = float(known.mean()) if known.size else -1.0
-    # pycocotools says -1 where there is nothing to measure.
+    # pycocotools returns -1 for a metric without data.
     return {name: value for name, value in found.items() if np.isfinite(value) and value >= 0.0}
 
 
 def _evaluated(truth: COCO, detected: COCO) -> COCOeval:
-    # pycocotools prints its progress and its summary.
+    # Hide the progress and the summary that pycocotools prints.
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(truth, detected, iouType="bbox")
         evaluation.evaluate()

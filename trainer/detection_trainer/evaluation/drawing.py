@@ -1,4 +1,4 @@
-"""Pictures with what was found in them: a frame and a label in a colour a class."""
+"""Draws detections on images: a frame and a label, with one colour per class."""
 
 import colorsys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 _GOLDEN_RATIO = 0.618
-"""Hues so far apart are never close to one another, however many classes there are."""
+"""Hues at this distance differ clearly from one another, for any number of classes."""
 _BRIGHT = 127
 _SMALLEST_FONT, _LONGEST_SIDE_IN_LINES = 11, 55
 
@@ -27,7 +27,7 @@ class Finding:
 def draw_findings(
     image: Image.Image, findings: Sequence[Finding], classes: Sequence[str]
 ) -> Image.Image:
-    """Return a copy of `image` with frames, then labels, the most certain on top."""
+    """Return a copy of `image` with frames, then labels, the highest score on top."""
     picture = image.convert("RGB")
     draw = ImageDraw.Draw(picture)
     side = max(picture.size)
@@ -50,7 +50,7 @@ def _label(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     colour: Colour,
 ) -> None:
-    """Write `text` on its own ground above the box, within the image."""
+    """Write `text` on a filled box above the frame, within the image."""
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom - top + 4
     image_width, image_height = draw.im.size

@@ -1,6 +1,6 @@
 """Runs a detector over a validation set and returns its COCO metrics.
 
-Changes nothing in the detector: batch norm uses its moving statistics, no random state moves.
+It does not change the detector: batch norm uses its moving statistics, and no random state changes.
 """
 
 import io
@@ -20,14 +20,14 @@ from detection_trainer.models.detector import Detector
 from detection_trainer.models.resizing import Resizer
 
 SHOWN_SCORE = 0.3
-"""Detections below are not drawn; `predict` shows as many by default."""
+"""Detections with a lower score are not drawn; it is also the default of `predict`."""
 
 
 class Evaluator:
-    """Evaluates one detector on one dataset, as often as asked; its graph is traced once."""
+    """Evaluates one detector on one dataset, any number of times; its graph is traced once."""
 
     def __init__(self, detector: Detector, dataset: Dataset, spec: TrainingSpec) -> None:
-        """Take what is evaluated; nothing is read yet."""
+        """Create the evaluator; reads nothing yet."""
         self._detector, self._dataset, self._spec = detector, dataset, spec
         self._resizer = Resizer(detector.spec)
         self._detect = tf.function(self._detections, jit_compile=False)
@@ -37,7 +37,7 @@ class Evaluator:
         """Return the COCO metrics of the detector's current weights.
 
         Args:
-            check: called before each batch; what it raises ends the evaluation.
+            check: called before each batch; an exception in it ends the evaluation.
         """
         detections = list(self._run(check))
         count = self._spec.evaluation.sample_images
@@ -46,7 +46,7 @@ class Evaluator:
         return coco_metrics(ground_truth(self._dataset), detections, self._dataset.classes)
 
     def pictures(self) -> Iterator[Image.Image]:
-        """Yield some of the images that were evaluated last, with what was found drawn."""
+        """Yield some of the images of the last evaluation with their detections drawn."""
         for sample in self._samples:
             data = self._dataset.read_image(self._dataset.images[sample.image_id])
             with Image.open(io.BytesIO(data)) as image:
@@ -77,7 +77,7 @@ class Evaluator:
 def find_again(
     detections: ImageDetections, size: tuple[int, int], classes: Sequence[str]
 ) -> list[Finding]:
-    """Return what was detected in an image, width and height `size`, as drawings show it."""
+    """Return the detections in an image of `size` (width, height) as findings to draw."""
     width, height = size
     boxes = detections.boxes * np.array([height, width, height, width])
     rows = zip(boxes.tolist(), detections.scores.tolist(), detections.classes, strict=True)
@@ -89,7 +89,7 @@ def find_again(
 
 
 def ground_truth(dataset: Dataset) -> Sequence[GroundTruth]:
-    """Return what is annotated on every image of `dataset`, by its index there."""
+    """Return the annotations of every image of `dataset`, by its index there."""
     return [
         GroundTruth(
             image_id=index,

@@ -1,4 +1,4 @@
-"""A detector as a checkpoint holds it, and what it finds in pictures that people look at."""
+"""Loads the detector of a checkpoint, and runs it on images for people."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ from detection_trainer.models.resizing import Resizer
 
 
 def load_detector(checkpoint: Checkpoint) -> Detector:
-    """Build the checkpoint's model and give it the checkpoint's weights, digest verified.
+    """Return the checkpoint's model with its weights, after verifying their digest.
 
     Raises:
-        DamagedCheckpointError: the weights' bytes are not those of the manifest.
-        CheckpointMissingError: the variables are not those of this version's model.
+        DamagedCheckpointError: the weights' bytes differ from the manifest.
+        CheckpointMissingError: the variables differ from those of this version's model.
     """
     manifest = checkpoint.manifest
     detector = build_detector(manifest.model, len(manifest.classes))
@@ -40,7 +40,7 @@ def load_detector(checkpoint: Checkpoint) -> Detector:
 def find_objects(
     detector: Detector, image: Image.Image, classes: Sequence[str], min_score: float
 ) -> list[Finding]:
-    """Return what is found in `image` with at least `min_score`, the most certain first."""
+    """Return the detections in `image` with at least `min_score`, the highest score first."""
     resizer = Resizer(detector.spec)
     batch = resizer(tf.constant(np.asarray(image.convert("RGB"))))[None]
     window = resizer.window(tf.constant([[image.height, image.width]]))

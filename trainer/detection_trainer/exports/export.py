@@ -1,11 +1,11 @@
-"""Models in a format for other programs, each in a folder of its own, committed by its manifest.
+"""Models in formats for other programs, each in its own folder, committed by a manifest.
 
     export/saved_model-00018000/{saved_model.pb, variables/…, assets/label_map.pbtxt}
-    export/saved_model-00018000/manifest.json   written last: what lies here, with SHA-256
+    export/saved_model-00018000/manifest.json   written last: lists the files with SHA-256
     export/odapi-00018000/{ckpt-1.index, ckpt-1.data-…, checkpoint, pipeline.config, …}
 
-What has no manifest is not there; a later try writes over it. TensorFlow is imported only where
-something is to be exported.
+A folder without a manifest is ignored, and a later export overwrites it. TensorFlow is imported
+only for an export.
 """
 
 import json
@@ -33,7 +33,7 @@ _NAME = re.compile(rf"^{EXPORTS}/((?:{'|'.join(FOLDERS.values())})-\d+)/{MANIFES
 
 
 def export_folder(run: Folder, step: int, form: ExportFormat = "SavedModel") -> Folder:
-    """Return where a run's checkpoint of `step` is exported to."""
+    """Return the folder for the export of a run's checkpoint of `step`."""
     return run.child(f"{EXPORTS}/{FOLDERS[form]}-{step:08d}")
 
 
@@ -50,17 +50,17 @@ def export_checkpoint(
     before_commit: Callable[[], None] = lambda: None,
     form: ExportFormat = "SavedModel",
 ) -> ExportRecord:
-    """Export `checkpoint` to `place`; one of the same weights is left as it is.
+    """Export `checkpoint` to `place`; an existing export of the same weights is kept.
 
     Args:
-        checkpoint: whose weights are exported.
-        place: the export's own folder; other files there are not touched.
-        form: what is written.
-        before_commit: raises where this process may no longer write.
+        checkpoint: its weights are exported.
+        place: the export's own folder; other files in it are not changed.
+        form: the format.
+        before_commit: raises if this process may no longer write.
 
     Raises:
-        DamagedCheckpointError: the weights' bytes are not those of the checkpoint's manifest.
-        InvalidConfigError: the model cannot be written in that form.
+        DamagedCheckpointError: the weights' bytes differ from the checkpoint's manifest.
+        InvalidConfigError: the format does not support the model.
     """
     known = read_export(place)
     if known is not None and (known.digest, known.format) == (checkpoint.manifest.digest, form):
@@ -71,7 +71,7 @@ def export_checkpoint(
 
 
 def _write(checkpoint: Checkpoint, path: Path, form: ExportFormat) -> None:
-    # TensorFlow takes seconds to import; an export that is there already needs none of it.
+    # TensorFlow takes seconds to import, and an export that exists does not need it.
     match form:
         case "SavedModel":
             from detection_trainer.exports.saved_model import write_saved_model  # noqa: PLC0415

@@ -1,11 +1,11 @@
-"""A checkpoint of ours, written as the OD API writes its own: it restores it in every mode.
+"""Writes a checkpoint in the form of the OD API, which can restore it in every mode.
 
-    ckpt-1.index, ckpt-1.data-…   model, step, and where it trained by momentum the optimizer
-    checkpoint                    says that ckpt-1 is the newest, as in a model_dir
+    ckpt-1.index, ckpt-1.data-…   model and step, and the optimizer if it is momentum
+    checkpoint                    names ckpt-1 as the newest, as in a model_dir
     pipeline.config, label_map.pbtxt
 
-Objects are found by the edges between them, so the tree of names is what counts (names.py). The
-backbone hangs from the root as `feature_extractor` too, which mode `classification` looks for;
+A restore finds objects by the edges between them, so only the tree of names matters (names.py). The
+backbone is also an attribute `feature_extractor` of the root, which mode `classification` reads;
 TensorFlow names its variables by that shorter path.
 """
 
@@ -33,7 +33,7 @@ def write_odapi_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     Raises:
         InvalidConfigError: the OD API has no such model.
-        DamagedCheckpointError: the checkpoint's bytes are not those of its manifest.
+        DamagedCheckpointError: the checkpoint's bytes differ from its manifest.
     """
     manifest = checkpoint.manifest
     reason = reason_without_twin(manifest.model)
@@ -45,17 +45,17 @@ def write_odapi_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     backbone = _at(model, CLASSIFICATION_BACKBONE)
     root = {"model": model, "feature_extractor": backbone}
     root["step"] = tf.Variable(checkpoint.step, dtype=tf.int64)
-    if _goes_on(manifest):
+    if _can_continue(manifest):
         slots = _slots(checkpoint.read_file(OPTIMIZER_FILE), names)
         root["optimizer"] = _Optimizer(checkpoint.step, variables, slots)
-    # `write` would leave out the save counter, which the OD API's next save continues from.
+    # `write` would omit the save counter, from which the OD API's next save continues.
     tf.train.CheckpointManager(tf.train.Checkpoint(**root), str(path), max_to_keep=None).save()
     (path / CONFIG_FILE).write_text(format_pipeline_config(manifest))
     (path / LABEL_MAP_FILE).write_text(format_label_map(manifest.classes))
 
 
-def _goes_on(manifest: Manifest) -> bool:
-    """An average of the weights is no state to continue from, and only momentum is named alike."""
+def _can_continue(manifest: Manifest) -> bool:
+    """Return whether a run can continue from it: with momentum, and without moving averages."""
     return manifest.optimizer == SLOT and not manifest.averaged
 
 
@@ -70,7 +70,7 @@ def _slots(arrays: Arrays, names: Mapping[str, str]) -> dict[str, tf.Variable]:
 
 
 def _tree(leaves: Mapping[str, Any]) -> tf.train.Checkpoint:
-    """Return objects with an attribute for each segment of the paths of `leaves`."""
+    """Return nested objects with one attribute for each segment of the paths of `leaves`."""
     below: dict[str, dict[str, Any]] = {}
     for path, leaf in leaves.items():
         name, _, rest = path.partition("/")
@@ -88,7 +88,7 @@ def _at(tree: Any, path: str) -> Any:
 
 
 class _Optimizer(tf.train.Checkpoint):  # type: ignore[misc] # TensorFlow ships no types
-    """What Keras' SGD of TensorFlow 2 saves: TensorFlow asks any such object for its slots."""
+    """The saved form of Keras' SGD in TensorFlow 2: TensorFlow calls its methods for the slots."""
 
     def __init__(
         self, step: int, variables: Mapping[str, tf.Variable], slots: Mapping[str, tf.Variable]
@@ -98,7 +98,7 @@ class _Optimizer(tf.train.Checkpoint):  # type: ignore[misc] # TensorFlow ships 
         object.__setattr__(self, "_by_variable", by_variable)
 
     def get_slot_names(self) -> Iterable[str]:
-        """Return the names of slots."""
+        """Return the names of the slots."""
         return (SLOT,)
 
     def get_slot(self, variable: Any, name: str) -> Any:

@@ -1,6 +1,6 @@
-"""The `pipeline.config` of a model: what the OD API needs to build it, restore it and train on.
+"""The `pipeline.config` of a model, with which the OD API builds, restores and trains it.
 
-Pure. What only the user knows, places and the learning rate, is to be filled in, as in the
+Pure. Placeholders mark what only the user knows, paths and the learning rate, as in the
 configurations of the model zoo.
 """
 
@@ -14,7 +14,7 @@ PLACE = "PATH_TO_BE_CONFIGURED"
 
 
 def format_pipeline_config(manifest: Manifest) -> str:
-    """Return the configuration's text."""
+    """Return the text of the configuration."""
     classes = len(manifest.classes)
     return (
         f"# Written from step {manifest.step} of {manifest.identity.namespace}/"

@@ -1,7 +1,7 @@
-"""A detector as a SavedModel that needs nothing of this package: preprocessing and NMS inside.
+"""A detector as a SavedModel without this package: it includes preprocessing and NMS.
 
-Names are those of the OD API's exporter (exporter_lib_v2.py), so that its callers work unchanged:
-`model(images)`, and a signature for each of its input types.
+The names are those of the OD API's exporter (exporter_lib_v2.py), so that its callers need no
+change: `model(images)`, and a signature for each input type.
 """
 
 import tempfile
@@ -25,15 +25,15 @@ _FILES = tf.TensorSpec([None], tf.string, "input_tensor")
 
 
 class ServedDetector(tf.Module):  # type: ignore[misc] # TensorFlow ships no types
-    """Images in, detections out.
+    """Detects objects in images.
 
-    Detections are float32 and the same for both inputs: `detection_boxes` [B,K,4], normalised
+    Detections are float32 and equal for both inputs: `detection_boxes` [B,K,4], normalised
     ymin, xmin, ymax, xmax; `detection_scores` [B,K], descending; `detection_classes` [B,K], ids of
     the label map, 0 beyond `num_detections` [B].
     """
 
     def __init__(self, detector: Detector, label_map: Path) -> None:
-        """Serve `detector`; the label map is copied into the SavedModel's assets."""
+        """Wrap `detector`; the label map is copied into the SavedModel's assets."""
         super().__init__(name="detector")
         self._detector, self._resizer = detector, Resizer(detector.spec)
         self.weights = [variable.value for variable in detector.variables.values()]
@@ -41,13 +41,13 @@ class ServedDetector(tf.Module):  # type: ignore[misc] # TensorFlow ships no typ
 
     @tf.function(input_signature=[_IMAGES])  # type: ignore[untyped-decorator]
     def __call__(self, input_tensor: Any) -> dict[str, Any]:
-        """Detect in images uint8 [B,H,W,3], RGB."""
+        """Return the detections in images uint8 [B,H,W,3], RGB."""
         sizes = tf.tile(tf.shape(input_tensor)[None, 1:3], [tf.shape(input_tensor)[0], 1])
         return self._detect(self._resizer(input_tensor), sizes)
 
     @tf.function(input_signature=[_FILES])  # type: ignore[untyped-decorator]
     def from_bytes(self, input_tensor: Any) -> dict[str, Any]:
-        """Detect in JPEG, PNG, BMP or GIF files [B], of any sizes."""
+        """Return the detections in JPEG, PNG, BMP or GIF files [B] of any size."""
         side = self._detector.spec.image_size
         signature = (tf.TensorSpec([side, side, 3], tf.float32), tf.TensorSpec([2], tf.int32))
         return self._detect(*tf.map_fn(self._decode, input_tensor, fn_output_signature=signature))
@@ -72,7 +72,7 @@ def write_saved_model(checkpoint: Checkpoint, path: Path) -> None:
     """Write the model of `checkpoint` to the folder `path` as a SavedModel.
 
     Raises:
-        DamagedCheckpointError: the weights' bytes are not those of the manifest.
+        DamagedCheckpointError: the weights' bytes differ from the manifest.
     """
     detector = load_detector(checkpoint)
     with tempfile.TemporaryDirectory() as scratch:

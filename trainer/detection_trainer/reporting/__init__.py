@@ -1,1 +1,1 @@
-"""How a run reports: to the operator, to a terminal, to Prometheus and to TensorBoard."""
+"""Reports of a run: to the operator, a terminal, Prometheus and TensorBoard."""

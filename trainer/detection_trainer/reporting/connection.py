@@ -1,6 +1,6 @@
-"""One connection to the operator, kept open: a handshake costs more than a report.
+"""One connection to the operator, kept open because a handshake costs more than a report.
 
-It serves one thread at a time.
+Only one thread at a time may use it.
 """
 
 import http.client
@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 
 class UntrustedError(Exception):
-    """The other side is not the operator, as far as its certificate says."""
+    """The certificate does not identify the other side as the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the operator answered."""
+    """The operator's response."""
 
     status: int
     retry_after: str | None
@@ -24,25 +24,25 @@ class Answer:
 
 
 class Connection:
-    """Posts to one URL; proxies, which are for storage, are not used."""
+    """Posts to one URL without proxies, which are configured for storage."""
 
     def __init__(self, url: str, ca_file: Path | None = None) -> None:
-        """Connect when something is posted.
+        """Create the connection; the first post connects.
 
         Args:
             url: http:// or https://.
-            ca_file: PEM of the authorities to trust; None: the system's. Read for each connection.
+            ca_file: PEM of the authorities to trust; None: the system's. Read for each handshake.
         """
         self._url, self._ca_file = url, ca_file
         self._parts = urlsplit(url)
         self._open: http.client.HTTPConnection | None = None
 
     def post(self, body: bytes, headers: dict[str, str], timeout_s: float) -> Answer:
-        """Post once; a kept connection that the operator has closed meanwhile is opened again.
+        """Post once; reconnects if the operator has closed the connection in the meantime.
 
         Raises:
             UntrustedError: the certificate was not accepted.
-            OSError: there was no answer.
+            OSError: there was no response.
         """
         kept = self._open is not None
         try:
@@ -53,7 +53,7 @@ class Connection:
             return self._post(body, headers, timeout_s)
 
     def close(self) -> None:
-        """Close the connection; the next post makes another."""
+        """Close the connection; the next post opens another one."""
         if self._open is not None:
             self._open.close()
             self._open = None

@@ -24,13 +24,13 @@ METRIC_HELP = "COCO metrics of the last evaluation, by name"
 
 
 class MetricsPort:
-    """Serves what a report says for as long as the process lives."""
+    """Serves the newest report while the process lives."""
 
     def __init__(self, port: int, report: Callable[[], Report]) -> None:
-        """Listen on `port` of all addresses; 0 takes any that is free.
+        """Listen on `port` of all addresses; 0 uses any free port.
 
         Raises:
-            OSError: the port is taken, or not for this process.
+            OSError: the port is in use, or the process may not use it.
         """
         self._server = _server(port, report)
         self.port: int = self._server.server_address[1]
@@ -40,14 +40,14 @@ class MetricsPort:
         self._thread.start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
 def render(report: Report) -> str:
-    """Return `report` as Prometheus reads it; what is not known is left out."""
+    """Return `report` in Prometheus' text format, without unknown values."""
     return "".join(f"{line}\n" for line in _lines(report))
 
 
@@ -86,7 +86,7 @@ def _server(port: int, report: Callable[[], Report]) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: standard output is the console's."""
+            """Log nothing: standard output belongs to the console."""
 
     dual = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual else socket.AF_INET

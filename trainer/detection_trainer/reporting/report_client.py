@@ -1,7 +1,7 @@
-"""Posts reports to the operator from a thread of its own; training never waits for it.
+"""Posts reports to the operator from its own thread; training never waits for it.
 
-Only the newest report is kept: each is a whole snapshot. The last one is sent until it is
-acknowledged or its time is over.
+Only the newest report is kept, because each is a complete snapshot. The last one is sent until it
+is acknowledged or its time is over.
 """
 
 import json
@@ -17,17 +17,17 @@ from detection_trainer.reporting.connection import Connection, UntrustedError
 
 REQUEST_TIMEOUT_S = 5.0
 EVERY_S = 1.0
-"""Between two reports: the operator takes no more in the long run, and each is a whole snapshot."""
+"""Seconds between two reports: the operator's limit for a longer time."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
 _REFUSED_FOR_GOOD = frozenset({400, 404, 405, 409, 410, 413, 415, 422})
-"""Answers that sending the same report again cannot change."""
+"""Responses for which sending the same report again is useless."""
 
 
 class NotAcknowledgedError(Exception):
-    """The operator did not take a report; `final` says that it never will."""
+    """The operator did not accept a report; if `final`, a retry is useless."""
 
     def __init__(self, message: str, *, final: bool, retry_after_s: float | None = None) -> None:
-        """Keep whether trying again is in vain, and else how long the operator asks to wait."""
+        """Create the error; `retry_after_s` is the wait that the operator requests, if any."""
         super().__init__(message)
         self.final = final
         self.retry_after_s = retry_after_s
@@ -35,16 +35,16 @@ class NotAcknowledgedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where reports go, and how the operator and the pod prove who they are."""
+    """URL of the reports, and the credentials of both sides."""
 
     url: str
     token_file: Path | None = None
-    """Holds the bearer token; the kubelet rotates it, so that it is read for each report."""
+    """File of the bearer token, read for each report because the kubelet rotates it."""
     ca_file: Path | None = None
     """PEM of the authorities to trust for https; None: the system's."""
 
     def connect(self) -> Connection:
-        """Return a connection, which is made when something is posted."""
+        """Return a connection, which the first post opens."""
         return Connection(self.url, self.ca_file)
 
 
@@ -54,7 +54,7 @@ def post_report(
     """Post one report; returns once it is acknowledged (2xx).
 
     Raises:
-        NotAcknowledgedError: any other answer, or none.
+        NotAcknowledgedError: there was another response, or none.
     """
     headers = {"Content-Type": "application/json"}
     try:
@@ -75,12 +75,12 @@ def post_report(
 
 
 def _retry_after_s(text: str | None) -> float | None:
-    """Return the seconds of a Retry-After header; None without one, or where it is a date."""
+    """Return the seconds of a Retry-After header; None if it is missing or a date."""
     return float(text) if text is not None and text.isdecimal() else None
 
 
 class ReportClient:
-    """A thread that posts the newest report, backing off while nobody answers."""
+    """A thread that posts the newest report, with back-off while there is no answer."""
 
     def __init__(
         self,
@@ -90,8 +90,9 @@ class ReportClient:
         """Start the thread.
 
         Args:
-            endpoint: where reports go.
-            on_change: told the problem when the operator stops answering, None when it does again.
+            endpoint: where reports are posted.
+            on_change: receives the problem when the operator stops answering, then None when it
+                answers again.
         """
         self._endpoint, self._on_change = endpoint, on_change
         self._changed = threading.Condition()
@@ -102,17 +103,17 @@ class ReportClient:
         self._thread.start()
 
     def offer(self, report: Report) -> None:
-        """Post `report` soon, unless a newer one comes first."""
+        """Post `report` soon, unless a newer one replaces it first."""
         with self._changed:
             self._newest = report
             self._changed.notify_all()
 
     def send_final(self, report: Report, timeout_s: float) -> bool:
-        """Post `report` until it is acknowledged; returns whether it was, within `timeout_s`."""
+        """Post `report` until it is acknowledged within `timeout_s`; returns whether it was."""
         with self._changed:
             self._closed, self._newest = True, None
             self._changed.notify_all()
-        # The thread may still be using its own.
+        # The thread may still use its own connection.
         connection = self._endpoint.connect()
         try:
             return self._send_until_acknowledged(connection, report, timeout_s)
@@ -128,7 +129,7 @@ class ReportClient:
             try:
                 post_report(self._endpoint, connection, report, left_s)
             except NotAcknowledgedError as error:
-                self._tell(str(error))
+                self._notify(str(error))
                 pause_s = error.retry_after_s or backoff_s
                 if error.final or time.monotonic() + pause_s >= deadline:
                     return False
@@ -151,12 +152,12 @@ class ReportClient:
             try:
                 post_report(self._endpoint, connection, report, REQUEST_TIMEOUT_S)
             except NotAcknowledgedError as error:
-                self._tell(str(error))
+                self._notify(str(error))
                 self._keep(report, again=not error.final)
                 self._pause(min(error.retry_after_s or backoff_s, MAX_BACKOFF_S))
                 backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
             else:
-                self._tell(None)
+                self._notify(None)
                 backoff_s = FIRST_BACKOFF_S
                 self._pause(EVERY_S - (time.monotonic() - started))
 
@@ -175,7 +176,7 @@ class ReportClient:
         with self._changed:
             self._changed.wait_for(lambda: self._closed, timeout=max(seconds, 0.0))
 
-    def _tell(self, problem: str | None) -> None:
+    def _notify(self, problem: str | None) -> None:
         if (problem is not None) != self._failing:
             self._failing = problem is not None
             self._on_change(problem)

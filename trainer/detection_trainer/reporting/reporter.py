@@ -1,7 +1,7 @@
-"""What the attempt has to tell, as whole snapshots: to the operator, and to the console.
+"""Reports the state of the attempt as complete snapshots, to the operator and the console.
 
-Nothing is told as saved before it is committed. May be called from the loop's and the saver's
-thread.
+A checkpoint is reported as saved only after its commit. The loop's and the saver's thread may both
+call it.
 """
 
 import math
@@ -29,24 +29,24 @@ FINAL_TIMEOUT_S = 10.0
 
 
 class Watcher(Protocol):
-    """Wants to know what the loop measures; told after the operator and the console."""
+    """Receives what the loop measures, after the operator and the console."""
 
     def progress(self, report: Report) -> None:
-        """Take the loop's figures."""
+        """Record the loop's figures."""
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take all metrics of an evaluated step."""
+        """Record all metrics of an evaluated step."""
 
 
 class Reporter:
-    """Holds the newest snapshot of the attempt and sends it on."""
+    """Keeps the newest snapshot of the attempt and sends it."""
 
     def __init__(self, console: Console, clock: Callable[[], datetime]) -> None:
-        """Begin with nothing known, and no operator to tell.
+        """Start with an empty snapshot and without an operator.
 
         Args:
-            console: where people look.
-            clock: returns the time, with a zone.
+            console: the output for people and log collectors.
+            clock: returns the time with a time zone.
         """
         self.console, self.clock = console, clock
         self._client: ReportClient | None = None
@@ -55,11 +55,11 @@ class Reporter:
         self._report = Report(attempt=1, sequence=0, time=clock(), step=0, target_steps=0)
 
     def connect(self, client: ReportClient) -> None:
-        """Send every later snapshot to the operator, too."""
+        """Also send all later snapshots to the operator."""
         self._client = client
 
     def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher`, too, what the loop measures from now on."""
+        """Also send all later measurements of the loop to `watcher`."""
         self._watchers.append(watcher)
 
     @property
@@ -68,7 +68,7 @@ class Reporter:
         return self._report
 
     def update(self, **fields: Any) -> Report:
-        """Change fields of the snapshot, by their names in `Report`, and send it on."""
+        """Change fields of the snapshot, named as in `Report`, and send it."""
         with self._lock:
             report = self._next(**fields)
             if self._client is not None:
@@ -76,11 +76,11 @@ class Reporter:
         return report
 
     def progress(self, step: int, **figures: float | None) -> None:
-        """Tell how the loop does; figures that are not finite are left out."""
+        """Report the loop's figures; those that are not finite are left out."""
         finite = {k: v for k, v in figures.items() if v is not None and math.isfinite(v)}
         with self._lock:
             known = self._report.progress.model_dump(by_alias=False, exclude_none=True)
-            # A loss that stopped being finite must not stand there as the last good one.
+            # A loss that is no longer finite must not keep its last finite value.
             kept = {k: v for k, v in known.items() if k not in figures}
             report = self.update(step=step, progress=Progress(**kept, **finite))
         self.console.progress(report)
@@ -88,7 +88,7 @@ class Reporter:
             watcher.progress(report)
 
     def checkpoints(self, store: CheckpointStore, **fields: Any) -> None:
-        """Tell what the folder holds now."""
+        """Report the checkpoints in the folder."""
         stored = store.checkpoints
         best = store.best
         self.update(
@@ -99,7 +99,7 @@ class Reporter:
         )
 
     def saved(self, checkpoint: Checkpoint, seconds: float) -> None:
-        """Tell that a checkpoint is committed, and how long that took."""
+        """Report that a checkpoint is committed, and the seconds that it took."""
         with self._lock:
             known = self._report.progress
             self.update(progress=known.model_copy(update={"checkpoint_seconds": seconds}))
@@ -110,7 +110,7 @@ class Reporter:
         )
 
     def evaluated(self, step: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """Tell the metrics of the checkpoint of `step`, which are committed beside it."""
+        """Report the metrics of the checkpoint of `step`, which are committed beside it."""
         reported = reported_metrics(metrics)
         self.update(metrics=reported)
         overall = {name: value for name, value in reported.items() if "/" not in name}
@@ -120,13 +120,13 @@ class Reporter:
             watcher.evaluated(step, metrics)
 
     def exported(self, export: ExportRecord, exports: Sequence[ExportRecord]) -> None:
-        """Tell that `export` is committed, and all that the folder holds, newest first."""
+        """Report that `export` is committed, and all committed exports, newest first."""
         self.update(exports=list(exports[:MAX_EXPORTS]))
         message = f"wrote the {export.format} of step {export.step} to {export.uri}"
         self.console.say("exported", message, step=export.step, digest=export.digest)
 
     def skipped(self, skipped: Sequence[SkippedCheckpoint]) -> None:
-        """Tell which damaged checkpoints were not used."""
+        """Report the damaged checkpoints that were skipped."""
         self.update(skipped=list(skipped[:MAX_CHECKPOINTS]))
         for checkpoint in skipped:
             message = (
@@ -135,7 +135,7 @@ class Reporter:
             self.console.say("checkpointSkipped", message, step=checkpoint.step)
 
     def finish(self, outcome: Outcome) -> bool:
-        """Tell how the attempt ended; returns whether the operator acknowledged it in time."""
+        """Report the outcome; returns whether the operator acknowledged it in time."""
         with self._lock:
             report = self._next(outcome=outcome)
         self.console.close()

@@ -1,9 +1,9 @@
-"""TensorBoard's event files of a run: losses, speed, metrics, and pictures with what was found.
+"""TensorBoard's event files of a run: losses, speed, metrics, and images with detections.
 
-    events/events.out.tfevents.0000000300.0000   the points from step 300 on, until the next file's
+    events/events.out.tfevents.0000000300.0000   the points from step 300 to the next file
 
-A file is written whole, beside a checkpoint, and never changes. An attempt that resumes takes away
-what lies behind its step, so that no point is there twice.
+A file is written as a whole, beside a checkpoint, and is not appended to. An attempt that resumes
+deletes the points after its step, so that no point occurs twice.
 """
 
 import io
@@ -27,7 +27,7 @@ from detection_trainer.storage import Folder
 EVENTS = "events"
 PICTURE_SIDE = 512
 FLUSH_PERIOD_S, FLUSH_FRACTION = 10.0, 0.01
-"""A file at most this often, and at most this part of the time so far: files stay few."""
+"""Minimum seconds between files, and maximum share of the time so far: files stay few."""
 _NAME = re.compile(r"^events\.out\.tfevents\.(\d{10})\.\d{4,}$")
 _VERSION = tf.compat.v1.Event(file_version="brain.Event:2")
 
@@ -36,15 +36,15 @@ Pictures = Callable[[], Iterable[Image.Image]]
 
 @dataclass(slots=True)
 class _Segment:
-    """The points since the last file, serialised."""
+    """The serialised points since the last file."""
 
     step: int
-    """Of its first point."""
+    """Step of its first point."""
     records: list[bytes]
 
 
 class EventLog:
-    """Collects the points of an attempt; `flush` writes them. May be called from any thread."""
+    """Collects the points of an attempt; `flush` writes them. Any thread may call it."""
 
     def __init__(  # noqa: PLR0913 - all but two have defaults or are callables of the attempt
         self,
@@ -56,14 +56,14 @@ class EventLog:
         before_write: Callable[[], None] = lambda: None,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Go on behind `step`: later points of an attempt before are taken away.
+        """Continue after `step`; deletes later points of an earlier attempt.
 
         Args:
             run: the run's folder.
-            step: where the attempt begins.
+            step: the step at which the attempt begins.
             clock: the time, for TensorBoard's relative axis.
-            pictures: makes the pictures that go with an evaluation.
-            before_write: raises where this process may no longer write.
+            pictures: returns the images for an evaluation.
+            before_write: raises if this process may no longer write.
             ticks: monotonic seconds.
         """
         self._folder, self._clock, self._pictures = run.child(EVENTS), clock, pictures
@@ -74,20 +74,20 @@ class EventLog:
         self._taken = set(forget_after(self._folder, step))
 
     def progress(self, report: Report) -> None:
-        """Note the loop's figures at the report's step."""
+        """Collect the loop's figures at the report's step."""
         figures = report.progress.model_dump(exclude_none=True, by_alias=False)
         self._add(report.step, [_scalar(f"training/{k}", v) for k, v in figures.items()])
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Note the metrics of `step`, and the pictures that go with them."""
+        """Collect the metrics of `step` and its images."""
         values = [_scalar(f"evaluation/{name}", value) for name, value in metrics.items()]
         values += [_picture(n, picture) for n, picture in enumerate(self._pictures())]
         self._add(step, values)
 
     def flush(self, *, now: bool = False) -> None:
-        """Write what was noted, unless that was done a moment ago and `now` is not asked for.
+        """Write the collected points, unless the last file is recent and `now` is false.
 
-        What the storage does not take stays noted.
+        If the storage refuses them, they are kept for the next file.
         """
         with self._lock:
             segment, since = self._segment, self._ticks() - self._flushed
@@ -99,7 +99,7 @@ class EventLog:
             try:
                 self._folder.write(name, _file([_VERSION_RECORD, *segment.records]))
             except (StorageUnavailableError, StorageFullError):
-                return  # For people only; the checkpoint's own save tells of the trouble.
+                return  # Events are optional; the save of the checkpoint reports the problem.
             self._taken.add(name)
             self._segment, self._flushed = None, self._ticks()
 
@@ -119,7 +119,7 @@ class EventLog:
 
 
 def forget_after(folder: Folder, step: int) -> list[str]:
-    """Take away the points behind `step` from the event files in `folder`; return what is left."""
+    """Delete the points after `step` from the event files in `folder`; return the files left."""
     starts = {e.path: int(match[1]) for e in folder.list() if (match := _NAME.match(e.path))}
     for name in (name for name, start in starts.items() if start > step):
         folder.delete(name)
@@ -130,7 +130,7 @@ def forget_after(folder: Folder, step: int) -> list[str]:
 
 
 def _cut(folder: Folder, name: str, step: int) -> None:
-    """Leave only the points up to `step` in one file; a damaged file's readable part counts."""
+    """Keep only the points up to `step` in one file, and of a damaged one the readable part."""
     try:
         data = folder.read(name)
     except NotFoundError:

@@ -1,1 +1,1 @@
-"""Sources of weights and how a model takes them: restore from any source, continue from a run."""
+"""Sources of weights, restoring from them, and continuing a run."""

@@ -1,7 +1,7 @@
-"""Zip archives of weights from anybody, read within limits: no entry inflates without bound.
+"""Reads zip archives of weights from untrusted sources, with limits for what they inflate to.
 
-`zipfile` alone reads a directory of any size, inflates up to 2 GB beyond what an entry states, and
-knows compressions that expand without limit.
+`zipfile` alone reads a directory of any size, inflates up to 2 GB beyond an entry's stated size,
+and supports compressions that expand without limit.
 """
 
 import io
@@ -9,34 +9,34 @@ import zipfile
 from typing import Any, BinaryIO, cast
 
 MAX_DIRECTORY_BYTES = 1 << 20
-"""Of the list of entries: 10,000 of them."""
+"""Limit of the list of entries: enough for 10,000."""
 MAX_RATIO = 20
-"""Inflated to compressed bytes; weights reach 2."""
+"""Limit of inflated to compressed bytes; weights reach 2."""
 ALWAYS_INFLATED = 1 << 26
-"""Up to this size any ratio is accepted: weights may all be equal."""
+"""Up to this size any ratio is accepted, because all weights may be equal."""
 _PIECE = MAX_DIRECTORY_BYTES
 
 
 class ArchiveError(ValueError):
-    """The archive is beyond a limit; the message names both."""
+    """The archive exceeds a limit; the message names both values."""
 
 
 def open_archive(stream: BinaryIO) -> zipfile.ZipFile:
-    """Return the archive that `stream` is.
+    """Return `stream` as an archive.
 
     Raises:
         ArchiveError: its list of entries is too long.
-        zipfile.BadZipFile: it is none.
+        zipfile.BadZipFile: it is not an archive.
     """
     return zipfile.ZipFile(cast("Any", _Bounded(stream)))
 
 
 def read_entry(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    """Return the content of the entry `name`, whose checksum is verified.
+    """Return the content of the entry `name`, after verifying its checksum.
 
     Raises:
-        ArchiveError: it has more than `limit` bytes, or inflates too far.
-        KeyError: there is none.
+        ArchiveError: it has more than `limit` bytes, or inflates too much.
+        KeyError: it does not exist.
     """
     entry = archive.getinfo(name)
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
@@ -62,7 +62,7 @@ def read_entry(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
 
 
 class _Bounded:
-    """A stream that refuses to read more than a piece at once."""
+    """A stream that refuses to read more than a limited size at once."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Whether a run may continue another's checkpoint exactly: pure, nothing is read or assigned."""
+"""Decides whether a run may continue another's checkpoint exactly: pure, reads nothing."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ def require_continuable(source: Manifest, uri: str, spec: TrainingSpec, classes:
     """Compare the source's run with the new one.
 
     Raises:
-        RestoreRefusedError: they differ; each difference is named.
-        InvalidConfigError: the target does not lie beyond the source's step.
+        RestoreRefusedError: they differ; the error names each difference.
+        InvalidConfigError: the target is not above the source's step.
     """
     require_same_traits(uri, traits_of(source), RunTraits.of_spec(spec, classes))
     require_steps_beyond(uri, source.step, spec)
@@ -33,7 +33,7 @@ def require_same_traits(uri: str, source: RunTraits, target: RunTraits) -> None:
     """Compare two runs.
 
     Raises:
-        RestoreRefusedError: they differ; each difference is named.
+        RestoreRefusedError: they differ; the error names each difference.
     """
     differences = compare_for_continue(source, target)
     if differences:
@@ -44,7 +44,7 @@ def require_steps_beyond(uri: str, step: int, spec: TrainingSpec) -> None:
     """Compare the target with the step of the source.
 
     Raises:
-        InvalidConfigError: the target does not lie beyond it.
+        InvalidConfigError: the target is not above it.
     """
     refusal = reached_refusal(uri, step, spec.steps)
     if refusal is not None:
@@ -52,7 +52,7 @@ def require_steps_beyond(uri: str, step: int, spec: TrainingSpec) -> None:
 
 
 def traits_of(source: Manifest) -> RunTraits:
-    """Return what the manifest of a checkpoint states of its run."""
+    """Return the traits of the run that wrote a checkpoint's manifest."""
     return RunTraits(
         optimizer=source.optimizer,
         averaged=bool(source.averaged),
@@ -63,7 +63,7 @@ def traits_of(source: Manifest) -> RunTraits:
 
 
 def _frozen(source: Manifest) -> frozenset[str] | None:
-    """Return the groups without state in the optimizer; a manifest does not name them."""
+    """Return the groups without optimizer state: the frozen ones, which no manifest lists."""
     slots = [path.split("/") for path in source.variables if path.count("/") > 1]
     trained = {parts[2] for parts in slots if parts[0] == OPTIMIZER}
     groups = {v.group for v in source.variables.values() if v.file == MODEL_FILE}
@@ -71,7 +71,7 @@ def _frozen(source: Manifest) -> frozenset[str] | None:
 
 
 def continued(source: Manifest, uri: str) -> Restored:
-    """Return the provenance of a run that continues `source`: every variable was restored."""
+    """Return the record of a run that continues `source`: every variable was restored."""
     groups = [v.group for v in source.variables.values() if v.file == MODEL_FILE]
     return all_taken_over(uri, source.step, source.digest, groups)
 
@@ -79,7 +79,7 @@ def continued(source: Manifest, uri: str) -> Restored:
 def all_taken_over(
     uri: str, step: int | None, digest: str | None, groups: Sequence[str]
 ) -> Restored:
-    """Return the provenance of a run that took over one variable for each of `groups`."""
+    """Return the record of a run that restored one variable for each of `groups`."""
     counts = Counter(groups)
     return Restored(
         uri=uri,

@@ -1,7 +1,7 @@
-"""Takes weights from a source into a detector: everything is compared first, then assigned.
+"""Restores weights from a source into a detector: compares everything, then assigns.
 
-The three modes of the OD API; never a mismatch skipped, never part of a group. Called once in a
-run's life, before its step 0 is committed.
+The modes are those of the OD API. A mismatch is never skipped, and a group is never restored in
+part. Called once per run, before its step 0 is committed.
 """
 
 import hashlib
@@ -28,22 +28,22 @@ def restore(
     mode: RestoreMode,
     source: Weights,
     classes: Sequence[str] | None = None,
-    tell: Callable[[RestorePlan], None] = lambda _: None,
+    on_restored: Callable[[RestorePlan], None] = lambda _: None,
 ) -> Restored:
-    """Assign what `mode` takes from `source`, and verify it.
+    """Assign what `mode` restores from `source`, verify it, and return the record of it.
 
     Args:
         detector: its variables are assigned.
-        mode: which groups are taken.
-        source: compared by names and shapes before any of it is read.
+        mode: decides the groups.
+        source: its names and shapes are compared before a tensor is read.
         classes: the detector's, in order; `full` compares them with the source's.
-        tell: is told of every variable, once all are assigned.
+        on_restored: receives the plan after all variables are assigned.
 
     Returns:
-        What was restored, to be kept in the run's checkpoints.
+        What was restored, to be recorded in the run's checkpoints.
 
     Raises:
-        RestoreRefusedError: the source does not fit; no variable was changed.
+        RestoreRefusedError: the source does not match; no variable was changed.
     """
     shapes = {path: tuple(variable.shape) for path, variable in detector.variables.items()}
     plan = compare_for_restore(
@@ -62,7 +62,7 @@ def restore(
     for path in plan.assign:
         detector.variables[path].assign(arrays[path])
     _verify(detector, plan, arrays, source.uri)
-    tell(plan)
+    on_restored(plan)
     return Restored(
         mode=mode,
         uri=source.uri,
@@ -74,7 +74,7 @@ def restore(
 
 
 def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return `sha256:<hex>` over paths and raw bytes, by sorted path."""
+    """Return `sha256:<hex>` over paths and raw bytes, sorted by path."""
     digest = hashlib.sha256()
     for path in sorted(arrays):
         digest.update(path.encode() + b"\0")
@@ -83,7 +83,7 @@ def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def _require_as_promised(detector: Detector, plan: RestorePlan, arrays: Arrays, uri: str) -> None:
-    """A source may hold other bytes than its header says; find out while nothing has changed."""
+    """Check that the bytes of a source match its header, before a variable is changed."""
     differences = []
     for path in plan.assign:
         variable, array = detector.variables[path], arrays.get(path)

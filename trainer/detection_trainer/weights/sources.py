@@ -1,7 +1,7 @@
-"""What is at the URI of a restore or of a continuation: told by looking, never by its name alone.
+"""Opens the URI of a restore or a continuation; decides by content, not only by the name.
 
-Called by the trainer and by the preflight, so that what one accepts the other reads. Imports no
-TensorFlow, and reads no tensor before it is asked for one.
+Called by the trainer and by the preflight, so that both accept the same sources. Imports no
+TensorFlow, and reads a tensor only on request.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ KERAS_SCHEME = "keras://"
 
 
 class Weights(Protocol):
-    """A source of weights; all but `read` is known without reading a tensor."""
+    """A source of weights; everything but `read` is known without reading a tensor."""
 
     shapes: Mapping[str, tuple[int, ...]]
     classes: list[str] | None
@@ -42,7 +42,7 @@ class Weights(Protocol):
 
     @property
     def model(self) -> Model | None:
-        """The model whose variables these are; None where the source does not say."""
+        """The model of these variables; None if the source does not record it."""
 
     def read(self, paths: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
         """Return the values at `paths`."""
@@ -52,8 +52,8 @@ def open_weights(uri: str, credentials: Mapping[str, Path], model: Model) -> Wei
     """Return the weights at `uri`, under the paths of `model`.
 
     Raises:
-        NotFoundError: nothing that is known is there.
-        RestoreRefusedError: what is there can be no source for `model`.
+        NotFoundError: there is no source of a known kind.
+        RestoreRefusedError: the source cannot be used for `model`.
     """
     if uri.startswith(KERAS_SCHEME):
         return KerasWeights(uri)
@@ -67,11 +67,11 @@ def open_weights(uri: str, credentials: Mapping[str, Path], model: Model) -> Wei
 
 
 def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpoint | ODAPIWeights:
-    """Return the checkpoint at `uri`, an own one or the OD API's.
+    """Return the checkpoint at `uri`: one of this trainer or of the OD API.
 
     Raises:
-        NotFoundError: neither is there.
-        RestoreRefusedError: only weights lie there, or an export, which no run can go on from.
+        NotFoundError: there is neither.
+        RestoreRefusedError: it has only weights, or is an export, which cannot be continued.
     """
     folder = open_folder(uri, credentials)
     export = read_export(folder)
@@ -101,7 +101,7 @@ def find_run(uri: str, credentials: Mapping[str, Path], model: Model) -> Checkpo
 
 
 def _of_export(export: ExportRecord, credentials: Mapping[str, Path], model: Model) -> ODAPIWeights:
-    """Take what was written for the OD API as a checkpoint of the OD API."""
+    """Return an export for the OD API as a checkpoint of the OD API."""
     bundle = find_bundle(export.uri, credentials) if export.format == "ODAPI" else None
     if bundle is None:
         raise RestoreRefusedError(
@@ -113,8 +113,8 @@ def _of_export(export: ExportRecord, credentials: Mapping[str, Path], model: Mod
 
 
 def _place_of_file(uri: str, credentials: Mapping[str, Path]) -> tuple[Folder, str] | None:
-    """Return the folder and the name of what would be the file at `uri`."""
+    """Return folder and name of the file that `uri` would be; None for a bucket or a whole disk."""
     try:
         return open_parent(uri.rstrip("/"), credentials)
     except InvalidConfigError:
-        return None  # A bucket or a disk as a whole.
+        return None  # The root of a bucket or a disk.

@@ -159,8 +159,8 @@ FLIPPED = PNG[:200] + bytes([PNG[200] ^ 1]) + PNG[201:]
         pytest.param({"image__encoded": [PNG[:500]]}, "does not decode", id="a truncated PNG"),
         pytest.param({"image__encoded": [FLIPPED]}, "does not decode", id="a damaged PNG"),
         pytest.param({"image__encoded": [JPEG[:9000]]}, "does not decode", id="a truncated JPEG"),
-        pytest.param({"image__height": [25]}, "image/height says 25", id="another height"),
-        pytest.param({"image__width": [24]}, "image/width says 24", id="another width"),
+        pytest.param({"image__height": [25]}, "image/height is 25", id="another height"),
+        pytest.param({"image__width": [24]}, "image/width is 24", id="another width"),
         pytest.param(
             {"image__object__class__label": [3]},
             "label 3, outside the label map, whose ids are 1 to 2",

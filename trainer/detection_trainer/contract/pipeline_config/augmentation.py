@@ -1,4 +1,4 @@
-"""`data_augmentation_options` of a pipeline.config, as `spec.augmentation`, in their order."""
+"""`data_augmentation_options` of a pipeline.config as `spec.augmentation`, in the same order."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,13 +14,13 @@ def map_augmentation(train: Node) -> Steps:
     """Return `spec.augmentation`.
 
     Raises:
-        PipelineConfigError: an option that does not exist; the error names those that do.
+        PipelineConfigError: an option does not exist; the error lists those that do.
     """
     return [step for option in train.each("data_augmentation_options") for step in _steps(option)]
 
 
 def _steps(option: Node) -> Steps:
-    names = [said.name for said in option.message.fields]
+    names = [entry.name for entry in option.message.fields]
     if len(names) != 1 or names[0] not in _OPTIONS:
         raise PipelineConfigError(
             f"{option.place()}: {', '.join(names) or 'nothing'} is not supported; expected one of "
@@ -49,7 +49,7 @@ def _range(ours: str) -> Callable[[Node], Steps]:
 
 
 def _distort(node: Node) -> Steps:
-    """As `random_distort_color` puts it together, in one of two orders."""
+    """Return the steps of `random_distort_color`, which has two orders."""
     brightness = {"randomAdjustBrightness": {"maxDelta": 32.0 / 255.0}}
     saturation = {"randomAdjustSaturation": {"minDelta": 0.5, "maxDelta": 1.5}}
     hue = {"randomAdjustHue": {"maxDelta": 0.2}}

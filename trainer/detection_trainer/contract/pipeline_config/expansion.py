@@ -1,7 +1,7 @@
-"""A spec with `pipelineConfig`, made whole: what the configuration says, and what the spec adds.
+"""Completes a spec that has `pipelineConfig` with the fields of the configuration.
 
-The API server fills defaults in, so that a value that equals its default counts as not said,
-wherever the spec is read.
+The API server fills in defaults. So a value that equals its default counts as not stated, wherever
+the spec is read.
 """
 
 from collections.abc import Mapping
@@ -17,37 +17,37 @@ FIELD = "pipelineConfig"
 
 
 def source_of(spec: Mapping[str, Any]) -> PipelineConfigSource | None:
-    """Return where the configuration of `spec` is; None where it has none.
+    """Return the location of the configuration of `spec`; None if it has none.
 
     Raises:
         ValidationError: the field is invalid.
     """
-    said = spec.get(FIELD)
-    return None if said is None else PipelineConfigSource.model_validate(said)
+    source = spec.get(FIELD)
+    return None if source is None else PipelineConfigSource.model_validate(source)
 
 
 def expand(
     spec: Mapping[str, Any], config: PipelineConfig, kind: type[BaseModel]
 ) -> dict[str, Any]:
-    """Return the fields of `spec` without `pipelineConfig`, made whole by `config`.
+    """Return the fields of `spec` without `pipelineConfig`, completed by `config`.
 
     Args:
-        spec: the fields as they are stored.
-        config: what its configuration says.
-        kind: the model of the spec, which knows the defaults.
+        spec: the stored fields.
+        config: the content of its configuration.
+        kind: the model of the spec, for the defaults.
 
     Raises:
-        PipelineConfigError: `model` stands beside it, or something is missing that neither gives.
+        PipelineConfigError: `model` is stated too, or neither gives a required field.
     """
     if spec.get("model") is not None:
         raise PipelineConfigError(
             "model and pipelineConfig exclude each other: the pipeline.config defines the model"
         )
-    return apply_pipeline_config(config, said_fields(spec, kind))
+    return apply_pipeline_config(config, stated_fields(spec, kind))
 
 
-def said_fields(spec: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
-    """Return the fields that were said: those that differ from their defaults, at any depth.
+def stated_fields(spec: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
+    """Return the stated fields: those that differ from their defaults, at any depth.
 
     Raises:
         ValidationError: a field that has a default is invalid.
@@ -57,7 +57,7 @@ def said_fields(spec: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any
         for name, field in kind.model_fields.items()
         if not field.is_required()
     }
-    found = {name: _said(value, defaults.get(name)) for name, value in spec.items()}
+    found = {name: _stated(value, defaults.get(name)) for name, value in spec.items()}
     return {
         name: value
         for name, value in found.items()
@@ -65,7 +65,7 @@ def said_fields(spec: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any
     }
 
 
-def _said(value: Any, default: Any) -> Any:
+def _stated(value: Any, default: Any) -> Any:
     if not isinstance(default, BaseModel):
         return value
     dumped = (

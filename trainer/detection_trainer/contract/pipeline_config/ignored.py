@@ -1,4 +1,4 @@
-"""Which fields of a pipeline.config are passed over, and why: by the end of their path."""
+"""The ignored fields of a pipeline.config and the reasons, by the end of their path."""
 
 _TF1 = "the OD API's TF2 trainer does not read it either"
 _QUEUES = "how far data is read ahead is decided by this program; no result depends on it"
@@ -82,7 +82,7 @@ UNKNOWN = "unknown field: it is kept and not used"
 
 
 def reason_of(path: str) -> str:
-    """Return why the field at `path` is passed over."""
+    """Return why the field at `path` is ignored."""
     name = path.rpartition(".")[2]
     if path.startswith("eval_config."):
         return EVALUATION.get(name, "it affects how evaluations are shown, not their results")

@@ -1,4 +1,4 @@
-"""A whole pipeline.config as fields of a DetectionTraining's spec."""
+"""Maps a whole pipeline.config to fields of a DetectionTraining's spec."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,31 +18,31 @@ from detection_trainer.contract.schedule import first_cycles, zero_rate_from
 
 _SHOWN = 60
 SECTIONS = ("dataset", "restore", "continueFrom")
-"""Fields of the spec that replace the configuration's as a whole."""
+"""Fields of the spec that replace those of the configuration as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """What a configuration says."""
+    """The content of a configuration."""
 
     fields: Mapping[str, Any]
-    """Fields of the spec, as a DetectionTraining has them."""
+    """Fields of the spec of a DetectionTraining."""
     missing: Mapping[str, str]
-    """Field of the spec -> why the configuration does not give it, though it should."""
+    """Required field of the spec -> why the configuration does not give it."""
     notes: tuple[str, ...]
-    """What is passed over, or done in another way, each with the reason."""
+    """What is ignored or done differently, each with the reason."""
 
 
 def read_pipeline_config(text: str, working_folder: str | None = None) -> PipelineConfig:
-    """Map the configuration in protobuf's text format.
+    """Return the configuration that `text` contains, mapped to the spec.
 
     Args:
-        text: the configuration.
-        working_folder: the absolute path that relative ones begin at; None allows none.
+        text: the configuration in protobuf's text format.
+        working_folder: the absolute base of relative paths; None refuses them.
 
     Raises:
-        PipelineConfigError: it is invalid, or asks for what would change the result and cannot
-            be had.
+        PipelineConfigError: it is invalid, or requires something that changes the result and is
+            not available.
     """
     try:
         pipeline = Node("", parse(text))
@@ -79,28 +79,28 @@ def read_pipeline_config(text: str, working_folder: str | None = None) -> Pipeli
     else:
         places.missing["steps"] = "train_config.num_steps: expected a number above 0; received none"
     pipeline.below("eval_config")
-    notes += [_note(path, said) for path, said in pipeline.unread()]
+    notes += [_note(path, entry) for path, entry in pipeline.unread()]
     return PipelineConfig(fields, places.missing, tuple(notes))
 
 
-def apply_pipeline_config(config: PipelineConfig, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a spec that has `config`, and in `said` fields of its own, which win.
+def apply_pipeline_config(config: PipelineConfig, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a spec with `config`; the spec's own fields `stated` win.
 
-    `dataset`, `restore` and `continueFrom` win as a whole; of others each value that was said.
+    `dataset`, `restore` and `continueFrom` win as a whole, of the other fields each stated value.
 
     Raises:
-        PipelineConfigError: something is missing that neither gives.
+        PipelineConfigError: neither gives a required field.
     """
     given = dict(config.fields)
-    if said.get("restore") or said.get("continueFrom"):
+    if stated.get("restore") or stated.get("continueFrom"):
         given.pop("restore", None)
     result = {
         **given,
-        **{name: _merged(name, given.get(name), value) for name, value in said.items()},
+        **{name: _merged(name, given.get(name), value) for name, value in stated.items()},
     }
-    beginning = said.get("restore") or said.get("continueFrom")
+    beginning = stated.get("restore") or stated.get("continueFrom")
     for name, why in config.missing.items():
-        if not said.get(name) and not (name == "restore" and beginning):
+        if not stated.get(name) and not (name == "restore" and beginning):
             raise PipelineConfigError(f"{why}: correct it, or set spec.{name}")
     return result
 
@@ -127,13 +127,13 @@ def _zero_rate(optimizer: Mapping[str, Any], steps: int) -> Iterator[str]:
         )
 
 
-def _merged(name: str, given: Any, said: Any) -> Any:
-    if name in SECTIONS or not isinstance(given, dict) or not isinstance(said, dict):
-        return said
-    return {**given, **{key: _merged("", given.get(key), value) for key, value in said.items()}}
+def _merged(name: str, given: Any, stated: Any) -> Any:
+    if name in SECTIONS or not isinstance(given, dict) or not isinstance(stated, dict):
+        return stated
+    return {**given, **{key: _merged("", given.get(key), value) for key, value in stated.items()}}
 
 
-def _note(path: str, said: Field) -> str:
-    value = "{ … }" if isinstance(said.value, Message) else said.value
+def _note(path: str, entry: Field) -> str:
+    value = "{ … }" if isinstance(entry.value, Message) else entry.value
     shown = value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…"
-    return f"line {said.line}: {path}: {shown}: {reason_of(path)}"
+    return f"line {entry.line}: {path}: {shown}: {reason_of(path)}"

@@ -10,7 +10,7 @@ from detection_trainer.contract.pipeline_config.reading import Node, PipelineCon
 EXTRACTORS = {extractor: backbone for backbone, extractor in BACKBONES.items()}
 SUPPORTED = ", ".join(EXTRACTORS)
 RESNET_FPN = {"min_level": 3, "max_level": 7, "additional_layer_depth": 256}
-"""What the OD API's ResNet extractors have, whatever `fpn` says."""
+"""The values of the OD API's ResNet extractors, which ignore `fpn`."""
 BOX_CODE_SIZE = 4
 _NO_SUCH = "this program does not support it"
 
@@ -19,7 +19,7 @@ def map_model(pipeline: Node, notes: list[str]) -> tuple[dict[str, Any], float]:
     """Return `spec.model`, and the weight of the L2 regularisation.
 
     Raises:
-        PipelineConfigError: it is another model, or a number that cannot be had.
+        PipelineConfigError: the model or a value is not available.
     """
     model = pipeline.below("model")
     if not model.has("ssd"):
@@ -65,7 +65,7 @@ def _backbone(extractor: Node) -> Backbone:
 
 
 def _resizer(resizers: Node) -> tuple[int, dict[str, Any]]:
-    """Return the side of the square, and how images come to it."""
+    """Return the side of the square, and `imageResizer`."""
     kinds = ["fixed_shape_resizer", "keep_aspect_ratio_resizer"]
     kind, resizer = resizers.choice(kinds, "image resizer")
     resizer.only("resize_method", "BILINEAR", "other methods are not supported", "BILINEAR")
@@ -129,19 +129,19 @@ def _extractor(
 
 
 def _levels(fpn: Node, backbone: Backbone, notes: list[str]) -> dict[str, Any]:
-    said = {name: fpn.integer(name, default) for name, default in RESNET_FPN.items()}
+    fields = {name: fpn.integer(name, default) for name, default in RESNET_FPN.items()}
     if "mobilenet" not in backbone.value:
         notes += [
-            f"{fpn.path}.{name}: {said[name]}: the OD API's ResNet extractors always use {value}, "
-            "and so does this model"
+            f"{fpn.path}.{name}: {fields[name]}: the OD API's ResNet extractors always use "
+            f"{value}, and so does this model"
             for name, value in RESNET_FPN.items()
-            if said[name] != value
+            if fields[name] != value
         ]
-        said = dict(RESNET_FPN)
+        fields = dict(RESNET_FPN)
     return {
-        "minLevel": said["min_level"],
-        "maxLevel": said["max_level"],
-        "additionalLayerDepth": said["additional_layer_depth"],
+        "minLevel": fields["min_level"],
+        "maxLevel": fields["max_level"],
+        "additionalLayerDepth": fields["additional_layer_depth"],
     }
 
 
@@ -200,7 +200,7 @@ def _require_same(predictor: Node, name: str, extractor: object, heads: object) 
 
 
 def _require_rules(ssd: Node) -> None:
-    """Demand what is always so in this model."""
+    """Require the values that are fixed in this model."""
     _, coder = ssd.below("box_coder").choice(["faster_rcnn_box_coder"], "box coder")
     for name, scale in (
         ("y_scale", 10.0),
@@ -266,7 +266,7 @@ def _loss(ssd: Node) -> dict[str, Any]:
     )
     if not focal.has("alpha"):
         raise focal.error("alpha", "expected a number, such as 0.25; received none")
-    # Without the division by the code size each box weighs as many times more.
+    # Without the division by the code size, each box weighs as many times more.
     divided = ssd.flag("normalize_loc_loss_by_codesize")
     localization = loss.number("localization_weight", 1.0)
     return {

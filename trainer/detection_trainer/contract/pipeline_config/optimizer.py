@@ -5,7 +5,7 @@ from typing import Any
 from detection_trainer.contract.pipeline_config.reading import Node
 
 NO_CLIPPING = 2.0**29
-"""No gradient is as long; a power of two, so that dividing by it changes no bit."""
+"""No gradient is as long. A power of two, so that dividing by it changes no bit."""
 _KINDS = ("momentum_optimizer", "adam_optimizer", "rms_prop_optimizer")
 _RATES = (
     "cosine_decay_learning_rate",
@@ -19,7 +19,7 @@ def map_optimizer(train: Node, l2: float, notes: list[str]) -> dict[str, Any]:
     """Return `spec.optimizer`; `l2` is the weight of the regularisation.
 
     Raises:
-        PipelineConfigError: an optimizer or a schedule that does not exist.
+        PipelineConfigError: the optimizer or the schedule is not available.
     """
     optimizer = train.below("optimizer")
     kind, settings = optimizer.choice(_KINDS, "optimizer")

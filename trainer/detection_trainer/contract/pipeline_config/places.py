@@ -1,7 +1,7 @@
-"""The places in a pipeline.config: datasets, label map and the checkpoint to begin with.
+"""The locations in a pipeline.config: datasets, label map and the checkpoint to restore.
 
-A path of this machine becomes a file:// URI; one that nobody filled in (`PATH_TO_BE_CONFIGURED`)
-is missing, until the spec names the place itself.
+A local path becomes a file:// URI. A placeholder (`PATH_TO_BE_CONFIGURED`) counts as missing,
+unless the spec names the location itself.
 """
 
 import re
@@ -19,27 +19,27 @@ _TYPES = ("classification", "detection", "full")
 
 @dataclass(slots=True)
 class Places:
-    """What the configuration names, as far as it can be used."""
+    """The usable locations of the configuration."""
 
     working_folder: str | None
     fields: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    """Field of the spec -> the sentence that says why the configuration does not give it."""
+    """Field of the spec -> a sentence: why the configuration does not give it."""
 
-    def uri(self, path: str, said: str) -> str:
-        """Return the URI that `said` is, or why it is none."""
-        if not said or PLACEHOLDER in said:
-            return f"{path}: the placeholder is not filled in (received {said!r})"
-        if said.startswith(STORAGE_SCHEMES):
-            return said
-        if self.working_folder is not None and "://" not in said:
-            said = f"{self.working_folder}/{said}" if not said.startswith("/") else said
-        if said.startswith("/") and not said.startswith("//"):
-            # A path is no URI: of what a URI encodes, only this sign would be read otherwise.
-            return f"file://{said.replace('%', '%25')}"
+    def uri(self, path: str, text: str) -> str:
+        """Return the URI for the location `text` at `path`, or a sentence: why there is none."""
+        if not text or PLACEHOLDER in text:
+            return f"{path}: the placeholder is not filled in (received {text!r})"
+        if text.startswith(STORAGE_SCHEMES):
+            return text
+        if self.working_folder is not None and "://" not in text:
+            text = f"{self.working_folder}/{text}" if not text.startswith("/") else text
+        if text.startswith("/") and not text.startswith("//"):
+            # A path is not percent-encoded, so its percent signs must be.
+            return f"file://{text.replace('%', '%25')}"
         return (
             f"{path}: expected a URI (s3://, gs://, az://, file:///) or an absolute path; received "
-            f"{said!r}"
+            f"{text!r}"
         )
 
 
@@ -48,11 +48,11 @@ def map_places(pipeline: Node, notes: list[str], working_folder: str | None) -> 
 
     Args:
         pipeline: the configuration.
-        notes: takes what is passed over.
-        working_folder: what relative paths begin at; None where there are none.
+        notes: receives what is ignored.
+        working_folder: the base of relative paths; None refuses them.
 
     Raises:
-        PipelineConfigError: what is there is of a kind that cannot be read.
+        PipelineConfigError: a reader or a checkpoint has an unsupported type.
     """
     places = Places(working_folder)
     _map_dataset(pipeline, places, notes)
@@ -73,7 +73,9 @@ def _map_dataset(pipeline: Node, places: Places, notes: list[str]) -> None:
             dataset[name] = _place(uris)
     if evaluations:
         uris = _records(evaluations[0], places)
-        evaluations[0].text("label_map_path")  # The training's holds for both.
+        evaluations[0].text(
+            "label_map_path"
+        )  # Read, because the training's label map is used for both.
         wrong = _wrong(uris)
         notes += [f"{problem}: evaluation is off without it" for problem in wrong]
         if not wrong:
@@ -82,7 +84,7 @@ def _map_dataset(pipeline: Node, places: Places, notes: list[str]) -> None:
         f"{reader.path}: the first eval_input_reader is evaluated, as in the OD API's TF2 trainer"
         for reader in evaluations[1:]
     ]
-    # Of the model there, where no label map tells how many outputs it has.
+    # The model's field: it is the number of classes if there is no label map.
     classes = pipeline.below("model").below("ssd").integer("num_classes", 0)
     if classes:
         dataset["numClasses"] = classes
@@ -96,13 +98,13 @@ def _wrong(found: Sequence[str]) -> list[str]:
 
 
 def _place(uris: Sequence[str]) -> dict[str, Any]:
-    """Return the place in a spec that has all of `uris`."""
+    """Return the place in a spec for all `uris`."""
     more = list(uris[1:])
     return {"uri": uris[0], **({"additionalUris": more} if more else {})}
 
 
 def _records(reader: Node, places: Places) -> list[str]:
-    """Return the URIs, or in place of one why there is none."""
+    """Return the URIs, or for each missing one a sentence: why there is none."""
     _require_plain(reader)
     if not reader.has("tf_record_input_reader"):
         return [f"{reader.path}.tf_record_input_reader: expected an input_path; received none"]
@@ -129,7 +131,7 @@ def _require_plain(reader: Node) -> None:
 
 
 def _map_restore(train: Node, places: Places) -> None:
-    said, kind = train.text("fine_tune_checkpoint"), train.text("fine_tune_checkpoint_type")
+    checkpoint, kind = train.text("fine_tune_checkpoint"), train.text("fine_tune_checkpoint_type")
     version = train.text("fine_tune_checkpoint_version", "V1")
     detection = train.flag("from_detection_checkpoint")
     train.only(
@@ -138,7 +140,7 @@ def _map_restore(train: Node, places: Places) -> None:
         why="the OD API's TF2 trainer does not use it either",
         default=False,
     )
-    if not said:
+    if not checkpoint:
         return
     mode = kind or ("detection" if detection else "classification")
     if mode not in _TYPES:
@@ -152,7 +154,7 @@ def _map_restore(train: Node, places: Places) -> None:
             f"{'' if train.has('fine_tune_checkpoint_version') else ' (its default)'}: "
             "checkpoints of TensorFlow 1 are not read",
         )
-    uri = places.uri("train_config.fine_tune_checkpoint", said)
+    uri = places.uri("train_config.fine_tune_checkpoint", checkpoint)
     if uri.startswith(STORAGE_SCHEMES):
         places.fields["restore"] = {"mode": mode, "from": {"uri": uri}}
     else:

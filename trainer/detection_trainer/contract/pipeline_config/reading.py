@@ -1,8 +1,7 @@
-"""Reads a text-format message field by field, and keeps in mind what nobody asked for.
+"""Reads a text-format message field by field, and records which fields were not read.
 
-A field of the OD API's messages that no mapping reads is ignored, and the reason is looked up; one
-that nobody knows is kept and listed too. A field that is not repeated and said twice is an error,
-as in protobuf's own parser.
+A field that no mapping reads is ignored, and its reason is looked up; an unknown field is listed
+too. A field that is not repeated but occurs twice is an error, as in protobuf's own parser.
 """
 
 import math
@@ -15,41 +14,41 @@ _TRUE, _FALSE = frozenset({"true", "True", "t", "1"}), frozenset({"false", "Fals
 
 
 class PipelineConfigError(ValueError):
-    """The configuration cannot be used; one sentence says the line, the field, and what to do."""
+    """The configuration cannot be used; the message states line, field, and what to do."""
 
 
 @dataclass(slots=True)
 class Node:
-    """A message within the configuration; an absent one has no fields, so that defaults hold."""
+    """A message in the configuration; a missing one has no fields, so all defaults apply."""
 
     path: str
     message: Message = field(default_factory=Message)
     line: int = 0
     read: set[str] = field(default_factory=set)
     children: list["Node"] = field(default_factory=list)
-    """The messages that were asked for: each once, however often it is asked for."""
+    """The child messages that were read, each once."""
 
     def has(self, name: str) -> bool:
-        """Tell whether the field was said, without reading it."""
-        return any(said.name == name for said in self.message.fields)
+        """Return whether the field occurs, without marking it as read."""
+        return any(entry.name == name for entry in self.message.fields)
 
     def text(self, name: str, default: str = "") -> str:
-        """Return a string or an enum's word."""
-        said = self._last(name)
-        if said is None:
+        """Return a string, or the name of an enum's value."""
+        entry = self._last(name)
+        if entry is None:
             return default
-        if isinstance(said.value, Message):
-            raise self._wrong(said, "a value", "a message")
-        return said.value
+        if isinstance(entry.value, Message):
+            raise self._wrong(entry, "a value", "a message")
+        return entry.value
 
     def number(self, name: str, default: float) -> float:
         """Return a float."""
-        said = self._last(name)
-        return default if said is None else self._number(said)
+        entry = self._last(name)
+        return default if entry is None else self._number(entry)
 
     def numbers(self, name: str) -> list[float]:
         """Return a repeated float."""
-        return [self._number(said) for said in self._all(name)]
+        return [self._number(entry) for entry in self._all(name)]
 
     def integer(self, name: str, default: int) -> int:
         """Return an integer."""
@@ -60,40 +59,40 @@ class Node:
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Return a bool."""
-        said = self._last(name)
-        if said is None:
+        entry = self._last(name)
+        if entry is None:
             return default
-        if said.value in _TRUE:
+        if entry.value in _TRUE:
             return True
-        if said.value in _FALSE:
+        if entry.value in _FALSE:
             return False
-        raise self._wrong(said, "true or false", repr(said.value))
+        raise self._wrong(entry, "true or false", repr(entry.value))
 
     def below(self, name: str) -> "Node":
-        """Return a message; an empty one where it is absent."""
-        said = self._last(name)
-        return self._child(name, said) if said is not None else self._absent(name)
+        """Return a message; an empty one if it is missing."""
+        entry = self._last(name)
+        return self._child(name, entry) if entry is not None else self._absent(name)
 
     def each(self, name: str) -> list["Node"]:
         """Return a repeated message."""
-        return [self._child(name, said) for said in self._all(name)]
+        return [self._child(name, entry) for entry in self._all(name)]
 
     def texts(self, name: str) -> list[str]:
         """Return a repeated string."""
         found = []
-        for said in self._all(name):
-            if isinstance(said.value, Message):
-                raise self._wrong(said, "a value", "a message")
-            found.append(said.value)
+        for entry in self._all(name):
+            if isinstance(entry.value, Message):
+                raise self._wrong(entry, "a value", "a message")
+            found.append(entry.value)
         return found
 
     def choice(self, supported: Sequence[str], what: str) -> tuple[str, "Node"]:
-        """Return the one message of a `oneof` that is there and supported.
+        """Return name and content of the one supported message of a `oneof`.
 
         Raises:
-            PipelineConfigError: none is, or another.
+            PipelineConfigError: it is missing or not supported.
         """
-        names = [said.name for said in self.message.fields]
+        names = [entry.name for entry in self.message.fields]
         chosen = next((name for name in supported if name in names), None)
         if chosen is None:
             received = ", ".join(dict.fromkeys(names)) or "nothing"
@@ -104,10 +103,10 @@ class Node:
         return chosen, self.below(chosen)
 
     def only(self, name: str, expected: str | float | bool, why: str, default: object) -> None:  # noqa: FBT001 - a field's value
-        """Demand a value, where another would change the result and cannot be had.
+        """Require the value `expected`, because another would change the result.
 
         Raises:
-            PipelineConfigError: another was said, or is the default.
+            PipelineConfigError: the value, or the default, is another one.
         """
         value: object
         if isinstance(expected, bool):
@@ -120,40 +119,40 @@ class Node:
             return
         shown = str(expected).lower() if isinstance(expected, bool) else expected
         received = str(value).lower() if isinstance(value, bool) else value
-        said = "" if self.has(name) else " (its default)"
-        raise self.error(name, f"expected {shown}; received {received}{said}: {why}")
+        origin = "" if self.has(name) else " (its default)"
+        raise self.error(name, f"expected {shown}; received {received}{origin}: {why}")
 
     def absent(self, name: str, why: str) -> None:
-        """Refuse a field that was said.
+        """Refuse a field that occurs.
 
         Raises:
-            PipelineConfigError: it was.
+            PipelineConfigError: it occurs.
         """
         if self.has(name):
             raise self.error(name, f"is not supported: {why}")
 
     def error(self, name: str, problem: str) -> PipelineConfigError:
         """Return the error of one field."""
-        said = next((f for f in self.message.fields if f.name == name), None)
-        line = said.line if said is not None else self.line
+        entry = next((f for f in self.message.fields if f.name == name), None)
+        line = entry.line if entry is not None else self.line
         where = f"line {line}: " if line else ""
         return PipelineConfigError(f"{where}{self._path(name)}: {problem}")
 
     def place(self) -> str:
-        """Return where the message stands."""
+        """Return line and path of the message."""
         return f"line {self.line}: {self.path}" if self.line else self.path
 
     def unread(self) -> Iterator[tuple[str, Field]]:
-        """Yield path and field of all that was said and not read, here and below."""
-        for said in self.message.fields:
-            if said.name not in self.read:
-                yield self._path(said.name), said
+        """Yield path and field of everything that was not read, here and below."""
+        for entry in self.message.fields:
+            if entry.name not in self.read:
+                yield self._path(entry.name), entry
         for child in self.children:
             yield from child.unread()
 
     def _all(self, name: str) -> list[Field]:
         self.read.add(name)
-        return [said for said in self.message.fields if said.name == name]
+        return [entry for entry in self.message.fields if entry.name == name]
 
     def _last(self, name: str) -> Field | None:
         found = self._all(name)
@@ -164,33 +163,33 @@ class Node:
             )
         return found[0] if found else None
 
-    def _child(self, name: str, said: Field) -> "Node":
-        if not isinstance(said.value, Message):
-            raise self._wrong(said, "a message { … }", repr(said.value))
-        message = said.value
+    def _child(self, name: str, entry: Field) -> "Node":
+        if not isinstance(entry.value, Message):
+            raise self._wrong(entry, "a message { … }", repr(entry.value))
+        message = entry.value
         child = next((c for c in self.children if c.message is message), None)
         if child is None:
-            child = Node(self._path(name), message, said.line)
+            child = Node(self._path(name), message, entry.line)
             self.children.append(child)
         return child
 
     def _absent(self, name: str) -> "Node":
         return Node(self._path(name), line=self.line)
 
-    def _number(self, said: Field) -> float:
-        if isinstance(said.value, Message):
-            raise self._wrong(said, "a number", "a message")
+    def _number(self, entry: Field) -> float:
+        if isinstance(entry.value, Message):
+            raise self._wrong(entry, "a number", "a message")
         try:
-            value = float(said.value.rstrip("fF"))
+            value = float(entry.value.rstrip("fF"))
         except ValueError:
-            raise self._wrong(said, "a number", repr(said.value)) from None
+            raise self._wrong(entry, "a number", repr(entry.value)) from None
         if not math.isfinite(value):
-            raise self._wrong(said, "a finite number", repr(said.value))
+            raise self._wrong(entry, "a finite number", repr(entry.value))
         return value
 
-    def _wrong(self, said: Field, expected: str, received: str) -> PipelineConfigError:
+    def _wrong(self, entry: Field, expected: str, received: str) -> PipelineConfigError:
         return PipelineConfigError(
-            f"line {said.line}: {self._path(said.name)}: expected {expected}; received {received}"
+            f"line {entry.line}: {self._path(entry.name)}: expected {expected}; received {received}"
         )
 
     def _path(self, name: str) -> str:

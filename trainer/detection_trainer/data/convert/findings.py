@@ -117,7 +117,7 @@ class Findings:
         require_distinct(photographs)
         _refuse_all(
             self._undecided,
-            "{} images have an EXIF orientation, and their annotations do not tell whether boxes "
+            "{} images have an EXIF orientation, and their annotations do not state whether boxes "
             "are on the image as viewers show it (--exif apply) or on its pixels as they are "
             "stored (--exif ignore)",
         )
@@ -176,7 +176,7 @@ def _fits(stated: Size, size: tuple[int, int]) -> bool:
 
 def _wrong_size(path: Path, stated: Size, actual: tuple[int, int], source: str) -> str:
     return (
-        f"{source}: says that {path.name} is {stated[1]} wide and {stated[0]} high; it is "
+        f"{source}: states that {path.name} is {stated[1]} wide and {stated[0]} high; it is "
         f"{actual[1]} wide and {actual[0]} high: the boxes are of another image or size"
     )
 

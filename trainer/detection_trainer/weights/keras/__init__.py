@@ -1,1 +1,1 @@
-"""Reads weights of Keras: files that Keras wrote, and its ImageNet downloads."""
+"""Reads Keras weights: files that Keras wrote, and its ImageNet downloads."""

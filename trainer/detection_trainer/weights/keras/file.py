@@ -1,7 +1,7 @@
-"""A file of weights that Keras wrote, as a source: a detector of ours, or an image classifier.
+"""A weights file of Keras as a source: one of our detectors, or an image classifier.
 
-A layer's name says which variables of the model it holds, and the model's own order of them which
-is which. Layers of a classifier that are no part of the backbone are left aside.
+The name of a layer identifies the model's variables, and their order in the model identifies each.
+Layers of a classifier that are not part of the backbone are ignored.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,19 +19,19 @@ from detection_trainer.weights.keras.layers import KerasLayer, read_arrays, read
 _GROUPS = ("backbone", "feature_extractor", "box_head", "class_head")
 _KERNEL_RANK = 4
 _TOPS = ("conv_preds", "normalization", "top_bn", "top_conv")
-"""Layers of keras.applications that have variables and lie below C3 or above C5."""
+"""Layers of keras.applications with variables below C3 or above C5."""
 
 
 class KerasFile:
-    """The variables of a Keras file, under the paths of a model of ours."""
+    """The variables of a Keras file, under the paths of one of our models."""
 
     classes: list[str] | None = None
-    """Not in the file: of a detector only their count is compared."""
+    """Not stored in the file: of a detector only the number of classes is compared."""
     step: int | None = None
     digest: str | None = None
 
     def __init__(self, folder: Folder, name: str, model: Model) -> None:
-        """Name the file's variables as `model` does; reads headers only.
+        """Map the file's variables to paths of `model`; reads headers only.
 
         Raises:
             DamagedCheckpointError: the file is invalid.
@@ -82,7 +82,7 @@ def _named(
 
 
 def _backbone_container(layers: Sequence[KerasLayer], known: Mapping[str, list[str]]) -> str:
-    """Return which model within the file has the most layers of the backbone."""
+    """Return the model within the file that has the most layers of the backbone."""
     counts = {layer.container: 0 for layer in layers}
     for layer in layers:
         counts[layer.container] += f"backbone/{layer.name}" in known
@@ -90,10 +90,10 @@ def _backbone_container(layers: Sequence[KerasLayer], known: Mapping[str, list[s
 
 
 def _path(layer: KerasLayer, known: Mapping[str, list[str]], home: str) -> str:
-    """Return the layer's path in the model; `other/…` for what is no part of a backbone.
+    """Return the layer's path in the model; `other/…` if it is not part of a backbone.
 
-    A convolution within the backbone that the model does not know is part of another backbone,
-    and so a difference; a classifier's dense layers are not.
+    A convolution within the backbone that the model lacks belongs to another backbone, so it is a
+    difference; the dense layers of a classifier are not.
     """
     if own := _own_path(layer.name):
         return own
@@ -105,6 +105,6 @@ def _path(layer: KerasLayer, known: Mapping[str, list[str]], home: str) -> str:
 
 
 def _own_path(name: str) -> str:
-    """Return the path of a layer that this package named, empty for another's."""
+    """Return the path of a layer that this package named; empty for other layers."""
     group, dot, _ = name.partition(".")
     return name.replace(".", "/") if dot and group in _GROUPS else ""

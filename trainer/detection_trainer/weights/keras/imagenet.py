@@ -1,7 +1,7 @@
 """ImageNet weights of `keras.applications` as a source for `classification`.
 
-`keras://resnet50/imagenet`. What they hold is known without a download; the file is fetched when
-first read and cached by Keras (`KERAS_HOME`, else ~/.keras). No model configuration is
+`keras://resnet50/imagenet`. Names and shapes are known without a download. The file is downloaded
+on the first read and cached by Keras (`KERAS_HOME`, else ~/.keras). No model configuration is
 deserialised: only weights are read, into a network that this package builds.
 """
 
@@ -35,10 +35,10 @@ class KerasWeights:
     digest: str | None = None
 
     def __init__(self, uri: str) -> None:
-        """Say what is at `uri`; downloads nothing.
+        """Open the source `uri`; downloads nothing.
 
         Raises:
-            RestoreRefusedError: there are no such weights.
+            RestoreRefusedError: Keras has no such weights.
         """
         self.uri = uri
         self._backbone = _backbone(uri)
@@ -59,16 +59,16 @@ class KerasWeights:
         return {path: found[path] for path in paths}
 
     def _download(self) -> dict[str, npt.NDArray[Any]]:
-        # Takes seconds to import; the preflight asks for names and shapes only.
+        # The import takes seconds, and the preflight needs names and shapes only.
         from detection_trainer.models.backbones import imagenet_network  # noqa: PLC0415
 
         try:
-            # Standard output has one JSON object a line; Keras would draw a bar there.
+            # Standard output has one JSON object per line; Keras would draw a progress bar there.
             with redirect_stdout(sys.stderr):
                 network = imagenet_network(self._backbone)
         except Exception as error:
-            # Keras wraps whatever urllib, ssl, h5py and the file system raise in `Exception`, and
-            # leaves the answer of a host that refused open.
+            # Keras wraps every error of urllib, ssl, h5py and the file system in `Exception`, and
+            # leaves the response of a host that refused the request open.
             if isinstance(error.__context__, HTTPError):
                 error.__context__.close()
             msg = (

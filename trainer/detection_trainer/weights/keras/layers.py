@@ -1,12 +1,12 @@
-"""What lies in a weights file that Keras wrote, layer by layer, read from the headers of HDF5.
+"""Reads the layers of a weights file of Keras from the headers of HDF5.
 
-    *.weights.h5    Keras 3: layers/…/vars/0, 1, …; the group `vars` carries the layer's name
-    *.keras         a zip that holds such a file as `model.weights.h5`
-    *.h5            the older layout, as of the files of keras.applications: a group a layer, whose
-                    attribute `weight_names` gives the order
+    *.weights.h5    Keras 3: layers/…/vars/0, 1, …; the group `vars` has the layer's name
+    *.keras         a zip that contains such a file as `model.weights.h5`
+    *.h5            the older layout, used by the files of keras.applications: one group per layer;
+                    its attribute `weight_names` gives the order
 
-Only numbers are read. A model's configuration is never deserialised: it could run code; nor is a
-link to another file followed. Imports no TensorFlow.
+Only numbers are read. A model's configuration is never deserialised, because it could run code.
+Links to other files are not followed. Imports no TensorFlow.
 """
 
 import io
@@ -28,9 +28,9 @@ from detection_trainer.weights.archive import ALWAYS_INFLATED, MAX_RATIO, open_a
 
 HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 MAX_WEIGHTS_BYTES = 1 << 31
-"""Of all weights of a file, or of one variable; a ResNet152 detector has 300 MB."""
+"""Limit for all weights of a file, and for one variable; a ResNet152 detector has 300 MB."""
 MAX_OBJECTS = 50_000
-"""Groups and variables of a file; a ResNet152 detector has 5,000."""
+"""Limit of groups and variables of a file; a ResNet152 detector has 5,000."""
 MAX_NAMES = 50_000
 _MAX_DEPTH = 32
 _INNER = "model.weights.h5"
@@ -48,22 +48,22 @@ _BROKEN = (
     EOFError,
     MemoryError,
 )
-"""What h5py and zipfile raise at bytes that are invalid."""
+"""What h5py and zipfile raise for invalid bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class KerasLayer:
-    """One layer with variables, in the file's order of them."""
+    """One layer with its variables, in the order of the file."""
 
     container: str
-    """The model that holds the layer: a classifier may hold its backbone as a model of its own."""
+    """The model that contains the layer: the backbone of a classifier may be a nested model."""
     name: str
     variables: tuple[tuple[str, tuple[int, ...]], ...]
-    """Where each lies in the file, and its shape."""
+    """Place in the file and shape of each variable."""
 
 
 def is_keras_file(folder: Folder, name: str) -> bool:
-    """Return whether the file begins as HDF5 or as a zip does."""
+    """Return whether the first bytes of the file are those of HDF5 or of a zip."""
     if not folder.exists(name):
         return False
     beginning = folder.read_range(name, 0, len(HDF5_MAGIC))
@@ -71,10 +71,10 @@ def is_keras_file(folder: Folder, name: str) -> bool:
 
 
 def read_layers(folder: Folder, name: str) -> list[KerasLayer]:
-    """Return the layers of the file; of an object only the pieces with headers are fetched.
+    """Return the layers of the file; of an object only the parts with headers are fetched.
 
     Raises:
-        DamagedCheckpointError: it is invalid, or is no file of weights.
+        DamagedCheckpointError: it is invalid, or not a file of weights.
     """
     with _opened(folder, name) as file:
         root = _root(file)
@@ -103,17 +103,17 @@ def _opened(folder: Folder, name: str) -> Iterator[h5py.File]:
         with _content(folder, name) as content, h5py.File(content, "r") as file:
             yield file
     except _BROKEN as error:
-        said = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).split())[:300]
         msg = (
             f"{folder.uri_of(name)}: expected weights as Keras writes them (.weights.h5, .keras, "
-            f".h5); reading them failed: {said}: save them again, or fetch the file again"
+            f".h5); reading them failed: {text}: save them again, or fetch the file again"
         )
         raise DamagedCheckpointError(msg) from error
 
 
 @contextmanager
 def _content(folder: Folder, name: str) -> Iterator[BinaryIO]:
-    """Give the HDF5 file: the file itself, or what a `.keras` archive holds."""
+    """Yield the HDF5 file: the file itself, or the content of a `.keras` archive."""
     with open_stream(folder, name) as whole:
         is_archive = whole.read(len(ZIP_MAGIC)) == ZIP_MAGIC
         whole.seek(0)
@@ -121,7 +121,7 @@ def _content(folder: Folder, name: str) -> Iterator[BinaryIO]:
 
 
 def _inner(whole: BinaryIO) -> BinaryIO:
-    """Return the weights in the archive; where they are not compressed, without reading them."""
+    """Return the weights in the archive; uncompressed ones are read on demand."""
     with open_archive(whole) as archive:
         entry = archive.getinfo(_INNER)
         if entry.compress_type != zipfile.ZIP_STORED:
@@ -138,13 +138,13 @@ def _inner(whole: BinaryIO) -> BinaryIO:
 
 
 class _Budget:
-    """What is left to walk: links may make a tree of few groups endless."""
+    """The remaining number of objects: links may turn a few groups into an endless tree."""
 
     def __init__(self) -> None:
         self._left = MAX_OBJECTS
 
     def take(self, count: int, depth: int) -> None:
-        """Count objects that are visited.
+        """Count visited objects.
 
         Raises:
             ValueError: there are too many, or they are nested too deeply.
@@ -157,7 +157,7 @@ class _Budget:
 
 
 def _by_vars(group: Any, budget: _Budget, depth: int = 0) -> Iterator[KerasLayer]:
-    """Walk Keras 3's layout."""
+    """Yield the layers in Keras 3's layout."""
     budget.take(len(group), depth)
     for key in group:
         inner = _child(group, key)
@@ -174,7 +174,7 @@ def _by_vars(group: Any, budget: _Budget, depth: int = 0) -> Iterator[KerasLayer
 
 
 def _legacy(root: Any, budget: _Budget) -> Iterator[KerasLayer]:
-    """Walk the older layout; a model within the model is one layer there, with all its weights."""
+    """Yield the layers in the older layout; a nested model is one layer with all its weights."""
     for layer in _names(root, "layer_names"):
         group = _child(root, layer)
         found: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
@@ -191,7 +191,7 @@ def _legacy(root: Any, budget: _Budget) -> Iterator[KerasLayer]:
 
 
 def _root(file: Any) -> Any:
-    """Return the group of the weights; a whole model saved as HDF5 keeps them in a group of it."""
+    """Return the group of the weights; a whole model saved as HDF5 has a group for them."""
     return _child(file, "model_weights") if "model_weights" in file else file
 
 
@@ -202,7 +202,7 @@ def _at(group: Any, place: str) -> Any:
 
 
 def _child(group: Any, key: str) -> Any:
-    """Return what is at `key`, in this file itself."""
+    """Return the object at `key`, if it is in this file."""
     is_here = isinstance(group.get(key, getlink=True), h5py.HardLink)
     if not is_here:
         raise ValueError(f"{group.name}/{key} is missing, or a link to somewhere else")
@@ -213,7 +213,7 @@ def _child(group: Any, key: str) -> Any:
 
 
 def _names(group: Any, attribute: str) -> list[str]:
-    """Return the names in an attribute; its size is looked at before it is read."""
+    """Return the names in an attribute, after checking its size."""
     space = group.attrs.get_id(attribute).get_space()
     if space.get_simple_extent_npoints() > MAX_NAMES:
         raise ValueError(f"{attribute} has more than {MAX_NAMES} names")
@@ -221,7 +221,7 @@ def _names(group: Any, attribute: str) -> list[str]:
 
 
 def _numbers(dataset: Any) -> npt.NDArray[Any]:
-    """Return a variable's value; its size is looked at before it is read."""
+    """Return a variable's value, after checking its size."""
     stored, size = dataset.id.get_storage_size(), dataset.nbytes
     if size > max(ALWAYS_INFLATED, MAX_RATIO * stored) or size > MAX_WEIGHTS_BYTES:
         raise ValueError(f"{dataset.name} states {size} bytes, of which {stored} are stored")

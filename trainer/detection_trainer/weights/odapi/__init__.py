@@ -1,1 +1,1 @@
-"""Reads checkpoints of the TensorFlow Object Detection API, under the names of our variables."""
+"""Reads checkpoints of the TensorFlow Object Detection API, under the paths of our variables."""

@@ -1,9 +1,9 @@
-"""A TF2 checkpoint's files, read without TensorFlow: names and shapes from the index alone.
+"""Reads the files of a TF2 checkpoint without TensorFlow: names and shapes from the index alone.
 
-`<prefix>.index` is a table as LevelDB writes it: blocks of sorted keys, and at the end a footer
-that says where the block of blocks is. Each value is a `BundleEntryProto` (tensor_bundle.proto):
-dtype = 1, shape = 2, shard_id = 3, offset = 4, size = 5, crc32c = 6 (fixed32). The tensors' bytes
-lie in `<prefix>.data-0000i-of-0000n`. Sources: tensorflow/core/util/tensor_bundle and
+`<prefix>.index` is a LevelDB table: blocks of sorted keys, and at the end a footer with the place
+of the block of blocks. Each value is a `BundleEntryProto` (tensor_bundle.proto): dtype = 1,
+shape = 2, shard_id = 3, offset = 4, size = 5, crc32c = 6 (fixed32). The tensors' bytes are in
+`<prefix>.data-0000i-of-0000n`. Sources: tensorflow/core/util/tensor_bundle and
 leveldb/doc/table_format.md.
 """
 
@@ -26,23 +26,23 @@ _FOOTER_BYTES = 48
 _TRAILER_BYTES = 5
 _UNCOMPRESSED = 0
 MAX_INDEX_BYTES = 1 << 24
-"""That of a ResNet152 detector with its optimizer has 400 KB."""
+"""The index of a ResNet152 detector with its optimizer has 400 KB."""
 MAX_NAME = 4096
-"""Bytes. An entry may repeat the name before it, so that a small table could grow without end."""
+"""Bytes. An entry may repeat the previous name, so that a small table could grow without end."""
 MAX_TENSOR_BYTES = 1 << 31
 MAX_RANK = 32
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 10: "?", 19: "<f2"}
-"""`DataType` of types.proto, as far as variables of models have them."""
+"""`DataType` of types.proto, for the types of models' variables."""
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where a tensor lies."""
+    """Place and type of a tensor."""
 
     dtype: str | None
-    """numpy's; None where it is no number (a string, the object graph)."""
+    """numpy's dtype; None for non-numbers (a string, the object graph)."""
     shape: tuple[int, ...]
     shard: int
     offset: int
@@ -61,14 +61,14 @@ class Bundle:
 
     @property
     def uri(self) -> str:
-        """Where it lies, without the ending of a file."""
+        """URI of the checkpoint, without a file's suffix."""
         return self.folder.uri_of(self.prefix)
 
     def read(self, name: str) -> npt.NDArray[Any]:
         """Return a tensor.
 
         Raises:
-            DamagedCheckpointError: its bytes are not those that were written.
+            DamagedCheckpointError: its bytes differ from those that were written.
         """
         tensor = self.tensors[name]
         self._require_numbers(name, tensor)
@@ -82,7 +82,7 @@ class Bundle:
         return np.frombuffer(content, tensor.dtype).reshape(tensor.shape)
 
     def _require_numbers(self, name: str, tensor: Tensor) -> None:
-        """Compare the tensor's size with its shape, before anything is read."""
+        """Compare the tensor's size with its shape before it is read."""
         whole = 0 if tensor.dtype is None else np.dtype(tensor.dtype).itemsize * prod(tensor.shape)
         if tensor.dtype is None or whole != tensor.size or whole > MAX_TENSOR_BYTES:
             raise DamagedCheckpointError(
@@ -93,10 +93,10 @@ class Bundle:
 
 
 def open_bundle(folder: Folder, prefix: str) -> Bundle:
-    """Read the index of the checkpoint `prefix` in `folder`; no tensor is read.
+    """Return the checkpoint `prefix` in `folder`; reads its index but no tensor.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: it does not exist.
         DamagedCheckpointError: the index is invalid.
     """
     try:
@@ -116,7 +116,7 @@ def open_bundle(folder: Folder, prefix: str) -> Bundle:
 
 
 def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a whole table."""
+    """Yield keys and values of a whole table."""
     footer = content[-_FOOTER_BYTES:]
     if len(footer) < _FOOTER_BYTES or struct.unpack("<Q", footer[-8:])[0] != _MAGIC:
         raise WireError("the footer lacks the table's magic number")
@@ -138,7 +138,7 @@ def _handle(data: bytes, start: int) -> tuple[Span, int]:
 
 
 def _block(content: bytes, span: Span) -> Iterator[tuple[bytes, bytes]]:
-    """Yield a block's entries: each key says how much of the one before it keeps."""
+    """Yield a block's entries; each key states how many bytes it shares with the previous one."""
     offset, size = span
     end = offset + size
     trailer = content[end : end + _TRAILER_BYTES]
@@ -161,7 +161,7 @@ def _block(content: bytes, span: Span) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _header_shards(value: bytes) -> int:
-    """`BundleHeaderProto`: num_shards = 1, endianness = 2 (0 is little)."""
+    """Return num_shards of a `BundleHeaderProto`: num_shards = 1, endianness = 2 (0 is little)."""
     numbers = {number: varint(value, first, last)[0] for number, wire, first, last
                in fields(value, 0, len(value)) if wire == 0}  # fmt: skip
     if numbers.get(2, 0):
@@ -186,7 +186,7 @@ def _tensor(value: bytes) -> Tensor:
 
 
 def _shape(value: bytes) -> Iterator[int]:
-    """`TensorShapeProto`: dim = 2, whose size = 1."""
+    """Yield the sizes of a `TensorShapeProto`: dim = 2, whose size = 1."""
     for number, _, first, last in fields(value, 0, len(value)):
         if number == 2:  # noqa: PLR2004 - a dimension
             sizes = [varint(value, a, b)[0] for n, _, a, b in fields(value, first, last) if n == 1]

