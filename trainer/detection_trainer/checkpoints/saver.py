@@ -50,7 +50,7 @@ class Saver:
         """Save `snapshot` and wait until it is committed.
 
         Raises:
-            TrainerError: the save failed; while the storage is unavailable, each call counts.
+            TrainerError: the save failed; unlike in the thread, the first failure is raised.
         """
         self.drain()
         self._commit(snapshot)

@@ -17,7 +17,7 @@ from detection_trainer.reporting.connection import Connection, UntrustedError
 
 REQUEST_TIMEOUT_S = 5.0
 EVERY_S = 1.0
-"""Seconds between two reports: the operator's limit for a longer time."""
+"""Seconds between two reports: the rate that the operator accepts in the long run."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
 _REFUSED_FOR_GOOD = frozenset({400, 404, 405, 409, 410, 413, 415, 422})
 """Responses for which sending the same report again is useless."""

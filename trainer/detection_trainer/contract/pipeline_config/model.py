@@ -266,7 +266,7 @@ def _loss(ssd: Node) -> dict[str, Any]:
     )
     if not focal.has("alpha"):
         raise focal.error("alpha", "expected a number, such as 0.25; received none")
-    # Without the division by the code size, each box weighs as many times more.
+    # Without the division by the code size, the weight of each box is that many times larger.
     divided = ssd.flag("normalize_loc_loss_by_codesize")
     localization = loss.number("localization_weight", 1.0)
     return {

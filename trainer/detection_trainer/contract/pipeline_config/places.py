@@ -73,9 +73,8 @@ def _map_dataset(pipeline: Node, places: Places, notes: list[str]) -> None:
             dataset[name] = _place(uris)
     if evaluations:
         uris = _records(evaluations[0], places)
-        evaluations[0].text(
-            "label_map_path"
-        )  # Read, because the training's label map is used for both.
+        # Mark it as read: the training's label map is used for both.
+        evaluations[0].text("label_map_path")
         wrong = _wrong(uris)
         notes += [f"{problem}: evaluation is off without it" for problem in wrong]
         if not wrong:
@@ -84,7 +83,7 @@ def _map_dataset(pipeline: Node, places: Places, notes: list[str]) -> None:
         f"{reader.path}: the first eval_input_reader is evaluated, as in the OD API's TF2 trainer"
         for reader in evaluations[1:]
     ]
-    # The model's field: it is the number of classes if there is no label map.
+    # Without a label map, the model's field is the number of classes.
     classes = pipeline.below("model").below("ssd").integer("num_classes", 0)
     if classes:
         dataset["numClasses"] = classes

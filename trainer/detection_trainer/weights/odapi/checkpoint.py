@@ -111,7 +111,10 @@ def _by_number(uri: str) -> list[tuple[int, str]]:
 
 
 def _newest(folder: Folder) -> str:
-    """Return the name in a `checkpoint` file, without folders, which may be another machine's."""
+    """Return the newest checkpoint's name in the state file, without its folder.
+
+    The folder may be another machine's, also a Windows one: the files are beside the state file.
+    """
     try:
         state = folder.read_small(STATE_FILE, _MAX_STATE_BYTES).decode(errors="replace")
     except TooLargeError as error:

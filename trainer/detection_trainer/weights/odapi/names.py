@@ -74,7 +74,7 @@ def _layer_numbers(model: Model, shapes: Mapping[str, object]) -> dict[str, int]
 
 
 def _as_resnet_numbers(layers: list[str]) -> Iterator[str]:
-    """Yield layers in Keras' order by depth: a shortcut comes next to its block's last layers."""
+    """Yield layers in the order of Keras, by depth: a shortcut is beside the end of its block."""
     blocks: dict[str, list[str]] = {}
     for layer in layers:
         match = re.match(r"conv\d_block\d+_", layer)
