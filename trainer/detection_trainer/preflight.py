@@ -15,7 +15,7 @@ from typing import Literal
 from detection_trainer.checkpoints.candidate import Candidate
 from detection_trainer.checkpoints.format import list_checkpoints
 from detection_trainer.checkpoints.manifest import Manifest
-from detection_trainer.checkpoints.ownership import Owner, require_claimable
+from detection_trainer.checkpoints.ownership import Owner, require_no_other_owner
 from detection_trainer.checkpoints.resume_check import have_records_changed, require_same_classes
 from detection_trainer.contract.base import Contract, Digest
 from detection_trainer.contract.report import DatasetPin, VariableCounts
@@ -125,8 +125,8 @@ def run_preflight(training: Training, options: Options, cache_dir: Path) -> Pref
     spec = training.spec
     classes = load_classes(spec.dataset, options.credentials)
     folder = open_folder(options.checkpoint_folder(spec), options.credentials)
-    standing = _look_at_folder(folder, training)
-    source = _check_source(standing, spec, classes, options.credentials)
+    state = _look_at_folder(folder, training)
+    source = _check_source(state, spec, classes, options.credentials)
     _require_writable(folder)
     # Pin the files before they are read: the run then notices a change made in the meantime.
     pinned = pin_files(find_files(spec.dataset.train, options.credentials))
@@ -136,17 +136,17 @@ def run_preflight(training: Training, options: Options, cache_dir: Path) -> Pref
     return PreflightResult(
         config_digest=config_digest(spec),
         classes=classes,
-        folder=standing.result,
+        folder=state.result,
         source=source,
         train=train,
         train_files=pinned,
         validation=None if validation is None else data.check(validation, "validation"),
-        notes=_notes(standing, train),
+        notes=_notes(state, train),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _FolderState:
     """The folder and its manifests, newest first."""
 
     result: FolderResult
@@ -154,12 +154,12 @@ class _Standing:
     candidates: Sequence[Candidate]
 
 
-def _look_at_folder(folder: Folder, training: Training) -> _Standing:
+def _look_at_folder(folder: Folder, training: Training) -> _FolderState:
     checkpoints, damaged = list_checkpoints(folder)
     manifests = [checkpoint.manifest for checkpoint in checkpoints]
     mine = Owner.of(training.identity, config_digest(training.spec))
-    owner = require_claimable(folder, mine, manifests=manifests, uid=training.uid)
-    return _Standing(
+    owner = require_no_other_owner(folder, mine, manifests=manifests, uid=training.uid)
+    return _FolderState(
         result=FolderResult(
             uri=folder.uri,
             owner=None if owner is None else f"{owner.namespace}/{owner.name}",
@@ -172,12 +172,12 @@ def _look_at_folder(folder: Folder, training: Training) -> _Standing:
 
 
 def _check_source(
-    standing: _Standing, spec: TrainingSpec, classes: list[str], credentials: Mapping[str, Path]
+    state: _FolderState, spec: TrainingSpec, classes: list[str], credentials: Mapping[str, Path]
 ) -> SourceResult:
     """Choose the initial state as the run does, and compare what it would restore."""
-    match choose_start(standing.candidates, spec):
+    match choose_start(state.candidates, spec):
         case Resume(step=step):
-            manifest = next(m for m in standing.manifests if m.step == step)
+            manifest = next(m for m in state.manifests if m.step == step)
             require_same_classes(manifest, classes)
             choose_cycles(spec, manifest.cycles)
             return SourceResult(start="Resume", step=step, digest=manifest.digest)
@@ -287,8 +287,8 @@ class _DataCheck:
         return DataResult(uri=place.uri, summary=dataset.summary, sampled_files=sampled)
 
 
-def _notes(standing: _Standing, train: DataResult) -> list[str]:
-    notes = list(standing.result.damaged)
+def _notes(state: _FolderState, train: DataResult) -> list[str]:
+    notes = list(state.result.damaged)
     if train.summary.bad_record_count:
         first = train.summary.bad_records[0]
         notes.append(f"{train.summary.bad_record_count} records are skipped, the first: {first}")
@@ -303,8 +303,8 @@ def _notes(standing: _Standing, train: DataResult) -> list[str]:
         notes.append(f"the training set has no box of {', '.join(absent[:8])}")
     if train.sampled_files:
         notes.append(f"only {train.sampled_files[0]} of the training set was read")
-    elif standing.manifests:
-        newest = standing.manifests[0]
+    elif state.manifests:
+        newest = state.manifests[0]
         if have_records_changed(newest, train.summary.digest):
             notes.append(
                 f"the training set has changed since step {newest.step} was trained: the run will "

@@ -1,7 +1,7 @@
 """Stops a trainer on SIGTERM (Kubernetes) or SIGINT (Ctrl-C).
 
 Before the first step there is nothing to save, so the signal ends the start-up immediately. Later
-it only sets a flag, which the loop reads between two steps. A second SIGINT ends the process at once.
+it only sets a flag, which the loop reads between two steps. A second SIGINT ends the process.
 """
 
 import signal

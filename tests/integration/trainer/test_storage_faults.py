@@ -18,7 +18,7 @@ from detection_trainer.checkpoints.format import (
     uncommitted_steps,
     write_checkpoint,
 )
-from detection_trainer.checkpoints.ownership import Owner, claim_folder, raise_fence
+from detection_trainer.checkpoints.ownership import Owner, raise_fence, take_ownership
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import Place
 from detection_trainer.data.source import fetch_files, find_files
@@ -248,7 +248,7 @@ def test_a_server_without_conditional_create_gets_no_owner_and_no_start(
     mine = Owner.of(description().identity, "sha256:" + "1" * 64)
     storage.choose = lambda request: fault if request.method == "PUT" else None
     with pytest.raises(StorageUnsupportedError, match=said):
-        claim_folder(folder, mine)
+        take_ownership(folder, mine)
     with pytest.raises(StorageUnsupportedError, match=said):
         raise_fence(folder, None, NOW)
     assert folder.list() == []
@@ -259,8 +259,8 @@ def test_a_server_with_conditional_create_is_asked_once_more_for_each_record(
 ) -> None:
     folder = storage.folder(f"s3://runs/{tmp_path.name}")
     mine = Owner.of(description().identity, "sha256:" + "1" * 64)
-    claim_folder(folder, mine)
-    claim_folder(folder, mine)
+    take_ownership(folder, mine)
+    take_ownership(folder, mine)
     raise_fence(folder, None, NOW)
     puts = [request.rpartition("/")[2] for request in storage.seen if request.startswith("PUT")]
     assert puts == ["owner.json", "owner.json", "000001.json", "000001.json"]

@@ -14,7 +14,7 @@ import pytest
 
 from detection_trainer.__main__ import COMMANDS, build_parser, main
 from detection_trainer.checkpoints.format import Arrays, Snapshot, write_metrics
-from detection_trainer.checkpoints.ownership import Owner, claim_folder, raise_fence
+from detection_trainer.checkpoints.ownership import Owner, raise_fence, take_ownership
 from detection_trainer.commands.locations import place_uri
 from detection_trainer.commands.run import parse_options
 from detection_trainer.contract.exit_codes import ExitCode
@@ -31,7 +31,7 @@ DIGEST = "sha256:" + "1" * 64
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     folder = open_folder((tmp_path / "run").as_uri())
-    claim_folder(folder, Owner.of(parsed().identity, DIGEST))
+    take_ownership(folder, Owner.of(parsed().identity, DIGEST))
     raise_fence(folder, None, NOW)
     commit(folder, 10)
     commit(folder, 20)

@@ -15,7 +15,7 @@ from detection_trainer.checkpoints.format import (
     write_metrics,
 )
 from detection_trainer.checkpoints.manifest import Manifest
-from detection_trainer.checkpoints.ownership import Owner, claim_folder, raise_fence, read_owner
+from detection_trainer.checkpoints.ownership import Owner, raise_fence, read_owner, take_ownership
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import Place
 from detection_trainer.data.dataset import open_dataset, read_dataset
@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run")
     folder = open_folder(path.as_uri())
     digest = "sha256:" + "1" * 64
-    claim_folder(folder, Owner.of(parsed().identity, digest))
+    take_ownership(folder, Owner.of(parsed().identity, digest))
     raise_fence(folder, None, NOW)
     commit(folder, 10)
     write_metrics(folder.child("step-00000010"), 10, {"mAP": 0.25})

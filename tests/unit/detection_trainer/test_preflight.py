@@ -14,7 +14,7 @@ import pytest
 from detection_trainer import preflight
 from detection_trainer.checkpoints.format import Snapshot, write_checkpoint
 from detection_trainer.checkpoints.manifest import Manifest
-from detection_trainer.checkpoints.ownership import Owner, claim_folder
+from detection_trainer.checkpoints.ownership import Owner, take_ownership
 from detection_trainer.contract.backbone_shapes import backbone_shapes
 from detection_trainer.contract.model import Backbone
 from detection_trainer.contract.shapes import variable_shapes
@@ -197,7 +197,7 @@ def claim(place: Path, name: str, **spec: Any) -> None:
     other = training(place, **spec)
     identity = other.identity.model_copy(update={"name": name})
     folder = open_folder((place / "run").as_uri())
-    claim_folder(folder, Owner.of(identity, config_digest(other.spec)))
+    take_ownership(folder, Owner.of(identity, config_digest(other.spec)))
 
 
 def owner_record_lost(place: Path) -> None:

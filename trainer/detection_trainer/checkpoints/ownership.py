@@ -86,7 +86,7 @@ def read_owner(folder: Folder) -> Owner | None:
         raise StorageInUseError(msg) from error
 
 
-def claim_folder(
+def take_ownership(
     folder: Folder, mine: Owner, *, manifests: Sequence[Manifest] = (), uid: str = ""
 ) -> None:
     """Make this run the owner of the folder, or find that it is.
@@ -105,7 +105,7 @@ def claim_folder(
         StorageUnsupportedError: the storage ignores conditional create.
     """
     data = (json.dumps(dump(mine), indent=1) + "\n").encode()
-    while (owner := require_claimable(folder, mine, manifests=manifests, uid=uid)) is None:
+    while (owner := require_no_other_owner(folder, mine, manifests=manifests, uid=uid)) is None:
         # Another trainer may create it at the same moment: the next read compares its record.
         with suppress(FileExistsError):
             create_exclusively(folder, OWNER_FILE, data)
@@ -114,7 +114,7 @@ def claim_folder(
         folder.write(OWNER_FILE, data)
 
 
-def require_claimable(
+def require_no_other_owner(
     folder: Folder, mine: Owner, *, manifests: Sequence[Manifest] = (), uid: str = ""
 ) -> Owner | None:
     """Check that all evidence of ownership allows `mine` to use the folder; writes nothing.

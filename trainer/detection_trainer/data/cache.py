@@ -4,8 +4,8 @@
     <name>.<token>.partial     a copy that is being downloaded
     <token>.use                the names that one trainer uses, while it holds the file's lock
 
-All trainers of a machine may share the folder. Each claims its files before it copies them; the
-kernel releases the claim when the process ends, for any reason. Called by `source`.
+All trainers of a machine may share the folder. Each reserves its copies before it makes them; the
+kernel releases the lock of a reservation when the process ends, for any reason. Called by `source`.
 """
 
 import fcntl
@@ -31,11 +31,11 @@ def default_cache_dir() -> Path:
     return Path(tempfile.gettempdir()) / "detection-trainer"
 
 
-class Claim:
+class Reservation:
     """Protects copies from deletion until it is garbage-collected or the process ends."""
 
     def __init__(self, folder: Path, names: Collection[str]) -> None:
-        """Claim `names` in `folder`; the caller holds the folder's lock."""
+        """Reserve `names` in `folder`; the caller holds the folder's lock."""
         path = folder / f"{secrets.token_hex(8)}{_USE}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         self._release = weakref.finalize(self, _release, descriptor, path)
@@ -43,27 +43,27 @@ class Claim:
         os.write(descriptor, "\n".join(names).encode())
 
 
-def claim_copies(folder: Path, names: Collection[str], bytes_to_come: int) -> Claim:
-    """Claim the copies called `names`, present or not, and make room for the missing ones.
+def reserve_copies(folder: Path, names: Collection[str], missing_bytes: int) -> Reservation:
+    """Reserve the copies called `names`, present or not, and make room for the missing ones.
 
-    Unclaimed copies are deleted, the least recently used first, until all fit into `KEPT_SHARE` of
-    the disk and into its free space.
+    Copies that no trainer reserved are deleted, the least recently used first, until all fit into
+    `KEPT_SHARE` of the disk and into its free space.
 
     Raises:
         OSError: the folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        claim = Claim(folder, names)
-        _make_room(folder, _names_in_use(folder), bytes_to_come)
+        reservation = Reservation(folder, names)
+        _make_room(folder, _names_in_use(folder), missing_bytes)
         for name in names:
             with suppress(OSError):  # It does not exist yet, or belongs to another user.
                 changed_ns = (folder / name).stat().st_mtime_ns
                 os.utime(folder / name, ns=(time.time_ns(), changed_ns))
-    return claim
+    return reservation
 
 
-def _make_room(folder: Path, used: Collection[str], bytes_to_come: int) -> None:
+def _make_room(folder: Path, used: Collection[str], missing_bytes: int) -> None:
     stems = {name.removesuffix(SUFFIX) for name in used}
     for path in folder.glob(f"*{_PARTIAL}"):
         if path.name.partition(".")[0] not in stems:  # Its process was killed.
@@ -72,14 +72,14 @@ def _make_room(folder: Path, used: Collection[str], bytes_to_come: int) -> None:
     disk = shutil.disk_usage(folder)
     kept, free = sum(status.st_size for status in copies.values()), disk.free
     for path in sorted(copies, key=lambda path: copies[path].st_atime_ns):
-        if kept + bytes_to_come <= disk.total * KEPT_SHARE and bytes_to_come <= free:
+        if kept + missing_bytes <= disk.total * KEPT_SHARE and missing_bytes <= free:
             return
         if path.name not in used and _delete(path):
             kept, free = kept - copies[path].st_size, free + copies[path].st_size
 
 
 def _names_in_use(folder: Path) -> set[str]:
-    """Return the names that all trainers claim; deletes the claims of ended processes."""
+    """Return the names that trainers reserve; deletes the reservations of ended processes."""
     names: set[str] = set()
     for path in folder.glob(f"*{_USE}"):
         with suppress(FileNotFoundError), path.open() as file:
@@ -107,7 +107,7 @@ def _delete(path: Path) -> bool:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other trainers from claiming or deleting within the context."""
+    """Keep other trainers from reserving or deleting within the context."""
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

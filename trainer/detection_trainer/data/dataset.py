@@ -222,12 +222,12 @@ class _Reading:
                 try:
                     annotations = self._read(data, frame, file.uri)
                 except BadRecordError as error:
-                    self._pass_over(error)
+                    self._skip(error)
                     continue
                 offset = frame.data_offset + annotations.image_start
                 yield StoredImage(annotations, index, offset)
             if stopped is not None:
-                self._pass_over(stopped)
+                self._skip(stopped)
 
     def _read(self, data: memoryview, frame: Frame, place: str) -> AnnotatedImage:
         verify, decode = (
@@ -240,7 +240,7 @@ class _Reading:
         except InvalidExampleError as error:
             raise BadRecordError(place, frame.number, frame.offset, str(error)) from error
 
-    def _pass_over(self, error: BadRecordError) -> None:
+    def _skip(self, error: BadRecordError) -> None:
         self.problem_count += 1
         self.latest.append(str(error))
         if len(self.problems) < _KEPT_PROBLEMS:

@@ -160,7 +160,7 @@ def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int, int]:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
                 kind, (width, height) = image.format, image.size
-                _require_modest(encoded, height, width)
+                _require_within_limits(encoded, height, width)
                 problem, orientation = depth_problem(image), orientation_of(image)
                 if decode:
                     image.load()
@@ -183,7 +183,7 @@ def check_image(encoded: bytes, *, decode: bool) -> tuple[int, int, int]:
     return height, width, orientation
 
 
-def _require_modest(encoded: bytes, height: int, width: int) -> None:
+def _require_within_limits(encoded: bytes, height: int, width: int) -> None:
     """Refuse an image that takes too much memory or time, before it is decoded."""
     if max(height, width) > _MAX_SIDE:
         msg = f"the image is {width}x{height}: expected at most {_MAX_SIDE} a side; tile it"

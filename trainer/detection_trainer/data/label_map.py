@@ -119,7 +119,7 @@ def parse_label_map(data: bytes, place: str) -> ClassNames:
                 f"{items[identifier].name!r}: keep the one that the records were made with"
             )
         items[identifier] = item
-    _leave_out_background(items, place)
+    _drop_background(items, place)
     _require_usable(items, place)
     return ClassNames(items)
 
@@ -149,7 +149,7 @@ def _ids_by_text(items: Mapping[int, _Item]) -> dict[str, int]:
     return displayed | {item.name: identifier for identifier, item in items.items()}
 
 
-def _leave_out_background(items: dict[int, _Item], place: str) -> None:
+def _drop_background(items: dict[int, _Item], place: str) -> None:
     background = items.pop(0, None)
     if background and _BACKGROUND not in {background.name, background.display_name}:
         raise DataInvalidError(

@@ -18,7 +18,7 @@ from pathlib import Path
 from detection_trainer.contract.base import canonical_digest
 from detection_trainer.contract.report import DatasetPin
 from detection_trainer.contract.spec import Place
-from detection_trainer.data.cache import SUFFIX, Claim, claim_copies
+from detection_trainer.data.cache import SUFFIX, Reservation, reserve_copies
 from detection_trainer.errors import (
     DatasetChangedError,
     NotFoundError,
@@ -53,7 +53,7 @@ class LocalFile:
     size: int
     changed_ns: int
     """Time of the last change, from the file system."""
-    claim: Claim | None = field(default=None, repr=False, compare=False)
+    reservation: Reservation | None = field(default=None, repr=False, compare=False)
     """Keeps a copy in the cache while it is used."""
 
 
@@ -114,35 +114,35 @@ def fetch_files(files: list[RemoteFile], cache: Path) -> list[LocalFile]:
         StorageUnavailableError: the size of a copy differs from the object's.
         StorageFullError: the cache's disk has no room; raised before the first byte is copied.
     """
-    claim = _claim(files, cache)
-    _require_room([file for file in files if _is_to_come(file, cache)], cache)
+    reservation = _reserve(files, cache)
+    _require_room([file for file in files if _is_missing(file, cache)], cache)
     with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
-        return list(pool.map(lambda file: _fetch(file, cache, claim), files))
+        return list(pool.map(lambda file: _fetch(file, cache, reservation), files))
 
 
-def _claim(files: list[RemoteFile], cache: Path) -> Claim | None:
-    """Claim the copies of `files`; None if all are mounted, or are in a read-only cache."""
+def _reserve(files: list[RemoteFile], cache: Path) -> Reservation | None:
+    """Reserve the copies of `files`; None if all are mounted, or are in a read-only cache."""
     names = [_place(file, cache).name for file in files if _is_copied(file)]
-    to_come = sum(file.entry.size for file in files if _is_to_come(file, cache))
+    to_come = sum(file.entry.size for file in files if _is_missing(file, cache))
     if not names:
         return None
     try:
-        return claim_copies(cache, names, to_come)
+        return reserve_copies(cache, names, to_come)
     except OSError as error:
         if not to_come:
             return None
         raise explain_os_error(error, cache, "caching the dataset in") from error
 
 
-def _fetch(file: RemoteFile, cache: Path, claim: Claim | None) -> LocalFile:
+def _fetch(file: RemoteFile, cache: Path, reservation: Reservation | None) -> LocalFile:
     target = _place(file, cache)
-    if _is_to_come(file, cache):
+    if _is_missing(file, cache):
         _download(file, target)
     try:
         changed_ns = target.stat().st_mtime_ns
     except OSError as error:
         raise explain_os_error(error, target, "reading") from error
-    return LocalFile(file.uri, target, file.entry.size, changed_ns, claim)
+    return LocalFile(file.uri, target, file.entry.size, changed_ns, reservation)
 
 
 def _place(file: RemoteFile, cache: Path) -> Path:
@@ -158,7 +158,7 @@ def _is_copied(file: RemoteFile) -> bool:
     return file.folder.local_path(file.entry.path) is None
 
 
-def _is_to_come(file: RemoteFile, cache: Path) -> bool:
+def _is_missing(file: RemoteFile, cache: Path) -> bool:
     target = _place(file, cache)
     if not _is_copied(file):
         return False

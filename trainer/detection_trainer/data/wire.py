@@ -41,7 +41,7 @@ class Feature:
     ints: list[int] = field(default_factory=list)
 
 
-class _Effort:
+class _Limit:
     """The remaining limit: an Example of many empty fields takes time without using memory."""
 
     def __init__(self) -> None:
@@ -65,13 +65,13 @@ def decode_example(data: Buffer, names: Container[str] | None = None) -> dict[st
         WireError: it is not a serialised Example, or has too many values.
     """
     features: dict[str, Feature] = {}
-    effort = _Effort()
-    for number, start, end in _messages(data, 0, len(data), effort):
+    limit = _Limit()
+    for number, start, end in _messages(data, 0, len(data), limit):
         if number != 1:
             continue
-        for inner, first, last in _messages(data, start, end, effort):
+        for inner, first, last in _messages(data, start, end, limit):
             if inner == 1:
-                name, feature = _decode_entry(data, first, last, names, effort)
+                name, feature = _decode_entry(data, first, last, names, limit)
                 features[name] = feature
     return features
 
@@ -87,10 +87,10 @@ def encode_example(features: Mapping[str, Values]) -> bytes:
 
 
 def _decode_entry(
-    data: Buffer, start: int, end: int, names: Container[str] | None, effort: _Effort
+    data: Buffer, start: int, end: int, names: Container[str] | None, limit: _Limit
 ) -> tuple[str, Feature]:
     name, value = "", (end, end)
-    for number, first, last in _messages(data, start, end, effort):
+    for number, first, last in _messages(data, start, end, limit):
         if number == 1:
             try:
                 name = bytes(data[first:last]).decode()
@@ -100,14 +100,14 @@ def _decode_entry(
             value = (first, last)
     if names is not None and name not in names:
         return name, Feature()
-    return name, _decode_feature(data, *value, effort)
+    return name, _decode_feature(data, *value, limit)
 
 
-def _decode_feature(data: Buffer, start: int, end: int, effort: _Effort) -> Feature:
+def _decode_feature(data: Buffer, start: int, end: int, limit: _Limit) -> Feature:
     feature = Feature()
-    for kind, first, last in _messages(data, start, end, effort):
+    for kind, first, last in _messages(data, start, end, limit):
         for number, wire, begin, stop in fields(data, first, last):
-            effort.take(1)
+            limit.take(1)
             if number != 1:
                 continue
             if feature.kind not in {"", _NAMES.get(kind)}:
@@ -116,10 +116,10 @@ def _decode_feature(data: Buffer, start: int, end: int, effort: _Effort) -> Feat
             if kind == _BYTES and wire == _LENGTH_DELIMITED:
                 feature.bytes_spans.append((begin, stop))
             elif kind == _FLOATS and wire in {_LENGTH_DELIMITED, _FIXED32}:
-                effort.take((stop - begin) // 4)
+                limit.take((stop - begin) // 4)
                 feature.floats.extend(_floats(data, begin, stop))
             elif kind == _INTS and wire in {_LENGTH_DELIMITED, _VARINT}:
-                effort.take(stop - begin)
+                limit.take(stop - begin)
                 feature.ints.extend(_ints(data, begin, stop))
             else:
                 raise WireError(f"a list of kind {kind} holds values of wire type {wire}")
@@ -139,12 +139,10 @@ def _ints(data: Buffer, start: int, end: int) -> Iterator[int]:
         yield value - (1 << 64) if value >> 63 else value
 
 
-def _messages(
-    data: Buffer, start: int, end: int, effort: _Effort
-) -> Iterator[tuple[int, int, int]]:
+def _messages(data: Buffer, start: int, end: int, limit: _Limit) -> Iterator[tuple[int, int, int]]:
     """Yield number and span of the length-delimited fields."""
     for number, wire, first, last in fields(data, start, end):
-        effort.take(1)
+        limit.take(1)
         if wire == _LENGTH_DELIMITED:
             yield number, first, last
 

@@ -50,7 +50,7 @@ class Evaluator:
         for sample in self._samples:
             data = self._dataset.read_image(self._dataset.images[sample.image_id])
             with Image.open(io.BytesIO(data)) as image:
-                findings = find_again(sample, image.size, self._dataset.classes)
+                findings = findings_of(sample, image.size, self._dataset.classes)
                 yield draw_findings(image, findings, self._dataset.classes)
 
     def _run(self, check: Callable[[], None]) -> Iterator[ImageDetections]:
@@ -74,7 +74,7 @@ class Evaluator:
         return detect(self._detector, outputs, self._resizer.window(sizes))
 
 
-def find_again(
+def findings_of(
     detections: ImageDetections, size: tuple[int, int], classes: Sequence[str]
 ) -> list[Finding]:
     """Return the detections in an image of `size` (width, height) as findings to draw."""

@@ -82,7 +82,7 @@ class _Matcher:
 
     def targets(self, boxes: Any, classes: Any, weights: Any) -> Targets:
         """Return the targets of `boxes` [...,N,4] with `classes` and `weights` [...,N]."""
-        match = self._passing_over_crowds(self.match(boxes, classes > 0), boxes, classes == CROWD)
+        match = self._ignoring_crowds(self.match(boxes, classes > 0), boxes, classes == CROWD)
         matched = match >= 0
         index = tf.maximum(match, 0)
         batch_dims = index.shape.rank - 1
@@ -113,7 +113,7 @@ class _Matcher:
         match = tf.where(best < self.unmatched_threshold, BACKGROUND, match)
         return self._forced(match, overlap)
 
-    def _passing_over_crowds(self, match: Any, boxes: Any, crowds: Any) -> Any:
+    def _ignoring_crowds(self, match: Any, boxes: Any, crowds: Any) -> Any:
         """Return `match` with IGNORED for background anchors inside one of the `crowds` [...,N].
 
         For a batch without crowds, which is the usual case, nothing is computed.
@@ -128,12 +128,12 @@ class _Matcher:
 
     def _forced(self, match: Any, overlap: Any) -> Any:
         """Return `match` with the forced matches; a box that touches no anchor has none."""
-        nobody = tf.shape(overlap)[-2]
+        no_box = tf.shape(overlap)[-2]
         touched = tf.reduce_max(overlap, axis=-1) > 0.0
         choice = tf.argmax(overlap, axis=-1, output_type=tf.int32)
-        claim = tf.where(touched, tf.range(nobody), nobody)
-        first = self._first_claims(choice, claim, tf.fill(tf.shape(match), nobody))
-        return tf.where(first < nobody, first, match)
+        claim = tf.where(touched, tf.range(no_box), no_box)
+        first = self._first_claims(choice, claim, tf.fill(tf.shape(match), no_box))
+        return tf.where(first < no_box, first, match)
 
     def _first_claims(self, anchors: Any, claims: Any, unclaimed: Any) -> Any:
         """Return the smallest of `claims` [...,N] on `anchors` [...,N] for each anchor [...,A]."""

@@ -71,7 +71,7 @@ class EventLog:
         self._lock = threading.Lock()
         self._segment: _Segment | None = None
         self._began = self._flushed = ticks()
-        self._taken = set(forget_after(self._folder, step))
+        self._taken = set(delete_after(self._folder, step))
 
     def progress(self, report: Report) -> None:
         """Collect the loop's figures at the report's step."""
@@ -118,7 +118,7 @@ class EventLog:
             self._segment.records.append(event.SerializeToString())
 
 
-def forget_after(folder: Folder, step: int) -> list[str]:
+def delete_after(folder: Folder, step: int) -> list[str]:
     """Delete the points after `step` from the event files in `folder`; return the files left."""
     starts = {e.path: int(match[1]) for e in folder.list() if (match := _NAME.match(e.path))}
     for name in (name for name, start in starts.items() if start > step):

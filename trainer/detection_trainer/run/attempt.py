@@ -1,9 +1,9 @@
-"""Runs one attempt: claims the folder, chooses the initial state, and trains if needed.
+"""Runs one attempt: owns the folder, chooses the initial state, and trains if needed.
 
 It decides without TensorFlow; `session` and `worker` compute.
 """
 
-from detection_trainer.checkpoints.ownership import Owner, claim_folder, raise_fence
+from detection_trainer.checkpoints.ownership import Owner, raise_fence, take_ownership
 from detection_trainer.checkpoints.store import CheckpointStore
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Outcome
@@ -47,7 +47,7 @@ def run_attempt(attempt: Attempt) -> Outcome:
 
 
 def begin(attempt: Attempt) -> Beginning:
-    """Claim the run's folder, read its checkpoints and choose the initial state.
+    """Take ownership of the run's folder, read its checkpoints and choose the initial state.
 
     Raises:
         StorageInUseError: the folder belongs to another run.
@@ -59,7 +59,7 @@ def begin(attempt: Attempt) -> Beginning:
     folder = open_folder(options.checkpoint_folder(spec), options.credentials)
     store = CheckpointStore(folder, spec.checkpoints)
     identity, uid = attempt.training.identity, attempt.training.uid
-    claim_folder(
+    take_ownership(
         folder,
         Owner.of(identity, config_digest(spec)),
         manifests=[checkpoint.manifest for checkpoint in store.checkpoints],

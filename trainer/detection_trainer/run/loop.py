@@ -43,7 +43,7 @@ class Update(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class LoopServices:
     """What the loop uses to save, to report and to stop."""
 
     saver: Saver
@@ -85,17 +85,17 @@ class TrainingLoop:
         update: Update,
         spec: TrainingSpec,
         cycles: Sequence[Cycle],
-        surroundings: Surroundings,
+        services: LoopServices,
         evaluate: Evaluate | None = None,
     ) -> None:
         """Create a loop; `evaluate` is None if there is no validation set."""
-        self._early_stop = surroundings.early_stop or EarlyStop(None, spec.steps, None)
+        self._early_stop = services.early_stop or EarlyStop(None, spec.steps, None)
         self._update, self._spec, self._cycles = update, spec, list(cycles)
-        self._saver, self._store = surroundings.saver, surroundings.store
-        self._reporter, self._stop = surroundings.reporter, surroundings.stop
-        self._agree = surroundings.agree
-        self._watch, self._evaluate = surroundings.watch, evaluate
-        self._period_s, self._clock = surroundings.report_period_s, surroundings.clock
+        self._saver, self._store = services.saver, services.store
+        self._reporter, self._stop = services.reporter, services.stop
+        self._agree = services.agree
+        self._watch, self._evaluate = services.watch, evaluate
+        self._period_s, self._clock = services.report_period_s, services.clock
 
     def run(self, start: int, batches: Iterable[Batch]) -> int:
         """Train from `start`, a committed checkpoint, to the target; returns the step reached.

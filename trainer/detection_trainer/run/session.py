@@ -19,7 +19,7 @@ from detection_trainer.evaluation.evaluator import Evaluator
 from detection_trainer.reporting.tensorboard import EventLog
 from detection_trainer.run.context import Attempt, Beginning
 from detection_trainer.run.early_stopping import EarlyStop, resume_counting
-from detection_trainer.run.loop import Evaluate, Surroundings, TrainingLoop
+from detection_trainer.run.loop import Evaluate, LoopServices, TrainingLoop
 from detection_trainer.run.outcome import early_outcome, outcome_of
 from detection_trainer.run.start_report import report_start
 from detection_trainer.run.startup import StartedRun, open_inputs, started_run
@@ -90,7 +90,7 @@ class _Session:
             run.update,
             spec,
             run.initial.cycles,
-            self._surroundings(saver, watch),
+            self._services(saver, watch),
             self._evaluation(),
         )
         try:
@@ -135,8 +135,8 @@ class _Session:
             patience=self.early_stop.patience,
         )
 
-    def _surroundings(self, saver: Saver, watch: FenceWatch) -> Surroundings:
-        return Surroundings(
+    def _services(self, saver: Saver, watch: FenceWatch) -> LoopServices:
+        return LoopServices(
             saver=saver,
             store=self.beginning.store,
             reporter=self.attempt.reporter,

@@ -73,12 +73,10 @@ def _frozen(source: Manifest) -> frozenset[str] | None:
 def continued(source: Manifest, uri: str) -> Restored:
     """Return the record of a run that continues `source`: every variable was restored."""
     groups = [v.group for v in source.variables.values() if v.file == MODEL_FILE]
-    return all_taken_over(uri, source.step, source.digest, groups)
+    return all_restored(uri, source.step, source.digest, groups)
 
 
-def all_taken_over(
-    uri: str, step: int | None, digest: str | None, groups: Sequence[str]
-) -> Restored:
+def all_restored(uri: str, step: int | None, digest: str | None, groups: Sequence[str]) -> Restored:
     """Return the record of a run that restored one variable for each of `groups`."""
     counts = Counter(groups)
     return Restored(

@@ -58,7 +58,7 @@ def restore(
     if plan.differences:
         raise RestoreRefusedError(plan.refusal(source.uri), plan.differences)
     arrays = source.read(plan.assign)
-    _require_as_promised(detector, plan, arrays, source.uri)
+    _require_header_true(detector, plan, arrays, source.uri)
     for path in plan.assign:
         detector.variables[path].assign(arrays[path])
     _verify(detector, plan, arrays, source.uri)
@@ -82,7 +82,7 @@ def weights_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     return written_digest(digest)
 
 
-def _require_as_promised(detector: Detector, plan: RestorePlan, arrays: Arrays, uri: str) -> None:
+def _require_header_true(detector: Detector, plan: RestorePlan, arrays: Arrays, uri: str) -> None:
     """Check that the bytes of a source match its header, before a variable is changed."""
     differences = []
     for path in plan.assign:

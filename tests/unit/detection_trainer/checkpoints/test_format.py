@@ -109,7 +109,7 @@ def test_a_manifest_of_another_step_is_damage(folder: Folder, place: Path) -> No
     (place / "step-00000001").rename(place / "step-00000009")
     _, damaged = list_checkpoints(folder)
     assert damaged[0].problem is not None
-    assert "says step 1" in damaged[0].problem
+    assert "states step 1" in damaged[0].problem
 
 
 def test_a_newer_format_is_never_passed_over(folder: Folder, place: Path) -> None:

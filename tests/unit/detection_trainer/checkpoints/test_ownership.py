@@ -6,10 +6,10 @@ from detection_trainer.checkpoints.manifest import Manifest
 from detection_trainer.checkpoints.ownership import (
     Fence,
     Owner,
-    claim_folder,
     marker_numbers,
     raise_fence,
     read_owner,
+    take_ownership,
 )
 from detection_trainer.contract.training import Identity
 from detection_trainer.errors import StorageInUseError, StorageUnsupportedError, SupersededError
@@ -25,10 +25,10 @@ def folder(tmp_path: Path) -> Folder:
     return open_folder((tmp_path / "run").as_uri())
 
 
-def claim(
+def own(
     folder: Folder, identity: Identity = TREES, digest: str = ONE, *saved: Manifest, uid: str = ""
 ) -> None:
-    claim_folder(folder, Owner.of(identity, digest), manifests=saved, uid=uid)
+    take_ownership(folder, Owner.of(identity, digest), manifests=saved, uid=uid)
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +41,16 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 def test_a_free_folder_is_claimed(folder: Folder) -> None:
     assert read_owner(folder) is None
-    claim(folder)
+    own(folder)
     owner = read_owner(folder)
     assert owner is not None
     assert owner.identity == TREES
 
 
 def test_the_same_run_adopts_its_folder(folder: Folder) -> None:
-    claim(folder)
+    own(folder)
     owner = read_owner(folder)
-    claim(folder)
+    own(folder)
     assert read_owner(folder) == owner
 
 
@@ -58,19 +58,19 @@ def test_the_same_run_adopts_its_folder(folder: Folder) -> None:
 def test_another_run_is_refused_and_the_owner_is_named(
     folder: Folder, saved: Manifest, *, checkpoint: bool
 ) -> None:
-    claim(folder)
+    own(folder)
     with pytest.raises(StorageInUseError, match="belongs to training vision/trees"):
-        claim(folder, CARS, ONE, *([saved] if checkpoint else []))
+        own(folder, CARS, ONE, *([saved] if checkpoint else []))
 
 
 def test_the_name_of_another_namespaces_training_is_in_no_message(
     folder: Folder, saved: Manifest
 ) -> None:
     elsewhere = Identity(namespace="team-b", name="oaks")
-    claim(folder)
+    own(folder)
     for place, manifests in ((folder, []), (folder.child("unowned"), [saved])):
         with pytest.raises(StorageInUseError, match="a training of another namespace") as refused:
-            claim(place, elsewhere, ONE, *manifests)
+            own(place, elsewhere, ONE, *manifests)
         assert "vision" not in str(refused.value)
         assert "trees" not in str(refused.value)
 
@@ -78,14 +78,14 @@ def test_the_name_of_another_namespaces_training_is_in_no_message(
 def test_another_configuration_is_refused_once_a_checkpoint_is_there(
     folder: Folder, saved: Manifest
 ) -> None:
-    claim(folder)
+    own(folder)
     with pytest.raises(StorageInUseError, match="with another model"):
-        claim(folder, TREES, TWO, saved)
+        own(folder, TREES, TWO, saved)
 
 
 def test_a_configuration_may_be_mended_before_the_first_checkpoint(folder: Folder) -> None:
-    claim(folder)
-    claim(folder, digest=TWO)
+    own(folder)
+    own(folder, digest=TWO)
     owner = read_owner(folder)
     assert owner is not None
     assert owner.config_digest == TWO
@@ -94,13 +94,13 @@ def test_a_configuration_may_be_mended_before_the_first_checkpoint(folder: Folde
 def test_an_owner_record_that_cannot_be_read_is_no_licence(folder: Folder) -> None:
     folder.write("owner.json", b"{}")
     with pytest.raises(StorageInUseError, match="no owner record"):
-        claim(folder)
+        own(folder)
 
 
 def test_a_lost_owner_record_is_made_again_by_the_run_whose_checkpoints_are_there(
     folder: Folder, saved: Manifest
 ) -> None:
-    claim(folder, TREES, ONE, saved, uid="made anew")
+    own(folder, TREES, ONE, saved, uid="made anew")
     assert read_owner(folder) == Owner.of(TREES, ONE)
 
 
@@ -117,9 +117,9 @@ def test_checkpoints_of_another_run_are_not_taken_over(  # noqa: PLR0913 - what 
     folder: Folder, saved: Manifest, *, mine: Identity, digest: str, message: str, record: str
 ) -> None:
     if record == "replaced":
-        claim(folder, mine, digest)
+        own(folder, mine, digest)
     with pytest.raises(StorageInUseError, match=message):
-        claim(folder, mine, digest, saved)
+        own(folder, mine, digest, saved)
     assert (read_owner(folder) is None) == (record == "lost"), "nothing is written"
 
 
@@ -141,10 +141,10 @@ def test_a_folder_without_record_and_checkpoint_is_of_the_run_that_started_last(
 ) -> None:
     raise_fence(folder, 1, NOW, "uid-1", TREES)
     if is_own:
-        claim(folder, identity, uid=uid)
+        own(folder, identity, uid=uid)
         return
     with pytest.raises(StorageInUseError, match=r"no owner\.json, and attempts/000001\.json"):
-        claim(folder, identity, uid=uid)
+        own(folder, identity, uid=uid)
     assert read_owner(folder) is None
 
 
@@ -153,10 +153,10 @@ def test_a_start_of_version_0_1_0_is_known_by_its_uid_or_by_the_checkpoints(
 ) -> None:
     folder.write("attempts/000001.json", OLD_MARKER)
     with pytest.raises(StorageInUseError, match="may be another run's"):
-        claim(folder, uid="uid-2")
-    claim(folder, TREES, ONE, saved, uid="uid-2")
+        own(folder, uid="uid-2")
+    own(folder, TREES, ONE, saved, uid="uid-2")
     folder.delete("owner.json")
-    claim(folder, uid="uid-1")
+    own(folder, uid="uid-1")
 
 
 def test_a_storage_that_ignores_conditional_create_is_refused(
@@ -170,7 +170,7 @@ def test_a_storage_that_ignores_conditional_create_is_refused(
 
     monkeypatch.setattr(Folder, "write", write)
     with pytest.raises(StorageUnsupportedError, match=r"owner\.json was created twice"):
-        claim(folder)
+        own(folder)
     with pytest.raises(StorageUnsupportedError, match=r"attempts/000001\.json was created twice"):
         raise_fence(folder, None, NOW)
     assert folder.list() == [], "what was written is deleted"
@@ -187,12 +187,12 @@ def test_of_two_that_claim_at_once_one_is_refused(
     ) -> None:
         if not rival:
             rival.append(path)
-            claim(folder, CARS)
+            own(folder, CARS)
         written(self, path, data, create=create)
 
     monkeypatch.setattr(Folder, "write", write_after_the_rival)
     with pytest.raises(StorageInUseError, match="belongs to training vision/cars"):
-        claim(folder)
+        own(folder)
 
 
 def test_each_start_raises_the_fence(folder: Folder) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from obstore.store import MemoryStore
 
-from detection_trainer.data.cache import Claim, claim_copies
+from detection_trainer.data.cache import Reservation, reserve_copies
 from detection_trainer.data.source import RemoteFile, fetch_files
 from detection_trainer.storage import Folder
 from detection_trainer.storage.objects import ObjectStorage
@@ -46,8 +46,8 @@ def names(cache: Path) -> str:
     return "".join(sorted(path.stem for path in cache.glob("*.tfrecord")))
 
 
-def claim(cache: Path, used: str, to_come: int = 0) -> Claim:
-    return claim_copies(cache, [f"{name}.tfrecord" for name in used], to_come)
+def reserve(cache: Path, used: str, to_come: int = 0) -> Reservation:
+    return reserve_copies(cache, [f"{name}.tfrecord" for name in used], to_come)
 
 
 @pytest.mark.parametrize(
@@ -60,41 +60,41 @@ def claim(cache: Path, used: str, to_come: int = 0) -> Claim:
     ],
 )
 def test_the_least_recently_used_goes_first(cache: Path, to_come: int, kept: str) -> None:
-    claim(cache, "d", to_come)
+    reserve(cache, "d", to_come)
     assert names(cache) == kept
 
 
 def test_what_fits_into_the_share_must_fit_into_what_is_free_too(cache: Path, disk: Disk) -> None:
     disk(10)
-    claim(cache, "d", 50)
+    reserve(cache, "d", 50)
     assert names(cache) == "bc"
 
 
 def test_use_makes_young_and_leaves_the_time_of_change(cache: Path) -> None:
     changed = (cache / "a.tfrecord").stat().st_mtime_ns
-    claim(cache, "a")
+    reserve(cache, "a")
     assert (cache / "a.tfrecord").stat().st_mtime_ns == changed
     gc.collect()
-    claim(cache, "d", 201)
+    reserve(cache, "d", 201)
     assert names(cache) == "a"
 
 
 def test_what_somebody_uses_stays_however_much_it_is(cache: Path) -> None:
-    mine, others = claim(cache, "ad", 5000), claim(cache, "b")
-    assert names(cache) == "a", "nobody had claimed b yet"
+    mine, others = reserve(cache, "ad", 5000), reserve(cache, "b")
+    assert names(cache) == "a", "no trainer had reserved b"
     (cache / "b.tfrecord").write_bytes(bytes(600))
-    claim(cache, "e", 5000)
+    reserve(cache, "e", 5000)
     assert names(cache) == "ab"
     del mine, others
     gc.collect()
-    claim(cache, "e", 5000)
+    reserve(cache, "e", 5000)
     assert names(cache) == ""
 
 
 def test_a_process_that_is_killed_uses_nothing_any_more(cache: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from detection_trainer.data.cache import *;"
-        "held = claim_copies(Path(sys.argv[1]), ['a.tfrecord'], 0); print('held', flush=True);"
+        "held = reserve_copies(Path(sys.argv[1]), ['a.tfrecord'], 0); print('held', flush=True);"
         "sys.stdin.read()"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -108,11 +108,11 @@ def test_a_process_that_is_killed_uses_nothing_any_more(cache: Path) -> None:
         assert process.stdout.readline() == b"held\n"
         (cache / "a.0123.partial").touch()
         (cache / "x.0123.partial").touch()
-        claim(cache, "d", 5000)
+        reserve(cache, "d", 5000)
         assert names(cache) == "a"
         assert [path.name for path in cache.glob("*.partial")] == ["a.0123.partial"]
         process.kill()
-    claim(cache, "d", 5000)
+    reserve(cache, "d", 5000)
     assert names(cache) == ""
     gc.collect()
     assert [path.name for path in cache.iterdir()] == [".lock"]

@@ -19,7 +19,7 @@ from detection_trainer.errors import NonFiniteLossError, StorageFullError, Super
 from detection_trainer.reporting.console import JsonLines
 from detection_trainer.reporting.reporter import Reporter
 from detection_trainer.run.early_stopping import EarlyStop
-from detection_trainer.run.loop import Batch, Surroundings, TrainingLoop
+from detection_trainer.run.loop import Batch, LoopServices, TrainingLoop
 from detection_trainer.stop import StopRequested, StopSignal
 from detection_trainer.storage import Folder, open_folder
 from detection_trainer.training.cycles import choose_cycles
@@ -82,7 +82,7 @@ class Run:
                 update.state = float(weights["backbone/conv/kernel"][0, 0])
             else:
                 self.commit(store, update.snapshot(0), describe, fence)
-        surroundings = Surroundings(
+        services = LoopServices(
             saver,
             store,
             self.reporter,
@@ -94,7 +94,7 @@ class Run:
         )
         evaluate = self._evaluate if self.spec.dataset.validation else None
         cycles = choose_cycles(self.spec, None)
-        loop = TrainingLoop(update, self.spec, cycles, surroundings, evaluate)
+        loop = TrainingLoop(update, self.spec, cycles, services, evaluate)
         batches = (self._batch(i) for i in itertools.count(start))
         self.reached = None
         try:

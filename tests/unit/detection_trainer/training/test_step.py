@@ -91,7 +91,7 @@ def test_without_crowds_every_bit_is_as_without_the_rule(monkeypatch: pytest.Mon
     images, boxes, classes = (part.numpy() for part in batch(2))
     boxes[:, 1], classes[:, 1] = [0.5, 0.0, 1.0, 0.5], targets.CROWD
     losses = update((tf.constant(images), tf.constant(boxes), tf.constant(classes)), 0.01, 2)
-    monkeypatch.setattr(targets._Matcher, "_passing_over_crowds", lambda _, match, *__: match)
+    monkeypatch.setattr(targets._Matcher, "_ignoring_crowds", lambda _, match, *__: match)
     without = build_training_step(spec(), 1)
     train(without, range(2))
     control = without.snapshot(2)

@@ -17,7 +17,7 @@ from detection_trainer.contract.shapes import variable_shapes
 from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import RestoreRefusedError
 from detection_trainer.weights.continuation import (
-    all_taken_over,
+    all_restored,
     require_same_traits,
     require_steps_beyond,
 )
@@ -98,4 +98,4 @@ def _read_slots(source: ODAPIWeights, slot: str, prefix: str, trainable: list[st
 def provenance(source: ODAPIWeights, digest: str | None) -> Restored:
     """Return the record of the continued run: every variable was restored."""
     groups = [path.partition("/")[0] for path in source.shapes]
-    return all_taken_over(source.uri, source.step, digest, groups)
+    return all_restored(source.uri, source.step, digest, groups)

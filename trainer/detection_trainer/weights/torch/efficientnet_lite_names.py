@@ -11,7 +11,7 @@ from detection_trainer.contract.backbone_shapes import STATISTICS, lite_blocks
 
 _KERNEL = {"weight": "kernel"}
 _BATCH_NORM = dict(zip(("weight", "bias", "running_mean", "running_var"), STATISTICS, strict=True))
-_ASIDE = re.compile(r"(_conv_head|_bn1|_fc)\..*|.*\.num_batches_tracked")
+_IGNORED = re.compile(r"(_conv_head|_bn1|_fc)\..*|.*\.num_batches_tracked")
 """The classifier's layers above C5, and torch's count of batches."""
 
 
@@ -26,9 +26,9 @@ def variable_paths() -> dict[str, str]:
     }
 
 
-def is_left_aside(name: str) -> bool:
+def is_ignored(name: str) -> bool:
     """Return whether the tensor belongs to the classifier, but not to the backbone."""
-    return _ASIDE.fullmatch(name) is not None
+    return _IGNORED.fullmatch(name) is not None
 
 
 def _layers() -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from detection_trainer.contract.backbone_shapes import Shape
 from detection_trainer.contract.model import Backbone, Model
 from detection_trainer.errors import RestoreRefusedError
 from detection_trainer.storage import Folder
-from detection_trainer.weights.torch.efficientnet_lite_names import is_left_aside, variable_paths
+from detection_trainer.weights.torch.efficientnet_lite_names import is_ignored, variable_paths
 from detection_trainer.weights.torch.tensors import read_arrays, read_tensors
 
 _KERNEL_AXES, _DEPTHWISE_AXES = (2, 3, 1, 0), (2, 3, 0, 1)
@@ -53,7 +53,7 @@ class TorchFile:
 
 def _require_known(tensors: Iterable[str], paths: Mapping[str, str], uri: str) -> None:
     """Refuse unknown tensors: EfficientNet-B0, for example, has all of ours and others."""
-    unknown = [name for name in tensors if name not in paths and not is_left_aside(name)]
+    unknown = [name for name in tensors if name not in paths and not is_ignored(name)]
     if unknown:
         msg = (
             f"{uri}: of torch files only those of EfficientNet-lite0 are known here, whose tensors "

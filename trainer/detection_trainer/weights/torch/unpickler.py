@@ -162,10 +162,10 @@ class _Machine:
                     raise ValueError(f"the pickle has more than {MAX_OPCODES} operations")
                 if opcode.name == "STOP":
                     break
-                self._obey(opcode.name, argument)
+                self._execute(opcode.name, argument)
         return self._stack.pop()
 
-    def _obey(self, opcode: str, argument: Any) -> None:
+    def _execute(self, opcode: str, argument: Any) -> None:
         if opcode in _PUSHED:
             self._stack.append(argument)
         elif not (self._makes(opcode) or self._fills(opcode) or self._recalls(opcode, argument)):
