@@ -256,7 +256,7 @@ def a_file_in_place_of_the_folder(place: Path) -> None:
             DatasetChangedError,
             "classes have changed since step 40 was saved: id 1 was 'shrub', now 'tree'",
         ),
-        (a_file_in_place_of_the_folder, {}, NotFoundError, "a file stands where a folder"),
+        (a_file_in_place_of_the_folder, {}, NotFoundError, "a file exists where a folder"),
         (
             None,
             {"restore": {"mode": "full", "from": {"trainingRef": {"name": "oaks"}}}},

@@ -157,6 +157,7 @@ def _require_own_start(folder: Folder, mine: Identity, uid: str, *, has_checkpoi
     if marker.name:
         is_own = Identity(namespace=marker.namespace, name=marker.name) == mine
     else:
+        # Markers of version 0.1.0 have no name; the manifests were compared above.
         is_own = has_checkpoint or marker.uid == uid
     if not is_own:
         raise StorageInUseError(

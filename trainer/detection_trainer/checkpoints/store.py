@@ -96,6 +96,7 @@ class CheckpointStore:
             SupersededError: a later trainer owns the folder; nothing is committed.
         """
         _require_finite(snapshot)
+        # Fail before the upload; `write_checkpoint` checks again before it writes the manifest.
         fence.check()
         with self._lock:
             checkpoint = write_checkpoint(
@@ -128,6 +129,8 @@ class CheckpointStore:
             scored = [Scored(c.step, c.score) for c in self._checkpoints]
             newest = self._checkpoints[0].step if self._checkpoints else -1
             doomed = choose_deletions(scored, self._policy)
+            # Keep damaged ones that nothing replaces: `choose_start` must see that the run had a
+            # checkpoint, or it would begin from zero.
             damaged = [c.step for c in self._damaged if c.step < newest]
             gone = {step for step in [*doomed, *damaged] if _delete(self.folder, step)}
             self._checkpoints = [c for c in self._checkpoints if c.step not in gone]

@@ -56,6 +56,7 @@ def reserve_copies(folder: Path, names: Collection[str], missing_bytes: int) -> 
     with _locked(folder):
         reservation = Reservation(folder, names)
         _make_room(folder, _names_in_use(folder), missing_bytes)
+        # File systems may be mounted without access times, so set them here.
         for name in names:
             with suppress(OSError):  # It does not exist yet, or belongs to another user.
                 changed_ns = (folder / name).stat().st_mtime_ns
@@ -88,7 +89,7 @@ def _names_in_use(folder: Path) -> set[str]:
             except BlockingIOError:
                 names.update(file.read().split("\n"))
             else:
-                _delete(path)
+                _delete(path)  # The lock is free, so its process has ended.
     return names
 
 

@@ -87,6 +87,7 @@ def validation_batches(dataset: Dataset, spec: TrainingSpec) -> tf.data.Dataset:
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def read(first: tf.Tensor) -> tuple[tf.Tensor, ...]:
         ids = first + tf.range(batch, dtype=tf.int64)
+        # Padding reads the last image again; its id marks it as padding.
         encoded, _, _ = reader.read(tf.minimum(ids, count - 1))
         return tf.where(ids < count, ids, PADDING_ID), encoded
 
@@ -113,7 +114,7 @@ def explained(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[Any]:
     try:
         yield from batches
     except tf.errors.ResourceExhaustedError:
-        raise
+        raise  # Out of memory has its own exit code.
     except tf.errors.OpError as error:
         dataset.require_unchanged()
         text = " ".join(error.message.split())[:300]
@@ -190,5 +191,6 @@ def _exact() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = True
+    # Each worker computes its own rows already.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options

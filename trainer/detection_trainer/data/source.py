@@ -123,14 +123,14 @@ def fetch_files(files: list[RemoteFile], cache: Path) -> list[LocalFile]:
 def _reserve(files: list[RemoteFile], cache: Path) -> Reservation | None:
     """Reserve the copies of `files`; None if all are mounted, or are in a read-only cache."""
     names = [_place(file, cache).name for file in files if _is_copied(file)]
-    to_come = sum(file.entry.size for file in files if _is_missing(file, cache))
+    missing_bytes = sum(file.entry.size for file in files if _is_missing(file, cache))
     if not names:
         return None
     try:
-        return reserve_copies(cache, names, to_come)
+        return reserve_copies(cache, names, missing_bytes)
     except OSError as error:
-        if not to_come:
-            return None
+        if not missing_bytes:
+            return None  # A read-only cache with all files works without a reservation.
         raise explain_os_error(error, cache, "caching the dataset in") from error
 
 

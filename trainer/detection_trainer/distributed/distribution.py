@@ -112,6 +112,7 @@ class Distribution:
         try:
             yield
         except StopRequested:
+            # Only a stop on which all agreed ends all; a signal during the start-up ends this one.
             if self.requested:
                 self.agree(0.0)
             raise
@@ -121,6 +122,7 @@ class Distribution:
         """Return the sum of `value` over all workers; waits for all."""
         if self.cluster.size == 1:
             return value
+        # Only the first replica of a worker votes, so that each worker counts once.
         votes = self.strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(
                 value if context.replica_id_in_sync_group % self._local == 0 else 0.0, tf.float64
@@ -137,6 +139,7 @@ class Distribution:
         # 20 bits, so that the squares of a thousand workers add up without rounding.
         mine = float(int(digest.removeprefix(DIGEST_PREFIX)[:5], 16))
         size = self.cluster.size
+        # Different values may have this mean, but then the mean of their squares is larger.
         mean, square = self.agree(mine) / size, self.agree(mine * mine) / size
         if mean != mine or square != mine * mine:
             msg = (

@@ -53,6 +53,7 @@ def gather_all(
         listener = stack.enter_context(_listen(cluster))
         present: dict[int, socket.socket] = {}
         while len(present) < cluster.size - 1:
+            # At most a second, so that a signal and the deadline are noticed soon.
             listener.settimeout(max(min(deadline - time.monotonic(), 1.0), 0.0) or 0.01)
             with suppress(TimeoutError):
                 connection = stack.enter_context(listener.accept()[0])

@@ -62,6 +62,7 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras 
         own_mean, own_variance = tf.nn.moments(images, (0, 1, 2))
         means, variances = tf.unstack(replicas.gather(tf.stack([own_mean, own_variance])), axis=1)
         mean = tf.reduce_mean(means, 0)
+        # The variance of all inputs: the mean of the variances plus the variance of the means.
         variance = tf.reduce_mean(variances, 0) + tf.reduce_mean(tf.square(means - mean), 0)
         count = tf.cast(tf.size(images) // tf.size(mean) * replicas.count(), tf.float32)
         self._move(self.moving_mean, mean)

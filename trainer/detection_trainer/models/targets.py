@@ -131,6 +131,7 @@ class _Matcher:
         no_box = tf.shape(overlap)[-2]
         touched = tf.reduce_max(overlap, axis=-1) > 0.0
         choice = tf.argmax(overlap, axis=-1, output_type=tf.int32)
+        # A box that touches no anchor claims with an index beyond the boxes, which never wins.
         claim = tf.where(touched, tf.range(no_box), no_box)
         first = self._first_claims(choice, claim, tf.fill(tf.shape(match), no_box))
         return tf.where(first < no_box, first, match)

@@ -50,6 +50,7 @@ class Connection:
         except (ConnectionError, ssl.SSLError):
             if not kept:
                 raise
+            # The operator may close an idle connection. A report that arrives twice does no harm.
             return self._post(body, headers, timeout_s)
 
     def close(self) -> None:

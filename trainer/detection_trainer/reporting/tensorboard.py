@@ -124,6 +124,7 @@ def delete_after(folder: Folder, step: int) -> list[str]:
     for name in (name for name, start in starts.items() if start > step):
         folder.delete(name)
     kept = sorted(name for name, start in starts.items() if start <= step)
+    # Files are sorted by their first step, so only the last of them can go beyond `step`.
     if kept:
         _cut(folder, kept[-1], step)
     return kept

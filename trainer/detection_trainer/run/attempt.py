@@ -35,6 +35,7 @@ def run_attempt(attempt: Attempt) -> Outcome:
     reached = step_reached(attempt.spec, beginning)
     if reached is not None:
         outcome = _report_reached(attempt, beginning, reached)
+        # The other workers wait for a decision even if nothing is left to compute.
         gather_all(cluster, attempt.subject, Decision(done=outcome.message))
     else:
         # TensorFlow takes seconds to import, and the code above does not need it.
@@ -66,6 +67,7 @@ def begin(attempt: Attempt) -> Beginning:
         uid=uid,
     )
     fence = raise_fence(folder, options.attempt, attempt.clock(), uid, identity)
+    # Only after the fence: an earlier trainer may still write, but can no longer commit.
     store.sweep()
     attempt.reporter.update(attempt=fence.attempt)
     start = choose_start(store.candidates(), spec, options.recorded_step)

@@ -111,6 +111,7 @@ class TrainingLoop:
             NonFiniteLossError: the loss or a gradient was not finite.
             TrainerError: a save failed, or a later trainer started.
         """
+        # The previous attempt may have ended between a commit and its evaluation.
         self._evaluate_if_due(start)
         iterator, step = iter(batches), start
         meter = _Meter(self._clock(), start)
@@ -155,7 +156,7 @@ class TrainingLoop:
         self._reporter.progress(
             step,
             loss=loss,
-            learning_rate=self._rate(step - 1),
+            learning_rate=self._rate(step - 1),  # Of the update that led to `step`.
             memory_bytes=_peak_memory_bytes(),
             **meter.figures(now, step),
         )
@@ -177,6 +178,7 @@ class TrainingLoop:
     def _save_now(self, step: int) -> None:
         self._require_finite(step)
         self._saver.drain()
+        # The queue, or the attempt that this one resumes, may have committed the step already.
         if self._store.at(step) is None:
             self._saver.save(self._update.snapshot(step))
 
@@ -205,6 +207,7 @@ class TrainingLoop:
         bad = self._update.first_bad_step()
         if bad is None:
             return
+        # A save that is still running may become the last good checkpoint.
         self._saver.drain()
         good = next((f"step {c.step}" for c in self._store.checkpoints), "none")
         msg = (
@@ -223,4 +226,5 @@ def _is_multiple(step: int, period: int | None) -> bool:
 
 
 def _peak_memory_bytes() -> int:
+    # Linux counts in KiB.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -98,6 +98,7 @@ class _Session:
         finally:
             watch.close()
             saver.close()
+            # Event files are optional: they must not hide the outcome or the error of the run.
             with suppress(TrainerError):
                 self.events.flush(now=True)
         if self.early_stop.is_over and reached < spec.steps:

@@ -150,7 +150,7 @@ def _explained(path: Path, doing: str) -> Iterator[None]:
     except FileExistsError:
         if doing == "writing" and path.parent.is_dir():
             raise  # The caller requested it by `create`.
-        msg = f"{doing} {path} failed: a file stands where a folder was expected: move it away"
+        msg = f"{doing} {path} failed: a file exists where a folder was expected: move it away"
         raise NotFoundError(msg) from None
     except UnicodeEncodeError as error:
         msg = f"{doing} {str(path)!r} failed: no file can have this name: {error.reason}"

@@ -179,6 +179,7 @@ class SlotOptimizer:
     def _move_by_adam(
         self, index: int, variable: tf.Variable, gradient: Any, rate: Any, step: Any
     ) -> None:
+        # The powers of the betas follow from the step, so they need no slots.
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._slots["m"][index].handle,

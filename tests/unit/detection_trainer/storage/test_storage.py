@@ -230,7 +230,7 @@ def test_create_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_file_where_a_folder_is_needed_is_said(tmp_path: Path) -> None:
     (tmp_path / "runs").write_bytes(b"")
     folder = open_folder((tmp_path / "runs").as_uri())
-    with pytest.raises(NotFoundError, match="a file stands where a folder was expected"):
+    with pytest.raises(NotFoundError, match="a file exists where a folder was expected"):
         folder.write("a", b"x")
     assert folder.list() == []
 
