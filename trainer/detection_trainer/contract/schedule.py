@@ -76,6 +76,7 @@ def learning_rate(optimizer: Optimizer, cycles: list[Cycle], step: int) -> float
 def _warming(schedule: Schedule, peak: float, position: int) -> float:
     first = schedule.warmup_learning_rate
     if first is None:
+        # The first update already has a rate above 0.
         return peak * (position + 1) / schedule.warmup_steps
     if schedule.warmup == "Constant":
         return first

@@ -218,6 +218,7 @@ class _Reading:
             if stopped is not None and not stopped.skippable:
                 raise stopped
             for frame in frames:
+                # The stored checksums identify the content, so it need not be read for the digest.
                 self.digest.update(b"%d %d\n" % (frame.length, read_checksum(data, frame)))
                 try:
                     annotations = self._read(data, frame, file.uri)

@@ -90,6 +90,7 @@ def _commit(
     before_commit: Callable[[], None],
     form: ExportFormat,
 ) -> ExportRecord:
+    # An older export is invalid while its files are replaced.
     if place.exists(MANIFEST_FILE):
         place.delete(MANIFEST_FILE)
     paths = sorted(path for path in local.rglob("*") if path.is_file())

@@ -95,6 +95,7 @@ class _Optimizer(tf.train.Checkpoint):  # type: ignore[misc] # TensorFlow ships 
     ) -> None:
         super().__init__(iter=tf.Variable(step, dtype=tf.int64))
         by_variable = {variables[path].ref(): slot for path, slot in slots.items()}
+        # TensorFlow would save an attribute that is set in the usual way.
         object.__setattr__(self, "_by_variable", by_variable)
 
     def get_slot_names(self) -> Iterable[str]:

@@ -74,6 +74,7 @@ def _exponential(rate: Node) -> dict[str, Any]:
         "staircase": rate.flag("staircase", default=True),
     }
     if burnin:
+        # 0 means the base rate (utils/learning_schedules.py).
         first = rate.number("burnin_learning_rate", 0.0) or base
         schedule |= {"warmupSteps": burnin, "warmupLearningRate": first, "warmup": "Constant"}
     return {"learningRate": base, "schedule": schedule}
@@ -92,6 +93,7 @@ def _manual(rate: Node) -> dict[str, Any]:
         raise rate.error("schedule", f"expected increasing steps from 1; received {boundaries}")
     warmup: dict[str, Any] = {}
     if rate.flag("warmup"):
+        # The rate rises from the first to the second until the first boundary.
         warmup = {"warmupSteps": boundaries.pop(0), "warmupLearningRate": rates.pop(0)}
     if not boundaries:
         return {"learningRate": rates[0], "schedule": {"type": "constant", **warmup}}

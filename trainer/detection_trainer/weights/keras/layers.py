@@ -126,6 +126,7 @@ def _inner(whole: BinaryIO) -> BinaryIO:
         entry = archive.getinfo(_INNER)
         if entry.compress_type != zipfile.ZIP_STORED:
             return io.BytesIO(read_entry(archive, _INNER, MAX_WEIGHTS_BYTES))
+    # The local header has a name and an extra field of its own; the content follows them.
     whole.seek(entry.header_offset)
     name, extra = struct.unpack_from("<HH", whole.read(_ZIP_HEADER), _ZIP_HEADER - 4)
     first = entry.header_offset + _ZIP_HEADER + name + extra
