@@ -168,7 +168,7 @@ def committed_steps(folder: Folder) -> list[int]:
 
 
 def uncommitted_steps(folder: Folder) -> list[int]:
-    """Return the steps whose directories contain files but no manifest: rests of killed saves."""
+    """Return the steps whose directories contain files but no manifest, left by killed saves."""
     matches = (_DIRECTORY.match(entry.path) for entry in folder.list("step-"))
     started = {int(match[1]) for match in matches if match}
     return sorted(started - set(committed_steps(folder)))

@@ -296,7 +296,7 @@ def _efficientnet_lite() -> Iterator[Variable]:
 
 
 def _rounded(filters: int, factor: float) -> int:
-    """Scale and round to a multiple of 8, never down by more than a tenth."""
+    """Return `filters` scaled and rounded to a multiple of 8, down by at most a tenth."""
     scaled = filters * factor
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * scaled else rounded

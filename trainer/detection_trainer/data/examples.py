@@ -353,12 +353,12 @@ def _text(data: memoryview, features: Mapping[str, Feature], name: str) -> str:
 
 
 def _is_whole_jpeg(encoded: bytes) -> bool:
-    """Search for the end marker near the end: some cameras append their own bytes after it."""
+    """Return whether the end marker is near the end; some cameras append their own bytes."""
     return _JPEG_END in encoded[-max(1024, len(encoded) // 8) :]
 
 
 def _is_whole_png(encoded: bytes) -> bool:
-    """Walk the chunks up to IEND and verify their checksums."""
+    """Return whether all chunks up to IEND are there, with valid checksums."""
     offset = len(_PNG_SIGNATURE)
     while offset + _PNG_FRAME_BYTES <= len(encoded):
         end = offset + _PNG_FRAME_BYTES + int.from_bytes(encoded[offset : offset + 4], "big")

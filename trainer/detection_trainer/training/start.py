@@ -46,7 +46,7 @@ Start = Resume | Continue | Restore | Scratch
 def choose_start(
     own: Sequence[Candidate], spec: TrainingSpec, recorded_step: int | None = None
 ) -> Start:
-    """Choose where the attempt begins.
+    """Return where the attempt begins.
 
     1. From the newest valid checkpoint of the run: a resume always wins over a restore.
     2. Never from zero if the run had a checkpoint.

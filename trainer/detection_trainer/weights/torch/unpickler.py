@@ -172,7 +172,7 @@ class _Machine:
             self._names(opcode, argument)
 
     def _makes(self, opcode: str) -> bool:
-        """Push a constant, an empty container or a tuple."""
+        """Push a constant, an empty container or a tuple; returns whether `opcode` does that."""
         made: Any
         match opcode:
             case "NONE":
@@ -199,7 +199,7 @@ class _Machine:
         return True
 
     def _fills(self, opcode: str) -> bool:
-        """Move values from the stack into the container below them."""
+        """Fill the container on the stack; returns whether `opcode` does that."""
         match opcode:
             case "MARK":
                 self._marks.append(len(self._stack))
