@@ -46,13 +46,13 @@ def run_story(screen: Screen) -> int:
         "two aerial photographs.",
     )
     tools = Tools.choose()
-    kube = tools.connect()
-    # Frequent writes make the bars move: by default progress alone is written every 30 s.
-    installation.install(tools, "statusIntervalSeconds=2")
-    _fresh_namespace(kube)
-    object_store.deploy(kube, NAMESPACE, tools.images["s3"])
-    data = fetch_photographs()
     with ExitStack() as stack:
+        kube = stack.enter_context(tools.connect())
+        # Frequent writes make the bars move: by default progress alone is written every 30 s.
+        installation.install(tools, "statusIntervalSeconds=2")
+        _fresh_namespace(kube)
+        object_store.deploy(kube, NAMESPACE, tools.images["s3"])
+        data = fetch_photographs()
         store = stack.enter_context(object_store.reach(tools, NAMESPACE))
         _upload(screen, store)
         stage = Stage(tools, kube, screen)
@@ -88,9 +88,9 @@ def clean(screen: Screen) -> int:
         screen.print("The local cluster is down; its binaries and images stay in the cache.")
         return 0
     tools = Tools.current_without_images()
-    kube = tools.connect()
-    kube.delete(f"/api/v1/namespaces/{NAMESPACE}")
-    installation.uninstall(tools, kube)
+    with tools.connect() as kube:
+        kube.delete(f"/api/v1/namespaces/{NAMESPACE}")
+        installation.uninstall(tools, kube)
     screen.print(f"Removed: namespace {NAMESPACE} and the operator. The CRD stays.")
     return 0
 

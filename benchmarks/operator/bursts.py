@@ -41,11 +41,11 @@ class Burst:
 async def operated(here: Surroundings, names: list[str]) -> Burst:
     """Apply all at once, and wait until the operator has created every Job."""
     path = TRAININGS.format(namespace=OPERATED)
-    async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
+    async with sightings(here.client, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
 
         async def apply(name: str) -> None:
-            await here.wire.create(path, json.dumps(training(name)).encode())
+            await here.client.create(path, json.dumps(training(name)).encode())
 
         await in_parallel(apply, names)
         ended = await jobs.wait(names)
@@ -59,16 +59,16 @@ async def bare(here: Surroundings, names: list[str]) -> Burst:
     started = time.monotonic()
 
     async def write(name: str) -> None:
-        answer = await here.wire.create(path, json.dumps(training(name)).encode())
+        answer = await here.client.create(path, json.dumps(training(name)).encode())
         metadata = json.loads(answer)["metadata"]
         uid: str = metadata["uid"]
         job = job_template.replace(NAME, name).replace(UID, uid).replace(UID[:8], uid[:8])
-        await here.wire.create(jobs, job.encode())
+        await here.client.create(jobs, job.encode())
         patch = [
             {"op": "add", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
         ]
         patch.append({"op": "add", "path": "/status", "value": status})
-        await here.wire.send("PATCH", f"{path}/{name}/status", patch, JSON_PATCH)
+        await here.client.send("PATCH", f"{path}/{name}/status", patch, JSON_PATCH)
 
     await in_parallel(write, names)
     return Burst(len(names), time.monotonic() - started)

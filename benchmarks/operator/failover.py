@@ -34,10 +34,10 @@ async def first_job_without(
     """
     leader = await _leader(processes)
     await settled(leader)
-    async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
+    async with sightings(here.client, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
         leader.send(how)
-        await here.wire.create(
+        await here.client.create(
             TRAININGS.format(namespace=OPERATED), json.dumps(training(name)).encode()
         )
         seen = await jobs.wait([name])

@@ -98,7 +98,7 @@ async def _on_schedule(post: Post, names: list[str], until: float) -> None:
 async def _tokens(here: Surroundings, names: set[str]) -> dict[str, str]:
     """Return a bound token for the pod of each training."""
     found = {}
-    async for pod in here.wire.items(PODS.format(namespace=OPERATED)):
+    async for pod in here.client.items(PODS.format(namespace=OPERATED)):
         name, metadata = training_of(pod), pod["metadata"]
         if name in names:
             found[name] = here.signer.sign(OPERATED, metadata["name"], metadata["uid"])
@@ -108,13 +108,13 @@ async def _tokens(here: Surroundings, names: set[str]) -> dict[str, str]:
 async def _probe(here: Surroundings, seen: Reporting) -> None:
     while True:
         started = time.monotonic()
-        await here.wire.get("/api/v1/namespaces/default")
+        await here.client.get("/api/v1/namespaces/default")
         seen.probe_s.append(time.monotonic() - started)
         await asyncio.sleep(PROBE_S)
 
 
 async def _read_ages(here: Surroundings, seen: Reporting) -> None:
-    async for training in here.wire.items(TRAININGS.format(namespace=OPERATED)):
+    async for training in here.client.items(TRAININGS.format(namespace=OPERATED)):
         progress = (training.get("status") or {}).get("progress")
         if progress is not None:
             at = datetime.fromisoformat(progress["reportedAt"])

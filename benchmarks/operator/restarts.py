@@ -36,11 +36,11 @@ def cold_start(here: Surroundings, trainings: int) -> float:
 async def first_job_after_restart(here: Surroundings, name: str) -> float:
     """Return the time from SIGTERM to the Job of a training that was applied at that moment (s)."""
     path = TRAININGS.format(namespace=OPERATED)
-    async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
+    async with sightings(here.client, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
         ending = asyncio.create_task(asyncio.to_thread(here.operator.terminate))
         await asyncio.sleep(POLL_S)
-        await here.wire.create(path, json.dumps(training(name)).encode())
+        await here.client.create(path, json.dumps(training(name)).encode())
         await ending
         here.operator.start()
         return await jobs.wait([name]) - started
@@ -52,7 +52,7 @@ async def finish(here: Surroundings, names: list[str], *, kill: bool) -> float:
     With `kill`, the operator is killed and started again when half of them have.
     """
     pods = {}
-    async for pod in here.wire.items(PODS.format(namespace=OPERATED)):
+    async for pod in here.client.items(PODS.format(namespace=OPERATED)):
         pods[training_of(pod)] = f"{PODS.format(namespace=OPERATED)}/{pod['metadata']['name']}"
     left = iter(range(len(names)))
     kill_at = len(names) // 2 if kill else -1
@@ -61,13 +61,13 @@ async def finish(here: Surroundings, names: list[str], *, kill: bool) -> float:
         if next(left) == kill_at:
             here.operator.kill()
             here.operator.start()
-        await here.wire.merge(pods[name], end_of(0, report(name, 10_000, ends=True).decode()))
+        await here.client.merge(pods[name], end_of(0, report(name, 10_000, ends=True).decode()))
 
     started = time.monotonic()
     await in_parallel(end, names)
     async with asyncio.timeout(TIMEOUT_S):
         path = TRAININGS.format(namespace=OPERATED)
-        await wait_phase(here.wire, path, "Complete", set(names).issubset)
+        await wait_phase(here.client, path, "Complete", set(names).issubset)
     return time.monotonic() - started
 
 
@@ -75,7 +75,7 @@ async def standing(here: Surroundings, namespace: str, count: int) -> None:
     """Wait until `count` pods run in `namespace`: until then the control plane is busy."""
     async with asyncio.timeout(TIMEOUT_S):
         path = PODS.format(namespace=namespace)
-        await wait_phase(here.wire, path, "Running", lambda seen: len(seen) >= count)
+        await wait_phase(here.client, path, "Running", lambda seen: len(seen) >= count)
 
 
 async def idle_share(here: Surroundings, seconds: float) -> float:

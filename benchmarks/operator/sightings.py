@@ -10,8 +10,7 @@ from typing import Any
 import aiohttp
 
 from detection_operator.names import LABEL_TRAINING
-from sandbox.simulation.wire import Wire
-from sandbox.site.kube import ApiError
+from sandbox.site.kube import ApiError, AsyncKube
 
 Object = dict[str, Any]
 WAIT_S = 1800.0
@@ -42,10 +41,10 @@ class Sightings:
         return max(self.at[name] for name in names)
 
     async def _follow(
-        self, wire: Wire, path: str, since: str, name_of: Callable[[Object], str | None]
+        self, client: AsyncKube, path: str, since: str, name_of: Callable[[Object], str | None]
     ) -> None:
         try:
-            async for event in wire.watch(path, since=since):
+            async for event in client.watch(path, since=since):
                 name = name_of(event["object"])
                 if name is not None and name not in self.at:
                     self.at[name] = time.monotonic()
@@ -67,14 +66,14 @@ def training_of(body: Object) -> str | None:
 
 @asynccontextmanager
 async def sightings(
-    wire: Wire, path: str, name_of: Callable[[Object], str | None] = training_of
+    client: AsyncKube, path: str, name_of: Callable[[Object], str | None] = training_of
 ) -> AsyncIterator[Sightings]:
     """Follow what happens from now on in the collection at `path`.
 
     Existing objects are skipped: ten thousand would take longer than the measurement.
     """
-    seen, since = Sightings(), await wire.version(path)
-    task = asyncio.create_task(seen._follow(wire, path, since, name_of))  # noqa: SLF001 - its own task
+    seen, since = Sightings(), await client.version(path)
+    task = asyncio.create_task(seen._follow(client, path, since, name_of))  # noqa: SLF001 - its own task
     try:
         yield seen
     finally:
@@ -83,12 +82,14 @@ async def sightings(
             await task
 
 
-async def wait_phase(wire: Wire, path: str, phase: str, enough: Callable[[set[str]], bool]) -> None:
+async def wait_phase(
+    client: AsyncKube, path: str, phase: str, enough: Callable[[set[str]], bool]
+) -> None:
     """Wait until `enough` accepts the names seen in `phase` at the collection `path`."""
     seen: set[str] = set()
     # The API server writes JSON without spaces.
     wanted = f'"phase":"{phase}"'.encode()
-    async for event in wire.watch(path, metadata_only=False, containing=wanted):
+    async for event in client.watch(path, metadata_only=False, containing=wanted):
         body = event["object"]
         if (body.get("status") or {}).get("phase") == phase:
             seen.add(body["metadata"]["name"])

@@ -29,10 +29,10 @@ async def steady(here: Surroundings, prefix: str, rate: float, seconds: float) -
     async def apply(name: str) -> None:
         body = json.dumps(training(name)).encode()
         begun[name] = time.monotonic()
-        await here.wire.create(path, body)
+        await here.client.create(path, body)
         create_s.append(time.monotonic() - begun[name])
 
-    async with sightings(here.wire, JOBS.format(namespace=OPERATED)) as jobs:
+    async with sightings(here.client, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for number, name in enumerate(names):

@@ -27,23 +27,23 @@ async def writes_of_a_life(here: Surroundings, names: list[str]) -> dict[str, fl
     path, pods_path = TRAININGS.format(namespace=OPERATED), PODS.format(namespace=OPERATED)
     pods: dict[str, tuple[str, str]] = {}
 
-    async with sightings(here.wire, pods_path) as seen, aiohttp.ClientSession() as session:
+    async with sightings(here.client, pods_path) as seen, aiohttp.ClientSession() as session:
 
         async def live(name: str) -> None:
-            await here.wire.create(path, json.dumps(training(name)).encode())
+            await here.client.create(path, json.dumps(training(name)).encode())
             await seen.wait([name], TIMEOUT_S)
-            async for pod in here.wire.items(f"{pods_path}?labelSelector={_label(name)}"):
+            async for pod in here.client.items(f"{pods_path}?labelSelector={_label(name)}"):
                 metadata = pod["metadata"]
                 pods[name] = metadata["name"], metadata["uid"]
             token = here.signer.sign(OPERATED, *pods[name])
             for sequence, ends in ((1, False), (10_000, True)):
                 await _post(session, here, name, token, report(name, sequence, ends=ends))
             last_report = report(name, 10_000, ends=True).decode()
-            await here.wire.merge(f"{pods_path}/{pods[name][0]}", end_of(0, last_report))
+            await here.client.merge(f"{pods_path}/{pods[name][0]}", end_of(0, last_report))
 
         await in_parallel(live, names)
     async with asyncio.timeout(TIMEOUT_S):
-        await wait_phase(here.wire, path, "Complete", set(names).issubset)
+        await wait_phase(here.client, path, "Complete", set(names).issubset)
     return _count(here, names)
 
 

@@ -88,11 +88,11 @@ async def storm_over(here: Surroundings, folder: Path, plan: Plan) -> None:
     """
     with replicas(here, folder) as made:
         urls = [each.operator.url for each in made]
-        trainers = Trainers(here.wire, urls, here.signer, OPERATED, plan.dice("trainers"))
+        trainers = Trainers(here.client, urls, here.signer, OPERATED, plan.dice("trainers"))
         storm = Storm(
             cluster=here.cluster.name,
             namespace=OPERATED,
-            wire=here.wire,
+            client=here.client,
             replicas=made,
             chance=plan.dice("faults"),
             pace=plan.pace,
@@ -121,11 +121,11 @@ async def storm_over(here: Surroundings, folder: Path, plan: Plan) -> None:
 async def _apply(here: Surroundings, plan: Plan) -> dict[str, str]:
     path, chance = TRAININGS.format(namespace=OPERATED), plan.dice("ends")
     ends = {f"t{number}": chance.choice(ENDS) for number in range(plan.trainings)}
-    await here.wire.create(path, json.dumps(training("taken", "Complete")).encode())
+    await here.client.create(path, json.dumps(training("taken", "Complete")).encode())
     await asyncio.sleep(AGE_S)
 
     async def apply(name: str) -> None:
-        await here.wire.create(path, json.dumps(training(name, ends[name])).encode())
+        await here.client.create(path, json.dumps(training(name, ends[name])).encode())
 
     await in_parallel(apply, list(ends))
     return ends | {"taken": "Complete"}
@@ -137,7 +137,7 @@ async def _settle(here: Surroundings, waiting: set[str]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not settled in {SETTLE_S:.0f} s: {', '.join(sorted(waiting))}")
         with suppress(aiohttp.ClientError, ApiError, TimeoutError):
-            async for found in here.wire.items(TRAININGS.format(namespace=OPERATED)):
+            async for found in here.client.items(TRAININGS.format(namespace=OPERATED)):
                 if (found.get("status") or {}).get("phase") in SETTLED:
                     waiting.discard(found["metadata"]["name"])
         await asyncio.sleep(1)
@@ -148,7 +148,7 @@ async def _show(here: Surroundings, names: list[str]) -> None:
     path = TRAININGS.format(namespace=OPERATED)
 
     async def mark(name: str) -> None:
-        await here.wire.merge(f"{path}/{name}", {"metadata": {"annotations": {SEEN: "true"}}})
+        await here.client.merge(f"{path}/{name}", {"metadata": {"annotations": {SEEN: "true"}}})
 
     await in_parallel(mark, names)
 

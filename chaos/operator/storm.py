@@ -13,8 +13,7 @@ from local_cluster import faults
 from sandbox.faults.api_proxy import BROKEN, CUT, GONE, ApiProxy
 from sandbox.faults.clock import Clock
 from sandbox.processes.operator_process import OperatorProcess
-from sandbox.simulation.wire import Wire
-from sandbox.site.kube import ApiError
+from sandbox.site.kube import ApiError, AsyncKube
 
 CODES = (409, 410, 429, 500, 503)
 SHARE = 0.3
@@ -40,7 +39,7 @@ class Storm:
 
     cluster: str
     namespace: str
-    wire: Wire
+    client: AsyncKube
     replicas: list[Replica]
     chance: random.Random
     pace: float = 1.0
@@ -148,9 +147,9 @@ class Storm:
         """Delete some objects without the operator."""
         path = f"{group}/namespaces/{self.namespace}/{plural}"
         try:
-            found = [item["metadata"]["name"] async for item in self.wire.items(path)]
+            found = [item["metadata"]["name"] async for item in self.client.items(path)]
             for name in self.chance.sample(found, min(len(found), 5)):
-                await self.wire.send("DELETE", f"{path}/{name}", BACKGROUND)
+                await self.client.send("DELETE", f"{path}/{name}", BACKGROUND)
         except (aiohttp.ClientError, ApiError, TimeoutError):
             # The API server is still starting, or another deleted the object first.
             return

@@ -19,8 +19,7 @@ from detection_operator import names
 from detection_trainer.contract.runtime import REPORT_PATH
 from sandbox.simulation.fake_nodes import SELECTOR, TRAINED, end_of
 from sandbox.simulation.pod_tokens import TokenSigner
-from sandbox.simulation.wire import Wire
-from sandbox.site.kube import ApiError
+from sandbox.site.kube import ApiError, AsyncKube
 
 Object = dict[str, Any]
 STEPS, STEP = 60, 10
@@ -57,7 +56,7 @@ def training(name: str, end: str) -> Object:
 class Trainers:
     """All trainers, with the storage of each, which outlives it."""
 
-    wire: Wire
+    client: AsyncKube
     urls: list[str]
     """Of the replicas: a Service would send each report to one of them."""
     signer: TokenSigner
@@ -77,7 +76,7 @@ class Trainers:
         async with aiohttp.ClientSession() as session:
             while True:
                 try:
-                    async for event in self.wire.watch(self.pods, metadata_only=False):
+                    async for event in self.client.watch(self.pods, metadata_only=False):
                         self._take(event["object"], session)
                 except (aiohttp.ClientError, ApiError, TimeoutError):
                     await asyncio.sleep(RETRY_S)
@@ -174,7 +173,7 @@ class Trainers:
         body = {"metadata": {"uid": pod["uid"], **change["metadata"]}}
         while True:
             try:
-                await self.wire.merge(f"{self.pods}/{pod['name']}", body)
+                await self.client.merge(f"{self.pods}/{pod['name']}", body)
             except (aiohttp.ClientError, TimeoutError):
                 await asyncio.sleep(RETRY_S)
             except ApiError as error:

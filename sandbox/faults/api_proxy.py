@@ -7,16 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 import yaml
 from aiohttp import web
-from kubernetes.aio import config
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
 
-Object = dict[str, Any]
+from sandbox.site.kube import NO_TIMEOUT, AsyncKube, Object
+
 Refuse = Callable[[str, bool], int]
 CUT = -1
 GONE: Object = {
@@ -88,13 +86,7 @@ class ApiProxy:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        configuration = Configuration()
-        path = str(self._upstream) if self._upstream else None
-        await config.load_kube_config(path, client_configuration=configuration)
-        context = RESTClientObject(configuration).ssl_context
-        connector = aiohttp.TCPConnector(ssl=context, limit=0)
-        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-            self._session, self._configuration = session, configuration
+        async with AsyncKube.open(self._upstream, connections=0) as self._server:
             application = web.Application()
             application.router.add_route("*", "/{path:.*}", self._forward)
             runner = web.AppRunner(application, shutdown_timeout=1, handler_cancellation=True)
@@ -140,22 +132,19 @@ class ApiProxy:
         }
         # Bodies pass unchanged; without this, long lists would be compressed.
         headers["Accept-Encoding"] = "identity"
-        if token := await self._configuration.get_api_key_with_prefix("BearerToken"):
-            headers["Authorization"] = token
-        url = self._configuration.host + request.path_qs
         body = await request.read() or None
         try:
-            return await self._ask(request, url, headers, body)
+            return await self._ask(request, headers, body)
         except aiohttp.ClientError as error:
             status = {"kind": "Status", "code": 503, "message": f"no API server: {error}"}
             return web.json_response(status, status=503)
 
     async def _ask(
-        self, request: web.Request, url: str, headers: dict[str, str], body: bytes | None
+        self, request: web.Request, headers: dict[str, str], body: bytes | None
     ) -> web.StreamResponse:
         plural, watch = request.path.rsplit("/", 1)[-1], "watch" in request.query
-        async with self._session.request(
-            request.method, url, headers=headers, data=body, timeout=aiohttp.ClientTimeout()
+        async with await self._server.ask(
+            request.method, request.path_qs, headers, data=body, timeout=NO_TIMEOUT
         ) as answer:
             if watch and answer.status == HTTPStatus.OK:
                 return await self._stream(request, answer, plural)

@@ -139,12 +139,11 @@ def _absent(key: str) -> Object:
 
 
 @contextmanager
-def fake_nodes(kubeconfig: Path, count: int, folder: Path) -> Iterator[None]:
+def fake_nodes(kube: Kube, kubeconfig: Path, count: int, folder: Path) -> Iterator[None]:
     """Provide `count` Ready nodes; KWOK's settings and log are in `folder`."""
     program = ensure_binary(KWOK)
     stages = folder / "stages.yaml"
     stages.write_text("\n---\n".join(json.dumps(stage) for stage in build_stages()))
-    kube = Kube.connect(kubeconfig)
     command = [
         *(
             str(program),

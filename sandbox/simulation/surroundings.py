@@ -11,9 +11,8 @@ from local_cluster.topology import Cluster
 from sandbox.processes.operator_process import OperatorProcess
 from sandbox.simulation.fake_nodes import PODS_A_NODE, fake_nodes
 from sandbox.simulation.pod_tokens import TokenSigner
-from sandbox.simulation.wire import Wire
 from sandbox.site.crd import install_crd
-from sandbox.site.kube import NAMESPACES, ApiError, Kube
+from sandbox.site.kube import NAMESPACES, ApiError, AsyncKube, Kube
 
 OPERATED, BARE = "bench-operated", "bench-bare"
 SPARE_NODES = 1
@@ -26,7 +25,7 @@ class Surroundings:
 
     cluster: Cluster
     kube: Kube
-    wire: Wire
+    client: AsyncKube
     operator: OperatorProcess
     signer: TokenSigner
 
@@ -42,21 +41,21 @@ async def surroundings(
     cluster: Cluster, folder: Path, trainings: int, settings: dict[str, str]
 ) -> AsyncIterator[Surroundings]:
     """Prepare a cluster for `trainings` pods; the operator is not started yet."""
-    kube = Kube.connect(cluster.kubeconfig)
-    install_crd(kube)
-    for name in (OPERATED, BARE):
-        _make_namespace(kube, name)
     nodes = trainings // int(PODS_A_NODE) + SPARE_NODES
     operator = OperatorProcess(
         cluster.kubeconfig, folder / "operator.log", {"NAMESPACES": OPERATED, **settings}
     )
-    signer = TokenSigner.of(kube, cluster.certificates)
-    with fake_nodes(cluster.kubeconfig, nodes, folder):
-        async with Wire.open(cluster.kubeconfig) as wire:
-            try:
-                yield Surroundings(cluster, kube, wire, operator, signer)
-            finally:
-                operator.kill()
+    with Kube.connect(cluster.kubeconfig) as kube:
+        install_crd(kube)
+        for name in (OPERATED, BARE):
+            _make_namespace(kube, name)
+        signer = TokenSigner.of(kube, cluster.certificates)
+        with fake_nodes(kube, cluster.kubeconfig, nodes, folder):
+            async with AsyncKube.open(cluster.kubeconfig) as client:
+                try:
+                    yield Surroundings(cluster, kube, client, operator, signer)
+                finally:
+                    operator.kill()
 
 
 def replica(here: Surroundings, number: int) -> OperatorProcess:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -79,8 +80,8 @@ class Tools:
         """Return the tools for the environment variable CLUSTER: local (default) or current."""
         return cls.local(name) if cls.is_local() else cls.current()
 
-    def connect(self) -> Kube:
-        """Return a client for the cluster."""
+    def connect(self) -> AbstractContextManager[Kube]:
+        """Return a client for the cluster, to be entered."""
         return Kube.connect(self.kubeconfig)
 
 

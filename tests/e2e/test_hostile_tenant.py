@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from kubernetes import client
 
 from detection_operator import names
 from detection_trainer.contract.runtime import REPORT_AUDIENCE, REPORT_PATH
@@ -61,15 +60,6 @@ def token_of(kube: Kube, namespace: str) -> str:
     return token
 
 
-def as_user(kube: Kube, token: str) -> Kube:
-    """Return a client of the same API server with this token alone."""
-    known = kube.api.configuration
-    configuration = client.Configuration()
-    configuration.host, configuration.ssl_ca_cert = known.host, known.ssl_ca_cert
-    configuration.api_key = {"authorization": f"Bearer {token}"}
-    return Kube(client.ApiClient(configuration))
-
-
 @pytest.fixture(scope="module")
 def victim(shared_workspace: Workspace) -> LiveTraining:
     """Train what every attack is aimed at."""
@@ -100,7 +90,8 @@ def mallory(site: Site, victim: LiveTraining) -> Iterator[Mallory]:
             },
         )  # fmt: skip
         token = token_of(site.kube, workspace.namespace)
-        yield Mallory(workspace, as_user(site.kube, token))
+        with Kube.connect(site.tools.kubeconfig, token=token) as kube:
+            yield Mallory(workspace, kube)
 
 
 @pytest.fixture(scope="module")

@@ -442,9 +442,8 @@ def test_every_rule_has_an_example_that_it_refuses() -> None:
 
 
 def test_the_table_that_kubectl_prints(kube: Kube, started: str) -> None:
-    headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io", **kube.credentials()}
-    url = kube.api.configuration.host + started
-    table = kube.api.rest_client.pool_manager.request("GET", url, headers=headers).json()
+    accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    table = kube.request("GET", started, accept=accept)
     names = [column["name"] for column in table["columnDefinitions"]]
     assert names == ["Name", "Phase", "Step", "Of", "Loss", "mAP", "Checkpoint", "Age"]
     assert table["rows"][0]["cells"][6] == 10

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kubernetes.client import ApiClient
 
 from sandbox.samples.trainings import changed, training
 from sandbox.site.kube import JOBS, NAMESPACES, TRAININGS, ApiError, Kube, Object
@@ -313,17 +312,20 @@ def test_the_operator_is_bound_to_the_namespaces_of_tenants(
     kube: Kube, kubeconfig: Path | None, namespace: str
 ) -> None:
     path = f"{NAMESPACES}/{namespace}"
-    operator = service_account(kube, kubeconfig, namespace)
     user = f"system:serviceaccount:{namespace}:default"
-    with installed(kube, "operator.yaml", replace=(OPERATOR, user)):
+    with (
+        service_account(kube, kubeconfig, namespace) as operator,
+        installed(kube, "operator.yaml", replace=(OPERATOR, user)),
+    ):
         wait_until_refused(operator, namespace, JOB, f"may not act in namespace {namespace}")
         assert refusal(kube, namespace, JOB) is None, "others are not bound"
         kube.patch(path, {"metadata": {"labels": TENANT}})
         wait_until_accepted(operator, namespace, JOB)
 
 
-def service_account(kube: Kube, kubeconfig: Path | None, namespace: str) -> Kube:
-    """Return a client with the token of the namespace's default service account, its admin."""
+@contextmanager
+def service_account(kube: Kube, kubeconfig: Path | None, namespace: str) -> Iterator[Kube]:
+    """Give a client with the token of the namespace's default service account, its admin."""
     subject = {"kind": "ServiceAccount", "name": "default", "namespace": namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"}
     bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
@@ -331,9 +333,5 @@ def service_account(kube: Kube, kubeconfig: Path | None, namespace: str) -> Kube
     kube.create(bindings, binding)
     accounts = f"{NAMESPACES}/{namespace}/serviceaccounts/default"
     token = kube.create(f"{accounts}/token", {"spec": {}})["status"]["token"]
-    client = Kube.connect(kubeconfig)
-    configuration = client.api.configuration
-    configuration.cert_file = configuration.key_file = None
-    configuration.api_key = {"authorization": token}
-    configuration.api_key_prefix = {"authorization": "Bearer"}
-    return Kube(ApiClient(configuration))
+    with Kube.connect(kubeconfig, token=token) as client:
+        yield client

@@ -51,9 +51,10 @@ def kubeconfig() -> Iterator[Path | None]:
 
 
 @pytest.fixture(scope="session")
-def api(kubeconfig: Path | None) -> Kube:
-    """Return a client for the tests' cluster."""
-    return Kube.connect(kubeconfig)
+def api(kubeconfig: Path | None) -> Iterator[Kube]:
+    """Give a client for the tests' cluster."""
+    with Kube.connect(kubeconfig) as kube:
+        yield kube
 
 
 @pytest.fixture(scope="session")

@@ -20,19 +20,19 @@ def site(kubeconfig: Path | None) -> Iterator[Site]:
     """Prepare the cluster once."""
     del kubeconfig  # Keeps the cluster up for as long as the session lasts.
     tools = Tools.choose(CLUSTER_NAME)
-    kube = tools.connect()
-    try:
-        kube.create(NAMESPACES, {"metadata": {"name": S3_NAMESPACE}})
-    except ApiError as error:
-        if error.status != HTTPStatus.CONFLICT:
-            raise
-    object_store.deploy(kube, S3_NAMESPACE, tools.images["s3"])
-    installation.install(tools, *OPERATOR_VALUES)
-    with object_store.reach(tools, S3_NAMESPACE) as store:
-        write_shapes(store.folder(DATASET))
-        yield Site(tools, kube, store)
-    # A cluster that was up before stays, and other operators may come.
-    installation.uninstall(tools, kube)
+    with tools.connect() as kube:
+        try:
+            kube.create(NAMESPACES, {"metadata": {"name": S3_NAMESPACE}})
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+        object_store.deploy(kube, S3_NAMESPACE, tools.images["s3"])
+        installation.install(tools, *OPERATOR_VALUES)
+        with object_store.reach(tools, S3_NAMESPACE) as store:
+            write_shapes(store.folder(DATASET))
+            yield Site(tools, kube, store)
+        # A cluster that was up before stays, and other operators may come.
+        installation.uninstall(tools, kube)
 
 
 @pytest.fixture
