@@ -70,7 +70,7 @@ def test_what_storage_holds_is_what_the_status_records(
     assert status["latestCheckpoint"] == status["checkpoints"][0]
 
 
-def test_losses_classes_and_metrics_are_told(status: Object) -> None:
+def test_losses_classes_and_metrics_are_reported(status: Object) -> None:
     assert status["classes"] == ["square", "disc"]
     assert float(status["progress"]["loss"]) > 0
     assert status["progress"]["learningRate"] == "0.01"

@@ -64,7 +64,7 @@ def test_the_check_before_names_it(fault: str, trainings: dict[str, LiveTraining
     assert status["attemptCount"] == 0, "no trainer was started"
 
 
-def test_the_trainer_itself_says_the_same_once(
+def test_the_trainer_reports_the_same_fault_once(
     shared_workspace: Workspace, trainings: dict[str, LiveTraining]
 ) -> None:
     checked = condition({"status": trainings["label"].wait_for_phase("Refused")}, "Stalled")

@@ -6,7 +6,7 @@ from tests.support.cluster.site import CONTROL_STEPS, LiveTraining, Workspace
 SAVED_STEP = 40
 
 
-def test_all_goes_but_the_checkpoints(workspace: Workspace) -> None:
+def test_everything_is_deleted_except_the_checkpoints(workspace: Workspace) -> None:
     training = workspace.train("deleted", steps=CONTROL_STEPS)
     training.wait_for_checkpoint(SAVED_STEP)
     owned = owned_paths(training)

@@ -141,7 +141,7 @@ HOSTILE_TEMPLATES = {
 
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize("what", HOSTILE_TEMPLATES)
-def test_an_object_of_any_shape_stops_nobody(mallory: Mallory, what: str) -> None:
+def test_an_object_of_any_shape_disturbs_no_other_training(mallory: Mallory, what: str) -> None:
     name = f"odd-{sorted(HOSTILE_TEMPLATES).index(what)}"
     storage = {"storage": {"uri": "file:///mnt/runs"}}
     document = training(name, podTemplate="here", checkpoints=storage, suspend=True)
@@ -150,7 +150,7 @@ def test_an_object_of_any_shape_stops_nobody(mallory: Mallory, what: str) -> Non
 
 
 @pytest.mark.usefixtures("undisturbed")
-def test_nobody_with_edit_writes_a_status(mallory: Mallory) -> None:
+def test_a_user_with_edit_cannot_write_a_status(mallory: Mallory) -> None:
     mallory.create(mallory.document("status", suspend=True))
     path = f"{TRAININGS.format(namespace=mallory.namespace)}/status/status"
     with pytest.raises(ApiError) as refused:
@@ -209,7 +209,7 @@ def test_a_pod_that_is_no_trainer_costs_the_api_server_nothing(
 
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize("flood", ["half_open", "large_headers", "slow_body"])
-def test_a_flood_of_connections_stops_nobody(hostile: Hostile, flood: str) -> None:
+def test_a_flood_of_connections_disturbs_no_other_training(hostile: Hostile, flood: str) -> None:
     told = hostile.flood(flood, connections=600, seconds=8)
     assert told["opened"] > 0
 
@@ -251,7 +251,7 @@ def test_a_job_with_the_labels_of_anothers_attempt_writes_no_status(
 
 
 @pytest.mark.usefixtures("undisturbed")
-def test_a_folder_of_another_namespace_is_neither_blocked_nor_told(
+def test_a_folder_of_another_namespace_is_neither_blocked_nor_disclosed(
     mallory: Mallory, victim: LiveTraining
 ) -> None:
     storage = {"storage": {"uri": victim.workspace.folder_uri("victim")}}

@@ -10,7 +10,7 @@ from tests.support.cluster.site import LiveTraining, Workspace
 STEPS = 20
 
 
-def test_the_training_stops_and_says_why(workspace: Workspace) -> None:
+def test_the_training_stops_and_reports_why(workspace: Workspace) -> None:
     training = workspace.train("newer", steps=STEPS)
     training.wait_for_phase("Complete")
     manifest = raise_format(training, STEPS)

@@ -15,7 +15,9 @@ UNSEEN_STEPS = 4 * CONTROL_STEPS
 """So many that the operator has gone before their end: it takes reports for some seconds more."""
 
 
-def test_a_new_operator_goes_on_with_what_runs(workspace: Workspace, control: Result) -> None:
+def test_a_new_operator_continues_with_the_running_attempt(
+    workspace: Workspace, control: Result
+) -> None:
     training = workspace.train("unmoved", steps=CONTROL_STEPS)
     training.wait_for_checkpoint(SAVED_STEP)
     (operator,) = operator_pods(workspace.kube)

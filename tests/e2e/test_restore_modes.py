@@ -89,7 +89,7 @@ def require_told(status: Object, mode: str, before: Arrays) -> None:
     assert (said["status"], said["reason"]) == ("True", "RestoredFromSource")
 
 
-def test_continue_from_goes_on_where_the_source_stood(
+def test_continue_from_starts_at_the_step_of_the_source(
     source: LiveTraining, shared_workspace: Workspace, control: Result
 ) -> None:
     going_on = shared_workspace.train(

@@ -6,7 +6,9 @@ from tests.support.cluster.site import CONTROL_STEPS, Result, Workspace
 FEWER_STEPS = CONTROL_STEPS // 2
 
 
-def test_a_finished_training_goes_on(workspace: Workspace, control: Result) -> None:
+def test_a_finished_training_resumes_when_steps_are_raised(
+    workspace: Workspace, control: Result
+) -> None:
     training = workspace.train("raised", steps=FEWER_STEPS)
     status = training.wait_for_phase("Complete")
     assert (status["step"], status["schedule"]["decaySteps"]) == (FEWER_STEPS, FEWER_STEPS)

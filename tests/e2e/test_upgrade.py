@@ -26,7 +26,7 @@ def before(site: Site) -> Iterator[Tools]:
     installation.install(site.tools, *OPERATOR_VALUES)
 
 
-def test_a_training_goes_on_under_the_new_operator_and_its_next_attempt_in_the_old_image(
+def test_a_training_runs_on_under_the_new_operator_and_its_next_attempt_uses_the_old_image(
     site: Site, before: Tools, workspace: Workspace
 ) -> None:
     training = workspace.train("kept", steps=ENDLESS, checkpoints={"keepLast": 3})

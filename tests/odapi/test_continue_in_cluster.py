@@ -76,7 +76,7 @@ def made(workspace: Workspace, trained: Path) -> Made:
     return Made(trained / "model_dir", f"{uri}/model_dir", config)
 
 
-def test_it_goes_on_at_its_step_and_more_steps_train_the_remainder_alone(
+def test_it_resumes_at_its_step_and_more_steps_train_only_the_remainder(
     workspace: Workspace, made: Made
 ) -> None:
     training = workspace.train("goes-on", **made.training(steps=REACHED + 10))

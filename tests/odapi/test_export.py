@@ -102,7 +102,7 @@ def test_the_od_api_restores_it_in_every_mode_with_the_values_that_we_take(
         require_equal(ours.values, theirs[mode].values)
 
 
-def test_an_export_says_where_it_lies(
+def test_an_export_reports_its_location(
     exported: Exported, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = exported.place.root / "copy"

@@ -100,7 +100,7 @@ def continued(course: Course) -> Iterator[RunPlace]:
 
 
 @courses(momentum=False, averages=True)
-def test_ours_goes_on_as_the_od_api_would_have(course: Course, continued: RunPlace) -> None:
+def test_our_run_continues_as_the_od_api_would_have(course: Course, continued: RunPlace) -> None:
     weights, optimizer = continued.at("run", 3).load()
     before, theirs = course.at(2).read(weights), course.at(3)
     require_same_move(weights, theirs.read(weights), before)
@@ -116,7 +116,7 @@ def test_ours_goes_on_as_the_od_api_would_have(course: Course, continued: RunPla
 
 
 @courses(momentum=False)
-def test_the_od_api_goes_on_from_our_export_as_ours_does(
+def test_the_od_api_continues_from_our_export_as_our_run_does(
     course: Course, continued: RunPlace, tmp_path: Path
 ) -> None:
     before, _ = continued.at("run", 3).load()
@@ -142,7 +142,7 @@ def test_of_averages_the_weights_alone_are_exported(course: Course, continued: R
 
 
 @courses(momentum=False)
-def test_a_checkpoint_from_before_the_model_was_built_is_told_apart(
+def test_a_checkpoint_from_before_the_model_was_built_is_recognised(
     course: Course, tmp_path: Path
 ) -> None:
     with pytest.raises(RestoreRefusedError, match="before it builds the model; take a later"):

@@ -38,7 +38,7 @@ def test_weights_statistics_and_momentum_are_the_od_apis_at_the_end(
         assert_close(optimizer[f"optimizer/momentum/{path}"], value, path)
 
 
-def test_the_tolerance_tells_schedules_apart(lineage: Lineage) -> None:
+def test_the_tolerance_distinguishes_schedules(lineage: Lineage) -> None:
     (constant, _), (cosine, _) = (lineage.losses(schedule) for schedule in SCHEDULES)
     assert np.abs(np.subtract(constant, cosine)).max() > 10 * TOLERANCE
 

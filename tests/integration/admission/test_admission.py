@@ -384,7 +384,7 @@ def test_a_started_training_may_change(kube: Kube, started: str, field: str, val
 
 
 @pytest.mark.parametrize(("field", "value"), FIXED.values(), ids=FIXED.keys())
-def test_before_the_first_checkpoint_a_typo_can_be_mended(
+def test_before_the_first_checkpoint_a_typo_can_be_corrected(
     kube: Kube, namespace: str, field: str, value: Any
 ) -> None:
     collection = TRAININGS.format(namespace=namespace)

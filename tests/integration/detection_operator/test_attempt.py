@@ -27,7 +27,7 @@ def test_an_applied_training_has_a_job_whose_pod_holds_its_document(
     assert operator.metric('detection_operator_reconcile_errors_total{reason="Conflict"}') == 0
 
 
-def test_a_job_that_a_quota_refuses_is_told_of_and_made_once_there_is_room(
+def test_a_job_that_a_quota_refuses_is_reported_and_created_once_there_is_room(
     operator: RunningOperator, scene: Scene
 ) -> None:
     del operator
@@ -49,7 +49,7 @@ def test_a_job_that_a_quota_refuses_is_told_of_and_made_once_there_is_room(
     scene.wait(lambda s: not is_told(s), "told of it no more")
 
 
-def test_a_name_that_anothers_job_has_is_told_of_and_taken_once_it_is_free(
+def test_a_name_that_another_job_has_is_reported_and_used_once_it_is_free(
     operator: RunningOperator, scene: Scene
 ) -> None:
     del operator
@@ -143,7 +143,7 @@ def test_writers_in_between_cost_nothing_but_another_try(
     assert {scene.training(f"t{n}")["status"]["attemptCount"] for n in range(5)} == {1}
 
 
-def test_a_source_that_appears_wakes_those_who_wait_for_it(
+def test_a_source_that_appears_wakes_the_trainings_that_wait_for_it(
     operator: RunningOperator, scene: Scene
 ) -> None:
     del operator

@@ -73,7 +73,7 @@ def test_a_pod_that_was_deleted_with_no_grace_is_followed_by_another(
     assert interruption["reason"] == "PodDeleted"
 
 
-def test_a_permanent_error_stops_with_the_trainers_own_words(
+def test_a_permanent_error_stops_the_training_with_the_trainers_message(
     operator: RunningOperator, scene: Scene
 ) -> None:
     del operator
@@ -97,7 +97,7 @@ def test_a_crash_is_tried_again_after_a_while(operator: RunningOperator, scene: 
     scene.wait_attempt(3)
 
 
-def test_suspending_saves_and_resuming_goes_on(operator: RunningOperator, scene: Scene) -> None:
+def test_suspending_saves_and_resuming_continues(operator: RunningOperator, scene: Scene) -> None:
     start(operator, scene)
     [pod] = scene.kube.items(scene.collection("pods"))
     # As a trainer that holds on until it has saved.
@@ -120,7 +120,9 @@ def test_suspending_saves_and_resuming_goes_on(operator: RunningOperator, scene:
     scene.wait_attempt(2)
 
 
-def test_a_node_that_drains_is_told_from_a_crash(operator: RunningOperator, scene: Scene) -> None:
+def test_a_node_that_drains_is_distinguished_from_a_crash(
+    operator: RunningOperator, scene: Scene
+) -> None:
     start(operator, scene)
     [pod] = scene.kube.items(scene.collection("pods"))
     path = f"{scene.collection('pods')}/{pod['metadata']['name']}"
@@ -135,7 +137,7 @@ def test_a_node_that_drains_is_told_from_a_crash(operator: RunningOperator, scen
     assert interruption["reason"] == "Evicted"
 
 
-def test_raised_steps_go_on_where_it_was(operator: RunningOperator, scene: Scene) -> None:
+def test_raised_steps_resume_from_the_last_step(operator: RunningOperator, scene: Scene) -> None:
     start(operator, scene)
     [pod] = scene.kube.items(scene.collection("pods"))
     told = report(100, 2, **saved(100), **ended(0, "Completed"))

@@ -31,7 +31,7 @@ def assert_edited(scene: Scene, pod: Object) -> None:
     assert scene.training()["status"]["currentAttempt"]["image"] == "trainer:next"
 
 
-def test_a_deadline_ends_the_attempt_and_a_raised_one_lets_it_go_on(
+def test_a_deadline_ends_the_attempt_and_a_raised_one_resumes_it(
     operator: RunningOperator, scene: Scene
 ) -> None:
     # Its container has run since the day that `run_pod` says.
@@ -78,7 +78,7 @@ def test_steps_that_are_lowered_below_the_newest_end_it_there(
     assert scene.jobs() == []
 
 
-def test_a_suspended_training_is_edited_and_goes_on_so(
+def test_a_suspended_training_resumes_with_its_edited_spec(
     operator: RunningOperator, scene: Scene
 ) -> None:
     scene.start(operator)
@@ -92,7 +92,7 @@ def test_a_suspended_training_is_edited_and_goes_on_so(
     assert_edited(scene, scene.wait_attempt(2))
 
 
-def test_a_failed_training_is_mended_and_goes_on_so(
+def test_a_failed_training_resumes_with_its_corrected_spec(
     operator: RunningOperator, scene: Scene
 ) -> None:
     pod = scene.start(operator)
@@ -104,7 +104,7 @@ def test_a_failed_training_is_mended_and_goes_on_so(
 
 
 @pytest.mark.parametrize("field", ["image", "podTemplate", "resources"])
-def test_an_edit_under_a_running_attempt_waits_and_says_so(
+def test_an_edit_during_an_attempt_is_pending_and_reported(
     operator: RunningOperator, scene: Scene, field: str
 ) -> None:
     scene.start(operator)

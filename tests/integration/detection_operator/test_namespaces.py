@@ -30,7 +30,7 @@ def settings(scene: Scene, other: Scene, proxy: ApiProxy) -> dict[str, str]:
     return environment(both, proxy.kubeconfig, RESYNC_S="1")
 
 
-def test_a_namespace_that_goes_leaves_the_other_alone(
+def test_a_namespace_that_is_deleted_does_not_affect_the_other(
     scene: Scene, other: Scene, proxy: ApiProxy, settings: dict[str, str]
 ) -> None:
     with RunningOperator(settings) as operator:

@@ -37,7 +37,7 @@ def test_one_that_cannot_be_had_is_refused_without_a_pod(
     assert scene.jobs() == []
 
 
-def test_a_config_map_is_waited_for_and_what_it_said_at_the_start_is_kept(
+def test_a_config_map_is_waited_for_and_its_text_at_the_start_is_kept(
     operator: RunningOperator, scene: Scene
 ) -> None:
     del operator

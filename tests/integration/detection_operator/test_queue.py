@@ -79,7 +79,7 @@ def test_a_queued_job_waits_is_admitted_preempted_and_admitted_again(
     )
 
 
-def test_a_place_that_is_taken_back_before_the_start_costs_nothing(
+def test_a_place_that_the_queue_withdraws_before_the_start_costs_nothing(
     operator: RunningOperator, scene: Scene, queue: Queue
 ) -> None:
     admitted = wait_queued(operator, scene, queue, 1)

@@ -198,7 +198,7 @@ def test_an_api_server_that_is_away_for_longer_than_a_lease_costs_nothing(
             assert len(scene.jobs()) == 2
 
 
-def test_without_the_right_to_the_lease_it_says_so_and_is_not_ready(
+def test_without_the_right_to_the_lease_it_reports_so_and_is_not_ready(
     scene: Scene, kubeconfig: Path | None, tmp_path: Path
 ) -> None:
     with ApiProxy(kubeconfig, tmp_path) as proxy:

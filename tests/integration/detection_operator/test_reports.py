@@ -13,7 +13,7 @@ Object = dict[str, Any]
 RESULTS = 'detection_operator_reports_total{{result="{}"}}'
 
 
-def test_a_run_is_told_from_its_first_step_to_its_last_word(
+def test_a_run_is_reported_from_its_first_step_to_its_final_report(
     operator: RunningOperator, scene: Scene
 ) -> None:
     scene.apply()
@@ -50,7 +50,7 @@ def test_a_run_is_told_from_its_first_step_to_its_last_word(
     assert scene.events() == ["TargetReached"]
 
 
-def test_nobody_else_may_report(operator: RunningOperator, scene: Scene) -> None:
+def test_no_other_pod_may_report(operator: RunningOperator, scene: Scene) -> None:
     scene.apply()
     scene.apply("other")
     pod, other = scene.wait_attempt(1), scene.wait_attempt(1, "other")

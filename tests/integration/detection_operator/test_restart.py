@@ -13,7 +13,7 @@ def settings(scene: Scene, kubeconfig: Path | None) -> dict[str, str]:
     return environment(scene.namespace, kubeconfig)
 
 
-def test_an_attempt_goes_on_under_the_next_operator(scene: Scene, settings: dict[str, str]) -> None:
+def test_an_attempt_runs_on_under_the_next_operator(scene: Scene, settings: dict[str, str]) -> None:
     with RunningOperator(settings) as first:
         scene.apply()
         token = scene.token(scene.wait_attempt(1))

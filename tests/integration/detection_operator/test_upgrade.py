@@ -63,7 +63,7 @@ def released(scene: Scene) -> Iterator[Scene]:
     install(scene, build_crd())
 
 
-def test_running_trainings_go_on_under_the_new_operator_and_crd(
+def test_running_trainings_run_on_under_the_new_operator_and_crd(
     released: Scene, kubeconfig: Path | None, tmp_path: Path
 ) -> None:
     scene = released

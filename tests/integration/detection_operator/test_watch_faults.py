@@ -51,7 +51,7 @@ def test_what_vanishes_while_a_watch_is_down_is_found_out(
         )
 
 
-def test_an_api_server_that_fails_for_long_is_outlived(
+def test_the_operator_survives_a_long_outage_of_the_api_server(
     scene: Scene, proxy: ApiProxy, settings: dict[str, str]
 ) -> None:
     with RunningOperator(settings) as operator:
@@ -79,7 +79,7 @@ def test_an_api_server_that_fails_for_long_is_outlived(
         scene.wait_attempt(1, "other")
 
 
-def test_a_right_that_is_taken_away_and_given_back_is_outlived(
+def test_the_operator_survives_a_right_that_is_revoked_and_granted_again(
     proxy: ApiProxy, settings: dict[str, str]
 ) -> None:
     with RunningOperator(settings) as operator:
@@ -119,7 +119,7 @@ def test_an_error_in_a_watch_ends_the_process_which_starts_again_and_lost_nothin
     [(404, "is not installed"), (403, "may not do what it must"), (503, "answered 503")],
     ids=["the CRD is not installed", "it has no rights", "the API server is down"],
 )
-def test_it_waits_says_why_and_begins_when_it_can(
+def test_it_waits_reports_why_and_starts_when_it_can(
     scene: Scene, proxy: ApiProxy, settings: dict[str, str], code: int, said: str
 ) -> None:
     proxy.refuse(lambda plural, _watch: code if plural == "detectiontrainings" else 0)

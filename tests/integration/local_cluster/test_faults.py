@@ -33,7 +33,7 @@ def test_a_stopped_program_stays_down_until_it_is_started(trial: Trial) -> None:
     assert api.is_ready(cluster)
 
 
-def test_the_api_server_may_be_away_for_a_while(trial: Trial) -> None:
+def test_the_cluster_survives_an_outage_of_the_api_server(trial: Trial) -> None:
     cluster = trial.running.cluster
     faults.stop_program(trial.name, "kube-apiserver")
     api.wait_until(

@@ -102,7 +102,7 @@ def test_up_as_another_user_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("trial")
-def test_a_killed_cluster_is_started_anew() -> None:
+def test_a_killed_cluster_is_started_again() -> None:
     running = lifecycle.up(OTHER)
     try:
         namespaces.kill(running.nodes[1])

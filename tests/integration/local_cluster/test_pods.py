@@ -84,7 +84,7 @@ def test_a_memory_limit_is_enforced_by_the_kernel(trial: Trial) -> None:
     trial.kubectl("delete", "pod/glutton", "--wait=false")
 
 
-def test_the_restricted_level_refuses_a_pod_that_may_be_root(trial: Trial) -> None:
+def test_the_restricted_level_refuses_a_pod_that_can_run_as_root(trial: Trial) -> None:
     label = {"pod-security.kubernetes.io/enforce": "restricted"}
     trial.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": label}}

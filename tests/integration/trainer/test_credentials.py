@@ -88,7 +88,7 @@ def test_no_user_gets_into_the_bucket_of_the_other(server: Server) -> None:
             open_folder(f"s3://{bucket}", {"s3://": keys}).list()
 
 
-def test_a_run_reads_and_writes_each_place_with_its_own_keys(
+def test_a_run_uses_for_each_location_the_keys_of_that_location(
     server: Server, place: RunPlace, tmp_path: Path
 ) -> None:
     options = Options(credentials=server.credentials(), cache_dir=tmp_path / "cache")
@@ -109,7 +109,7 @@ def test_a_run_reads_and_writes_each_place_with_its_own_keys(
         run_preflight(parsed(**spec("third", **start)), narrow, tmp_path / "again")
 
 
-def test_a_pipeline_config_is_read_with_the_keys_of_its_own_address(server: Server) -> None:
+def test_a_pipeline_config_is_read_with_the_keys_of_its_own_uri(server: Server) -> None:
     uri = "s3://data/odapi/pipeline.config"
     open_folder("s3://data/odapi", server.credentials()).write("pipeline.config", b"model { }")
     assert read_config_text(uri, {"s3://": server.runs, uri: server.data}) == "model { }"

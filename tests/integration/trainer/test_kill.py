@@ -216,7 +216,7 @@ def test_an_error_is_one_line_an_outcome_and_an_exit_code(place: RunPlace, tmp_p
         pytest.param(Path.unlink, 56, "NotFound", id="deleted"),
     ],
 )
-def test_a_dataset_that_changes_under_the_run_ends_it_in_the_contracts_words(
+def test_a_dataset_that_changes_during_the_run_ends_it_with_the_contracts_message(
     tmp_path: Path, changes: Callable[[Path], None], code: int, reason: str
 ) -> None:
     place = make_place(tmp_path)

@@ -61,7 +61,7 @@ def classify() -> Classify:
         pytest.param("rocket.jpg", {657, 744}, 0.5, id="a rocket: missile, projectile"),
     ],
 )
-def test_photographs_are_told_apart(
+def test_photographs_are_classified_correctly(
     classify: Classify, name: str, classes: set[int], share: float
 ) -> None:
     """The shares are just below what is measured: other padding or scaling does not reach all."""

@@ -39,7 +39,7 @@ def write_on(disk: Path, mount_options: str) -> str:
     [("size=1m", "StorageFullError 74"), ("size=8m,ro", "AccessDeniedError 57")],
     ids=["full", "read-only"],
 )
-def test_a_disk_that_takes_nothing_is_told_and_keeps_no_half_file(
+def test_a_disk_that_refuses_writes_is_reported_and_keeps_no_partial_file(
     tmp_path: Path, options: str, expected: str
 ) -> None:
     told = write_on(tmp_path / "disk", options)

@@ -101,7 +101,7 @@ def test_a_fault_that_passes_is_not_seen_and_one_that_stays_leaves_no_checkpoint
         pytest.param("POST", "uploadId=", id="the end"),
     ],
 )
-def test_an_upload_that_fails_takes_away_the_parts_that_are_there(
+def test_a_failed_upload_deletes_its_uploaded_parts(
     storage: FaultyStorage, method: str, part: str
 ) -> None:
     folder = storage.folder("s3://runs/parts")
@@ -164,7 +164,7 @@ def test_reading_is_tried_again_and_then_given_up(
         pytest.param({"AWS_ACCESS_KEY_ID": "nobody"}, AccessDeniedError, id="unknown key"),
     ],
 )
-def test_keys_that_do_not_serve_are_said_at_once(
+def test_invalid_keys_are_reported_at_once(
     storage: FaultyStorage, wrong: dict[str, str], expected: type[TrainerError], use: str
 ) -> None:
     folder = storage.folder("s3://runs/there", **wrong)
@@ -184,7 +184,7 @@ def test_keys_that_do_not_serve_are_said_at_once(
 
 
 @pytest.mark.parametrize("what", ["list", "write", "read", "upload in parts"])
-def test_a_bucket_that_is_gone_is_said(storage: FaultyStorage, what: str) -> None:
+def test_a_missing_bucket_is_reported(storage: FaultyStorage, what: str) -> None:
     folder = storage.folder("s3://nowhere/trees")
     act: dict[str, Callable[[], object]] = {
         "list": folder.list,

@@ -16,7 +16,7 @@ def test_no_round_is_no_figure() -> None:
         Figure.of([])
 
 
-def test_a_ratio_is_taken_round_by_round() -> None:
+def test_a_ratio_is_computed_round_by_round() -> None:
     # The second round was twice as slow for both.
     assert Figure.of([4.0, 2.0]).over(Figure.of([2.0, 1.0])) == Figure.of([2.0, 2.0])
 

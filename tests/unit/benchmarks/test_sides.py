@@ -40,7 +40,7 @@ def test_sides_take_turns_for_every_round(side: Side, tmp_path: Path) -> None:
         assert (side.evaluate(), other.evaluate()) == (0.3, 0.06)
 
 
-def test_a_stretch_tells_speed_and_work_of_a_step() -> None:
+def test_a_stretch_reports_speed_and_work_of_a_step() -> None:
     stretch = Stretch(steps=8, seconds=2.0, waited_s=0.5, cpu_s=4.0)
     assert (stretch.steps_per_second, stretch.cpu_ms_a_step) == (4.0, 500.0)
 

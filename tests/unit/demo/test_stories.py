@@ -98,9 +98,7 @@ class PlayedStage:
         "complete before anybody looks",
     ],
 )  # fmt: skip
-def test_the_interruption_lies_between_the_first_and_the_last_step(
-    pace: int, reaction: int
-) -> None:
+def test_the_interruption_is_between_the_first_and_the_last_step(pace: int, reaction: int) -> None:
     trainer = PlayedTrainer(pace, reaction)
     stage = PlayedStage(trainer)
     stories.kill_in_the_middle(stage, "path/trees")  # type: ignore[arg-type]

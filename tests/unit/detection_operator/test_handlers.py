@@ -39,7 +39,7 @@ def test_kopf_writes_nothing_and_never_gives_up() -> None:
     assert settings.process.ultimate_exiting_timeout == handlers.EXITING_TIMEOUT_S
 
 
-def test_back_offs_never_end_and_begin_anew_each_time() -> None:
+def test_back_offs_never_end_and_restart_each_time() -> None:
     backoffs = EndlessBackoffs()
     for _ in range(2):
         delays = list(itertools.islice(backoffs, 1000))
@@ -71,14 +71,14 @@ async def test_an_event_queues_the_training(kind: str | None) -> None:
     assert await queue.get() == TREES
 
 
-async def test_an_event_that_says_nothing_new_queues_nothing() -> None:
+async def test_an_event_without_news_queues_nothing() -> None:
     cache, queue = Cache(), KeyQueue()
     cache.apply(TRAININGS, stored_training())
     take_in(cache, queue, TRAININGS, event("MODIFIED", stored_training()))
     assert queue.depth() == 0
 
 
-async def test_a_deletion_is_taken_in() -> None:
+async def test_a_deletion_is_recorded() -> None:
     cache, queue = Cache(), KeyQueue()
     cache.apply(JOBS, job())
     take_in(cache, queue, JOBS, event("DELETED", newer(job())))

@@ -19,7 +19,7 @@ def record(message: str = "made %s", *, error: bool = False, **extra: object) ->
     return made
 
 
-def test_a_json_line_says_when_what_and_whom() -> None:
+def test_a_json_line_has_time_message_and_object() -> None:
     extra = about(Identity("vision", "trees", "u1"), attempt=3)
     line = json.loads(JsonFormatter().format(record(**extra)))
     assert line == {
@@ -39,7 +39,7 @@ def test_an_error_comes_with_its_traceback() -> None:
     assert "ValueError: oops" in TextFormatter().format(record(error=True))
 
 
-def test_kopfs_own_references_are_understood() -> None:
+def test_references_to_objects_by_kopf_are_understood() -> None:
     reference = {"namespace": "vision", "name": "trees", "uid": "u1", "kind": "DetectionTraining"}
     line = json.loads(JsonFormatter().format(record(k8s_ref=reference)))
     assert (line["namespace"], line["name"], line["uid"]) == ("vision", "trees", "u1")
@@ -52,7 +52,9 @@ def test_a_text_line_is_for_people() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_logs_go_to_standard_error_once(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_are_written_to_standard_error_once(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     try:

@@ -42,7 +42,7 @@ def test_what_keeps_it_from_starting_is_explained(error: ClusterError, said: str
 
 
 @pytest.mark.parametrize("error", [error for error, _ in STARTS.values()], ids=STARTS.keys())
-def test_what_anyone_may_ask_for_names_no_namespace(error: ClusterError) -> None:
+def test_the_public_explanation_names_no_namespace(error: ClusterError) -> None:
     told = type(error)("GET /apis/batch/v1/namespaces/team-a/jobs", error.status, "of team-a")
     assert "team-a" in explain_start(told)
     assert "team-a" not in outline_start(told)
@@ -128,7 +128,7 @@ ENDS: dict[str, tuple[BaseException | None, int]] = {
 
 
 @pytest.mark.parametrize(("error", "status"), ENDS.values(), ids=ENDS.keys())
-def test_the_exit_status_says_how_it_ended(
+def test_the_exit_status_shows_how_it_ended(
     monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: int
 ) -> None:
     assert run_main(monkeypatch, error) == status
@@ -150,7 +150,7 @@ def test_settings_that_are_missing_or_wrong_are_named(
 
 
 @pytest.mark.parametrize("missing", ["kopf", "aiohttp", "prometheus_client"])
-def test_without_the_operators_dependencies_it_says_what_to_install(missing: str) -> None:
+def test_without_the_operators_dependencies_the_error_says_what_to_install(missing: str) -> None:
     start = f"import sys; sys.modules[{missing!r}] = None; import detection_operator.__main__"
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
@@ -182,6 +182,6 @@ def test_what_decisions_rest_on_comes_from_the_settings() -> None:
     assert settings.namespaces == ["a", "b"]
 
 
-def test_an_error_of_the_cluster_says_request_answer_and_message() -> None:
+def test_an_error_of_the_cluster_has_request_answer_and_message() -> None:
     error = errors.cluster_error("GET /x", 404, "NotFound", "none\n")
     assert str(error) == "GET /x: the API server answered 404: none"

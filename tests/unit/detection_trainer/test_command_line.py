@@ -84,7 +84,9 @@ def test_ls_shows_the_newest_first(run_folder: Path, capsys: pytest.CaptureFixtu
     assert [c["step"] for c in json.loads(capsys.readouterr().out)] == [20, 10]
 
 
-def test_ls_of_an_empty_folder_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ls_of_an_empty_folder_prints_that_it_is_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["checkpoints", "ls", str(tmp_path)]) == ExitCode.NOT_FOUND
     assert "has no checkpoint" in capsys.readouterr().err
 
@@ -101,7 +103,7 @@ def test_verify_names_what_is_damaged(run_folder: Path, capsys: pytest.CaptureFi
     assert main(["checkpoints", "verify", str(run_folder / "step-00000020")]) == 1
 
 
-def test_diff_tells_headers_and_values_apart(
+def test_diff_distinguishes_headers_and_values(
     run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     steps = [str(run_folder / f"step-000000{n}") for n in (10, 20)]
@@ -143,7 +145,7 @@ def test_show_prints_the_manifest(run_folder: Path, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["step"] == 20
 
 
-def test_inspect_tells_what_a_place_is(
+def test_inspect_prints_what_a_location_is(
     run_folder: Path, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["inspect", str(run_folder)]) == 0
@@ -264,7 +266,7 @@ def test_run_by_hand_refuses_what_needs_a_cluster(
     assert json.loads(captured.out.splitlines()[-1])["event"] == "ended"
 
 
-def test_run_by_hand_says_what_it_leaves_aside(
+def test_a_run_by_hand_prints_what_it_ignores(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (str(file), "--checkpoint-uri", str(file), "--config-digest", DIGEST)

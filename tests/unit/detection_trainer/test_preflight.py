@@ -113,7 +113,7 @@ def test_classes_are_read_from_the_label_map(place: Path) -> None:
     assert check(place, data=data).classes == ["tree", "shrub"]
 
 
-def test_an_own_checkpoint_is_resumed_whatever_restore_says(place: Path) -> None:
+def test_the_run_s_own_checkpoint_is_resumed_whatever_restore_is(place: Path) -> None:
     restore = {"mode": "detection", "from": {"uri": "s3://nowhere/at-all"}}
     mine = training(place, restore=restore)
     manifest = commit_model(open_folder((place / "run").as_uri()), mine, 40)
@@ -405,7 +405,7 @@ def nothing_that_is_trained_on(data: Path) -> None:
     ],
     ids=["a file came", "a file went", "a file was replaced", "only validation changed"],
 )
-def test_the_files_that_were_checked_are_told_from_others(
+def test_the_checked_files_are_distinguished_from_others(
     place: Path,
     before: Callable[[Path], None] | None,
     change: Callable[[Path], None],

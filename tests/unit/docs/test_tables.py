@@ -73,7 +73,7 @@ def _source(module: str) -> str:
     return (ROOT / "operator" / "detection_operator" / module).read_text()
 
 
-def test_the_modes_take_the_groups_that_the_table_says() -> None:
+def test_the_modes_restore_the_groups_of_the_table() -> None:
     told = {
         CODE.findall(cells[0])[0]: cells[1:5]
         for cells in _rows(_section("restore-modes.md", "What each mode restores"))

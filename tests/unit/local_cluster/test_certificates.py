@@ -43,7 +43,7 @@ def test_a_failing_openssl_is_quoted(tmp_path: Path) -> None:
         certificates.openssl("x509", "-in", tmp_path / "absent.crt")
 
 
-def test_a_machine_without_openssl_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_openssl_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(BuildError, match="apt-get install openssl"):
         certificates.openssl("version")

@@ -80,7 +80,7 @@ def test_exactly_one_storage_class_is_the_default() -> None:
     assert classes == {"local": "true", "shared": "false"}
 
 
-def test_an_audit_tells_whole_trainings_and_no_secret() -> None:
+def test_an_audit_logs_whole_trainings_and_no_secret() -> None:
     policy = configuration.build_audit_policy()
     *kept, rest = policy["rules"]
     assert rest == {"level": "None"}

@@ -23,7 +23,7 @@ def test_a_program_that_keeps_ending_is_quoted(cluster: Cluster) -> None:
     )
 
 
-def test_a_program_that_said_nothing_is_said_to(tmp_path: Path) -> None:
+def test_the_silence_of_a_program_is_reported(tmp_path: Path) -> None:
     assert diagnosis.read_last_line(tmp_path / "absent.log") == "(no log)"
     (tmp_path / "empty.log").touch()
     assert diagnosis.read_last_line(tmp_path / "empty.log") == "(an empty log)"

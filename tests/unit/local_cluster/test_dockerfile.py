@@ -28,7 +28,7 @@ def test_a_continued_instruction_is_one() -> None:
     assert stages[0].instructions[1] == "RUN one two"
 
 
-def test_what_stands_before_the_first_stage_belongs_to_all() -> None:
+def test_lines_before_the_first_stage_belong_to_all() -> None:
     instructions, _ = choose_inputs(TEXT, "operator")
     assert instructions[0] == "ARG BASE_IMAGE=python"
 

@@ -12,7 +12,7 @@ from local_cluster.image_loading import choose_transport
         (["manifest.json", "repositories"], "docker-archive"),
     ],
 )
-def test_an_archive_tells_its_kind(names: list[str], transport: str) -> None:
+def test_an_archive_is_recognised_by_its_kind(names: list[str], transport: str) -> None:
     assert choose_transport(names) == transport
 
 

@@ -10,7 +10,7 @@ FILESYSTEMS = "nodev\ttmpfs\nnodev\tproc\nnodev\toverlay\n\text4\n"
 NAMESPACES = {"mnt", "net", "pid", "ipc", "uts", "user"}
 
 
-def test_every_error_says_what_was_found_expected_and_to_do() -> None:
+def test_every_error_has_what_was_found_and_expected_and_a_remedy() -> None:
     error = LocalClusterError("a flat tyre", expected="air", remedy="pump")
     assert str(error) == "a flat tyre\n  expected: air\n  what to do: pump"
 
@@ -59,7 +59,7 @@ def test_a_cache_that_a_node_would_cover_is_refused_and_one_beside_it_is_accepte
         machine.check_cache_location(Path(directory))
 
 
-def test_version_1_control_groups_are_told_by_their_hierarchies(tmp_path: Path) -> None:
+def test_version_1_control_groups_are_recognised_by_their_hierarchies(tmp_path: Path) -> None:
     for name in machine.CONTROLLERS[1]:
         (tmp_path / name).mkdir()
     assert machine.check_cgroups(tmp_path) == 1
@@ -68,7 +68,7 @@ def test_version_1_control_groups_are_told_by_their_hierarchies(tmp_path: Path) 
         machine.check_cgroups(tmp_path)
 
 
-def test_version_2_control_groups_are_told_by_their_list(tmp_path: Path) -> None:
+def test_version_2_control_groups_are_recognised_by_their_list(tmp_path: Path) -> None:
     (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
     assert machine.check_cgroups(tmp_path) == 2
     (tmp_path / "cgroup.controllers").write_text("cpu io memory\n")
@@ -90,7 +90,7 @@ def test_default_routes_take_no_subnet() -> None:
     assert machine.parse_routes("") == []
 
 
-def test_a_taken_subnet_is_refused_by_name() -> None:
+def test_a_subnet_in_use_is_refused_by_name() -> None:
     wanted = ipaddress.IPv4Network("10.89.0.0/24")
     machine.check_subnet_free(wanted, [ipaddress.IPv4Network("10.89.1.0/24")])
     with pytest.raises(NetworkError, match=r"10\.89\.0\.0/24 overlaps 10\.0\.0\.0/8"):

@@ -31,7 +31,7 @@ def test_the_first_node_gets_routes_to_a_later_one_and_its_pods() -> None:
     assert [route[3] for route in routes] == ["10.89.7.3", "10.200.2.0/24"]
 
 
-def test_a_process_is_told_from_a_later_one_of_the_same_number() -> None:
+def test_a_process_is_distinguished_from_a_later_one_of_the_same_number() -> None:
     started = namespaces.read_start_time(os.getpid())
     assert started is not None
     assert namespaces.is_alive(ProcessIdentity(os.getpid(), started))
@@ -66,7 +66,7 @@ QUEUE_TABLE = """\
 
 
 @pytest.mark.parametrize(("queue", "read"), [(100, True), (1, True), (10, False), (4711, False)])
-def test_a_packet_queue_that_a_program_reads_is_told_by_its_number(
+def test_a_packet_queue_that_a_program_reads_is_recognised_by_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: int, *, read: bool
 ) -> None:
     table = tmp_path / "42/net/netfilter/nfnetlink_queue"

@@ -34,7 +34,7 @@ def test_a_failed_command_is_quoted_with_what_to_do() -> None:
     assert e.value.remedy == "open the tap"
 
 
-def test_a_long_step_tells_now_and_then_that_it_goes_on(
+def test_a_long_step_reports_now_and_then_that_it_is_running(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "LOG_REFRESH_S", 0.01)

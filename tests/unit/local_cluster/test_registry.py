@@ -11,7 +11,7 @@ TABLE = """\
 """
 
 
-def test_a_listening_socket_is_told_from_a_connection() -> None:
+def test_a_listening_socket_is_distinguished_from_a_connection() -> None:
     assert registry.is_listening(TABLE, 5000)
     assert not registry.is_listening(TABLE, 22)
     assert not registry.is_listening(TABLE.splitlines()[0], 5000)

@@ -81,7 +81,7 @@ def test_a_life_as_it_should_be_breaks_nothing() -> None:
     assert check(GOOD) == []
 
 
-def test_an_attempt_goes_on_at_the_checkpoint_and_not_where_the_one_before_was() -> None:
+def test_an_attempt_resumes_at_the_checkpoint_and_not_at_the_last_step_of_the_one_before() -> None:
     resumed = status(9, "Running", attempt=2, step=40, saved=40)
     assert check([*GOOD, resumed]) == []
 

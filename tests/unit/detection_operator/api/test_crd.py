@@ -30,7 +30,7 @@ def test_every_field_of_the_spec_is_described() -> None:
 @pytest.mark.parametrize(
     "path", [p for p, f in SPEC.items() if not isinstance(f.get("default", {}), dict | list)]
 )
-def test_a_default_is_told(path: str) -> None:
+def test_a_default_is_described(path: str) -> None:
     assert f"Default: {json.dumps(SPEC[path]['default'])}." in SPEC[path]["description"]
 
 

@@ -17,26 +17,26 @@ from tests.support.operator.situations import SITUATIONS
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_every_decision_can_be_told_as_json(name: str) -> None:
+def test_every_decision_can_be_logged_as_json(name: str) -> None:
     seen = SITUATIONS[name].observed
     told = json.loads(json.dumps(decision_of(seen, plan(seen, SETTINGS, NOW))))
     assert (told["phase"], told["reason"]) == (SITUATIONS[name].phase, SITUATIONS[name].reason)
 
 
-def test_how_a_pod_ended_and_what_took_it_is_told() -> None:
+def test_how_a_pod_ended_and_what_evicted_it_is_logged() -> None:
     seen, _ = CAUSES["drained"]
     [line] = decision_of(seen, plan(seen, SETTINGS, NOW))["inputs"]["jobs"]
     assert "exit code" in line
     assert "disrupted by EvictionByEvictionAPI" in line
 
 
-def test_a_deletion_says_why() -> None:
+def test_a_deletion_is_logged_with_its_reason() -> None:
     seen = observed(spec(suspend=True), under_way(), job(pod()))
     [action] = decision_of(seen, plan(seen, SETTINGS, NOW))["actions"]
     assert action.startswith("DeleteJob trees-5f2c8a1b-1: spec.suspend is set")
 
 
-def test_a_decision_that_stands_is_not_told_again() -> None:
+def test_an_unchanged_decision_is_not_logged_again() -> None:
     seen = observed(spec(), under_way(), job(pod()))
     first = plan(seen, SETTINGS, NOW)
     assert changes_anything(seen.training.status, first)
@@ -44,7 +44,7 @@ def test_a_decision_that_stands_is_not_told_again() -> None:
     assert not changes_anything(first.status, again)
 
 
-def test_what_time_and_retries_decide_is_told() -> None:
+def test_what_time_and_retries_decide_is_logged() -> None:
     failed = under_way(retries=RetryStatus(count=2, not_before=NOW), active_seconds=70, step=50)
     inputs = decision_of(*decided(observed(spec(), failed, job(pod()))))["inputs"]
     assert (inputs["retries"], inputs["notBefore"]) == (2, NOW.isoformat())

@@ -195,7 +195,7 @@ async def test_what_is_made_again_is_made_where_nothing_has_changed() -> None:
     assert verbs.index("get") < verbs.index("create")
 
 
-async def test_a_status_that_says_the_same_is_not_written() -> None:
+async def test_an_unchanged_status_is_not_written() -> None:
     scene = Scene(leave)
     await scene.reconciler.reconcile(TREES)
     assert scene.api.calls == []
@@ -225,7 +225,7 @@ async def test_conflicts_without_end_are_left_for_later() -> None:
         await scene.reconciler.reconcile(TREES)
 
 
-async def test_a_training_that_went_meanwhile_is_forgotten() -> None:
+async def test_a_training_that_was_deleted_meanwhile_is_forgotten() -> None:
     scene = Scene(step_to(5))
     scene.api.objects.clear()
     assert await scene.reconciler.reconcile(TREES) is None
@@ -233,7 +233,7 @@ async def test_a_training_that_went_meanwhile_is_forgotten() -> None:
     assert await scene.reconciler.reconcile(TREES) is None
 
 
-async def test_a_training_whose_deletion_is_held_up_is_decided_about() -> None:
+async def test_a_training_whose_deletion_is_blocked_is_still_decided() -> None:
     scene = Scene(leave)
     going = stored_training()
     going["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
@@ -266,7 +266,7 @@ async def test_an_object_that_is_invalid_is_known_to_be_by_the_next_decision() -
     assert (obstacle.is_invalid, obstacle.generation) == (True, 1)
 
 
-async def test_the_next_look_is_the_earliest_that_anyone_asks_for() -> None:
+async def test_the_next_decision_is_at_the_earliest_time_requested() -> None:
     scene = Scene(step_to(5, recheck_after_s=300.0), status=attempt_status())
     assert await scene.reconciler.reconcile(TREES) == 300.0
     source = {"configMapKeyRef": {"name": "trees", "key": "pipeline.config"}}
@@ -275,7 +275,7 @@ async def test_the_next_look_is_the_earliest_that_anyone_asks_for() -> None:
     assert await scene.reconciler.reconcile(TREES) == 10.0, "its ConfigMap is not there"
 
 
-async def test_an_orphans_last_word_is_kept_until_the_status_that_tells_it_is_written() -> None:
+async def test_an_orphans_final_report_is_kept_until_its_status_is_written() -> None:
     def start(observed: Observed) -> Plan:
         return Plan(observed.training.status.model_copy(update={"phase": "Starting"}))
 
@@ -375,7 +375,7 @@ async def test_a_start_that_is_quick_costs_one_write() -> None:
     assert len(scene.api.called("patch", TRAININGS)) == 1
 
 
-async def test_a_start_that_takes_longer_is_told() -> None:
+async def test_a_slow_start_is_reported() -> None:
     scene = await started_scene()
     await scene.reconciler.reconcile(TREES)
     scene.clock_s += PATIENCE_S
@@ -383,7 +383,7 @@ async def test_a_start_that_takes_longer_is_told() -> None:
     assert "has not reported a step yet" in message(scene)
 
 
-async def test_that_there_is_no_pod_yet_is_told_where_it_lasts() -> None:
+async def test_a_missing_pod_is_reported_if_it_stays_missing() -> None:
     scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
     await scene.reconciler.reconcile(TREES)
     assert await scene.reconciler.reconcile(TREES) == LONGEST_PATIENCE_S
@@ -392,7 +392,7 @@ async def test_that_there_is_no_pod_yet_is_told_where_it_lasts() -> None:
     assert message(scene) == "The Job has no pod yet."
 
 
-async def test_a_start_that_takes_longer_is_told_later_where_many_wait() -> None:
+async def test_a_slow_start_is_reported_later_if_many_wait() -> None:
     scene = await started_scene()
     rush(scene)
     pauses = []
@@ -405,7 +405,7 @@ async def test_a_start_that_takes_longer_is_told_later_where_many_wait() -> None
     assert len(scene.api.called("patch", TRAININGS)) == 2
 
 
-async def test_a_start_that_takes_longer_is_told_once_few_wait() -> None:
+async def test_a_slow_start_is_reported_once_few_wait() -> None:
     scene = await started_scene()
     rush(scene)
     await scene.reconciler.reconcile(TREES)
@@ -454,7 +454,7 @@ async def test_a_worker_outlives_an_api_that_fails_and_counts_it() -> None:
     assert scene.queue.retry(TREES) >= 1.0, "the failure was counted against the key"
 
 
-async def test_a_worker_outlives_a_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_worker_survives_an_error_in_our_code(caplog: pytest.LogCaptureFixture) -> None:
     def mistaken(_observed: Observed) -> Plan:
         raise KeyError("oops")
 
@@ -465,7 +465,7 @@ async def test_a_worker_outlives_a_mistake_of_ours(caplog: pytest.LogCaptureFixt
     assert "reconciling failed" in caplog.text
 
 
-async def test_a_status_that_cannot_be_read_is_told_in_it_and_nothing_is_decided() -> None:
+async def test_an_unreadable_status_is_reported_in_it_and_nothing_is_decided() -> None:
     status = attempt_status() | {"startTime": "yesterday", "conditions": [{"type": "Restored"}]}
     scene = Scene(leave, status=status)
     scene.queue.add(TREES)
@@ -482,7 +482,7 @@ async def test_a_status_that_cannot_be_read_is_told_in_it_and_nothing_is_decided
     assert "startTime" in told["Stalled"]["message"]
 
 
-async def test_it_is_told_once_and_decided_again_when_it_is_corrected() -> None:
+async def test_it_is_reported_once_and_decided_again_when_it_is_corrected() -> None:
     scene = Scene(leave, status=attempt_status() | {"startTime": "yesterday"})
     for _ in range(2):
         scene.telemetry.counted.clear()

@@ -131,7 +131,7 @@ async def test_the_first_report_is_written_at_once_and_the_training_looked_at() 
     assert scene.queue.depth() == 1
 
 
-async def test_mere_progress_waits_for_its_time_and_only_the_newest_is_written() -> None:
+async def test_progress_waits_for_its_time_and_only_the_newest_is_written() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
     scene.now += 1
@@ -155,7 +155,7 @@ async def test_what_is_kept_of_trainings_that_are_gone_is_dropped() -> None:
     assert scene.reports.reporting() == 0
 
 
-async def test_mere_progress_waits_without_its_status_being_read(
+async def test_progress_waits_without_a_read_of_its_status(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene = Scene()
@@ -188,7 +188,7 @@ async def test_after_a_restart_progress_is_spread_over_the_interval() -> None:
     assert scene.delays == [30.0 * 0.75]
 
 
-async def test_a_checkpoint_is_written_at_once_and_takes_what_waits_along() -> None:
+async def test_a_checkpoint_is_written_at_once_with_the_waiting_progress() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
     await scene.take(report(5, 2))
@@ -221,7 +221,7 @@ SAVED_AND_STOPPED = {"exitCode": 40, "reason": "Saved", "message": "saved"}
 DONE = {"exitCode": 0, "reason": "Completed", "message": "done"}
 
 
-async def test_the_last_word_is_on_record_before_it_is_acknowledged() -> None:
+async def test_the_final_report_is_recorded_before_it_is_acknowledged() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
     assert await scene.take(report(100, 2, outcome=SAVED_AND_STOPPED))
@@ -259,7 +259,7 @@ async def test_that_all_is_done_is_written_at_once_where_it_might_be_lost(*, lea
     assert scene.status["currentAttempt"]["outcome"]["exitCode"] == 0
 
 
-async def test_the_last_word_is_not_acknowledged_while_the_api_does_not_take_it() -> None:
+async def test_the_final_report_is_not_acknowledged_while_the_api_does_not_accept_it() -> None:
     scene = Scene()
     scene.api.failures["patch", "detectiontrainings"] = UnavailableError("PATCH", 503, "down")
     with pytest.raises(UnavailableError):
@@ -287,21 +287,21 @@ async def test_conflicts_without_end_are_left_to_the_trainer_to_send_again() -> 
         await scene.take(report(1, 1))
 
 
-async def test_an_attempt_that_is_not_current_is_told_to_stop() -> None:
+async def test_an_attempt_that_is_not_current_is_asked_to_stop() -> None:
     scene = Scene()
     with pytest.raises(RefusedError, match="attempt 2 is not the current one") as refused:
         await scene.take(report(1, 1, attempt=2))
     assert (refused.value.status, refused.value.reason) == (409, "stale_attempt")
 
 
-async def test_a_watch_that_lags_behind_refuses_nobody() -> None:
+async def test_a_report_is_accepted_although_the_watch_lags_behind() -> None:
     scene = Scene()
     scene.api.put(TRAININGS, stored_training(status=attempt_status(2)))
     assert await scene.take(report(1, 1, attempt=2))
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["its uid is another's", "it is not known"])
-async def test_a_training_that_is_gone_is_told(*, known: bool) -> None:
+async def test_a_training_that_no_longer_exists_is_reported(*, known: bool) -> None:
     scene = Scene()
     scene.api.objects.clear()
     if not known:
@@ -371,7 +371,7 @@ async def test_where_many_run_each_is_written_less_often() -> None:
     assert written["status"]["step"] == 3
 
 
-async def test_few_are_written_at_once_and_who_comes_beyond_those_that_wait_comes_again(
+async def test_few_reports_are_written_at_once_and_those_beyond_the_queue_are_retried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "WRITES_AT_ONCE", 1)
@@ -401,7 +401,7 @@ async def test_few_are_written_at_once_and_who_comes_beyond_those_that_wait_come
     assert began == ["trees", "t1"]
 
 
-async def test_progress_that_waits_for_its_turn_is_taken_over_by_newer(
+async def test_progress_that_waits_for_its_turn_is_replaced_by_newer_progress(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "PROGRESS_AT_ONCE", 1)

@@ -100,7 +100,7 @@ def test_what_is_to_be_done_is_left_to_the_workers() -> None:
 
 
 @pytest.mark.parametrize("knows_job", [False, True], ids=["a Job", "the pod of an ended Job"])
-def test_where_absence_would_decide_it_is_left_to_those_who_ask_the_api(*, knows_job: bool) -> None:
+def test_where_absence_would_decide_the_api_is_asked_first(*, knows_job: bool) -> None:
     scene = Scene()
     if knows_job:
         scene.cache.apply(JOBS, job(status=COMPLETE))

@@ -43,7 +43,7 @@ def test_true_conditions_of_a_phase(phase: Phase) -> None:
     assert {c.observed_generation for c in conditions} == {3}
 
 
-def test_table_speaks_of_every_phase() -> None:
+def test_the_table_covers_every_phase() -> None:
     assert set(TABLE) == set(Phase)
 
 

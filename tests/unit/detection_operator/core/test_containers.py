@@ -97,7 +97,7 @@ ENDS: dict[str, tuple[Pod, Reason, str]] = {
 
 
 @pytest.mark.parametrize(("pod", "reason", "says"), ENDS.values(), ids=ENDS.keys())
-def test_the_end_of_a_pod_quotes_what_its_status_says(pod: Pod, reason: Reason, says: str) -> None:
+def test_the_end_of_a_pod_quotes_its_status(pod: Pod, reason: Reason, says: str) -> None:
     ended = outcome_of_pod(pod, NOW)
     assert (ended.reason, ended.exit_code is None) == (reason, pod.termination is None)
     assert says in ended.message

@@ -111,7 +111,7 @@ def test_events(before: Status, after: Status, told: list[tuple[str, str, str]])
     ],
     ids=["unschedulable", "no image", "no Secret", "refused", "a lost node"],
 )
-def test_what_holds_a_pod_up_is_told_once_with_what_to_do(
+def test_what_delays_a_pod_is_reported_once_with_the_remedy(
     held_up: Job, reason: str, advice: str
 ) -> None:
     before = under_way(attempt(), phase="Queued")
@@ -135,7 +135,7 @@ def test_a_pod_that_a_person_deletes_is_no_lost_node(deleted: Pod) -> None:
     assert ready.reason in {"Saving", "PodDeleted"}
 
 
-def test_refusal_is_told_once_and_again_when_it_changes() -> None:
+def test_a_refusal_is_reported_once_and_again_when_it_changes() -> None:
     zero = spec(optimizer=ZERO)
     first = plan(observed(zero), SETTINGS, NOW)
     assert [(e.type, e.reason) for e in first.events] == [("Warning", "LearningRateZero")]

@@ -111,14 +111,14 @@ def test_what_a_moved_tag_has_become_does_not_move_the_pin() -> None:
     assert after.image_digest == RAN
 
 
-def test_an_image_that_was_loaded_into_the_node_is_told_and_not_pinned() -> None:
+def test_an_image_that_was_loaded_into_the_node_is_reported_and_not_pinned() -> None:
     after = plan(observed(spec(), under_way(), job(pod(image_id=LOADED))), SETTINGS, NOW).status
     assert after.current_attempt is not None
     assert after.current_attempt.image_id == LOADED
     assert after.image_digest is None
 
 
-def test_a_digest_that_its_registry_lost_is_told_with_a_way_out() -> None:
+def test_a_digest_that_its_registry_lost_is_reported_with_a_remedy() -> None:
     status = under_way(training_attempt(image=PINNED, started_at=None), image_digest=RAN)
     held = pending_pod(waiting=waiting("ErrImagePull", "not found", since=ago(700)))
     after = plan(observed(spec(), status, job(held)), SETTINGS, NOW).status

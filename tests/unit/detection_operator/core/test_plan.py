@@ -69,7 +69,7 @@ def test_standing(sentence: str) -> None:
 
 
 @pytest.mark.parametrize("sentence", [*SITUATIONS, *CAUSES])
-def test_planning_again_changes_nothing_and_tells_nothing(sentence: str) -> None:
+def test_planning_again_changes_nothing_and_reports_nothing(sentence: str) -> None:
     situation = SITUATIONS.get(sentence)
     given = situation.observed if situation else CAUSES[sentence][0]
     first = plan(given, SETTINGS, NOW)
@@ -218,7 +218,7 @@ def test_lost_node_has_pod_and_job_removed_before_the_next_attempt() -> None:
     assert start.number == 2
 
 
-def test_a_job_that_its_queue_took_back_goes_lest_it_be_let_run_again() -> None:
+def test_a_job_that_its_queue_withdrew_is_deleted_so_that_it_does_not_run_again() -> None:
     given = observed(spec(), under_way(), job(ended_pod(40), suspended=True))
     deletion, start = actions(given)
     assert isinstance(deletion, DeleteJob)
@@ -337,12 +337,12 @@ def test_refused_credentials_are_retried_once_a_checkpoint_was_made() -> None:
     assert plan(observed(spec(), never, refused), SETTINGS, NOW).status.phase == Phase.FAILED
 
 
-def test_a_pod_that_is_forced_to_end_in_vain_is_not_looked_at_without_a_pause() -> None:
+def test_a_pod_that_survives_its_forced_end_is_checked_only_after_a_pause() -> None:
     given = observed(spec(), under_way(), job(pod(deleting_since=ago(400))))
     assert plan(given, SETTINGS, NOW).recheck_after_s == 5.0
 
 
-def test_pod_that_is_deleted_is_looked_at_again_when_its_node_may_be_lost() -> None:
+def test_a_deleted_pod_is_checked_again_when_its_node_may_be_lost() -> None:
     given = observed(spec(), under_way(), job(pod(deleting_since=ago(100))))
     assert plan(given, SETTINGS, NOW).recheck_after_s == 200.0
 
@@ -372,7 +372,7 @@ def test_check_of_an_older_spec_is_removed_while_it_runs() -> None:
     assert start == StartPreflight("trees-5f2c8a1b-check-2", "registry.example/trainer:1")
 
 
-def test_a_training_whose_deletion_is_held_up_saves_and_starts_nothing() -> None:
+def test_a_training_whose_deletion_is_blocked_saves_and_starts_nothing() -> None:
     going = training(spec(), under_way(), deleting=True)
     decided = plan(Observed(going, jobs=(job(pod()),)), SETTINGS, NOW)
     [deletion] = decided.actions
@@ -421,7 +421,7 @@ def test_best_of_a_source_that_was_never_evaluated_is_its_latest() -> None:
     assert start.source == RestoreFrom("s3://runs/coco/step-7", 7)
 
 
-def test_source_on_a_claim_is_taken_from_where_it_is_mounted() -> None:
+def test_a_source_on_a_claim_is_read_from_its_mount_path() -> None:
     made = spec(checkpoints={"storage": {"volumeClaim": {"size": "1Gi"}}})
     saved = checkpoint(500, "file:///checkpoints/step-00000500")
     given = source(Phase.COMPLETE, 500, made=made)

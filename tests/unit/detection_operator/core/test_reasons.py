@@ -73,7 +73,7 @@ def test_every_reason_is_reached() -> None:
     assert set(Reason) - seen == TOLD_WHILE_ACTING
 
 
-def test_under_way_is_what_it_says() -> None:
+def test_a_training_under_way_has_its_reason() -> None:
     # The situations rest on it: an attempt that trains, with one checkpoint.
     status = under_way()
     assert status.current_attempt is not None

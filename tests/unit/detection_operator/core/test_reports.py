@@ -62,12 +62,12 @@ def test_first_report_may_have_the_sequence_0() -> None:
     assert status.current_attempt.started_at == NOW
 
 
-def test_step_never_goes_back_within_an_attempt() -> None:
+def test_the_step_never_decreases_within_an_attempt() -> None:
     status = apply_report(under_way(), report(30), NOW)
     assert (status.step, status.current_attempt and status.current_attempt.last_step) == (50, 50)
 
 
-def test_step_goes_back_to_where_the_next_attempt_resumes_once_that_is_known() -> None:
+def test_the_step_returns_to_the_resumed_step_once_it_is_known() -> None:
     status = under_way(attempt(number=2))
     unknown = apply_report(status, report(0, 0, attempt=2, resumed_from_step=None), NOW)
     known = apply_report(unknown, report(40, 1, attempt=2, resumed_from_step=40), NOW)
@@ -157,7 +157,7 @@ def test_checkpoints_are_what_storage_holds() -> None:
     assert (status.latest_checkpoint.step, status.best_checkpoint.step) == (90, 80)
 
 
-def test_recorded_checkpoints_are_not_taken_back_by_a_trainer_that_has_not_looked() -> None:
+def test_recorded_checkpoints_are_not_removed_by_a_trainer_that_has_not_listed_them() -> None:
     status = under_way()
     told = apply_report(status, report(60), NOW)
     assert told.checkpoints == status.checkpoints
@@ -169,7 +169,7 @@ def test_metrics_stay_until_there_are_new_ones() -> None:
     assert apply_report(status, report(61, 7), NOW).metrics == {"mAP": "0.31"}
 
 
-def test_start_is_told_once_known() -> None:
+def test_the_start_is_reported_once_it_is_known() -> None:
     counts = VariableCounts(restored=161, fresh=42)
     told = report(
         60,
@@ -201,7 +201,7 @@ def entry(number: int, last: int, **fields: int) -> Interruption:
     )
 
 
-def test_resuming_says_what_interruptions_cost() -> None:
+def test_resuming_reports_what_interruptions_cost() -> None:
     known = entry(1, 30, resumed_from_step=20, steps_lost=10)
     status = under_way(attempt(number=4), interruptions=[entry(3, 40), entry(2, 55), known])
     status = status.model_copy(update={"steps_lost": 10})
@@ -247,7 +247,7 @@ def test_any_reports_leave_a_status_that_the_api_takes(told: list[Report]) -> No
         assert apply_report(status, each, now) == status
 
 
-def test_exports_are_kept_once_they_are_told() -> None:
+def test_exports_are_kept_once_they_are_reported() -> None:
     uri = "s3://runs/trees/export/saved_model-00000060"
     export = ExportRecord(format="SavedModel", step=60, uri=uri, digest="sha256:" + "6" * 64)
     told = apply_report(under_way(), report(60, exports=[export]), NOW)

@@ -57,11 +57,11 @@ def changed(**changes: Any) -> Status:
         "what is acted on",
     ],
 )
-def test_a_start_on_its_way_may_wait_and_nothing_else(plan: Plan, *, waits: bool) -> None:
+def test_only_the_progress_of_a_start_may_wait(plan: Plan, *, waits: bool) -> None:
     assert patience_s(MADE, plan) == (PATIENCE_S if waits else 0)
 
 
-def test_a_state_before_any_attempt_is_told_at_once() -> None:
+def test_a_state_before_any_attempt_is_reported_at_once() -> None:
     assert patience_s(Status(), Plan(MADE)) == 0
 
 
@@ -109,7 +109,7 @@ STARTS = said(Reason.STARTING, "The trainer of attempt 1 runs.", phase="Starting
         "a pod that starts",
     ],
 )
-def test_what_a_pod_waits_for_is_told_late_where_nobody_complains(
+def test_what_a_pod_waits_for_is_reported_late_without_a_warning(
     before: Status, after: Status, patience: float
 ) -> None:
     assert patience_s(before, Plan(after)) == patience

@@ -125,7 +125,7 @@ def test_blame_is_the_first_failed_workers(
     assert found.phase != Phase.FAILED
 
 
-def test_an_error_that_would_come_again_is_the_attempts_whoever_met_it() -> None:
+def test_an_error_that_would_recur_ends_the_attempt_whichever_worker_met_it() -> None:
     pods = lost(0), worker(1, ended_pod(52, said(52, "DataInvalid")))
     made = job(*pods, workers=2, failed=True)
     found = plan(observed(PAIR, under_way(), made), ALLOWED, NOW).status

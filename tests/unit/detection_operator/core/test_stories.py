@@ -69,7 +69,7 @@ def test_applied_runs_and_completes() -> None:
     assert (status.interruption_count, status.steps_lost) == (0, 0)
 
 
-def test_killed_resumes_and_says_what_was_lost() -> None:
+def test_a_killed_training_resumes_and_reports_what_was_lost() -> None:
     story = begun()
     story.report(57, 0, 40)
     story.end(137)
@@ -106,7 +106,7 @@ def test_what_an_operator_missed_is_read_from_the_pod() -> None:
     assert status.latest_checkpoint.step == 100
 
 
-def test_a_pod_that_waits_is_made_anew_once_the_spec_is_corrected() -> None:
+def test_a_waiting_pod_is_replaced_once_the_spec_is_corrected() -> None:
     story = Story(spec(), Status())
     story.plan()
     held = pending_pod(waiting=waiting("ImagePullBackOff", since=story.now))
@@ -125,7 +125,7 @@ def test_a_pod_that_waits_is_made_anew_once_the_spec_is_corrected() -> None:
     assert story.status.pending_changes == []
 
 
-def test_a_dataset_that_changed_after_its_check_is_checked_anew_once_a_person_says_so() -> None:
+def test_a_dataset_that_changed_after_its_check_is_checked_again_on_request() -> None:
     story = Story(spec(preflight="Always"), Status())
     (check,) = story.plan().actions
     assert isinstance(check, StartPreflight)
@@ -146,7 +146,7 @@ def test_a_dataset_that_changed_after_its_check_is_checked_anew_once_a_person_sa
     assert again.job_name != check.job_name
 
 
-def test_a_pod_that_starts_while_it_is_made_anew_is_no_interruption() -> None:
+def test_a_pod_that_starts_while_it_is_replaced_is_no_interruption() -> None:
     story = Story(spec(), Status())
     story.plan()
     story.jobs = (job(pending_pod(), created_at=story.now),)
@@ -198,7 +198,7 @@ def test_raised_while_it_runs_continues_after_the_first_target() -> None:
     assert (story.status.pending_changes, story.status.interruption_count) == ([], 0)
 
 
-def test_lowered_stops_where_it_is_and_may_be_raised_again() -> None:
+def test_lowered_steps_stop_the_run_where_it_is_and_can_be_raised_again() -> None:
     story = begun()
     story.report(57, 0, 40)
     story.edit(steps=50)
@@ -212,7 +212,7 @@ def test_lowered_stops_where_it_is_and_may_be_raised_again() -> None:
     assert story.start().number == 2
 
 
-def test_suspended_saves_and_goes_on_later() -> None:
+def test_a_suspended_training_saves_and_resumes_later() -> None:
     story = begun()
     story.report(57, 0, 40)
     story.edit(suspend=True)
@@ -346,7 +346,7 @@ def test_only_the_newest_ended_jobs_are_kept() -> None:
     assert deleted == ["trees-5f2c8a1b-2", "trees-5f2c8a1b-3"]
 
 
-def test_left_over_job_of_a_settled_attempt_is_removed_once_its_own_end_was_to_be_seen() -> None:
+def test_a_job_of_a_settled_attempt_is_deleted_once_its_own_end_is_due() -> None:
     story = completed()
     story.jobs = (job(pod()),)
     planned = story.plan()

@@ -75,7 +75,7 @@ def test_everything_but_a_retained_claim_is_owned() -> None:
 
 
 @pytest.mark.parametrize(("when", "owners"), [("Retain", 0), ("Delete", 1)])
-def test_claim_goes_with_the_training_only_if_asked_to(when: str, owners: int) -> None:
+def test_a_claim_is_deleted_with_the_training_only_on_request(when: str, owners: int) -> None:
     claim = {"size": "20Gi", "whenDeleted": when}
     made = build_claim(
         training(spec(checkpoints={"storage": {"volumeClaim": claim}})), "trees-checkpoints"
@@ -112,7 +112,9 @@ def checked(generation: int = 1, **status: Any) -> Status:
         "there was no check",
     ],
 )
-def test_the_attempt_is_told_which_dataset_was_checked(status: Status, told: str | None) -> None:
+def test_the_attempt_receives_the_digest_of_the_checked_dataset(
+    status: Status, told: str | None
+) -> None:
     job = build_attempt_job(training(spec(), status), ATTEMPT, SETTINGS)
     assert environment(job).get(runtime.DATASET_DIGEST) == told
 
@@ -121,7 +123,7 @@ DEVICES = ("nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "amd.com/gpu")
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_only_the_trainer_takes_the_device_and_both_may_go_where_it_is(device: str) -> None:
+def test_only_the_trainer_requests_the_device_and_both_tolerate_its_node(device: str) -> None:
     toleration = {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}
     asked = training(
         spec(
@@ -152,7 +154,7 @@ def test_document_is_what_the_trainer_reads_without_kubernetes() -> None:
     }
 
 
-def test_an_older_trainer_is_told_of_no_field_that_nobody_asked_for() -> None:
+def test_an_older_trainer_receives_only_fields_that_are_set() -> None:
     asked = {"checkpoints": {"storage": {"uri": "s3://runs/trees"}, "everySteps": 7}, "steps": 9}
     told = json.loads(document_text(training(spec(**asked)), None))["spec"]
     assert told.keys() == {"model", "dataset", "steps", "batchSize", "checkpoints"}
@@ -193,7 +195,7 @@ def test_reference_that_was_not_resolved_is_an_error() -> None:
         document_text(made, None)
 
 
-def test_resumed_training_says_no_more_how_it_began() -> None:
+def test_a_resumed_training_no_longer_reports_how_it_started() -> None:
     made = training(
         spec(continueFrom={"trainingRef": {"name": "coco"}}),
         Status(latest_checkpoint=checkpoint(9)),
@@ -221,7 +223,7 @@ def test_the_largest_document_fits_into_an_annotation() -> None:
     assert len(document_text(made, None).encode()) < 256 * 1024, "Kubernetes' limit for all of them"
 
 
-def test_trainer_reports_with_a_token_of_its_own_and_a_check_does_not() -> None:
+def test_the_trainer_reports_with_its_own_token_and_a_check_has_none() -> None:
     made = training(spec())
     told = environment(build_attempt_job(made, ATTEMPT, SETTINGS))
     assert told[runtime.REPORT_URL] == (
@@ -329,7 +331,7 @@ def test_queue_holds_the_job_of_an_attempt_and_not_of_a_check() -> None:
     assert "suspend" not in build_attempt_job(training(spec()), ATTEMPT, SETTINGS)["spec"]
 
 
-def test_every_failure_fails_the_job_and_the_trainers_own_comes_first() -> None:
+def test_every_failure_fails_the_job_and_the_rule_for_the_trainer_comes_first() -> None:
     job = build_attempt_job(training(spec()), ATTEMPT, SETTINGS)
     rules = job["spec"]["podFailurePolicy"]["rules"]
     assert {rule["action"] for rule in rules} == {"FailJob"}
@@ -360,7 +362,7 @@ def test_source_on_a_claim_is_mounted_read_only() -> None:
 PAIR = training(spec(workers=2))
 
 
-def test_several_workers_know_each_other_and_their_own_place() -> None:
+def test_several_workers_know_each_others_address_and_their_own_index() -> None:
     job = build_attempt_job(PAIR, ATTEMPT, SETTINGS)
     assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (2, 2)
     assert job["spec"]["completionMode"] == "Indexed"

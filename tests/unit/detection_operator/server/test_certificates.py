@@ -59,7 +59,7 @@ def test_a_client_refuses_another_name_and_another_authority(tmp_path: Path) -> 
     assert "issuer" in handshake(bundle, stranger.authority_text(), NAMES[0], tmp_path)
 
 
-def test_nothing_is_made_anew_before_it_is_due() -> None:
+def test_nothing_is_renewed_before_it_is_due() -> None:
     bundle = renew(None, NAMES, NOW)
     assert renew(bundle, NAMES, later(59)) is bundle
 
@@ -75,7 +75,7 @@ def test_a_serving_certificate_is_renewed_after_two_thirds_of_its_life_by_the_sa
 
 
 @pytest.mark.parametrize("names", [("other.svc",), (*NAMES, "more")], ids=["another", "one more"])
-def test_a_certificate_for_other_names_is_made_anew(names: tuple[str, ...]) -> None:
+def test_a_certificate_for_other_names_is_replaced(names: tuple[str, ...]) -> None:
     bundle = renew(None, NAMES, NOW)
     assert renew(bundle, names, NOW).serving != bundle.serving
 

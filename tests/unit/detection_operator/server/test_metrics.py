@@ -119,7 +119,7 @@ async def test_each_family_of_many_trainings_is_one_group_with_its_help() -> Non
     assert all(family.documentation for family in families)
 
 
-async def test_a_scrape_may_ask_for_some_metrics_only() -> None:
+async def test_a_scrape_may_select_metrics() -> None:
     cache = Cache()
     cache.apply(TRAININGS, measured_training("trees"))
     metrics = Metrics(cache.trainings)

@@ -68,7 +68,7 @@ async def scene() -> AsyncIterator[Scene]:
         yield made
 
 
-async def test_who_may_get_the_path_reads_it(scene: Scene) -> None:
+async def test_a_user_with_the_right_to_the_path_reads_it(scene: Scene) -> None:
     assert await scene.get() == 200
     [(_, review), (_, access)] = scene.cluster.asked
     assert review == {"token": "good"}
@@ -117,7 +117,7 @@ async def test_a_flood_of_tokens_is_not_passed_on_to_the_cluster(scene: Scene) -
 @pytest.mark.parametrize(
     "failure", [ForbiddenError("POST", 403, "no"), UnavailableError("POST", 0, "refused")]
 )
-async def test_where_the_cluster_cannot_be_asked_nobody_reads(
+async def test_when_the_cluster_cannot_be_asked_every_read_is_refused(
     scene: Scene, failure: Exception
 ) -> None:
     scene.cluster.failure = failure

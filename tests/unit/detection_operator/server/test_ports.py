@@ -95,7 +95,7 @@ async def test_a_flood_on_the_reports_port_leaves_the_probes_alone() -> None:
     await ports.close()
 
 
-async def test_where_a_port_is_taken_none_stays_open(certificate: ServingCertificate) -> None:
+async def test_when_a_port_is_in_use_none_stays_open(certificate: ServingCertificate) -> None:
     ports = await opened(certificate)
     free = ports.health.port
     taken = ports.reports.port

@@ -150,7 +150,7 @@ async def test_a_report_of_a_trainers_pod_is_in_the_status(scene: Scene) -> None
     assert scene.counted.results == ["written", "deferred"]
 
 
-async def test_who_reports_too_often_is_told_when_to_come_again(scene: Scene) -> None:
+async def test_a_client_that_reports_too_often_learns_when_to_retry(scene: Scene) -> None:
     path = scene.address + REPORT_PATH.format(namespace="vision", name="trees")
     headers = {"Authorization": f"Bearer {SIGNER.sign()}"}
     for sequence in range(1, 4):
@@ -162,7 +162,7 @@ async def test_who_reports_too_often_is_told_when_to_come_again(scene: Scene) ->
     assert (await scene.post(REPORT | {"sequence": 5}))[0] == 200
 
 
-async def test_a_last_word_is_let_through_though_not_without_end(scene: Scene) -> None:
+async def test_a_final_report_is_admitted_but_not_without_limit(scene: Scene) -> None:
     for sequence in range(1, 4):
         await scene.post(REPORT | {"sequence": sequence})
     outcome = {"exitCode": 40, "reason": "Saved", "message": "saved"}
@@ -193,7 +193,7 @@ async def test_a_noisy_pod_takes_nothing_from_another(scene: Scene) -> None:
     assert (await scene.post(token=token, name="birds"))[0] == 200
 
 
-async def test_without_a_token_nobody_is_let_in(scene: Scene) -> None:
+async def test_a_request_without_a_token_is_refused(scene: Scene) -> None:
     path = REPORT_PATH.format(namespace="vision", name="trees")
     for headers in ({}, {"Authorization": "Basic abc"}, {"Authorization": "Bearer "}):
         async with scene.session.post(scene.address + path, headers=headers) as answer:
@@ -206,19 +206,19 @@ async def test_a_forged_token_is_not_let_in(scene: Scene) -> None:
     assert await refused(scene, token=Signer().sign()) == (401, "signature")
 
 
-async def test_a_token_of_another_namespace_says_nothing_here(scene: Scene) -> None:
+async def test_a_token_of_another_namespace_is_refused(scene: Scene) -> None:
     token = SIGNER.sign(namespace="other")
     assert await refused(scene, token=token) == (403, "other_namespace")
 
 
-async def test_a_pod_of_another_training_says_nothing_here(scene: Scene) -> None:
+async def test_a_pod_of_another_training_is_refused(scene: Scene) -> None:
     other = pod(uid="uid-pod-2", name="birds-1", owner_uid="uid-birds", job_uid="uid-job-2")
     scene.cache.apply(PODS, other)
     token = SIGNER.sign(pod_uid="uid-pod-2")
     assert await refused(scene, token=token) == (403, "other_training")
 
 
-async def test_a_pod_whose_job_is_anothers_says_nothing_here(scene: Scene) -> None:
+async def test_a_pod_whose_job_is_another_trainings_is_refused(scene: Scene) -> None:
     scene.cache.apply(JOBS, job(uid="uid-job-2", name="birds-1", owner_uid="uid-birds"))
     scene.cache.apply(PODS, pod(uid="uid-pod-2", name="forged", job_uid="uid-job-2"))
     token = SIGNER.sign(pod_uid="uid-pod-2")
@@ -232,7 +232,7 @@ async def test_a_worker_that_is_not_the_chief_does_not_report(scene: Scene) -> N
     assert await refused(scene, token=SIGNER.sign(pod_uid="uid-pod-2")) == (403, "not_the_chief")
 
 
-async def test_a_pod_that_is_no_trainers_says_nothing_here(scene: Scene) -> None:
+async def test_a_pod_that_is_no_trainers_is_refused(scene: Scene) -> None:
     stranger = pod(uid="uid-web", ownerReferences=[])
     scene.api.put(PODS, stranger)
     assert await refused(scene, token=SIGNER.sign(pod_uid="uid-web")) == (403, "other_training")
@@ -250,7 +250,7 @@ async def test_a_pod_that_the_api_does_not_know_is_gone(scene: Scene, *, there: 
     assert await refused(scene, token=SIGNER.sign(pod_uid="uid-old")) == (403, "pod_gone")
 
 
-async def test_a_pod_that_the_watch_has_not_told_of_is_looked_up_with_its_job(
+async def test_a_pod_that_the_watch_has_not_reported_is_looked_up_with_its_job(
     scene: Scene,
 ) -> None:
     scene.cache.forget(PODS, POD_UID)
@@ -264,19 +264,19 @@ async def test_a_pod_that_the_watch_has_not_told_of_is_looked_up_with_its_job(
     assert Key("vision", "trees") in scene.woken, "the watch brings no news of what is known"
 
 
-async def test_a_pod_that_claims_a_job_that_never_was_says_nothing_here(scene: Scene) -> None:
+async def test_a_pod_that_names_a_job_that_never_existed_is_refused(scene: Scene) -> None:
     scene.cache.apply(PODS, pod(uid="uid-pod-2", name="forged", job_uid="uid-job-2"))
     token = SIGNER.sign(pod_uid="uid-pod-2")
     assert await refused(scene, token=token) == (503, "job_gone")
 
 
-async def test_a_pod_of_no_attempts_job_says_nothing_here(scene: Scene) -> None:
+async def test_a_pod_of_a_job_of_no_attempt_is_refused(scene: Scene) -> None:
     scene.cache.apply(PODS, pod(uid="uid-pod-2", name="forged", job_name="no-attempt"))
     token = SIGNER.sign(pod_uid="uid-pod-2")
     assert await refused(scene, token=token) == (403, "other_training")
 
 
-async def test_a_pod_that_outlives_its_job_may_say_its_last_word(scene: Scene) -> None:
+async def test_a_pod_that_outlives_its_job_may_send_its_final_report(scene: Scene) -> None:
     scene.cache.forget(JOBS, JOB_UID)
     del scene.api.objects["jobs", "vision", "trees-5f2c8a1b-1"]
     assert await refused(scene) == (503, "job_gone"), "its deletion is about to be known"
@@ -316,7 +316,7 @@ async def test_a_job_of_another_namespace_lets_no_pod_report(scene: Scene) -> No
     assert await refused(scene, token=token) == (503, "job_gone")
 
 
-async def test_the_training_is_looked_up_before_it_is_said_to_be_gone(scene: Scene) -> None:
+async def test_the_training_is_looked_up_before_it_is_reported_gone(scene: Scene) -> None:
     scene.cache.forget(TRAININGS, UID)
     del scene.api.objects["detectiontrainings", "vision", "trees"]
     status, answer = await scene.post()
@@ -329,13 +329,13 @@ async def test_the_training_is_looked_up_before_it_is_said_to_be_gone(scene: Sce
     assert (status, answer["reason"]) == (403, "other_training"), "another uid: not its pod"
 
 
-async def test_an_attempt_that_is_over_is_told_to_stop(scene: Scene) -> None:
+async def test_an_attempt_that_is_over_is_asked_to_stop(scene: Scene) -> None:
     body = scene.api.put(TRAININGS, stored_training(status=attempt_status(2)))
     scene.cache.apply(TRAININGS, body)
     assert await refused(scene) == (409, "stale_attempt")
 
 
-async def test_a_pod_speaks_for_its_own_attempt_only(scene: Scene) -> None:
+async def test_a_pod_reports_for_its_own_attempt_only(scene: Scene) -> None:
     assert await refused(scene, body=REPORT | {"attempt": 2}) == (403, "other_attempt")
 
 
@@ -402,7 +402,7 @@ async def test_a_pod_with_a_trainers_labels_causes_a_handful_of_reads(scene: Sce
     assert len(scene.api.calls) <= 3
 
 
-async def test_pods_that_nobody_knows_cause_few_reads_in_all(scene: Scene) -> None:
+async def test_unknown_pods_cause_few_reads_in_total(scene: Scene) -> None:
     for number in range(49):
         token = SIGNER.sign(pod_uid=f"uid-{number}")
         assert (await scene.post(token=token))[0] in {403, 429}
@@ -481,9 +481,7 @@ async def test_a_report_of_the_largest_size_is_read(scene: Scene) -> None:
     assert (await scene.post(padded))[0] == 200
 
 
-async def test_a_sender_that_dawdles_is_let_go(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_sender_is_disconnected(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "READ_TIMEOUT_S", 0.05)
     path = REPORT_PATH.format(namespace="vision", name="trees")
     never = asyncio.Event()
@@ -499,7 +497,7 @@ async def test_a_sender_that_dawdles_is_let_go(
         never.set()
 
 
-async def test_while_the_api_is_down_it_says_when_to_come_again(scene: Scene) -> None:
+async def test_while_the_api_is_down_the_answer_says_when_to_retry(scene: Scene) -> None:
     scene.api.failures["patch", "detectiontrainings"] = UnavailableError("PATCH", 503, "down")
     path = REPORT_PATH.format(namespace="vision", name="trees")
     headers = {"Authorization": f"Bearer {SIGNER.sign()}"}

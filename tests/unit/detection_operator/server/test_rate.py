@@ -23,14 +23,14 @@ def test_a_burst_then_one_at_a_time() -> None:
     assert scene.limit.take("a") == 2.0
 
 
-def test_who_was_silent_may_burst_again_and_no_more() -> None:
+def test_a_silent_client_regains_its_burst_and_no_more() -> None:
     scene = Scene(burst=2)
     scene.limit.take("a")
     scene.now += 1000
     assert [scene.limit.take("a") for _ in range(3)] == [0.0, 0.0, 2.0]
 
 
-def test_those_who_are_silent_are_forgotten_where_there_are_many(
+def test_silent_clients_are_forgotten_when_there_are_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rate, "MAX_REMEMBERED", 3)

@@ -10,7 +10,7 @@ def test_an_address_holds_no_more_than_its_own() -> None:
     assert len(seats) == 3
 
 
-def test_without_a_limit_of_its_own_an_address_holds_all() -> None:
+def test_without_its_own_limit_an_address_can_use_all_seats() -> None:
     seats: Seats[int] = Seats(total=3, per_peer=0)
     assert [seats.admit("a", n).admitted for n in range(4)] == [True, True, True, False]
 
@@ -32,7 +32,7 @@ def test_where_all_hold_one_a_newcomer_is_refused() -> None:
     assert not seats.admit("c", 3).admitted
 
 
-def test_a_thousand_of_a_few_addresses_keep_nobody_out() -> None:
+def test_a_thousand_connections_from_a_few_addresses_block_no_other_address() -> None:
     seats: Seats[tuple[str, int]] = Seats(total=64, per_peer=16)
     for n in range(1000):
         seats.admit(f"hostile-{n % 5}", ("hostile", n))
@@ -43,7 +43,7 @@ def test_a_thousand_of_a_few_addresses_keep_nobody_out() -> None:
     assert sum(kind == "trainer" for kind, _ in held) == 10
 
 
-def test_a_place_is_free_again_once_let_go_of() -> None:
+def test_a_seat_is_free_again_once_released() -> None:
     seats: Seats[int] = Seats(total=1, per_peer=0)
     seats.admit("a", 1)
     seats.release("a", 1)

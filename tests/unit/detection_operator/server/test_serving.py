@@ -86,7 +86,7 @@ async def test_a_new_authority_is_published_beside_the_old_one() -> None:
     assert (await scene.source())["ca.crt"].startswith(first["ca.crt"])
 
 
-async def test_a_secret_that_somebody_emptied_is_made_anew() -> None:
+async def test_an_emptied_secret_is_filled_again() -> None:
     scene = Scene()
     await scene.source()
     found = scene.api.find(SECRETS, PLACE.name, PLACE.namespace)
@@ -182,7 +182,7 @@ async def get(site: Site, trusted: str) -> None:
         assert await answer.text() == "ok"
 
 
-async def test_before_there_is_a_certificate_nobody_is_served(
+async def test_without_a_certificate_no_connection_is_served(
     served: tuple[Site, ServingCertificate, list[datetime]],
 ) -> None:
     site, _, _ = served
@@ -211,7 +211,7 @@ async def test_a_renewed_certificate_is_served_without_a_restart(
     assert then != shown
 
 
-async def test_a_client_that_speaks_plain_http_or_nothing_holds_no_place(
+async def test_a_client_that_sends_plain_http_or_nothing_keeps_no_seat(
     served: tuple[Site, ServingCertificate, list[datetime]],
 ) -> None:
     site, certificate, _ = served

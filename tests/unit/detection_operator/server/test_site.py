@@ -105,7 +105,7 @@ async def test_a_connection_without_a_request_is_closed(opened: Open) -> None:
     assert await ends(reader)
 
 
-async def test_half_open_connections_take_bounded_descriptors_and_keep_nobody_out(
+async def test_half_open_connections_use_bounded_descriptors_and_block_no_other_client(
     opened: Open,
 ) -> None:
     site = await opened(connections=32)
@@ -165,7 +165,7 @@ async def test_a_large_head_is_refused_before_it_is_all_there(opened: Open, text
     await until(lambda: len(site.seats) == 0)
 
 
-async def test_a_body_that_nobody_reads_is_not_kept(opened: Open) -> None:
+async def test_an_unread_body_is_not_kept(opened: Open) -> None:
     site = await opened(lingering_s=0.1)
     reader, writer = await connect(site)
     writer.write(b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
@@ -211,7 +211,7 @@ async def test_a_closed_site_has_no_connections_and_no_port(opened: Open) -> Non
         await asyncio.open_connection("127.0.0.1", port)
 
 
-async def test_a_port_that_is_taken_is_an_error(opened: Open) -> None:
+async def test_a_port_in_use_is_an_error(opened: Open) -> None:
     site = await opened()
     with pytest.raises(OSError, match="in use"):
         await open_site([], "127.0.0.1", site.port)

@@ -41,7 +41,7 @@ class Scene:
         return refused.value.reason
 
 
-async def test_a_token_of_the_cluster_says_which_pod_it_is() -> None:
+async def test_a_token_of_the_cluster_names_its_pod() -> None:
     bearer = await Scene().verifier.verify(OURS.sign())
     assert (bearer.namespace, bearer.pod_uid) == ("vision", "uid-pod-1")
     assert bearer.pod_name == "trees-5f2c8a1b-1-x7k2p"
@@ -122,7 +122,7 @@ async def test_an_unknown_key_has_them_read_again_but_not_at_will() -> None:
     assert scene.fetches == 4
 
 
-async def test_a_key_that_was_withdrawn_is_not_taken_for_long() -> None:
+async def test_a_withdrawn_key_is_not_accepted_for_long() -> None:
     scene = Scene()
     await scene.verifier.verify(OURS.sign())
     scene.signer = Signer("key-2")
@@ -130,7 +130,7 @@ async def test_a_key_that_was_withdrawn_is_not_taken_for_long() -> None:
     assert await scene.refusal(OURS.sign()) == "unknown_key"
 
 
-async def test_without_keys_nobody_is_refused_but_asked_to_come_again() -> None:
+async def test_without_keys_a_client_is_not_refused_but_asked_to_retry() -> None:
     scene = Scene()
     scene.down = True
     with pytest.raises(UnavailableError):

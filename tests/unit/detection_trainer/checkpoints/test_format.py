@@ -50,7 +50,7 @@ def test_what_is_written_is_read_back_bit_by_bit(folder: Folder) -> None:
     assert checkpoint.record.saved_at == NOW
 
 
-def test_the_manifest_says_what_lies_there(folder: Folder) -> None:
+def test_the_manifest_describes_the_stored_files(folder: Folder) -> None:
     manifest = commit(folder, 3).manifest
     assert manifest.shapes() == {
         "backbone/conv/kernel": (3, 2),
@@ -187,7 +187,7 @@ def test_killed_at_any_change_a_deletion_leaves_no_half(tmp_path: Path) -> None:
             checkpoint.verify()
 
 
-def test_metrics_lie_beside_the_manifest(folder: Folder, place: Path) -> None:
+def test_metrics_are_stored_beside_the_manifest(folder: Folder, place: Path) -> None:
     commit(folder, 5)
     step = folder.child("step-00000005")
     assert read_metrics(step) is None

@@ -83,7 +83,7 @@ def test_another_configuration_is_refused_once_a_checkpoint_is_there(
         own(folder, TREES, TWO, saved)
 
 
-def test_a_configuration_may_be_mended_before_the_first_checkpoint(folder: Folder) -> None:
+def test_a_configuration_may_be_corrected_before_the_first_checkpoint(folder: Folder) -> None:
     own(folder)
     own(folder, digest=TWO)
     owner = read_owner(folder)
@@ -113,7 +113,7 @@ def test_a_lost_owner_record_is_made_again_by_the_run_whose_checkpoints_are_ther
     ids=["another run", "another configuration"],
 )
 @pytest.mark.parametrize("record", ["lost", "replaced"])
-def test_checkpoints_of_another_run_are_not_taken_over(  # noqa: PLR0913 - what the table varies
+def test_checkpoints_of_another_run_are_not_adopted(  # noqa: PLR0913 - what the table varies
     folder: Folder, saved: Manifest, *, mine: Identity, digest: str, message: str, record: str
 ) -> None:
     if record == "replaced":
@@ -213,7 +213,7 @@ def test_an_attempt_that_starts_late_does_not_take_over(folder: Folder) -> None:
     assert marker_numbers(folder) == [1]
 
 
-def test_a_resource_made_anew_counts_its_attempts_from_one(folder: Folder) -> None:
+def test_a_recreated_resource_counts_its_attempts_from_one(folder: Folder) -> None:
     raise_fence(folder, 5, NOW, uid="the old one")
     again = raise_fence(folder, 1, NOW, uid="the new one")
     assert (again.number, again.attempt) == (2, 1)

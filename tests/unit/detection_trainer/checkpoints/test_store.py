@@ -86,7 +86,9 @@ def test_a_damaged_one_is_written_again_when_its_step_comes(folder: Folder, plac
     assert open_store(folder).candidates() == [Candidate(2)]
 
 
-def test_a_damaged_one_goes_once_a_newer_valid_one_is_there(folder: Folder, place: Path) -> None:
+def test_a_damaged_checkpoint_is_deleted_once_a_newer_valid_one_exists(
+    folder: Folder, place: Path
+) -> None:
     for step in (1, 2):
         commit(folder, step)
     flip_byte(place / "step-00000002" / "model.safetensors")

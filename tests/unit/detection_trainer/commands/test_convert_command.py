@@ -62,7 +62,7 @@ def test_names_are_read_as_voc_lists_them(
     assert told["train"]["images"] == 1
 
 
-def test_dropped_boxes_are_told(
+def test_dropped_boxes_are_reported(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_voc(source / "a.xml", [("tree", 2, 4, 2, 10)], filename="a.png")
@@ -95,7 +95,7 @@ def test_without_any_box_the_classes_must_be_given(
     assert "name the classes with --classes" in capsys.readouterr().err
 
 
-def test_what_is_left_out_is_told(
+def test_what_is_left_out_is_reported(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw_image(source / "c.png", 40, 20)
@@ -103,7 +103,7 @@ def test_what_is_left_out_is_told(
     assert told["leftOut"] == {"imagesWithoutAnnotation": 1}
 
 
-def test_boxes_in_fractions_can_be_told(
+def test_boxes_in_fractions_can_be_declared(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in "ab":
@@ -126,7 +126,7 @@ def test_categories_with_one_name_become_one_class(
 
 
 @pytest.mark.parametrize("name", ["100%", "50%20", "a b", "[x]", "#1?"])
-def test_the_uris_that_are_told_can_be_given_back(
+def test_the_printed_uris_can_be_given_to_inspect(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     told = convert(capsys, "voc", source, tmp_path / name / "out%20")

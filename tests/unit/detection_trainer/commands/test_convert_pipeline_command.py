@@ -30,7 +30,7 @@ def test_what_is_printed_is_a_training(capsys: pytest.CaptureFixture[str]) -> No
     assert "#   line 140: train_config.sync_replicas: true: the OD API's TF2 trainer" in text
 
 
-def test_what_is_still_to_be_set_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_settings_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     text = convert(capsys, ZOO)
     assert "# Still to set:\n#   spec.dataset: train_input_reader" in text
     assert (
@@ -60,7 +60,7 @@ def test_relative_paths_begin_where_the_command_runs(
         ("supported/nothing.config", ExitCode.NOT_FOUND, "expected a pipeline.config"),
     ],
 )
-def test_what_cannot_be_converted_is_said(
+def test_what_cannot_be_converted_is_reported(
     file: str, code: ExitCode, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["convert", "pipeline-config", str(CONFIGS / file)]) == code

@@ -47,7 +47,7 @@ def test_a_dataset_is_counted_with_the_label_map_beside_it(
         ("trees_val.record-00000-of-00010", "trees_val.record-*"),
     ],
 )
-def test_a_folder_of_records_is_told_how_to_be_inspected(
+def test_for_a_folder_of_records_the_command_to_inspect_it_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, pattern: str
 ) -> None:
     (tmp_path / "label_map.pbtxt").write_text("item { id: 1 name: 'tree' }")

@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_lies_at_a_uri_makes_the_training_whole(file: Path) -> None:
+def test_a_pipeline_config_at_a_uri_completes_the_training(file: Path) -> None:
     found = load_training(file, {})
     inline = parse_training(document(inline=config_text()))
     assert found.spec == inline.spec
@@ -60,6 +60,6 @@ def test_a_document_alone_is_not_enough_for_one_elsewhere(
         parse_training(document(**source))
 
 
-def test_a_path_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+def test_a_path_to_nothing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"expected a pipeline\.config; reading it failed"):
         read_config_text(str(tmp_path / "none.config"), {})

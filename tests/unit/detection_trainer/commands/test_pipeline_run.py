@@ -74,7 +74,7 @@ def model_dir(config: Path) -> Path:
     return folder
 
 
-def test_it_goes_on_from_the_model_dir_into_a_folder_beside_it(
+def test_it_continues_from_the_model_dir_into_a_folder_beside_it(
     config: Path, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(config.parent)
@@ -89,7 +89,7 @@ def test_it_goes_on_from_the_model_dir_into_a_folder_beside_it(
     assert sorted(path.name for path in model_dir.iterdir()) == before, "it is only read"
 
 
-def test_a_model_dir_without_a_checkpoint_leaves_what_the_configuration_says(
+def test_a_model_dir_without_a_checkpoint_leaves_the_configuration_unchanged(
     config: Path, tmp_path: Path
 ) -> None:
     run = PipelineRun(str(config), model_dir=tmp_path.as_uri(), steps=7, on_extend="Restart")
@@ -104,7 +104,7 @@ def test_a_model_dir_without_a_checkpoint_leaves_what_the_configuration_says(
     assert spec.checkpoints.storage.uri == f"{tmp_path.as_uri()}-detection-training"
 
 
-def test_a_label_map_of_other_classes_is_told_before_any_training(
+def test_a_label_map_of_other_classes_is_reported_before_any_training(
     config: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -121,7 +121,7 @@ def test_a_label_map_of_other_classes_is_told_before_any_training(
     assert not list(tmp_path.glob("model_dir*/step-*"))
 
 
-def test_without_a_model_dir_somebody_must_say_where_checkpoints_go(config: Path) -> None:
+def test_without_a_model_dir_the_folder_of_checkpoints_must_be_given(config: Path) -> None:
     with pytest.raises(InvalidConfigError, match=r"--model-dir.*--checkpoint-uri"):
         make_training(PipelineRun(str(config)), {})
 
@@ -134,7 +134,7 @@ def test_without_a_model_dir_somebody_must_say_where_checkpoints_go(config: Path
         (["a.yaml", "--steps", "5"], "--steps is only valid with --pipeline-config"),
     ],
 )
-def test_what_does_not_go_together_is_said(
+def test_contradictory_options_are_reported(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", *words]) == ExitCode.INVALID_CONFIG
@@ -167,9 +167,7 @@ def test_a_checkpoint_named_by_itself_needs_no_state_file(
     assert spec.continue_from.uri == uri
 
 
-def test_what_fine_tune_checkpoint_names_may_lie_in_the_model_dir(
-    config: Path, tmp_path: Path
-) -> None:
+def test_the_fine_tune_checkpoint_may_be_in_the_model_dir(config: Path, tmp_path: Path) -> None:
     text = config.read_text().replace("/zoo/ckpt-0", f"{tmp_path}/zoo/ckpt-0")
     own = tmp_path / "pipeline.config"
     own.write_text(text)
@@ -180,14 +178,14 @@ def test_what_fine_tune_checkpoint_names_may_lie_in_the_model_dir(
     assert any("has no checkpoint: the run starts with" in note for note in training.notes)
 
 
-def test_the_run_s_own_checkpoints_may_lie_in_the_model_dir(config: Path, tmp_path: Path) -> None:
+def test_the_run_s_own_checkpoints_may_be_in_the_model_dir(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     commit(open_folder(out.as_uri()), 1)
     run = PipelineRun(str(config), model_dir=tmp_path.as_uri(), checkpoints=out.as_uri())
     assert make_training(run, {}).spec.continue_from is None
 
 
-def test_a_model_dir_of_this_trainer_is_gone_on_from(config: Path, tmp_path: Path) -> None:
+def test_a_model_dir_of_this_trainer_is_resumed(config: Path, tmp_path: Path) -> None:
     commit(open_folder(tmp_path.as_uri()), 1)
     for uri in (tmp_path.as_uri(), f"{tmp_path.as_uri()}/step-00000001"):
         spec = make_training(PipelineRun(str(config), model_dir=uri), {}).spec
@@ -197,7 +195,7 @@ def test_a_model_dir_of_this_trainer_is_gone_on_from(config: Path, tmp_path: Pat
     assert make_training(same, {}).spec.continue_from is None
 
 
-def test_a_model_dir_that_does_not_exist_is_said(config: Path, tmp_path: Path) -> None:
+def test_a_missing_model_dir_is_reported(config: Path, tmp_path: Path) -> None:
     uri = (tmp_path / "absent").as_uri()
     notes = make_training(PipelineRun(str(config), model_dir=uri), {}).notes
     assert f"--model-dir {uri} does not exist, or is empty: the run starts with" in notes[-1]

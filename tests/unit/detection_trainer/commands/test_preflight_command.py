@@ -51,7 +51,7 @@ def test_what_was_found_is_printed_and_the_outcome_is_written(
     assert outcome(log)["dataset"] == result["trainFiles"]
 
 
-def test_a_refusal_ends_with_the_run_s_code_and_words(
+def test_a_refusal_ends_with_the_code_and_message_of_the_run(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_dataset(tmp_path / "train.tfrecord", [Drawn(labels=(9,))])
@@ -62,7 +62,7 @@ def test_a_refusal_ends_with_the_run_s_code_and_words(
     assert capsys.readouterr().err.startswith("detection-trainer: DataInvalid: ")
 
 
-def test_a_document_that_does_not_hold_and_one_that_was_edited_are_told_apart(
+def test_an_invalid_document_is_distinguished_from_an_edited_one(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     digest = "sha256:" + "0" * 64
@@ -97,7 +97,7 @@ def test_the_differences_of_a_refused_restore_are_listed(
     assert lines[1] == "  backbone: the source has [resnet50], the model [tiny]"
 
 
-def test_what_nobody_expected_is_an_outcome_too(
+def test_an_unexpected_error_is_an_outcome_too(
     file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -127,7 +127,7 @@ def configured(file: Path, tmp_path: Path) -> Path:
     return config
 
 
-def test_the_configuration_at_a_uri_is_told_with_the_outcome(
+def test_the_configuration_at_a_uri_is_reported_with_the_outcome(
     configured: Path, file: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "termination-log"

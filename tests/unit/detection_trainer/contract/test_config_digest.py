@@ -46,7 +46,7 @@ def digest(**changes: Any) -> str:
     return config_digest(parsed(**json.loads(json.dumps(dict(fields)))).spec)
 
 
-def test_all_fields_that_may_change_are_tried() -> None:
+def test_every_field_that_may_change_is_tested() -> None:
     assert FREE.keys() == FREE_FIELDS | START_FIELDS - {"continueFrom"}
 
 

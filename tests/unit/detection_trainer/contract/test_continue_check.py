@@ -103,14 +103,14 @@ def test_freeze_in_another_order_is_the_same() -> None:
     assert compare_for_continue(of(freeze=both), of(freeze=both[::-1])) == []
 
 
-def test_a_refusal_shows_the_first_differences_and_says_what_to_do() -> None:
+def test_a_refusal_has_the_first_differences_and_the_remedy() -> None:
     text = continue_refusal("s3://runs/a", [f"difference {i}" for i in range(7)])
     assert text.startswith("continueFrom s3://runs/a needs a run with the same classes, model, ")
     assert "difference 4; and 2 more: use restore instead" in text
 
 
 @pytest.mark.parametrize(("steps", "refused"), [(39, True), (40, True), (41, False)])
-def test_a_target_lies_beyond_the_source_s_step(steps: int, *, refused: bool) -> None:
+def test_the_target_is_beyond_the_source_s_step(steps: int, *, refused: bool) -> None:
     refusal = reached_refusal("s3://runs/a", 40, steps)
     assert (refusal is not None) == refused
     assert refusal is None or refusal.endswith("set steps above 40")

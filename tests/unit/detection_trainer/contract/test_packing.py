@@ -37,7 +37,7 @@ def test_other_alphabets_come_back() -> None:
     ],
     ids=["another alphabet", "not deflated", "cut short", "no UTF-8", "nothing"],
 )
-def test_what_is_no_packed_text_is_told(packed: str) -> None:
+def test_text_that_is_not_packed_is_reported(packed: str) -> None:
     with pytest.raises(ValueError, match=r"packed|decode|base85"):
         unpack(packed, 100)
 

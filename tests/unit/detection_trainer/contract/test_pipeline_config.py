@@ -92,7 +92,7 @@ def test_the_zoos_resnet_is_the_model_that_it_names() -> None:
     assert (crop.min_object_covered, crop.max_aspect_ratio, crop.min_area) == (0.0, 3.0, 0.75)
 
 
-def test_the_zoos_own_notation_says_the_same() -> None:
+def test_the_zoos_own_notation_has_the_same_meaning() -> None:
     """Commas and semicolons behind values, a list in brackets, a colon before a message."""
     written = config_text(ZOO)
     for ours, zoos in (
@@ -212,7 +212,7 @@ def test_a_moving_average_is_the_default() -> None:
     assert filled("ships_resnet101_warm_steps").optimizer.moving_average_decay == 0.999
 
 
-def test_what_nobody_configured_must_be_said_in_the_spec() -> None:
+def test_fields_missing_in_the_configuration_must_be_set_in_the_spec() -> None:
     with pytest.raises(PipelineConfigError, match=r"input_path.*not filled in.*set spec\.dataset"):
         spec(ZOO)
     with pytest.raises(PipelineConfigError, match=r"fine_tune_checkpoint.*set spec\.restore"):
@@ -248,14 +248,14 @@ def test_what_is_passed_over_is_listed_with_its_line_and_reason() -> None:
     assert unknown == [f"line 157: train_config.our_own_option: 7: {UNKNOWN}"]
 
 
-def test_steps_beyond_the_schedule_are_told() -> None:
+def test_steps_beyond_the_schedule_are_reported() -> None:
     longer = config_text(ZOO).replace("num_steps: 25000", "num_steps: 50000")
     told = [note for note in read_pipeline_config(longer).notes if "total_steps 25000" in note]
     assert len(told) == 1
     assert "this program refuses the run" in told[0]
 
 
-def test_a_rate_out_of_range_is_left_to_the_spec_s_own_check() -> None:
+def test_a_rate_out_of_range_is_refused_by_the_spec() -> None:
     longer = config_text(ZOO).replace("num_steps: 25000", "num_steps: 50000")
     wrong = re.sub(r"learning_rate_base: \S+", "learning_rate_base: 20.0", longer)
     assert wrong != longer

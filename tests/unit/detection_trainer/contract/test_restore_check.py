@@ -154,7 +154,7 @@ def test_random_state_may_be_absent_and_then_stays_fresh() -> None:
     assert plain(CLASSIFICATION, target, target).assign == ["backbone/a/kernel", state]
 
 
-def test_a_refusal_says_what_differs_and_which_mode_fits() -> None:
+def test_a_refusal_names_the_differences_and_a_mode_that_fits() -> None:
     plan = compare(FULL, small_model(), small_model(), ("tree",), ("Dead", "Alive"))
     said = plan.refusal("file:///runs/trees/step-00000300")
     assert said.startswith(

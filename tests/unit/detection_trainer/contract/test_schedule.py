@@ -93,7 +93,7 @@ def test_an_exponential_schedule_never_reaches_0() -> None:
     ],
     ids=["exponential without decaySteps", "too few rates"],
 )
-def test_what_a_type_needs_is_said(said: dict[str, Any], message: str) -> None:
+def test_a_missing_field_of_a_type_is_named(said: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Schedule.model_validate(said)
 

@@ -84,7 +84,7 @@ def test_crowds_move_as_boxes_do(change: str) -> None:
         pytest.param((0.5, 0.5, 1.0, 1.0), None, id="nothing: it is dropped"),
     ],
 )
-def test_of_a_crowd_a_crop_keeps_what_lies_inside(
+def test_a_crop_keeps_the_part_of_a_crowd_inside_it(
     box: tuple[float, float, float, float], expected: list[float] | None
 ) -> None:
     half = steps({"randomScaleCrop": {"minScale": 0.5}})
@@ -129,7 +129,7 @@ def test_crops_keep_boxes_by_their_centre(
     assert boxes[0].tolist() == (bounds(image) if kept else [0.0] * 4)
 
 
-def test_crops_lie_anywhere_in_the_image() -> None:
+def test_crops_are_anywhere_in_the_image() -> None:
     crop = steps({"randomScaleCrop": {"minScale": 0.5}})
     image, boxes, _ = changed(crop, [[0.0, 0.999, 0.999, 0.0]], (0.75, 0.75, 1.0, 1.0))
     assert boxes[0].tolist() == [0.5, 0.5, 1.0, 1.0] == bounds(image)
@@ -235,7 +235,7 @@ def test_a_box_stays_on_what_it_showed_when_a_window_is_cut(name: str, seed: int
 
 
 @pytest.mark.parametrize(("threshold", "label", "kept"), [(0.9, 1, 0), (0.0, 1, 1), (0.9, -2, -2)])
-def test_a_box_of_which_too_little_is_left_falls_away_but_for_a_crowd(
+def test_a_box_with_too_little_left_is_dropped_unless_it_is_a_crowd(
     threshold: float, label: int, kept: int
 ) -> None:
     window = {"minObjectCovered": 0.0, "minArea": 0.2, "maxArea": 0.3}
@@ -245,7 +245,7 @@ def test_a_box_of_which_too_little_is_left_falls_away_but_for_a_crowd(
     np.testing.assert_array_equal(boxes[0], [0, 0, 1, 1] if kept else 0)
 
 
-def test_an_image_is_kept_as_often_as_is_said() -> None:
+def test_an_image_is_kept_with_the_configured_probability() -> None:
     window = {"minArea": 0.2, "maxArea": 0.6, "keepProbability": 0.5}
     kept, _, _ = changed(steps({"randomCropImage": window}), [[0.49, 0, 0.1, 0.2]], BOX)
     cut, _, _ = changed(steps({"randomCropImage": window}), [[0.51, 0, 0.1, 0.2]], BOX)

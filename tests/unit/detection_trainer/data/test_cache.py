@@ -59,7 +59,7 @@ def reserve(cache: Path, used: str, to_come: int = 0) -> Reservation:
         pytest.param(2000, "", id="more than the disk has"),
     ],
 )
-def test_the_least_recently_used_goes_first(cache: Path, to_come: int, kept: str) -> None:
+def test_the_least_recently_used_is_deleted_first(cache: Path, to_come: int, kept: str) -> None:
     reserve(cache, "d", to_come)
     assert names(cache) == kept
 
@@ -79,7 +79,7 @@ def test_use_makes_young_and_leaves_the_time_of_change(cache: Path) -> None:
     assert names(cache) == "a"
 
 
-def test_what_somebody_uses_stays_however_much_it_is(cache: Path) -> None:
+def test_files_in_use_are_kept_however_large_they_are(cache: Path) -> None:
     mine, others = reserve(cache, "ad", 5000), reserve(cache, "b")
     assert names(cache) == "a", "no trainer had reserved b"
     (cache / "b.tfrecord").write_bytes(bytes(600))
@@ -139,7 +139,7 @@ def test_a_dataset_pushes_out_the_one_before_and_not_the_one_in_use(
     assert (gone.exists(), kept.exists(), three[0].path.exists()) == (False, True, True)
 
 
-def test_a_cache_that_is_read_only_still_serves_what_is_there(
+def test_a_read_only_cache_still_serves_its_files(
     remote: list[RemoteFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (there,) = fetch_files(remote[:1], tmp_path / "cache")

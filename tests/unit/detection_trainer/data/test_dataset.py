@@ -125,7 +125,7 @@ def test_a_flipped_byte_names_file_record_and_offset(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_no_flipped_byte_and_no_cut_goes_unseen(tmp_path: Path) -> None:
+def test_every_flipped_byte_and_every_cut_is_detected(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "a.tfrecord", [Drawn(height=4, width=4), GOOD])
     whole = path.read_bytes()
     for at in range(0, len(whole), 37):
@@ -192,7 +192,9 @@ def test_a_large_dataset_is_verified_by_samples(
         pytest.param("none.tfrecord", "matches no file", id="a missing file"),
     ],
 )
-def test_a_missing_dataset_tells_what_is_there(tmp_path: Path, pattern: str, expected: str) -> None:
+def test_for_a_missing_dataset_the_error_lists_what_exists(
+    tmp_path: Path, pattern: str, expected: str
+) -> None:
     write_dataset(tmp_path / "a b.tfrecord", [GOOD])
     write_dataset(tmp_path / "sub/c.tfrecord", [GOOD])
     (tmp_path / "notes").write_text("")
@@ -251,7 +253,7 @@ def test_a_changed_object_is_copied_again(bucket: Folder, tmp_path: Path) -> Non
     assert from_bucket(tmp_path / "cache").digest != before
 
 
-def test_a_transfer_that_was_cut_off_is_said(
+def test_a_transfer_that_was_cut_off_is_reported(
     bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.write("data/train-1", write_dataset(tmp_path / "made", [GOOD]).read_bytes())
@@ -264,7 +266,7 @@ def test_a_transfer_that_was_cut_off_is_said(
     assert not list((tmp_path / "cache").glob("*.tfrecord"))
 
 
-def test_a_full_cache_is_said(
+def test_a_full_cache_is_reported(
     bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.write("data/train-1", b"x")
@@ -277,7 +279,7 @@ def test_a_full_cache_is_said(
         from_bucket(tmp_path / "cache")
 
 
-def test_a_cache_without_room_is_said_before_the_first_byte(
+def test_a_cache_without_room_is_reported_before_the_first_byte(
     bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.write("data/train-1", write_dataset(tmp_path / "made", [GOOD]).read_bytes())
@@ -304,7 +306,7 @@ def test_two_that_fill_a_cache_at_once_do_not_disturb_each_other(
     assert len(list((tmp_path / "cache").glob("*.tfrecord"))) == 1
 
 
-def test_a_file_that_vanishes_meanwhile_is_said(
+def test_a_file_that_vanishes_meanwhile_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_dataset(tmp_path / "a.tfrecord", [GOOD])

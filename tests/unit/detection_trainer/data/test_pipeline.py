@@ -146,7 +146,7 @@ def test_without_augmentation_each_image_comes_with_its_boxes(dataset: Dataset) 
             assert np.array_equal(images[row], pixels)
 
 
-def test_boxes_stand_before_the_padding_whatever_was_dropped(dataset: Dataset) -> None:
+def test_boxes_come_before_the_padding_whatever_was_dropped(dataset: Dataset) -> None:
     crop = spec(augmentation=[{"randomScaleCrop": {"minScale": 0.3}}])
     dropped = 0
     for _, boxes, classes in taken(training_batches(dataset, crop, 0), 10):
@@ -176,7 +176,7 @@ def test_crowds_come_behind_the_boxes_and_have_no_class(tmp_path: Path) -> None:
         assert not present[present.sum() :].any(), "no gap between boxes and padding"
 
 
-def test_validation_goes_over_every_image_once_and_fills_up_the_last_batch(
+def test_validation_reads_every_image_once_and_fills_up_the_last_batch(
     dataset: Dataset,
 ) -> None:
     batches = taken(validation_batches(dataset, spec()), 99)

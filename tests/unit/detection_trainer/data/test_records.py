@@ -81,7 +81,7 @@ def test_a_flipped_bit_of_the_data_is_found_when_it_is_read() -> None:
         pytest.param(b"x", "the file ends after 1 of the 12 bytes of its header", id="one byte"),
     ],
 )
-def test_other_files_are_told_apart(data: bytes, expected: str) -> None:
+def test_other_files_have_another_digest(data: bytes, expected: str) -> None:
     frames, stopped = indexed(data)
     assert not frames
     assert expected in str(stopped)

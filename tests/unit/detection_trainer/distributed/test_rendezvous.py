@@ -33,7 +33,7 @@ def quiet(_message: str) -> None:
 
 
 @pytest.mark.parametrize("decision", [Decision(step=40), Decision(), Decision(done="all done")])
-def test_all_hear_what_the_chief_decided(
+def test_all_workers_receive_the_decision_of_the_chief(
     addresses: tuple[str, ...], threads: ThreadPoolExecutor, decision: Decision
 ) -> None:
     others = [
@@ -43,7 +43,7 @@ def test_all_hear_what_the_chief_decided(
     assert [other.result(60) for other in others] == [decision, decision]
 
 
-def test_the_chief_names_who_did_not_come(
+def test_the_chief_names_the_workers_that_did_not_connect(
     addresses: tuple[str, ...], threads: ThreadPoolExecutor
 ) -> None:
     other = threads.submit(join, Cluster(addresses, 1), SUBJECT, 1.5, quiet)
@@ -65,7 +65,7 @@ def test_a_worker_of_another_training_is_refused(
     chief.result(60)
 
 
-def test_who_says_anything_else_is_no_worker(
+def test_a_client_that_sends_anything_else_is_no_worker(
     addresses: tuple[str, ...], threads: ThreadPoolExecutor
 ) -> None:
     two = addresses[:2]
@@ -83,14 +83,14 @@ def test_who_says_anything_else_is_no_worker(
     chief.result(60)
 
 
-def test_one_worker_opens_no_port_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_worker_opens_no_port_and_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     listened: list[Cluster] = []
     monkeypatch.setattr(rendezvous, "_listen", listened.append)
     gather_all(Cluster(), SUBJECT, Decision())
     assert listened == []
 
 
-def test_a_taken_port_is_named(addresses: tuple[str, ...]) -> None:
+def test_a_port_in_use_is_named(addresses: tuple[str, ...]) -> None:
     port = int(addresses[0].rpartition(":")[2])
     with (
         socket.create_server(("", port)),
@@ -131,7 +131,7 @@ def test_another_tf_config_is_refused(text: str) -> None:
         parse_cluster(text)
 
 
-def test_as_many_take_part_as_the_spec_says() -> None:
+def test_the_number_of_workers_is_that_of_the_spec() -> None:
     require_cluster(parsed(workers=2).spec, Cluster(("a:1", "b:2"), 1))
     with pytest.raises(InvalidConfigError, match=r"workers 2: .* received 1"):
         require_cluster(parsed(workers=2).spec, Cluster())

@@ -172,7 +172,7 @@ def by_pycocotools(case: Case, folder: Path, **parameters: Any) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_metrics_are_pycocotools_own_of_the_pixels(tmp_path: Path, seed: int) -> None:
+def test_metrics_equal_those_of_pycocotools_in_pixels(tmp_path: Path, seed: int) -> None:
     case = random_case(tmp_path, seed)
     metrics = coco_metrics(ground_truth(case.dataset), case.detections, case.dataset.classes)
     stats = by_pycocotools(case, tmp_path)

@@ -39,7 +39,7 @@ def test_each_class_has_a_colour_of_its_own_that_is_not_close_to_anothers() -> N
         pytest.param((0.0, 290.0, 20.0, 299.0), id="in the corner above"),
     ],
 )
-def test_a_label_can_be_read_wherever_the_box_lies(box: tuple[float, ...]) -> None:
+def test_a_label_is_readable_wherever_the_box_is(box: tuple[float, ...]) -> None:
     ymin, xmin, ymax, xmax = box
     pixels = drawn(Finding("class 3", 0.5, (ymin, xmin, ymax, xmax)))
     colour = np.array(frame_colour("class 3"))
@@ -50,14 +50,14 @@ def test_a_label_can_be_read_wherever_the_box_lies(box: tuple[float, ...]) -> No
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_ink_stands_out_from_the_ground_of_every_colour(name: str) -> None:
+def test_ink_has_contrast_on_every_background_colour(name: str) -> None:
     weights = np.array([0.299, 0.587, 0.114])
     label = drawn(Finding(name, 0.5, (60.0, 50.0, 160.0, 250.0)))[46:60, 52:100]
     contrast = np.abs(label @ weights - np.array(frame_colour(name)) @ weights)
     assert (contrast > 100).sum() > 25
 
 
-def test_the_most_certain_lies_on_top() -> None:
+def test_the_most_certain_is_drawn_on_top() -> None:
     box = (60.0, 50.0, 160.0, 250.0)
     pixels = drawn(Finding("class 1", 0.9, box), Finding("class 2", 0.4, box))
     assert tuple(pixels[159, 150]) == frame_colour("class 1")

@@ -45,7 +45,7 @@ def folder(root: Path) -> Folder:
     return open_folder((root / "run").as_uri())
 
 
-def test_a_detector_is_what_its_checkpoint_says(folder: Folder) -> None:
+def test_a_detector_is_built_as_its_checkpoint_describes(folder: Folder) -> None:
     checkpoint = find_checkpoint(folder)
     detector = load_detector(checkpoint)
     weights, _ = checkpoint.load()
@@ -107,7 +107,7 @@ def test_predict_takes_files_folders_patterns_and_uris(
     assert main([*words, str(tmp_path / "drawn/*.jpg")]) == 56
 
 
-def test_predict_tells_only_what_is_certain_enough(
+def test_predict_reports_only_detections_above_the_threshold(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["predict", str(root / "run"), str(root / "picture.png"), "--min-score"]

@@ -114,7 +114,7 @@ def test_another_program_finds_what_predict_finds(
     assert len(answers["encoded_image_string_tensor"]["num_detections"]) == 2
 
 
-def test_an_export_says_what_it_is(exported: Folder, checkpoint: Checkpoint) -> None:
+def test_an_export_describes_itself(exported: Folder, checkpoint: Checkpoint) -> None:
     export = read_export(exported)
     assert export is not None
     assert (export.step, export.digest) == (7, checkpoint.manifest.digest)

@@ -54,7 +54,7 @@ def test_deep_records_of_a_run_are_refused(run: Path, deep: str) -> None:
         assert read_metrics(place) is None
 
 
-def test_a_file_of_weights_larger_than_its_manifest_says_is_not_read(run: Path) -> None:
+def test_a_file_of_weights_larger_than_in_its_manifest_is_not_read(run: Path) -> None:
     checkpoint = find_checkpoint(open_folder(run.as_uri()))
     with (run / "step-00000010/model.safetensors").open("r+b") as file:
         file.truncate(1 << 40)

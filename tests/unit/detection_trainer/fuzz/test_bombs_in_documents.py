@@ -91,7 +91,7 @@ def test_a_training_whose_parts_are_no_maps_is_refused(field: dict[str, object])
         parse_training({**training(), **field})
 
 
-def test_a_training_with_many_wrong_fields_is_told_by_the_first() -> None:
+def test_a_training_with_many_wrong_fields_is_refused_by_the_first() -> None:
     document = training(**{f"wrong{i}": "x" * 1000 for i in range(1000)})
     with effort(4_000_000), pytest.raises(InvalidTrainingError, match="; and 980 more") as caught:
         parse_training(document)

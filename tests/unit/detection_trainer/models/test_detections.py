@@ -83,7 +83,7 @@ def test_boxes_are_clipped_to_the_image(detector: Detector) -> None:
     assert image["boxes"][0] == pytest.approx([0.0, 0.1, 0.5, 1.0], abs=1e-5)
 
 
-def test_boxes_are_told_within_the_part_of_the_square_that_is_the_image(
+def test_boxes_are_reported_within_the_part_of_the_square_that_is_the_image(
     detector: Detector,
 ) -> None:
     said = (3, [0.2, 0.1, 0.4, 0.9], 1, 3.0), (9, [0.6, 0.1, 0.9, 0.3], 2, 3.0)
@@ -92,7 +92,7 @@ def test_boxes_are_told_within_the_part_of_the_square_that_is_the_image(
     assert image["boxes"][0] == pytest.approx([0.4, 0.125, 0.8, 1.0], abs=1e-5)
 
 
-def test_what_lies_outside_takes_no_place_of_what_is_found() -> None:
+def test_boxes_outside_the_image_do_not_displace_detections() -> None:
     strict = small_detector(postProcessing={"maxDetections": 2, "scoreThreshold": 0.1})
     outside = [(i, [1.1 + i, 0.1, 1.2 + i, 0.2], 1, 3.0) for i in range(1)]
     inside = [(9 + i, [i / 10, 0.1, i / 10 + 0.05, 0.2], 2, 1.0) for i in range(2)]

@@ -41,7 +41,7 @@ def test_the_aspect_is_kept(
     assert content(height, width, **spec) == expected
 
 
-def test_padding_lies_right_and_below_and_is_nothing_to_the_backbone() -> None:
+def test_padding_is_right_and_below_and_zero_for_the_backbone() -> None:
     image = resizer(type="keepAspectRatio")(tf.fill((100, 200, 3), 200)).numpy()
     assert image.shape == (64, 64, 3)
     assert (image[:32] == 200.0).all()

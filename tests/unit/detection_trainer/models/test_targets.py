@@ -139,7 +139,7 @@ def covered(detector: Detector, box: list[float]) -> Any:
     return np.maximum(inside, 0.0).prod(axis=1) / own >= 0.5
 
 
-def test_what_lies_in_a_crowd_is_no_background(detector: Detector) -> None:
+def test_anchors_in_a_crowd_are_no_background(detector: Detector) -> None:
     found = one_image(detector, [CROWDED, [0.0] * 4], classes=[CROWD, 0])
     inside = covered(detector, CROWDED)
     assert 0 < inside.sum() < len(inside)

@@ -114,7 +114,7 @@ def test_reports_share_a_connection(serve: Serve) -> None:
     assert operator.paths == ["/report?x=1"] * 3
 
 
-def test_a_connection_that_the_operator_closed_is_made_anew(serve: Serve) -> None:
+def test_a_connection_that_the_operator_closed_is_opened_again(serve: Serve) -> None:
     operator = serve()
     with connected(f"http://127.0.0.1:{operator.server_port}/") as connection:
         connection.post(b"{}", HEADERS, 5)

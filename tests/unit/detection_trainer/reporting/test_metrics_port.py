@@ -87,6 +87,6 @@ def test_the_newest_report_is_served(served: MetricsPort, reports: list[Report],
             assert response.read().decode() == render(report)
 
 
-def test_a_port_that_is_taken_is_an_error(served: MetricsPort) -> None:
+def test_a_port_in_use_is_an_error(served: MetricsPort) -> None:
     with pytest.raises(OSError, match="in use"):
         MetricsPort(served.port, lambda: EMPTY)

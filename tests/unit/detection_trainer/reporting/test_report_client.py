@@ -110,7 +110,7 @@ def test_how_long_the_operator_asks_to_wait_is_known(
     assert (refused.value.final, refused.value.retry_after_s) == (False, heard)
 
 
-def test_a_client_that_reports_too_often_waits_as_it_is_told_then_sends_the_newest(
+def test_a_client_that_reports_too_often_waits_for_retry_after_then_sends_the_newest(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.answers, operator.retry_after = [429], "7"
@@ -150,7 +150,7 @@ def test_reports_are_no_more_frequent_than_the_operator_takes_them(
     assert client.send_final(report(2), timeout_s=10), "the last word waits for no pause"
 
 
-def test_a_last_word_waits_as_it_is_told(
+def test_a_final_report_waits_for_retry_after(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.answers, operator.retry_after = [429], "2"
@@ -173,7 +173,7 @@ def test_the_final_report_is_sent_until_acknowledged(operator: Operator) -> None
     assert [body["sequence"] for _, body in operator.requests] == [5, 5, 5]
 
 
-def test_the_final_report_gives_up_in_time_when_nobody_answers() -> None:
+def test_the_final_report_gives_up_in_time_without_an_answer() -> None:
     problems: list[str | None] = []
     client = ReportClient(Endpoint("http://127.0.0.1:9/"), on_change=problems.append)
     assert not client.send_final(report(5), timeout_s=0.1)
@@ -186,7 +186,7 @@ def test_the_final_report_is_not_repeated_when_it_is_refused_for_good(operator: 
     assert len(operator.requests) == 1
 
 
-def test_reports_are_sent_beside_training_and_again_when_nobody_answered(
+def test_reports_are_sent_during_training_and_again_without_an_answer(
     operator: Operator,
 ) -> None:
     operator.answers = [503]

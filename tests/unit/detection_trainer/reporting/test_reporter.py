@@ -81,7 +81,7 @@ def test_a_figure_that_is_not_measured_now_stays(reporter: Reporter, operator: O
     assert operator.reports[-1].progress.checkpoint_seconds == 1.5
 
 
-def test_skipped_checkpoints_are_reported_and_said(
+def test_skipped_checkpoints_are_reported_and_logged(
     reporter: Reporter, operator: Operator, output: io.StringIO
 ) -> None:
     reporter.skipped([SkippedCheckpoint(step=4, problem="the bytes differ")])

@@ -89,7 +89,7 @@ def test_a_lowered_target_completes_where_the_run_is(place: RunPlace) -> None:
 
 
 @pytest.mark.usefixtures("control")
-def test_a_damaged_checkpoint_is_skipped_said_and_made_up_for(place: RunPlace) -> None:
+def test_a_damaged_checkpoint_is_skipped_logged_and_trained_again(place: RunPlace) -> None:
     place.copy("control", "damaged")
     flip_byte(place.root / "damaged/step-00000004/model.safetensors")
     report = place.run("damaged", name="control")
@@ -299,7 +299,7 @@ def test_an_end_that_was_not_evaluated_is_evaluated_without_training(place: RunP
     assert second.best.step == 1
 
 
-def test_a_run_that_stopped_early_says_so_and_goes_on_when_steps_are_raised(
+def test_a_run_that_stopped_early_reports_so_and_resumes_when_steps_are_raised(
     place: RunPlace,
 ) -> None:
     # Random weights and noise: mAP stays 0, so that the second evaluation is no better.

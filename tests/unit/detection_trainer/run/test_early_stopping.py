@@ -72,7 +72,7 @@ def test_a_resumed_run_counts_on() -> None:
     assert resumed.is_over
 
 
-def test_raised_steps_begin_the_count_anew_after_an_early_stop() -> None:
+def test_raised_steps_restart_the_count_after_an_early_stop() -> None:
     before = judged([0.3, 0.2, 0.1]).patience
     assert EarlyStop(TWO, 100, before).is_over
     raised = EarlyStop(TWO, 200, before)
@@ -82,12 +82,12 @@ def test_raised_steps_begin_the_count_anew_after_an_early_stop() -> None:
     assert not raised.is_over
 
 
-def test_raised_steps_change_no_count_of_a_run_that_goes_on() -> None:
+def test_raised_steps_change_no_count_of_a_resumed_run() -> None:
     before = judged([0.3, 0.2]).patience
     assert EarlyStop(TWO, 200, before).patience.misses == 1
 
 
-def test_the_message_says_what_was_best() -> None:
+def test_the_message_names_the_best_step() -> None:
     assert judged([0.3, 0.2, 0.1]).message(30) == (
         "stopped early at step 30 of 100: mAP did not rise in 2 evaluations "
         "(the best was 0.3000 at step 10)"

@@ -55,7 +55,7 @@ def test_every_trainer_error_has_a_code_of_its_own() -> None:
     assert ExitCode.UNEXPECTED not in codes
 
 
-def test_an_unexpected_error_says_where() -> None:
+def test_an_unexpected_error_names_its_location() -> None:
     with pytest.raises(ValueError, match="surprise") as raised:
         int("surprise")
     outcome = outcome_of_error(raised.value)
@@ -96,7 +96,7 @@ def test_a_termination_message_fits_and_stays_json(message: str, differences: li
     assert len(text.encode()) > 3000 or len(message) < 100
 
 
-def test_differences_go_before_the_message_does() -> None:
+def test_differences_are_shortened_before_the_message() -> None:
     outcome = Outcome(
         exit_code=ExitCode.RESTORE_REFUSED,
         reason="RestoreRefused",

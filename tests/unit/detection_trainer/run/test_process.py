@@ -29,13 +29,13 @@ def test_onednn_is_chosen_on_every_processor(monkeypatch: pytest.MonkeyPatch) ->
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
 
 
-def test_what_the_environment_says_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_the_environment_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"TF_ENABLE_ONEDNN_OPTS": "0"})
     prepare_process()
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
 
 
-def test_freed_memory_is_used_again_and_not_zeroed_anew() -> None:
+def test_freed_memory_is_reused_and_not_zeroed_again() -> None:
     pages = 20 * 2**26 // 4096
     assert _faults("") > pages // 2
     prepare = "from detection_trainer.run.process import prepare_process; prepare_process()"

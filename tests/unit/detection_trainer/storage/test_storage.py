@@ -49,7 +49,7 @@ def paths(folder: Folder, prefix: str = "", **options: bool) -> list[str]:
     return [entry.path for entry in folder.list(prefix, **options)]
 
 
-def test_a_folder_that_nobody_has_written_to_is_empty(folder: Folder) -> None:
+def test_a_folder_without_any_write_is_empty(folder: Folder) -> None:
     assert folder.list() == []
     assert not folder.exists("owner.json")
 
@@ -116,7 +116,7 @@ def test_listing_filters_by_the_beginning_of_the_path(folder: Folder) -> None:
     assert paths(folder.child("step-1"), recursive=False) == ["model"]
 
 
-def test_entries_tell_size_time_and_a_tag_that_changes(folder: Folder) -> None:
+def test_entries_have_size_time_and_a_tag_that_changes(folder: Folder) -> None:
     folder.write("a", b"12")
     (before,) = folder.list()
     folder.write("a", b"123")
@@ -200,7 +200,9 @@ def test_codes_of_the_operating_system(
         folder.read_range("a", 0, 1)
 
 
-def test_what_a_killed_write_left_is_not_listed_and_goes_with_the_file(tmp_path: Path) -> None:
+def test_the_remains_of_a_killed_write_are_not_listed_and_are_deleted_with_the_file(
+    tmp_path: Path,
+) -> None:
     folder = open_folder(tmp_path.as_uri())
     folder.write("step-1/model[1]", b"x")
     (tmp_path / "step-1/.model[1].0123456789ab.partial").write_bytes(b"half")
@@ -227,7 +229,7 @@ def test_create_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
-def test_a_file_where_a_folder_is_needed_is_said(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "runs").write_bytes(b"")
     folder = open_folder((tmp_path / "runs").as_uri())
     with pytest.raises(NotFoundError, match="a file exists where a folder was expected"):
@@ -283,7 +285,7 @@ def test_the_longest_prefix_of_whole_segments_wins() -> None:
 
 @pytest.mark.parametrize("uri", ["s3://b/deep", "s3://b/deep/"])
 @pytest.mark.parametrize("prefix", ["s3://b/deep", "s3://b/deep/"])
-def test_a_slash_at_the_end_says_nothing(uri: str, prefix: str) -> None:
+def test_a_slash_at_the_end_makes_no_difference(uri: str, prefix: str) -> None:
     places = {"s3://b": Path("bucket"), prefix: Path("deep")}
     assert choose_credentials(uri, places) == Path("deep")
     assert choose_credentials("s3://b/", {"s3://b/": Path("bucket")}) == Path("bucket")
@@ -331,7 +333,7 @@ def headers() -> Iterator[list[Any]]:
         pytest.param({"AWS_SESSION_TOKEN": "own"}, "own", id="its own is"),
     ],
 )
-def test_a_session_token_goes_with_its_own_key_alone(
+def test_a_session_token_is_used_only_with_its_own_key(
     headers: list[Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -438,12 +440,12 @@ def test_an_unknown_key_is_named(tmp_path: Path) -> None:
         open_folder("s3://b/runs", places)
 
 
-def test_a_secret_without_the_usual_keys_is_said(tmp_path: Path) -> None:
+def test_a_secret_without_the_usual_keys_is_reported(tmp_path: Path) -> None:
     with pytest.raises(AccessDeniedError, match="AWS_ACCESS_KEY_ID"):
         open_folder("s3://b/runs", secret(tmp_path / "keys", user="me"))
 
 
-def test_a_missing_mount_of_the_secret_is_said(tmp_path: Path) -> None:
+def test_a_missing_mount_of_the_secret_is_reported(tmp_path: Path) -> None:
     with pytest.raises(AccessDeniedError, match="check the Secret's mount"):
         open_folder("s3://b/runs", {"s3://b": tmp_path / "none"})
 
@@ -524,7 +526,7 @@ def test_the_dump_behind_a_message_is_left_out(monkeypatch: pytest.MonkeyPatch) 
         folder.read("x")
 
 
-def test_of_a_servers_answer_code_and_message_are_told_and_no_key() -> None:
+def test_code_and_message_of_a_servers_answer_are_reported_and_no_key() -> None:
     answer = (
         'status code: 403 Forbidden: <?xml version="1.0"?>\n<Error><Code>SignatureDoesNotMatch'
         "</Code><Message>Check your key.</Message><AWSAccessKeyId>me</AWSAccessKeyId></Error>"
@@ -540,7 +542,7 @@ def test_the_address_of_a_file_has_a_name(uri: str) -> None:
         open_parent(uri)
 
 
-def test_a_file_at_the_top_lies_in_the_root() -> None:
+def test_a_file_at_the_top_is_in_the_root() -> None:
     folder, name = open_parent("file:///a%20b")
     assert (folder.local_path(name), folder.uri) == (Path("/a b"), "file://")
     folder, name = open_parent("s3://bucket/a%20b")
@@ -553,7 +555,9 @@ def test_a_path_that_leaves_the_bucket_is_refused() -> None:
         folder.write("../x", b"")
 
 
-def test_a_download_to_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_download_to_a_full_disk_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     folder = Folder(store=ObjectStorage(MemoryStore(), "s3://b"), uri="s3://b")
     folder.write("x", b"1")
 

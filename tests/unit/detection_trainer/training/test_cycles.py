@@ -55,7 +55,7 @@ def test_raised_steps_at_rate_0_are_refused_with_the_choices() -> None:
     choose_cycles(spec(150, finalFraction=0, onExtend="Restart"), before)
 
 
-def test_a_resumed_run_says_nothing_of_its_schedule() -> None:
+def test_a_resumed_run_reports_nothing_about_its_schedule() -> None:
     cycles = choose_cycles(spec(100), None)
     assert describe_extension(spec(100), cycles, cycles, 50) is None
 

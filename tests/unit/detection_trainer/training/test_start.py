@@ -60,7 +60,7 @@ def test_precedence(own: list[Candidate], given: dict[str, Any], expected: Start
     assert choose_start(own, spec(**given)) == expected
 
 
-def test_damaged_ones_are_skipped_for_the_one_before_and_said() -> None:
+def test_damaged_checkpoints_are_skipped_for_the_one_before_and_logged() -> None:
     own = [Candidate(9, DAMAGED), Candidate(6, DAMAGED), Candidate(3)]
     start = choose_start(own, spec(**RESTORE))
     assert isinstance(start, Resume)
@@ -104,7 +104,7 @@ CANDIDATES = st.dictionaries(st.integers(0, 50), st.none() | st.just(DAMAGED), m
     given=st.sampled_from([{}, RESTORE, CONTINUE]),
     recorded=st.none() | st.integers(0, 50),
 )
-def test_a_run_goes_on_from_its_newest_valid_one_or_began_never(
+def test_a_run_resumes_from_its_newest_valid_checkpoint_or_never_started(
     own: list[Candidate], given: dict[str, Any], recorded: int | None
 ) -> None:
     valid = [candidate.step for candidate in own if candidate.problem is None]

@@ -125,7 +125,7 @@ def update() -> TrainingStep:
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])
-def test_a_snapshot_does_not_change_when_training_goes_on(optimizer: str) -> None:
+def test_a_snapshot_does_not_change_when_training_continues(optimizer: str) -> None:
     update = build_training_step(spec(optimizer), 1)
     train(update, range(1))
     state = update.snapshot(1)
@@ -199,7 +199,7 @@ def test_a_run_without_averages_evaluates_its_own_weights(update: TrainingStep) 
     assert all(np.array_equal(value, during[path]) for path, value in before.items())
 
 
-def test_averaged_weights_lie_in_the_detector_only_meanwhile() -> None:
+def test_averaged_weights_are_in_the_detector_only_meanwhile() -> None:
     update = build_training_step(spec(movingAverageDecay=0.5), 1)
     update.optimizer.start_averages()
     train(update, range(3))

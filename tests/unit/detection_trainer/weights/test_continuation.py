@@ -23,7 +23,7 @@ def source(tmp_path: Path) -> Manifest:
     return commit(open_folder(tmp_path.as_uri()), 40).manifest
 
 
-def test_the_same_model_classes_and_optimizer_go_on(source: Manifest) -> None:
+def test_the_same_model_classes_and_optimizer_can_continue(source: Manifest) -> None:
     require_continuable(source, URI, parsed(batchSize=8, seed=3).spec, ["tree"])
     restored = continued(source, URI)
     assert restored.mode is None

@@ -261,7 +261,7 @@ def test_imagenet_weights_fit_no_other_mode() -> None:
     assert "set restore.mode to classification, which" in str(error)
 
 
-def test_a_failed_download_may_be_retried_and_says_what_to_do(
+def test_a_failed_download_may_be_retried_and_has_a_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def offline(_: Backbone) -> keras.Model:

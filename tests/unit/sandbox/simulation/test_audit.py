@@ -17,7 +17,7 @@ def event(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_only_what_was_carried_out_is_told(tmp_path: Path) -> None:
+def test_only_requests_that_were_carried_out_are_reported(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
     patched = {"resource": "jobs", "subresource": "status", "namespace": "vision", "name": "x"}
     events = [

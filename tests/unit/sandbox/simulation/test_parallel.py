@@ -10,7 +10,9 @@ NAMES = [f"t{number}" for number in range(7)]
 
 
 @pytest.mark.parametrize(("connections", "most"), [(3, 3), (50, 7)], ids=["few", "enough"])
-async def test_each_name_is_handled_once_by_so_many_at_a_time(connections: int, most: int) -> None:
+async def test_each_name_is_handled_once_with_a_limit_at_a_time(
+    connections: int, most: int
+) -> None:
     handled: list[str] = []
     active: set[str] = set()
     peaks: list[int] = []

@@ -93,7 +93,7 @@ async def test_a_job_that_is_found_by_its_name_wakes_its_training() -> None:
     assert scene.woken == [Key("vision", "trees")]
 
 
-async def test_a_job_that_is_new_wakes_nobody() -> None:
+async def test_a_new_job_wakes_no_training() -> None:
     scene = Scene()
     await scene.do(START)
     assert scene.woken == []
@@ -130,7 +130,7 @@ async def test_a_strangers_object_under_our_name_is_an_error() -> None:
         await scene.do(START)
 
 
-async def test_a_job_of_ours_that_is_still_going_is_waited_for() -> None:
+async def test_a_job_of_ours_that_is_still_being_deleted_is_waited_for() -> None:
     scene = Scene()
     scene.api.put(JOBS, job(deletionTimestamp="2026-11-24T10:00:00Z"))
     with pytest.raises(ConflictError, match="still being deleted"):
@@ -143,7 +143,7 @@ def waiting_claim(phase: str = "Pending", **spec: Any) -> Object:
     return {"metadata": metadata, "spec": {**claim, **spec}, "status": {"phase": phase}}
 
 
-async def test_a_claim_that_is_as_the_spec_wants_it_is_taken() -> None:
+async def test_a_claim_that_fits_the_spec_is_used() -> None:
     scene = Scene(CLAIMED)
     found = scene.api.put(CLAIMS, waiting_claim(storageClassName="the cluster's default"))
     await scene.do(EnsureClaim(CLAIM))
@@ -166,7 +166,7 @@ async def test_a_bound_claim_stays_as_it_is() -> None:
     assert scene.api.find(CLAIMS, CLAIM) == found
 
 
-async def test_events_are_told_though_an_action_fails() -> None:
+async def test_events_are_published_when_an_action_fails() -> None:
     scene = Scene()
     scene.api.failures["create", "jobs"] = UnavailableError("POST", 503, "later")
     with pytest.raises(UnavailableError):
@@ -182,7 +182,7 @@ async def test_an_event_that_cannot_be_posted_fails_no_action() -> None:
     assert scene.api.names(JOBS) == [JOB]
 
 
-async def test_the_same_words_at_another_time_are_another_event() -> None:
+async def test_the_same_message_at_another_time_is_another_event() -> None:
     scene = Scene()
     told = Event("Normal", Reason.RESUMED, "Went on from step 5")
     await scene.do(events=(told,))
@@ -222,7 +222,7 @@ async def test_a_claim_is_made_once() -> None:
     assert scene.api.names(CLAIMS) == ["trees-checkpoints"]
 
 
-async def test_a_claim_of_an_earlier_training_of_this_name_is_taken_over() -> None:
+async def test_a_claim_of_an_earlier_training_of_this_name_is_adopted() -> None:
     scene = Scene(CLAIMED)
     await scene.do(EnsureClaim("trees-checkpoints"))
     scene.training = replace(
@@ -233,7 +233,7 @@ async def test_a_claim_of_an_earlier_training_of_this_name_is_taken_over() -> No
     assert len(scene.api.called("create", CLAIMS)) == 2, "the second was answered: it exists"
 
 
-async def test_a_claim_of_a_stranger_is_told() -> None:
+async def test_a_claim_of_another_owner_is_reported() -> None:
     scene = Scene(CLAIMED)
     scene.api.put(CLAIMS, {"metadata": {"name": "trees-checkpoints"}})
     with pytest.raises(ForeignObjectError, match="belongs to nobody"):
@@ -294,7 +294,7 @@ CHANGES: dict[str, Object] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-async def test_a_policy_that_somebody_changed_is_restored_before_the_next_job(
+async def test_a_policy_that_was_changed_is_restored_before_the_next_job(
     change: Object,
 ) -> None:
     scene = Scene(PAIR)
@@ -316,7 +316,7 @@ async def test_a_policy_that_somebody_changed_is_restored_before_the_next_job(
     assert scene.posted() == [("Warning", "NetworkPolicyReset")]
 
 
-async def test_a_policy_that_is_still_going_is_waited_for() -> None:
+async def test_a_policy_that_is_still_being_deleted_is_waited_for() -> None:
     scene = Scene(PAIR)
     await scene.do(START)
     going = scene.policy()
@@ -326,7 +326,7 @@ async def test_a_policy_that_is_still_going_is_waited_for() -> None:
     assert scene.api.names(JOBS) == [JOB]
 
 
-async def test_a_strangers_policy_under_our_name_is_told() -> None:
+async def test_a_policy_of_another_owner_under_our_name_is_reported() -> None:
     scene = Scene(PAIR)
     scene.api.put(NETWORK_POLICIES, {"metadata": {"name": POLICY}, "spec": {}})
     with pytest.raises(ForeignObjectError, match=f"NetworkPolicy vision/{POLICY} exists"):

@@ -194,7 +194,7 @@ async def test_an_object_is_replaced_at_its_own_path(server: Scene) -> None:
     assert counted.requests == [("update", 200)]
 
 
-async def test_a_change_is_waited_for_from_the_state_that_is_known(server: Scene) -> None:
+async def test_a_wait_for_a_change_starts_from_the_known_state(server: Scene) -> None:
     behind, client, _ = server
     behind.answers = [(200, {"type": "MODIFIED"}), (403, {"message": "no"})]
     await client.wait_change(LEASES, "system", "a", "7")
@@ -242,7 +242,7 @@ async def test_each_refusal_is_an_error_of_its_own(
     assert counted.requests == [("get", status)]
 
 
-async def test_nobody_answering_is_an_error_of_its_own() -> None:
+async def test_no_answer_has_its_own_error() -> None:
     counted = Counted()
     client = Client(Configuration(host="http://127.0.0.1:1"), counted)
     with pytest.raises(errors.UnavailableError, match="did not answer"):
@@ -251,7 +251,7 @@ async def test_nobody_answering_is_an_error_of_its_own() -> None:
     await client.close()
 
 
-async def test_a_kubeconfig_says_where_the_api_is(tmp_path: Path) -> None:
+async def test_a_kubeconfig_gives_the_address_of_the_api(tmp_path: Path) -> None:
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -272,7 +272,9 @@ async def test_a_kubeconfig_says_where_the_api_is(tmp_path: Path) -> None:
     [{"KUBECONFIG": "/nowhere/at/all"}, {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}],
     ids=["a kubeconfig that is not there", "a pod without a service account"],
 )
-async def test_without_credentials_it_says_what_it_looked_for(environment: dict[str, str]) -> None:
+async def test_without_credentials_the_error_names_what_was_looked_for(
+    environment: dict[str, str],
+) -> None:
     with pytest.raises(errors.ConfigurationError, match="expected a service account"):
         await load_configuration(environment)
 
@@ -281,7 +283,7 @@ async def test_without_credentials_it_says_what_it_looked_for(environment: dict[
     ("variables", "trusted"),
     [({}, False), ({"HTTPS_PROXY": "http://proxy:3128"}, True), ({"no_proxy": "x"}, True)],
 )
-def test_the_environment_is_looked_at_for_each_request_only_where_it_says_something(
+def test_the_environment_is_read_for_each_request_only_if_it_configures_a_proxy(
     variables: dict[str, str], *, trusted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:

@@ -80,7 +80,7 @@ def test_only_a_renewal_lets_a_lease_live_on() -> None:
     assert observe(renewed, None, 111.0) is None
 
 
-def test_the_lease_tells_since_when_and_how_often_it_changed_hands() -> None:
+def test_the_lease_records_since_when_and_how_often_its_holder_changed() -> None:
     made = next_spec(None, "a", NOW)
     assert made == {
         "holderIdentity": "a",
@@ -261,7 +261,7 @@ async def test_one_that_ends_hands_over_at_once() -> None:
 
 
 @in_virtual_time
-async def test_a_standby_that_ends_takes_nothing_from_the_leader() -> None:
+async def test_a_standby_that_ends_does_not_affect_the_leader() -> None:
     async with stage() as at:
         await at.two.stop()
         assert at.holder == "one"
@@ -313,7 +313,7 @@ async def see_it_stand_by(at: Stage) -> None:
 
 
 @in_virtual_time
-async def test_a_leader_whose_api_server_was_away_for_a_while_leads_on() -> None:
+async def test_a_leader_keeps_leading_after_an_outage_of_the_api_server() -> None:
     async with stage() as at:
         for replica in (at.one, at.two):
             replica.line.error = UnavailableError("GET", 503, "starting")
@@ -327,7 +327,7 @@ async def test_a_leader_whose_api_server_was_away_for_a_while_leads_on() -> None
 
 
 @in_virtual_time
-async def test_a_short_outage_disturbs_nobody() -> None:
+async def test_a_short_outage_has_no_effect() -> None:
     async with stage() as at:
         at.one.line.error = UnavailableError("PUT", 500, "etcd has no leader")
         await asyncio.sleep(RENEW_DEADLINE_S - 2 * RETRY_S)

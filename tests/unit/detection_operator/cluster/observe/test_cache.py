@@ -60,7 +60,7 @@ def test_an_older_state_never_replaces_a_newer_one() -> None:
     assert not cache.apply(PODS, pod())
 
 
-def test_versions_that_are_no_numbers_are_taken_as_they_come() -> None:
+def test_versions_that_are_not_numbers_are_accepted_in_the_order_of_arrival() -> None:
     assert Version("a", "x1").is_before(Version("a", "x0"))
     assert not Version("a", "x1").is_before(Version("a", "x1"))
     assert Version("a", "9").is_before(Version("b", "10"))
@@ -73,7 +73,7 @@ def test_what_is_deleted_does_not_come_back_by_a_late_answer() -> None:
     assert cache.jobs(REF) == []
 
 
-def test_a_deleted_pod_keeps_its_last_word_while_its_job_is_there() -> None:
+def test_a_deleted_pod_keeps_its_final_report_while_its_job_exists() -> None:
     cache = filled()
     last = pod(status=container_status(terminated={"exitCode": 75}))
     assert cache.delete(PODS, newer(last)) == {TREES}
@@ -126,7 +126,7 @@ def test_pods_of_a_training_that_is_gone_are_not_remembered() -> None:
     assert not cache.forget(PODS, "never-heard-of")
 
 
-def test_a_training_made_anew_under_its_name_replaces_the_old_one() -> None:
+def test_a_training_created_again_under_its_name_replaces_the_old_one() -> None:
     cache = filled()
     anew = newer(stored_training(uid="uid-2"), 100)
     assert cache.apply(TRAININGS, anew) == {TREES}
@@ -136,7 +136,7 @@ def test_a_training_made_anew_under_its_name_replaces_the_old_one() -> None:
     assert record.version.uid == "uid-2"
 
 
-def test_objects_of_strangers_are_not_taken_in() -> None:
+def test_objects_of_other_owners_are_not_cached() -> None:
     cache = Cache()
     stranger = job(ownerReferences=[])
     assert not cache.apply(JOBS, stranger)
@@ -146,7 +146,7 @@ def test_objects_of_strangers_are_not_taken_in() -> None:
     assert cache.versions(PODS) == {}
 
 
-def test_a_change_of_the_source_concerns_those_who_wait_for_it() -> None:
+def test_a_change_of_the_source_wakes_the_trainings_that_wait_for_it() -> None:
     cache = Cache()
     reference = {"trainingRef": {"name": "coco"}}
     waiting = stored_training(restore={"mode": "detection", "from": reference})
@@ -167,7 +167,7 @@ def sharing(cache: Cache, key: Key) -> list[str]:
     return [other.key.name for other in cache.sharing(record.folder)]
 
 
-def test_those_who_share_a_folder_are_told_of_each_other() -> None:
+def test_trainings_that_share_a_folder_wake_each_other() -> None:
     cache = Cache()
     storage = {"storage": {"uri": "s3://runs/one"}}
     cache.apply(TRAININGS, stored_training(checkpoints=storage))
@@ -207,7 +207,7 @@ def test_deletions_are_remembered_for_a_while_only() -> None:
     assert not cache.apply(PODS, pod(uid="uid-7"))
 
 
-def test_a_record_tells_what_metrics_ask_for() -> None:
+def test_a_record_has_what_the_metrics_need() -> None:
     status = attempt_status(3) | {
         "step": 40,
         "stepsLost": 2,
@@ -232,7 +232,7 @@ def test_a_record_tells_what_metrics_ask_for() -> None:
     assert b"managedFields" not in unpack(record.packed)
 
 
-def test_who_waits_is_looked_at_first_and_who_has_ended_last() -> None:
+def test_waiting_trainings_are_decided_first_and_ended_ones_last() -> None:
     cache = Cache()
     phases = {"done": "Complete", "runs": "Running", "failed": "Failed", "new": None}
     for number, (name, phase) in enumerate(phases.items()):

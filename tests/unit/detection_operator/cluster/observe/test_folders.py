@@ -99,9 +99,7 @@ def test_two_that_mean_one_folder(one: tuple[Key, Any], two: tuple[Key, Any]) ->
         "another service account",
     ],
 )
-def test_two_that_say_the_same_and_mean_two_folders(
-    one: tuple[Key, Any], two: tuple[Key, Any]
-) -> None:
+def test_the_same_uri_can_mean_two_folders(one: tuple[Key, Any], two: tuple[Key, Any]) -> None:
     assert folder_of(*one) != folder_of(*two)
 
 
@@ -124,5 +122,5 @@ def test_two_that_say_the_same_and_mean_two_folders(
         "nonsense",
     ],
 )
-def test_a_folder_that_only_its_pod_reaches_is_nobody_elses(spec: Any) -> None:
+def test_a_folder_that_only_its_pod_reaches_is_not_shared(spec: Any) -> None:
     assert folder_of(TREES, spec) == ""

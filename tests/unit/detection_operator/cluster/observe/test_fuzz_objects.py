@@ -99,7 +99,7 @@ def test_whatever_a_training_holds_the_others_are_served(body: Object) -> None:
 
 @FUZZED
 @given(damaged(stored_training("coco", "uid-coco", whole_training()["status"])))
-def test_whatever_a_source_holds_who_waits_for_it_is_served(body: Object) -> None:
+def test_any_source_object_leaves_the_training_that_waits_for_it_decidable(body: Object) -> None:
     cluster = Cluster()
     waiting = stored_training(
         preflight="Never", continueFrom={"trainingRef": {"name": "coco", "step": 40}}

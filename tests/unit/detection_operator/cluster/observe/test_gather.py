@@ -93,7 +93,7 @@ async def test_pods_that_outlive_their_job_are_orphans(api: FakeCluster, cache: 
     assert (await gather(api, cache)).ended_orphans == (POD_UID,)
 
 
-async def test_a_job_that_the_watch_has_not_told_of_is_looked_up(
+async def test_a_job_that_the_watch_has_not_reported_is_looked_up(
     api: FakeCluster, cache: Cache
 ) -> None:
     api.put(JOBS, job())
@@ -115,7 +115,7 @@ async def test_an_attempt_that_is_over_needs_no_looking_up(api: FakeCluster, cac
     assert api.calls == []
 
 
-async def test_that_nobody_answers_is_not_taken_for_absence(api: FakeCluster, cache: Cache) -> None:
+async def test_no_answer_is_not_mistaken_for_absence(api: FakeCluster, cache: Cache) -> None:
     api.failures["get", "jobs"] = UnavailableError("GET", 503, "down")
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
     with pytest.raises(UnavailableError):
@@ -186,7 +186,7 @@ def failed_create(message: str, at: str) -> Object:
     }
 
 
-async def test_a_job_without_a_pod_tells_why_once_events_say_so(
+async def test_a_job_without_a_pod_reports_why_once_events_state_it(
     api: FakeCluster, cache: Cache, warnings: WarningEvents, queue: KeyQueue
 ) -> None:
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
@@ -205,7 +205,7 @@ async def test_a_job_without_a_pod_tells_why_once_events_say_so(
     assert found.observed.jobs[0].rejected == ""
 
 
-async def test_a_pod_that_does_not_start_tells_what_its_events_say(
+async def test_a_pod_that_does_not_start_reports_its_events(
     api: FakeCluster, cache: Cache, warnings: WarningEvents
 ) -> None:
     missing = 'MountVolume.SetUp failed for volume "credentials-0": secret "s3" not found'
@@ -225,7 +225,7 @@ async def test_a_pod_that_does_not_start_tells_what_its_events_say(
 
 
 @pytest.mark.parametrize("scheduled", ["", "pod has unbound immediate PersistentVolumeClaims."])
-async def test_a_pod_without_a_node_tells_what_events_say_of_its_claim(
+async def test_a_pod_without_a_node_reports_the_events_of_its_claim(
     api: FakeCluster, cache: Cache, warnings: WarningEvents, scheduled: str
 ) -> None:
     said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
@@ -250,7 +250,7 @@ async def test_a_pod_without_a_node_tells_what_events_say_of_its_claim(
     assert waits.message == " ".join(filter(None, (scheduled, said_of_claim)))
 
 
-async def test_a_training_that_goes_is_no_longer_followed(
+async def test_a_deleted_training_is_no_longer_followed(
     api: FakeCluster, cache: Cache, warnings: WarningEvents
 ) -> None:
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
@@ -262,7 +262,7 @@ async def test_a_training_that_goes_is_no_longer_followed(
     assert api.called("list", EVENTS) == []
 
 
-async def test_the_source_is_told_whether_it_is_there_or_not(
+async def test_the_source_is_observed_whether_it_exists_or_not(
     api: FakeCluster, cache: Cache
 ) -> None:
     restore = {"mode": "detection", "from": {"trainingRef": {"name": "coco"}}}
@@ -290,7 +290,7 @@ async def test_the_folder_belongs_to_the_older_training(api: FakeCluster, cache:
     assert found.observed.folder_owner is None
 
 
-async def test_of_two_made_in_one_second_the_folder_is_whose_who_has_begun(
+async def test_of_two_created_in_one_second_the_one_that_started_owns_the_folder(
     api: FakeCluster, cache: Cache
 ) -> None:
     storage = {"storage": {"uri": "s3://runs/one"}}
@@ -301,14 +301,14 @@ async def test_of_two_made_in_one_second_the_folder_is_whose_who_has_begun(
     assert found.observed.folder_owner == "vision/trees"
 
 
-async def test_a_folder_that_is_not_said_is_nobodys(api: FakeCluster, cache: Cache) -> None:
+async def test_a_folder_that_is_not_given_has_no_owner(api: FakeCluster, cache: Cache) -> None:
     cache.apply(TRAININGS, newer(stored_training(checkpoints={})))
     found = await gather(api, cache)
     assert found.observed.folder_owner is None
     assert found.observed.training.spec is None
 
 
-async def test_a_folder_whose_trainings_went_meanwhile_is_nobodys(
+async def test_a_folder_whose_trainings_were_deleted_has_no_owner(
     api: FakeCluster, cache: Cache
 ) -> None:
     body = api.put(TRAININGS, stored_training(status=attempt_status()))
@@ -353,7 +353,7 @@ async def test_an_orphan_that_the_api_lists_is_not_believed_by_its_labels(
     assert api.called("list", PODS), "it was asked for"
 
 
-async def test_a_pod_that_runs_is_waited_for_though_nobody_has_seen_its_job(
+async def test_a_running_pod_is_waited_for_although_its_job_was_never_seen(
     api: FakeCluster, cache: Cache
 ) -> None:
     running = container_status(running={"startedAt": "2026-11-24T10:00:00Z"})
@@ -369,9 +369,7 @@ async def test_a_pod_that_runs_is_waited_for_though_nobody_has_seen_its_job(
     assert (found.observed.orphans, found.recheck_after_s) == ((), None)
 
 
-async def test_a_source_is_one_of_the_trainings_own_namespace(
-    api: FakeCluster, cache: Cache
-) -> None:
+async def test_a_source_is_in_the_namespace_of_the_training(api: FakeCluster, cache: Cache) -> None:
     cache.apply(TRAININGS, of_team_b(stored_training("coco", uid="uid-coco")))
     reference = {"trainingRef": {"name": "coco"}}
     cache.apply(TRAININGS, stored_training(restore={"mode": "detection", "from": reference}))

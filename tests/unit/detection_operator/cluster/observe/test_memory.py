@@ -33,7 +33,7 @@ def large(number: int, variables: int) -> Object:
 
 
 @pytest.mark.parametrize("variables", [0, 2, 16, 64], ids=lambda n: f"{n * 1.5:g} KB")
-def test_a_training_takes_no_more_than_the_documentation_says(variables: int) -> None:
+def test_a_training_needs_no_more_memory_than_documented(variables: int) -> None:
     found = re.search(FORMULA, (ROOT / "docs/operations.md").read_text())
     assert found is not None
     bodies = [large(number, variables) for number in range(COUNT)]

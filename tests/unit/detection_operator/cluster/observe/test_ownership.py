@@ -16,7 +16,7 @@ OURS = {"kind": "DetectionTraining", "apiVersion": "detectiontraining.dev/v1alph
 OF_BATCH = {"kind": "Job", "apiVersion": "batch/v1", "uid": JOB_UID}
 
 
-def test_the_controller_is_one_of_the_objects_own_namespace() -> None:
+def test_the_controller_is_in_the_namespace_of_the_object() -> None:
     assert training_of_job(job()) == REF
     assert job_of_pod(pod()) == Ref(NAMESPACE, JOB_UID)
     assert training_of_job(job(namespace="team-a")) == Ref("team-a", UID) != REF

@@ -202,7 +202,7 @@ def test_a_pod_is_read(status: Object, expected: Object) -> None:
     assert parsed.job_name == "trees-5f2c8a1b-1"
 
 
-def test_a_pod_that_is_being_deleted_says_when_its_grace_ends() -> None:
+def test_a_pod_that_is_being_deleted_has_the_end_of_its_grace_period() -> None:
     assert parse_pod(pod(deletionTimestamp=AT)).deleting_since == WHEN
 
 
@@ -268,7 +268,7 @@ def test_a_training_is_read_with_its_labels() -> None:
     assert not parsed.deleting
 
 
-def test_a_spec_that_does_not_hold_is_no_error_but_says_what_is_wrong() -> None:
+def test_an_invalid_spec_is_no_error_and_names_what_is_wrong() -> None:
     parsed = parse_training(stored_training(steps=-1, colour="green"))
     assert parsed.spec is None
     assert "steps: Input should be greater than or equal to 1 (received -1)" in parsed.invalid
@@ -285,7 +285,7 @@ def test_a_status_of_a_newer_version_is_read_without_what_is_new() -> None:
     assert "brandNew" in status, "the document itself is left alone"
 
 
-def test_a_status_whose_known_fields_do_not_hold_is_an_error() -> None:
+def test_a_status_with_invalid_known_fields_is_an_error() -> None:
     with pytest.raises(ValidationError, match="step"):
         parse_status({"step": -5, "brandNew": 1})
 

@@ -95,7 +95,7 @@ def test_what_the_api_server_fills_in_does_not_win() -> None:
     assert len(training.spec.augmentation) == 7
 
 
-def test_what_is_said_wins() -> None:
+def test_fields_of_the_spec_override_the_pipeline_config() -> None:
     said = {"schedule": {"type": "cosine", "decaySteps": 2500}}
     training = parse_training(inline(steps=50000, batchSize=4, optimizer=said))
     assert training.spec is not None
@@ -148,7 +148,7 @@ def test_a_text_is_mapped_once_however_often_its_training_is_looked_at() -> None
     assert parse_training(inline(text)).spec == mapped[0], "what one spec says is not another's"
 
 
-async def test_the_config_map_is_read_and_told(api: FakeCluster) -> None:
+async def test_the_config_map_is_read_and_reported(api: FakeCluster) -> None:
     put(api, config_text())
     found = await gather(api, referring())
     decided = plan(found.observed, SETTINGS, NOW)
@@ -165,7 +165,7 @@ async def test_the_config_map_is_read_and_told(api: FakeCluster) -> None:
         ("other", "ConfigMap 'trees' has no key 'pipeline.config'; it has other"),
     ],
 )
-async def test_a_config_map_that_is_not_there_is_told_and_looked_for_again(
+async def test_a_missing_config_map_is_reported_and_looked_up_again(
     api: FakeCluster, key: str | None, message: str
 ) -> None:
     if key is not None:
@@ -177,7 +177,7 @@ async def test_a_config_map_that_is_not_there_is_told_and_looked_for_again(
     assert (await gather(api, referring())).observed.training.spec is not None
 
 
-async def test_one_that_may_not_be_read_is_told(api: FakeCluster) -> None:
+async def test_a_config_map_that_may_not_be_read_is_reported(api: FakeCluster) -> None:
     api.failures["get", "configmaps"] = ForbiddenError("GET …", 403, "forbidden")
     found = await gather(api, referring())
     assert "may not read ConfigMap 'trees'" in found.observed.training.invalid
@@ -245,7 +245,7 @@ def test_one_at_a_uri_is_left_to_the_pod_of_a_check() -> None:
     assert "s3://models" in said["DETECTION_TRAINER_CREDENTIALS"]
 
 
-def test_what_its_pod_told_makes_the_spec_whole() -> None:
+def test_what_its_pod_reported_completes_the_spec() -> None:
     status = render_status(plan(Observed(parse_training(at_uri())), SETTINGS, NOW).status)
     ended = ended_pod(0, said(0, "Completed", pipeline_config=pack(config_text())), name=CHECK)
     job = check_job(ended, complete=True)

@@ -75,7 +75,7 @@ class Scene:
         return found
 
 
-async def test_the_start_goes_on_where_one_namespace_is_missing(
+async def test_the_start_continues_when_one_namespace_is_missing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     scene = Scene()
@@ -111,7 +111,7 @@ async def test_what_is_known_of_a_lost_namespace_is_not_pruned_and_not_planned_o
     assert not scene.places.may_plan(B)
 
 
-async def test_a_namespace_whose_rights_return_is_taken_up_again(
+async def test_a_namespace_whose_rights_return_is_watched_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -127,7 +127,7 @@ async def test_a_namespace_whose_rights_return_is_taken_up_again(
     assert "namespace team-b can be listed again" in caplog.text
 
 
-async def test_a_namespace_that_is_lost_is_tried_again_long_before_the_next_resync(
+async def test_a_lost_namespace_is_retried_long_before_the_next_resync(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "RETRY_S", 0.0)

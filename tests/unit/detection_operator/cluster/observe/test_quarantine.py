@@ -55,7 +55,7 @@ ODD: dict[str, tuple[Resource, Object, str]] = {
 
 
 @pytest.mark.parametrize(("resource", "body", "uid"), ODD.values(), ids=ODD.keys())
-def test_it_is_named_counted_and_not_taken_for_deleted(
+def test_it_is_named_counted_and_not_treated_as_deleted(
     resource: Resource, body: Object, uid: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache, counted = Cache(), list[str]()
@@ -116,7 +116,7 @@ async def test_no_attempt_follows_one_that_cannot_be_seen(
         await gatherer.gather(TREES)
 
 
-async def test_an_odd_object_of_another_namespace_holds_nobody_up() -> None:
+async def test_an_invalid_object_of_another_namespace_delays_nothing() -> None:
     cache, api = Cache(), FakeCluster()
     cache.apply(TRAININGS, stored_training())
     cache.apply(JOBS, odd_job(namespace="elsewhere"))

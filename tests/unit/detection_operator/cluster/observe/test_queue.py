@@ -75,7 +75,9 @@ async def test_keys_come_in_the_order_in_which_they_were_added(queue: KeyQueue) 
     assert await taken(queue) == [B, A, C]
 
 
-async def test_a_key_in_hand_is_given_to_nobody_else_and_waits_at_the_end(queue: KeyQueue) -> None:
+async def test_a_key_in_work_is_given_to_no_second_worker_and_waits_at_the_end(
+    queue: KeyQueue,
+) -> None:
     queue.add(A)
     assert await queue.get() == A
     queue.add(A)
@@ -196,7 +198,7 @@ async def test_what_happens_takes_turns_with_a_look_at_all(queue: KeyQueue) -> N
     assert await taken(queue) == [A, everyone[0], B, *everyone[1:]]
 
 
-async def test_a_key_stands_in_one_line_only(queue: KeyQueue, time: Time) -> None:
+async def test_a_key_is_in_one_line_only(queue: KeyQueue, time: Time) -> None:
     queue.add(A)
     queue.add_all([A, B, C])
     time.pass_by(2)

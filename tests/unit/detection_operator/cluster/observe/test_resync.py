@@ -145,7 +145,7 @@ async def test_what_the_watch_brings_meanwhile_is_not_pruned() -> None:
     assert scene.cache.job(Ref(NAMESPACE, "uid-new")) is not None
 
 
-async def test_what_went_between_list_and_read_is_left_out() -> None:
+async def test_objects_deleted_between_list_and_read_are_left_out() -> None:
     scene = Scene()
     scene.fill_cluster()
 

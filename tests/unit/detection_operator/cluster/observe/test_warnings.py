@@ -102,7 +102,7 @@ async def test_jobs_and_pods_are_asked_for_by_what_matters_of_them(scene: Scene)
     ]
 
 
-async def test_what_the_scheduler_said_before_holds_nothing_up(scene: Scene) -> None:
+async def test_an_older_message_of_the_scheduler_delays_nothing(scene: Scene) -> None:
     scene.warnings.follow(TREES, [Overdue(PODS, "p", NOW)])
     scene.happen("p", "0/3 nodes are available", kind="Pod", reason="FailedScheduling")
     await scene.warnings.read()
@@ -151,7 +151,7 @@ async def test_what_is_no_longer_followed_is_forgotten(scene: Scene) -> None:
     assert scene.api.calls == []
 
 
-async def test_what_ends_while_the_list_is_read_is_not_told(scene: Scene) -> None:
+async def test_a_warning_that_ends_while_the_list_is_read_is_not_reported(scene: Scene) -> None:
     scene.warnings.follow(TREES, [job("a")])
     scene.happen("a", "exceeded quota")
     scene.api.while_listing["events"] = lambda: scene.warnings.follow(TREES, [])
@@ -169,7 +169,7 @@ async def test_each_namespace_is_read_by_itself(scene: Scene) -> None:
     assert scene.warnings.of("b") is not None
 
 
-async def test_an_event_says_nothing_of_another_namespaces_objects_or_of_another_kind(
+async def test_an_event_does_not_count_for_another_namespace_or_kind(
     scene: Scene,
 ) -> None:
     scene.warnings.follow(TREES, [job("a")])
@@ -221,7 +221,7 @@ async def test_it_reads_until_it_is_ended_whatever_the_api_answers(
     running.cancel()
 
 
-async def test_one_that_leads_anew_follows_nothing_of_before(scene: Scene) -> None:
+async def test_a_replica_that_leads_again_follows_nothing_from_before(scene: Scene) -> None:
     scene.warnings.follow(TREES, [job("a")])
     running = asyncio.create_task(scene.warnings.run())
     await asyncio.sleep(0)
@@ -247,7 +247,7 @@ async def test_a_claim_is_found_by_its_name_for_each_pod_that_mounts_it(scene: S
     assert len(scene.api.called("list", EVENTS)) == 1
 
 
-async def test_a_warning_says_more_than_a_newer_event_that_is_none(scene: Scene) -> None:
+async def test_a_warning_takes_precedence_over_a_newer_normal_event(scene: Scene) -> None:
     scene.warnings.follow(TREES, [Overdue(CLAIMS, "p/data", NOW, "data")])
     claim = {"kind": "PersistentVolumeClaim", "name": "data"}
     for type_, reason, at in (

@@ -75,7 +75,7 @@ def test_a_failure_that_lasts_is_a_problem_with_its_cause() -> None:
     assert scene.monitor.problems(0) == []
 
 
-def test_an_unheard_of_code_and_no_answer_are_named_too() -> None:
+def test_an_unknown_code_and_no_answer_are_named_too() -> None:
     scene = Scene()
     scene.begin()
     scene.monitor.answered(JOBS, watch=True, code=599)
@@ -94,7 +94,7 @@ def test_a_list_after_a_watch_asks_for_a_comparison() -> None:
     assert scene.relists == 1
 
 
-def test_it_is_told_once_each_watch_has_where_it_begins() -> None:
+def test_it_is_reported_once_each_watch_has_its_starting_version() -> None:
     scene = Scene()
     scene.monitor.answered(JOBS, watch=False, code=200)
     scene.monitor.answered(JOBS, watch=False, code=200)
@@ -200,7 +200,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("values", LINES.values(), ids=LINES.keys())
-async def test_a_watch_goes_on_beside_an_object_that_kopf_could_not_decode(
+async def test_a_watch_continues_after_an_object_that_kopf_could_not_decode(
     values: list[str],
 ) -> None:
     sent = [{"type": "ADDED", "object": {"n": n, "a": value}} for n, value in enumerate(values)]

@@ -24,7 +24,7 @@ def test_corners_are_made_of_x_y_width_height(file: Path) -> None:
     assert photograph.crowd == (False,)
 
 
-def test_category_ids_with_gaps_are_numbered_anew_in_their_order(file: Path) -> None:
+def test_category_ids_with_gaps_are_renumbered_in_their_order(file: Path) -> None:
     assert read_coco(write_coco(file)).classes == ["car", "dog"]
 
 
@@ -38,7 +38,7 @@ def test_crowds_are_kept_as_such_and_images_without_objects_too(file: Path) -> N
     assert second.boxes.shape == (0, 4)
 
 
-def test_images_may_lie_elsewhere(file: Path, tmp_path: Path) -> None:
+def test_images_may_be_in_another_folder(file: Path, tmp_path: Path) -> None:
     draw_image(tmp_path / "pictures" / "sub" / "c.png", 40, 20)
     write_coco(file, images=[{"id": 7, "file_name": "sub/c.png"}])
     [photograph] = read_coco(file, tmp_path / "pictures").photographs
@@ -98,7 +98,7 @@ def test_a_file_is_refused_for(file: Path, fields: dict[str, Any], message: str)
     assert str(file) in str(refused.value)
 
 
-def test_what_is_no_json_and_what_is_missing_are_told_apart(file: Path) -> None:
+def test_invalid_json_is_distinguished_from_a_missing_file(file: Path) -> None:
     with pytest.raises(NotFoundError, match="does not exist"):
         read_coco(file)
     file.write_text("{")
@@ -127,7 +127,9 @@ def test_a_name_of_windows_stays_below_the_folder(file: Path) -> None:
         read_coco(file)
 
 
-def test_a_file_whose_name_holds_a_backslash_is_taken_first(file: Path, tmp_path: Path) -> None:
+def test_a_file_whose_name_contains_a_backslash_takes_precedence(
+    file: Path, tmp_path: Path
+) -> None:
     draw_image(tmp_path / "sub\\c.png", 40, 20)
     draw_image(tmp_path / "sub/c.png", 30, 20)
     write_coco(file, images=[{"id": 7, "file_name": "sub\\c.png"}])
@@ -191,7 +193,7 @@ def test_categories_with_one_name_are_one_class_where_classes_are_given(file: Pa
     assert read_coco(file, classes=["dog"]).photographs[0].names == ("dog", "dog")
 
 
-def test_boxes_that_seem_to_be_fractions_are_refused_unless_told(file: Path) -> None:
+def test_boxes_that_seem_to_be_fractions_are_refused_unless_declared(file: Path) -> None:
     write_coco(file, annotations=[{**OBJECT, "bbox": [0.1, 0.25, 0.25, 0.4]}])
     with pytest.raises(DataInvalidError, match="1 boxes lie between 0 and 1"):
         read_coco(file)

@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_boxes_and_classes_are_read_as_they_stand(folder: Path) -> None:
+def test_boxes_and_classes_are_read_unchanged(folder: Path) -> None:
     write_voc(folder / "a.xml", [TREE, ("bush", 0, 0, 40, 20)], filename="a.png", size=(40, 20))
     annotations = read_voc(folder)
     [photograph] = annotations.photographs
@@ -163,7 +163,7 @@ def test_a_document_type_is_seen_in_utf_16_too(folder: Path) -> None:
         read_voc(folder)
 
 
-def test_an_empty_folder_and_a_missing_image_are_said(folder: Path) -> None:
+def test_an_empty_folder_and_a_missing_image_are_reported(folder: Path) -> None:
     with pytest.raises(NotFoundError, match="there are none"):
         read_voc(folder)
     write_voc(folder / "gone.xml", [TREE], filename="gone.png")
@@ -171,7 +171,7 @@ def test_an_empty_folder_and_a_missing_image_are_said(folder: Path) -> None:
         read_voc(folder)
 
 
-def test_a_file_that_is_no_image_is_said(folder: Path) -> None:
+def test_a_file_that_is_no_image_is_reported(folder: Path) -> None:
     (folder / "b.png").write_text("not a picture")
     write_voc(folder / "b.xml", [TREE], filename="b.png")
     with pytest.raises(DataInvalidError, match=r"b\.png: expected an image"):
@@ -286,7 +286,7 @@ FRACTION = ("tree", 0.1, 0.25, 0.35, 0.65)
 
 
 @pytest.mark.parametrize("dropping", [True, False])
-def test_boxes_that_seem_to_be_fractions_are_refused_unless_told(
+def test_boxes_that_seem_to_be_fractions_are_refused_unless_declared(
     folder: Path, *, dropping: bool
 ) -> None:
     write_voc(folder / "a.xml", [FRACTION], filename="a.png")

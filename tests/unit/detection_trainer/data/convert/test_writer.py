@@ -151,7 +151,7 @@ def test_a_dataset_is_replaced_only_if_asked_and_then_as_a_whole(
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "1"])
-def test_images_that_tensorflow_reads_otherwise_are_written_anew(
+def test_images_that_tensorflow_reads_differently_are_rewritten(
     tmp_path: Path, target: Folder, mode: str
 ) -> None:
     draw_image(tmp_path / "a.tif", 8, 8, mode)

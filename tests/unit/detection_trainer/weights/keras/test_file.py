@@ -227,14 +227,14 @@ def test_other_sizes_are_refused_with_both_shapes(tmp_path: Path) -> None:
         restore(wider, DETECTION, opened(path, wider.spec), ["a", "b"])
 
 
-def test_a_run_cannot_go_on_from_weights_alone(tmp_path: Path) -> None:
+def test_a_run_cannot_continue_from_weights_alone(tmp_path: Path) -> None:
     detector = small_detector()
     path = saved(tmp_path, detector.network, ".weights.h5")
     with pytest.raises(RestoreRefusedError, match="without step and optimizer: use it in restore"):
         find_run(path.as_uri(), {}, detector.spec)
 
 
-def test_what_lies_nowhere_is_not_found(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         open_weights((tmp_path / "none.weights.h5").as_uri(), {}, small_model())
     assert not is_keras_file(open_folder(tmp_path.as_uri()), "none")
@@ -316,7 +316,7 @@ def _kernels(file: Any) -> Iterator[str]:
         pytest.param(lambda path: path.write_bytes(b"PK\x03\x04 no zip"), "failed", id="no zip"),
     ],
 )
-def test_a_file_that_does_not_hold_is_said(
+def test_an_invalid_file_is_reported(
     tmp_path: Path, damage: Callable[[Path], object], sentence: str
 ) -> None:
     detector = small_detector()
@@ -335,7 +335,7 @@ def test_a_file_without_names_of_layers_is_refused(tmp_path: Path) -> None:
         opened(path, detector.spec)
 
 
-def test_an_archive_without_weights_is_said(tmp_path: Path) -> None:
+def test_an_archive_without_weights_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", "{}")

@@ -124,7 +124,7 @@ def test_without_a_network_the_ways_that_need_none_are_named(
     assert not (cache / FILE).exists(), "the next attempt must try again"
 
 
-def test_a_host_that_lacks_the_file_is_said_by_its_answer(
+def test_a_host_without_the_file_is_reported_with_its_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served(tmp_path) as host:

@@ -135,7 +135,7 @@ def test_another_depth_of_backbone_is_refused_by_its_variables(model_dir: Path) 
     assert any(d.startswith("backbone/_feature_extractor/") for d in refused.value.differences)
 
 
-def test_a_checkpoint_from_before_the_model_was_built_is_told_apart(model_dir: Path) -> None:
+def test_a_checkpoint_from_before_the_model_was_built_is_recognised(model_dir: Path) -> None:
     with pytest.raises(RestoreRefusedError, match="holds no weights of a detector"):
         weights(f"{model_dir.as_uri()}/ckpt-1")
 
@@ -157,7 +157,7 @@ def test_slots_of_the_optimizer_come_with_their_variables(model_dir: Path) -> No
     assert all((slot == 0.5).all() for slot in slots.values())
 
 
-def test_a_run_goes_on_with_step_weights_and_momentum(model_dir: Path) -> None:
+def test_a_run_continues_with_step_weights_and_momentum(model_dir: Path) -> None:
     spec = training_spec(optimizer={"name": "momentum"})
     step, update = (
         require_continuable(weights(model_dir.as_uri()), spec, 2),
@@ -186,7 +186,7 @@ def averaged(folder: Path) -> str:
     return f"{folder.as_uri()}/ckpt-2"
 
 
-def test_a_run_with_averages_goes_on_with_them(tmp_path: Path) -> None:
+def test_a_run_with_averages_continues_with_them(tmp_path: Path) -> None:
     source = weights(averaged(tmp_path))
     spec = training_spec(optimizer={"movingAverageDecay": 0.9})
     step, update = require_continuable(source, spec, 2), build_training_step(spec, 2)
@@ -220,7 +220,7 @@ def test_a_run_with_averages_goes_on_with_them(tmp_path: Path) -> None:
         pytest.param({"steps": 25}, 2, "set steps above 25", id="nothing left to train"),
     ],
 )
-def test_what_cannot_go_on_is_refused(
+def test_a_run_that_cannot_continue_is_refused(
     model_dir: Path, changes: dict[str, Any], num_classes: int, expected: str
 ) -> None:
     spec = training_spec(**changes)
@@ -249,14 +249,14 @@ def test_the_optimizer_of_a_model_dir_is_named(
 @pytest.mark.parametrize(
     "step", [np.array([1, 2]), np.array(0.5), np.array(-1), np.array(2**40), np.array(b"x")]
 )
-def test_a_step_that_is_none_is_refused(tmp_path: Path, step: Any) -> None:
+def test_an_invalid_step_is_refused(tmp_path: Path, step: Any) -> None:
     tensors: dict[str, Any] = {f"{path}{VALUE}": value for path, value in twins(2).items()}
     write_bundle(tmp_path / "ckpt-2", {**tensors, f"step{VALUE}": step})
     with pytest.raises(DamagedCheckpointError, match="use another checkpoint"):
         weights(f"{tmp_path.as_uri()}/ckpt-2")
 
 
-def test_a_model_of_the_zoo_has_no_run_to_go_on_with(tmp_path: Path) -> None:
+def test_a_model_of_the_zoo_has_no_run_to_continue(tmp_path: Path) -> None:
     write_bundle(tmp_path / "ckpt-0", {f"{path}{VALUE}": value for path, value in twins(2).items()})
     with pytest.raises(RestoreRefusedError, match="use restore, with mode full"):
         require_continuable(weights(f"{tmp_path.as_uri()}/ckpt-0"), training_spec(), 2)
@@ -298,7 +298,7 @@ def test_the_newest_checkpoint_is_beside_the_state_file_wherever_it_was(
     assert bundle.uri == f"{tmp_path.as_uri()}/ckpt-2"
 
 
-def test_a_state_file_that_names_what_is_not_there_says_what_is(tmp_path: Path) -> None:
+def test_for_a_state_file_with_a_missing_name_the_error_lists_what_exists(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "ckpt-30"\n')
     for number in (9, 10):
         (tmp_path / f"ckpt-{number}.index").touch()

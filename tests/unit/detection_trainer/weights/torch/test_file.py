@@ -160,7 +160,7 @@ def test_other_names_are_refused_as_well(tmp_path: Path, function: Callable[...,
         opened(path)
 
 
-def test_a_stand_in_takes_no_attribute(tmp_path: Path) -> None:
+def test_a_stand_in_accepts_no_attribute(tmp_path: Path) -> None:
     """BUILD sets attributes; on something that outlives the file it would reach the next one."""
     name = b"ctorch._utils\n_rebuild_tensor_v2\n"
     poison = b"\x80\x02" + name + b"N}X\x08\x00\x00\x00__call__K\x01s\x86b."
@@ -172,7 +172,7 @@ def test_a_stand_in_takes_no_attribute(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.5, 0.9999])
-def test_a_file_that_is_cut_off_is_said(
+def test_a_truncated_file_is_reported(
     tmp_path: Path, values: Values, layout: str, share: float
 ) -> None:
     path = written(tmp_path / "lite0.pth", as_torch(values), layout)
@@ -210,14 +210,16 @@ def row(length: int = 4, offset: int = 0, strides: tuple[Any, ...] = (1,)) -> by
         pytest.param(b"hello", "failed", id="a text"),
     ],
 )
-def test_what_is_no_state_dict_is_said(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_a_file_without_a_state_dict_is_reported(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
     path = tmp_path / "lite0.pth"
     path.write_bytes(content)
     with pytest.raises(DamagedCheckpointError, match=sentence):
         opened(path)
 
 
-def test_a_storage_of_another_length_than_the_header_says_is_said(tmp_path: Path) -> None:
+def test_a_storage_of_another_length_than_in_the_header_is_reported(tmp_path: Path) -> None:
     numbers = np.zeros(32, np.float32)
     path = tmp_path / "lite0.pth"
     path.write_bytes(old_file(*state_dict({"_bn0.weight": numbers}, gap=0)))
@@ -300,7 +302,7 @@ def test_it_serves_no_other_mode(
     assert digest(detector) == before
 
 
-def test_a_run_cannot_go_on_from_it(tmp_path: Path, values: Values) -> None:
+def test_a_run_cannot_continue_from_it(tmp_path: Path, values: Values) -> None:
     path = written(tmp_path / "lite0.pth", as_torch(values))
     with pytest.raises(RestoreRefusedError, match="without step and optimizer: use it in restore"):
         find_run(path.as_uri(), {}, LITE0)
