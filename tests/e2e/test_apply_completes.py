@@ -43,8 +43,8 @@ def test_the_target_is_reached_in_one_attempt(status: Object) -> None:
 
 
 def test_the_conditions_say_complete_and_ready(status: Object) -> None:
-    said = {c["type"]: c["status"] for c in status["conditions"]}
-    assert said == {
+    conditions = {c["type"]: c["status"] for c in status["conditions"]}
+    assert conditions == {
         "Ready": "True",
         "Reconciling": "False",
         "Stalled": "False",

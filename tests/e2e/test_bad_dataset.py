@@ -15,10 +15,10 @@ WHOLE_IMAGE, BEYOND_IMAGE = (0.0, 0.0, 1.0, 1.0), (0.2, 0.2, 1.4, 0.8)
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is wrong, and what must be said of it."""
+    """A file that is wrong, and what must be reported about it."""
 
     content: bytes
-    said: tuple[str, ...]
+    reported: tuple[str, ...]
     purpose: str = "train"
 
 
@@ -59,8 +59,8 @@ def test_the_check_before_names_it(fault: str, trainings: dict[str, LiveTraining
     status = trainings[fault].wait_for_phase("Refused")
     stalled = condition({"status": status}, "Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "DataInvalid")
-    for said in ("part-", *FAULTS[fault].said):
-        assert said in stalled["message"]
+    for text in ("part-", *FAULTS[fault].reported):
+        assert text in stalled["message"]
     assert status["attemptCount"] == 0, "no trainer was started"
 
 

@@ -66,7 +66,7 @@ def test_a_leader_that_is_killed_is_replaced(running: Running) -> None:
 
 def test_a_rolling_upgrade_restarts_nothing_and_loses_no_report(running: Running) -> None:
     training = running.training
-    before, said = operators(training.kube), training.log
+    before, logged = operators(training.kube), training.log
     image = before[0]["spec"]["containers"][0]["image"]
     digest = before[0]["status"]["containerStatuses"][0]["imageID"].partition("@")[2]
     tag = f"{image.rpartition(':')[2]}@{digest}" if digest else image.rpartition(":")[2]
@@ -80,7 +80,7 @@ def test_a_rolling_upgrade_restarts_nothing_and_loses_no_report(running: Running
     now = operators(training.kube)
     assert not set(uids(now)) & set(uids(before))
     running.require_untouched()
-    assert "reportsUnanswered" not in training.log.removeprefix(said)
+    assert "reportsUnanswered" not in training.log.removeprefix(logged)
     assert holder(training.kube.get(LEASE)) in [pod["metadata"]["name"] for pod in now]
     # Whoever plans now knows it well enough to stop it.
     training.patch(suspend=True)

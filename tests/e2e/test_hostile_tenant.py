@@ -210,8 +210,8 @@ def test_a_pod_that_is_no_trainer_costs_the_api_server_nothing(
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize("flood", ["half_open", "large_headers", "slow_body"])
 def test_a_flood_of_connections_disturbs_no_other_training(hostile: Hostile, flood: str) -> None:
-    told = hostile.flood(flood, connections=600, seconds=8)
-    assert told["opened"] > 0
+    flooded = hostile.flood(flood, connections=600, seconds=8)
+    assert flooded["opened"] > 0
 
 
 @pytest.mark.skipif(not Tools.is_local(), reason="another cluster may enforce no NetworkPolicy")
@@ -326,7 +326,7 @@ def read_metrics(site: Site, token: str) -> str:
 
 def api_reads(site: Site, token: str) -> float:
     """Return how many objects the operator has read from the API."""
-    told = read_metrics(site, token)
-    assert COUNTED in told, told
-    lines = [line for line in told.splitlines() if line.startswith(COUNTED) and READ in line]
+    page = read_metrics(site, token)
+    assert COUNTED in page, page
+    lines = [line for line in page.splitlines() if line.startswith(COUNTED) and READ in line]
     return sum(float(line.rpartition(" ")[2]) for line in lines)

@@ -85,8 +85,8 @@ def require_told(status: Object, mode: str, before: Arrays) -> None:
         assert (counts[group]["fresh"] == 0) == is_restored
     total = sum(c["restored"] for c in counts.values())
     assert restored["variables"]["restored"] == total
-    said = condition({"status": status}, "Restored")
-    assert (said["status"], said["reason"]) == ("True", "RestoredFromSource")
+    reported = condition({"status": status}, "Restored")
+    assert (reported["status"], reported["reason"]) == ("True", "RestoredFromSource")
 
 
 def test_continue_from_starts_at_the_step_of_the_source(

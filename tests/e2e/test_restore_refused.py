@@ -1,4 +1,4 @@
-"""A restore that cannot fit is refused by the operator itself: no pod, and a way out is told."""
+"""The operator itself refuses a restore that cannot fit: no pod, and a message with a remedy."""
 
 from sandbox.site.kube import condition
 from tests.support.cluster.site import Workspace, dataset

@@ -49,8 +49,8 @@ def stop_once_saved(command: list[str]) -> int:
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         for line in run.stdout:
-            told = json.loads(line)
-            if told["event"] == "saved" and told["step"] >= SAVED_STEP:
+            event = json.loads(line)
+            if event["event"] == "saved" and event["step"] >= SAVED_STEP:
                 run.send_signal(signal.SIGTERM)
                 break
         run.stdout.read()

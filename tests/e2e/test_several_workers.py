@@ -90,7 +90,7 @@ def test_a_pod_of_another_namespace_does_not_reach_a_worker(
 def attack(attacker: Workspace, training: LiveTraining) -> dict[int, str]:
     """Return how a pod of `attacker` fares that connects to both ports of the second worker.
 
-    The pod has the labels of the workers, and lies about nothing else.
+    The pod has the labels of the workers, and is honest in everything else.
     """
     (victim,) = [pod for pod in newest(training) if index_of(pod) == "1"]
     script = CONNECT.format(address=victim["status"]["podIP"])
@@ -101,8 +101,8 @@ def attack(attacker: Workspace, training: LiveTraining) -> dict[int, str]:
     path = attacker.path("pods", name)
     attacker.kube.wait(path, has_ended, what="the attack has ended", timeout_s=60)
     kubectl = attacker.site.tools.kubectl
-    said = run([*kubectl, "logs", name, "--namespace", attacker.namespace])
-    return {int(port): answer for port, answer in json.loads(said).items()}
+    printed = run([*kubectl, "logs", name, "--namespace", attacker.namespace])
+    return {int(port): answer for port, answer in json.loads(printed).items()}
 
 
 def newest(training: LiveTraining) -> list[Object]:

@@ -26,14 +26,14 @@ def test_a_running_training_is_given_more(workspace: Workspace, control: Result)
     training = workspace.train("extended", steps=FEWER_STEPS)
     training.wait_for_checkpoint(0)
     training.patch(steps=CONTROL_STEPS)
-    training.wait(tells_pending_steps, "the running attempt is told to know nothing of it")
+    training.wait(has_pending_steps, "the steps are reported as pending")
     status = training.wait_for_phase("Complete")
     assert status.get("pendingChanges", []) == []
     require_continued(status)
     assert Result.of(status) == control
 
 
-def tells_pending_steps(found: Object) -> bool:
+def has_pending_steps(found: Object) -> bool:
     return bool(found["status"].get("pendingChanges") == ["steps"])
 
 

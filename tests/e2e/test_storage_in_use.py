@@ -16,7 +16,7 @@ def test_a_folder_is_not_shared(workspace: Workspace) -> None:
     assert second.pods == []
     assert first.wait_for_phase("Complete")["attemptCount"] == 1
 
-    # The folder tells whose it is, also when no resource does any more.
+    # The folder records its owner, also after the resource is deleted.
     first.delete()
     second.delete()
     third = workspace.train("third", steps=20, checkpoints=checkpoints)

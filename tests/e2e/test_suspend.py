@@ -16,9 +16,9 @@ def test_suspended_and_resumed(workspace: Workspace, control: Result) -> None:
     saved = status["latestCheckpoint"]["step"]
     assert SAVED_STEP <= saved < CONTROL_STEPS
     assert status["step"] == saved, "all that was trained is saved"
-    said = condition({"status": status}, "Suspended")
-    assert (said["status"], said["reason"]) == ("True", "SuspendedByUser")
-    assert f"saved at step {saved}" in said["message"]
+    suspended = condition({"status": status}, "Suspended")
+    assert (suspended["status"], suspended["reason"]) == ("True", "SuspendedByUser")
+    assert f"saved at step {saved}" in suspended["message"]
     assert condition({"status": status}, "Ready")["status"] == "True"
 
     training.patch(suspend=False)
@@ -34,8 +34,8 @@ def test_suspended_from_the_start(workspace: Workspace) -> None:
     status = training.wait_for_phase("Suspended")
     assert status["attemptCount"] == 0
     assert training.jobs == []
-    said = condition({"status": status}, "Suspended")
-    assert "before its first checkpoint" in said["message"]
+    suspended = condition({"status": status}, "Suspended")
+    assert "before its first checkpoint" in suspended["message"]
 
 
 def has_ended(pod: Object) -> bool:

@@ -1,4 +1,4 @@
-"""An image that cannot be pulled is told with its reason; a corrected one is used."""
+"""An image that cannot be pulled is reported with its reason; a corrected one is used."""
 
 from sandbox.site.kube import condition
 from tests.support.cluster.site import Workspace

@@ -25,7 +25,7 @@ async def test_a_small_storm_settles_and_breaks_no_promise(
             await storm_over(here, tmp_path, SMALL)
         finally:
             sweep(here)
-    said = capsys.readouterr().out
-    assert "cut the leader's traffic" in said
-    assert "jump a replica's clock" in said
+    printed = capsys.readouterr().out
+    assert "cut the leader's traffic" in printed
+    assert "jump a replica's clock" in printed
     assert violations(cluster, since) == []

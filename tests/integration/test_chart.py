@@ -191,8 +191,8 @@ def test_the_crd_is_upgraded_with_the_release_and_outlives_it() -> None:
 
 
 def test_a_release_of_the_chart_before_is_upgraded_in_place(kube: Kube, namespace: str) -> None:
-    said = ("crds.install=false", "rbac.aggregateToUserRoles=false", "image.tag=none")
-    settings = [part for value in said for part in ("--set", value)]
+    values = ("crds.install=false", "rbac.aggregateToUserRoles=false", "image.tag=none")
+    settings = [part for value in values for part in ("--set", value)]
     settings += ["--set", f"watchNamespaces={{{namespace}}}", "--namespace", namespace]
     deployment = f"/apis/apps/v1/namespaces/{namespace}/deployments/op-detection-operator"
 
@@ -207,7 +207,7 @@ def test_a_release_of_the_chart_before_is_upgraded_in_place(kube: Kube, namespac
         after["metadata"]["labels"]["helm.sh/chart"]
         != before["metadata"]["labels"]["helm.sh/chart"]
     )
-    wanted = only(render(*said), "Deployment")
+    wanted = only(render(*values), "Deployment")
     assert after["spec"]["strategy"] == wanted["spec"]["strategy"], "nothing of before is left"
     done = helm("uninstall", "op", "--namespace", namespace)
     assert done.returncode == 0, done.stderr
@@ -237,8 +237,8 @@ def test_several_replicas_are_spread_and_not_drained_all_at_once() -> None:
     for selector in (budget["selector"], *(constraint["labelSelector"] for constraint in spread)):
         assert selector == deployment["selector"]
     mine = render("replicas=2", "topologySpreadConstraints[0].topologyKey=rack")
-    told = only(mine, "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
-    assert told == [{"topologyKey": "rack"}]
+    own = only(mine, "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert own == [{"topologyKey": "rack"}]
 
 
 def test_replicas_agree_by_a_lease_of_the_release_and_may_touch_no_other() -> None:

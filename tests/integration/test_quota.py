@@ -50,7 +50,7 @@ def make_quota(kube: Kube, place: str, quota: Object) -> None:
     """Create a quota that counts every resource it names.
 
     The quota controller looks for new kinds every 30 s, and at a quota whose kinds it did not know
-    when it was created only every 5 minutes: one that does not count within 5 s is made anew.
+    when it was created only every 5 minutes: one that does not count within 5 s is created again.
     """
     path = f"{place}/{quota['metadata']['name']}"
 

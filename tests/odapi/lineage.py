@@ -89,12 +89,12 @@ class Lineage:
         return self.ours.root / f"{name}.config"
 
     def losses(self, schedule: str) -> tuple[list[float], list[float]]:
-        """Return of each step what ours told and what the OD API told."""
+        """Return what our run and the OD API logged of each step."""
         lines = map(json.loads, self._lines(schedule).read_text().splitlines())
         by_step = {line["step"]: line["loss"] for line in lines if line["event"] == "progress"}
         ours = [by_step[step] for step in range(self.half + 1, self.whole + 1)]
-        with np.load(self.folder / schedule / "told.npz") as told:
-            theirs = told["Loss/localization_loss"] + told["Loss/classification_loss"]
+        with np.load(self.folder / schedule / "scalars.npz") as logged:
+            theirs = logged["Loss/localization_loss"] + logged["Loss/classification_loss"]
         return ours, theirs.tolist()
 
     def state(self, schedule: str) -> ODAPIWeights:

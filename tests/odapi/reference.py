@@ -6,16 +6,16 @@ python reference.py outputs CONFIG FOLDER SIZE SEED
 python reference.py classifier CONFIG PREFIX
     saves a backbone alone as PREFIX-1, as the model zoo's classification checkpoints are
 python reference.py train CONFIG MODEL_DIR STEPS [EVERY]
-    its training loop, from the newest checkpoint in MODEL_DIR; what is told of each step is in
-    `told.npz` there
+    its training loop, from the newest checkpoint in MODEL_DIR; the scalars of each step are in
+    `scalars.npz` there
 python reference.py branch FOLDER STEPS MORE
     goes on from FOLDER/start by start.config to STEPS, and from there by every other configuration
     to MORE, each in a copy of that model_dir
 python reference.py evaluate CONFIG OUT MODEL_DIR...
     its metrics of the newest checkpoint in each MODEL_DIR, as JSON
 python reference.py restore CONFIG CHECKPOINT FOLDER
-    what its loader does in each mode: in `told.json` its error, if any, and how many variables of
-    each part it wrote; in the checkpoint `MODE` all values afterwards
+    what its loader does in each mode: in `outcomes.json` its error, if any, and how many variables
+    of each part it wrote; in the checkpoint `MODE` all values afterwards
 """
 
 import functools
@@ -201,19 +201,19 @@ def loops() -> Any:
 
 
 def scalars() -> dict[str, Any]:
-    """Return what will be told of each step, by its name in TensorBoard."""
-    told: dict[str, Any] = {}
+    """Return the scalars of each step, by name in TensorBoard; filled during training."""
+    recorded: dict[str, Any] = {}
 
     def scalar(name: str, data: Any, step: Any) -> None:
         del step
-        told.setdefault(name, []).append(float(data))
+        recorded.setdefault(name, []).append(float(data))
 
     tf.compat.v2.summary.scalar = scalar
-    return told
+    return recorded
 
 
 def train(config: str, model_dir: str, steps: str, every: str = "25") -> None:
-    told = scalars()
+    recorded = scalars()
     loops().train_loop(
         config,
         model_dir,
@@ -222,7 +222,7 @@ def train(config: str, model_dir: str, steps: str, every: str = "25") -> None:
         record_summaries=False,
         num_steps_per_iteration=1,
     )
-    np.savez(f"{model_dir}/told.npz", **told)
+    np.savez(f"{model_dir}/scalars.npz", **recorded)
     tf.keras.backend.clear_session()
 
 
@@ -241,11 +241,11 @@ def evaluate(config: str, out: str, *model_dirs: str) -> None:
     loops().vutils.draw_side_by_side_evaluation_image = lambda *_words, **_named: []
     found = []
     for folder in model_dirs:
-        told = scalars()
+        recorded = scalars()
         loops().eval_continuously(
             config, model_dir=folder, checkpoint_dir=folder, wait_interval=1, timeout=1
         )
-        found.append({name: value for name, (value,) in told.items()})
+        found.append({name: value for name, (value,) in recorded.items()})
     Path(out).write_text(json.dumps(found))
 
 
@@ -259,15 +259,15 @@ def classifier(config: str, prefix: str) -> None:
 
 
 def restore(config: str, checkpoint: str, folder: str) -> None:
-    told = {mode: restored(config, checkpoint, mode, folder) for mode in MODES}
-    Path(folder, "told.json").write_text(json.dumps(told))
+    recorded = {mode: restored(config, checkpoint, mode, folder) for mode in MODES}
+    Path(folder, "outcomes.json").write_text(json.dumps(recorded))
 
 
 MODES = ("classification", "detection", "full")
 
 
 def restored(config: str, checkpoint: str, mode: str, folder: str) -> dict[str, Any]:
-    """Return what the OD API's loader said, if anything, and how much of each part it wrote.
+    """Return the error of the OD API's loader, if any, and how much of each part it wrote.
 
     All values afterwards, those that it did not write as SENTINEL, are kept in `folder`/`mode`.
     """
@@ -298,7 +298,7 @@ def restored(config: str, checkpoint: str, mode: str, folder: str) -> dict[str, 
 
 
 def parts_of(model: Any) -> dict[str, list[tf.Variable]]:
-    """Return all variables, told apart as the modes do."""
+    """Return all variables, grouped as the modes do."""
     extractor, predictor = model._feature_extractor, model._box_predictor
     backbone = extractor.classification_backbone.variables
     coarse = [v for layers in extractor._coarse_feature_layers for x in layers for v in x.variables]

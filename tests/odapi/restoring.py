@@ -1,4 +1,4 @@
-"""What a restore writes: by the OD API's loader and by ours, told alike.
+"""What a restore writes: by the OD API's loader and by ours, in one form.
 
 Before each, every variable is filled with SENTINEL: what differs from it afterwards was written.
 """
@@ -47,9 +47,9 @@ def restored_by_od_api(
 ) -> dict[RestoreMode, Outcome]:
     """Let the OD API restore `checkpoint` into the model of `config`, which is `model`."""
     run_reference("restore", config, checkpoint, folder)
-    told = read_json(folder / "told.json")
+    outcomes = read_json(folder / "outcomes.json")
     return {
-        mode: Outcome(**told[mode], values=all_values((folder / mode).as_uri(), model))
+        mode: Outcome(**outcomes[mode], values=all_values((folder / mode).as_uri(), model))
         for mode in RestoreMode
     }
 

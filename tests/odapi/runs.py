@@ -71,7 +71,7 @@ def in_our_order(records: Sequence[bytes], batch: int, steps: range, seed: int =
     return [records[i] for i in shuffled_positions(samples, len(records), seed).numpy()]
 
 
-def pipeline(  # noqa: PLR0913, PLR0917 - what is said of a run
+def pipeline(  # noqa: PLR0913, PLR0917 - the options of a run
     model: str, records: Path, label_map: Path, batch: int, rate: str, average: float | None = None
 ) -> str:
     """Return a whole pipeline.config: `rate` is its `learning_rate`; nothing is shuffled.

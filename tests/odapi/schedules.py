@@ -33,5 +33,5 @@ def rates(config: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     prepare()
-    told = {Path(config).stem: rates(Path(config)) for config in sys.argv[1:]}
-    sys.stdout.write(json.dumps(told))
+    theirs = {Path(config).stem: rates(Path(config)) for config in sys.argv[1:]}
+    sys.stdout.write(json.dumps(theirs))

@@ -115,10 +115,10 @@ def test_a_configuration_that_is_not_there_is_refused(workspace: Workspace, made
 def refusal(training: LiveTraining, reason: str) -> str:
     """Return why the training was refused, without a trainer."""
     status = training.wait_for_phase("Refused")
-    said = condition({"status": status}, "Stalled")
-    assert (said["status"], said["reason"]) == ("True", reason)
+    stalled = condition({"status": status}, "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", reason)
     assert status["attemptCount"] == 0
-    return str(said["message"])
+    return str(stalled["message"])
 
 
 def saved_steps(status: dict[str, Any]) -> list[int]:
@@ -131,11 +131,11 @@ def require_continued(status: dict[str, Any], made: Made) -> None:
     assert (restored["uri"], restored["step"]) == (f"{made.uri}/ckpt-2", REACHED)
     assert restored["variables"]["fresh"] == 0
     counted = restored["variables"]["restored"]
-    said = condition({"status": status}, "Restored")
-    assert (said["status"], said["reason"]) == ("True", "ContinuedFromSource")
+    reported = condition({"status": status}, "Restored")
+    assert (reported["status"], reported["reason"]) == ("True", "ContinuedFromSource")
     assert (
         f"Restored {counted} variables from {made.uri}/ckpt-2; with step and optimizer state"
-        in (said["message"])
+        in (reported["message"])
     )
     assert status["pipelineConfig"]["text"] == made.config
     assert status["step"] == status["targetSteps"] == status["latestCheckpoint"]["step"]
@@ -156,6 +156,6 @@ def require_taken_over(training: LiveTraining, made: Made) -> None:
 
 def trained_steps(training: LiveTraining) -> int:
     """Return how many steps the newest pod trained, by its own log."""
-    told = [json.loads(line) for line in training.log.splitlines() if line.startswith("{")]
-    steps = {line["event"]: int(line["step"]) for line in told if "step" in line}
+    events = [json.loads(line) for line in training.log.splitlines() if line.startswith("{")]
+    steps = {line["event"]: int(line["step"]) for line in events if "step" in line}
     return steps["progress"] - steps["started"]

@@ -1,4 +1,4 @@
-"""One checkpoint, evaluated there and here: the same mAP, whoever trained it."""
+"""One checkpoint, evaluated there and here: the same mAP, whichever program trained it."""
 
 import json
 from collections.abc import Mapping

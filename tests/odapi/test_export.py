@@ -108,8 +108,8 @@ def test_an_export_reports_its_location(
     copy = exported.place.root / "copy"
     arguments = ["export", exported.place.uri("run"), "--to", copy.as_uri(), "--format", "odapi"]
     assert main(arguments) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["format"], told["step"]) == ("ODAPI", STEPS)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["format"], printed["step"]) == ("ODAPI", STEPS)
     assert {path.name for path in copy.iterdir()} == {
         "checkpoint", "ckpt-1.data-00000-of-00001", "ckpt-1.index", "label_map.pbtxt",
         "manifest.json", "pipeline.config",

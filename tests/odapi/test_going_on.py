@@ -155,7 +155,7 @@ def test_a_checkpoint_from_before_the_model_was_built_is_recognised(
 
 
 def below(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what lies below `prefix`, by the rest of its path."""
+    """Return the values below `prefix`, by the rest of their paths."""
     return {p.removeprefix(prefix): v for p, v in arrays.items() if p.startswith(prefix)}
 
 

@@ -124,8 +124,8 @@ def test_regularisation_is_half_the_weight_over_the_same_kernels(pair: Pair) -> 
 def test_the_same_is_found(pair: Pair) -> None:
     theirs, size = pair.theirs, pair.twin.size
     window = np.concatenate([np.zeros((2, 2)), theirs["true_shapes"][:, :2] / size], -1)
-    told = detect(pair.detector, raw_outputs(theirs), tf.constant(window, tf.float32))
-    ours = {name: value.numpy() for name, value in told.items()}
+    detections = detect(pair.detector, raw_outputs(theirs), tf.constant(window, tf.float32))
+    ours = {name: value.numpy() for name, value in detections.items()}
     np.testing.assert_array_equal(ours["valid"], theirs["num_detections"])
     assert theirs["num_detections"].min() > 2
     np.testing.assert_allclose(ours["scores"], theirs["detection_scores"], atol=1e-5)

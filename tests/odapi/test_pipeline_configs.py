@@ -17,7 +17,7 @@ CONFIGS = sorted((HERE.parent / "data/pipeline_configs/supported").glob("*.confi
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Any]:
+def reference() -> dict[str, Any]:
     """What the OD API makes of each."""
     python = locked_python("odapi", ["odapi.lock"], alone=["odapi-package.lock"])
     words = [str(word) for word in (python, HERE / "schedules.py", *CONFIGS)]
@@ -29,8 +29,10 @@ def told() -> dict[str, Any]:
 
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
-def test_the_rate_is_that_of_the_od_api_at_every_step(config: Path, told: dict[str, Any]) -> None:
-    fields, theirs = read_pipeline_config(config.read_text()).fields, told[config.stem]
+def test_the_rate_is_that_of_the_od_api_at_every_step(
+    config: Path, reference: dict[str, Any]
+) -> None:
+    fields, theirs = read_pipeline_config(config.read_text()).fields, reference[config.stem]
     assert fields["steps"] == theirs["steps"]
     optimizer = Optimizer.model_validate(fields["optimizer"])
     cycles = first_cycles(optimizer.schedule, fields["steps"])

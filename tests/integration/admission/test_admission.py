@@ -399,8 +399,8 @@ def test_a_started_training_keeps_its_pipeline_config_and_may_have_more_steps(
 ) -> None:
     collection = TRAININGS.format(namespace=namespace)
     path = f"{collection}/configured"
-    said: Object = {"model": None, "steps": None, "pipelineConfig": {"inline": "model { }"}}
-    kube.create(collection, training("configured", **said))
+    fields: Object = {"model": None, "steps": None, "pipelineConfig": {"inline": "model { }"}}
+    kube.create(collection, training("configured", **fields))
     kube.patch(path + "/status", {"status": STARTED})
     for changed_to in ({"inline": "model { ssd { } }"}, None):
         with pytest.raises(ApiError, match="pipelineConfig"):

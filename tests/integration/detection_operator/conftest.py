@@ -10,6 +10,6 @@ from sandbox.faults.api_proxy import ApiProxy
 
 @pytest.fixture
 def proxy(kubeconfig: Path | None, tmp_path: Path) -> Iterator[ApiProxy]:
-    """Give a proxy to the API server, which fails where it is told to."""
+    """Give a proxy to the API server, which fails on request."""
     with ApiProxy(kubeconfig, tmp_path) as running:
         yield running

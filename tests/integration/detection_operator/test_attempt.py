@@ -36,17 +36,17 @@ def test_a_job_that_a_quota_refuses_is_reported_and_created_once_there_is_room(
     scene.kube.create(quotas, {"metadata": {"name": "no-jobs"}, "spec": {"hard": none}})
     scene.apply()
 
-    def is_told(status: dict[str, object]) -> bool:
+    def is_reported(status: dict[str, object]) -> bool:
         ready = condition({"status": status}, "Ready") or {}
         return ready.get("reason") == "JobRejected" and "no-jobs" in ready["message"]
 
-    found = scene.wait(is_told, "told of the quota")
+    found = scene.wait(is_reported, "the quota is reported")
     assert found["status"]["phase"] == "Queued"
     assert scene.jobs() == []
     scene.wait_event("JobRejected")
     scene.kube.delete(f"{quotas}/no-jobs")
     scene.wait_attempt(1)
-    scene.wait(lambda s: not is_told(s), "told of it no more")
+    scene.wait(lambda s: not is_reported(s), "no longer reported")
 
 
 def test_a_name_that_another_job_has_is_reported_and_used_once_it_is_free(
@@ -62,17 +62,17 @@ def test_a_name_that_another_job_has_is_reported_and_used_once_it_is_free(
     )
     scene.kube.patch(scene.path(), {"spec": {"suspend": False}})
 
-    def is_told(status: dict[str, object]) -> bool:
+    def is_reported(status: dict[str, object]) -> bool:
         ready = condition({"status": status}, "Ready") or {}
         return ready.get("reason") == "NameTaken" and name in ready["message"]
 
-    scene.wait(is_told, "told of the name")
+    scene.wait(is_reported, "the name is reported")
     scene.wait_event("NameTaken")
     found = scene.kube.get(f"{scene.collection('jobs')}/{name}")
     assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "other:none", "left alone"
     scene.kube.delete(f"{scene.collection('jobs')}/{name}")
     scene.wait_attempt(1)
-    scene.wait(lambda s: not is_told(s), "told of it no more")
+    scene.wait(lambda s: not is_reported(s), "no longer reported")
 
 
 def test_the_users_resource_is_left_as_it_was(operator: RunningOperator, scene: Scene) -> None:
@@ -91,7 +91,9 @@ def test_the_users_resource_is_left_as_it_was(operator: RunningOperator, scene: 
 def test_a_training_at_rest_is_not_written_to(operator: RunningOperator, scene: Scene) -> None:
     scene.apply()
     scene.wait_attempt(1)
-    scene.wait(lambda s: "Unschedulable" in json.dumps(s["conditions"]), "said to be unschedulable")
+    scene.wait(
+        lambda s: "Unschedulable" in json.dumps(s["conditions"]), "reported as unschedulable"
+    )
     before = scene.training()["metadata"]["resourceVersion"]
     reconciles = operator.metric("detection_operator_reconcile_duration_seconds_count")
     other = scene.apply("other")

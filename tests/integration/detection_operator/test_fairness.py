@@ -20,8 +20,8 @@ def test_a_noisy_training_does_not_starve_others(operator: RunningOperator, scen
     answers: list[int] = []
 
     def report_on(sequence: int) -> None:
-        said = report(sequence, sequence, targetSteps=1000)
-        answers.append(operator.report(scene.namespace, "noisy", token, said)[0])
+        body = report(sequence, sequence, targetSteps=1000)
+        answers.append(operator.report(scene.namespace, "noisy", token, body)[0])
 
     def change(number: int) -> None:
         spec = {"steps": 1000 + number}

@@ -56,8 +56,8 @@ def gets(operator: RunningOperator) -> float:
 
 
 def still_reports(scene: Scene, operator: RunningOperator, pod: Object, sequence: int) -> None:
-    told = report(40 + sequence, sequence, **saved(40 + sequence))
-    status, answer = operator.report(scene.namespace, "trees", scene.token(pod), told)
+    body = report(40 + sequence, sequence, **saved(40 + sequence))
+    status, answer = operator.report(scene.namespace, "trees", scene.token(pod), body)
     assert (status, answer["written"]) == (200, True)
 
 
@@ -202,7 +202,7 @@ def test_the_largest_numbers_of_the_contract_can_be_written(
     scene: Scene, operator: RunningOperator, victim: Object
 ) -> None:
     most = 2**53 - 1
-    told = report(2**31 - 1, most, targetSteps=2**31 - 1) | {
+    body = report(2**31 - 1, most, targetSteps=2**31 - 1) | {
         "checkpointCount": most,
         "progress": {"loss": 1.7e308, "learningRate": 5e-324, "memoryBytes": most},
         "metrics": {"m" * 128: -1.7e308},
@@ -213,7 +213,7 @@ def test_the_largest_numbers_of_the_contract_can_be_written(
             "groups": {"g" * 64: {"restored": most, "fresh": most}},
         },
     }
-    status, answer = operator.report(scene.namespace, "trees", scene.token(victim), told)
+    status, answer = operator.report(scene.namespace, "trees", scene.token(victim), body)
     assert (status, answer) == (200, {"acknowledged": True, "written": True})
 
 
@@ -233,9 +233,9 @@ def test_reports_over_tls_reach_the_operator_alone(scene: Scene, kubeconfig: Pat
         stored = scene.kube.get(f"{scene.collection('secrets')}/{SECRET}")
         assert base64.b64decode(stored["data"]["ca.crt"]).decode() == annotation
         [container] = pod["spec"]["containers"]
-        told = {entry["name"]: entry.get("value", "") for entry in container["env"]}
-        assert told["DETECTION_TRAINER_REPORT_URL"].startswith("https://localhost:1/v1/")
-        assert told["DETECTION_TRAINER_REPORT_CA_FILE"].endswith("/report-ca.crt")
+        variables = {entry["name"]: entry.get("value", "") for entry in container["env"]}
+        assert variables["DETECTION_TRAINER_REPORT_URL"].startswith("https://localhost:1/v1/")
+        assert variables["DETECTION_TRAINER_REPORT_CA_FILE"].endswith("/report-ca.crt")
         folder = Path(kubeconfig).parent if kubeconfig else Path.cwd()
         send_over_tls(scene, operator, pod, annotation, folder)
         scene.wait(lambda s: s["step"] == 12, "reported")

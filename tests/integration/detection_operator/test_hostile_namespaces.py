@@ -167,8 +167,8 @@ def test_forged_objects_end_no_training_and_report_nothing(
         wait_until_seen(place)
         answer, _ = operator.report(scene.namespace, "trees", token, report(99, 98))
         assert answer in (403, 503)
-        told = report(50, 2, **saved(50, 40))
-        assert operator.report(scene.namespace, "trees", scene.token(victim.pod), told)[0] == 200
+        body = report(50, 2, **saved(50, 40))
+        assert operator.report(scene.namespace, "trees", scene.token(victim.pod), body)[0] == 200
         scene.wait(lambda s: s["step"] == 50, "the real trainer is heard")
         # Whatever was believed would be in a decision that is made from here on.
         scene.kube.patch(scene.path(), {"spec": {"retryPolicy": {"maxRetries": 3}}})

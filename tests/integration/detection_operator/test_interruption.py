@@ -38,8 +38,8 @@ def test_a_job_that_a_person_deleted_is_made_again(operator: RunningOperator, sc
     [interruption] = status["interruptions"]
     assert (interruption["reason"], interruption["lastReportedStep"]) == ("JobDeleted", 40)
     token = scene.token(pod)
-    told = report(41, 1, attempt=2, resumedFromStep=40, **saved(40))
-    assert operator.report(scene.namespace, "trees", token, told)[0] == 200
+    body = report(41, 1, attempt=2, resumedFromStep=40, **saved(40))
+    assert operator.report(scene.namespace, "trees", token, body)[0] == 200
     [interruption] = scene.training()["status"]["interruptions"]
     assert (interruption["resumedFromStep"], interruption["stepsLost"]) == (40, 0)
     scene.wait_event("Resumed")
@@ -106,10 +106,10 @@ def test_suspending_saves_and_resuming_continues(operator: RunningOperator, scen
     token = scene.token(pod)
     scene.kube.patch(scene.path(), {"spec": {"suspend": True}})
     scene.wait(lambda s: s["phase"] == "Suspending", "suspending")
-    told = report(45, 2, **saved(45, 40), **ended(40, "Saved", "saved at step 45"))
-    # The Job is gone a moment before its pod is told to go, and 503 until the operator knows.
+    body = report(45, 2, **saved(45, 40), **ended(40, "Saved", "saved at step 45"))
+    # The Job is gone before its pod is deleted; the answer is 503 until the operator knows.
     operator.wait_until(
-        lambda: operator.report(scene.namespace, "trees", token, told)[0] == 200, "hearing it"
+        lambda: operator.report(scene.namespace, "trees", token, body)[0] == 200, "hearing it"
     )
     scene.end_pod(pod, 40, last_word(40, "Saved", "saved at step 45"))
     scene.kube.patch(path, {"metadata": {"finalizers": None}})
@@ -140,8 +140,8 @@ def test_a_node_that_drains_is_distinguished_from_a_crash(
 def test_raised_steps_resume_from_the_last_step(operator: RunningOperator, scene: Scene) -> None:
     start(operator, scene)
     [pod] = scene.kube.items(scene.collection("pods"))
-    told = report(100, 2, **saved(100), **ended(0, "Completed"))
-    assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
+    body = report(100, 2, **saved(100), **ended(0, "Completed"))
+    assert operator.report(scene.namespace, "trees", scene.token(pod), body)[0] == 200
     scene.end_pod(pod, 0)
     scene.wait(lambda s: s["phase"] == "Complete", "complete")
     scene.kube.patch(scene.path(), {"spec": {"steps": 200}})
@@ -154,7 +154,7 @@ def test_raised_steps_resume_from_the_last_step(operator: RunningOperator, scene
 def test_a_node_that_is_lost_is_given_up(
     scene: Scene, kubeconfig: Path | None, silent_node: Object
 ) -> None:
-    """Its pod is told to go, and nobody there hears it."""
+    """Its pod is deleted, and no kubelet reacts."""
     name = silent_node["metadata"]["name"]
     with RunningOperator(
         environment(scene.namespace, kubeconfig, TERMINATION_GRACE_S="1")
@@ -173,8 +173,8 @@ def test_a_node_that_is_lost_is_given_up(
         )
         assert pod["spec"]["nodeName"] == name
         scene.run_pod(pod)
-        told = report(40, 1, **saved(40))
-        assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
+        body = report(40, 1, **saved(40))
+        assert operator.report(scene.namespace, "trees", scene.token(pod), body)[0] == 200
         scene.kube.patch(f"{NODES}/{name}", {"spec": {"taints": [UNREACHABLE]}})
         scene.wait_event("NodeLost")
         again = scene.wait_attempt(2)

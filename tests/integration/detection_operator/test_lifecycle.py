@@ -52,8 +52,8 @@ def test_a_time_to_live_takes_the_job_and_leaves_the_record(
     operator: RunningOperator, scene: Scene
 ) -> None:
     pod = scene.start(operator, ttlSecondsAfterFinished=1)
-    told = report(100, 2, **saved(100), **ended(0, "Completed"))
-    assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
+    body = report(100, 2, **saved(100), **ended(0, "Completed"))
+    assert operator.report(scene.namespace, "trees", scene.token(pod), body)[0] == 200
     job_name = job_of(scene, 1)["metadata"]["name"]
     scene.end_pod(pod, 0)
     scene.wait(lambda s: s["phase"] == "Complete", "complete")
@@ -110,6 +110,6 @@ def test_an_edit_during_an_attempt_is_pending_and_reported(
     scene.start(operator)
     [job] = scene.jobs()
     scene.kube.patch(scene.path(), {"spec": {field: EDITED[field]}})
-    seen = scene.wait(lambda s: bool(s.get("pendingChanges")), "told that the edit waits")
+    seen = scene.wait(lambda s: bool(s.get("pendingChanges")), "the edit is reported as pending")
     assert seen["status"]["pendingChanges"] == ["spec"]
     assert scene.jobs() == [job], json.dumps(seen["status"])

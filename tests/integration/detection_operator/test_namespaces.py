@@ -41,15 +41,15 @@ def test_a_namespace_that_is_deleted_does_not_affect_the_other(
         proxy.interrupt_watches()
         operator.wait_until(lambda: operator.metric(UNAVAILABLE) == 1, "without a namespace")
         pod = scene.start(operator)
-        told = report(50, 2, **saved(50))
-        assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
+        body = report(50, 2, **saved(50))
+        assert operator.report(scene.namespace, "trees", scene.token(pod), body)[0] == 200
         assert operator.get("/readyz")[0] == 200
         assert json.dumps(other.training("kept")["status"]) == before
         proxy.forbidden = ""
         operator.wait_until(lambda: operator.metric(UNAVAILABLE) == 0, "listing it again")
         other.apply("new")
         other.wait_attempt(1, "new")
-        assert len(other.jobs()) == 2, "what was known is not made anew"
+        assert len(other.jobs()) == 2, "known Jobs are not created again"
 
 
 def test_it_starts_without_a_namespace_and_takes_it_up_once_it_can(

@@ -76,9 +76,9 @@ def test_it_does_all_it_must_with_the_rights_that_the_chart_gives(
         scene.apply(checkpoints={"storage": claim})
         pod = scene.wait_attempt(1)
         token = scene.token(pod)
-        told = {"attempt": 1, "sequence": 1, "time": "2026-11-24T10:00:00Z", "step": 1}
+        body = {"attempt": 1, "sequence": 1, "time": "2026-11-24T10:00:00Z", "step": 1}
         answer = operator.report(
-            scene.namespace, "trees", token, {**told, "targetSteps": 100, "resumedFromStep": 0}
+            scene.namespace, "trees", token, {**body, "targetSteps": 100, "resumedFromStep": 0}
         )
         assert answer[0] == 200, answer
         scene.kube.patch(scene.path(), {"spec": {"suspend": True}})

@@ -30,7 +30,7 @@ def wait_queued(operator: RunningOperator, scene: Scene, queue: Queue, number: i
     operator.wait_until(lambda: newest() is not None, f"making the Job of attempt {number}")
     scene.wait(
         lambda s: (condition({"status": s}, "Ready") or {}).get("reason") == "Queued",
-        "said to wait in its queue",
+        "reported to wait in its queue",
     )
     job = newest()
     assert job is not None
@@ -41,8 +41,8 @@ def run(operator: RunningOperator, scene: Scene, attempt: int, resumed: int, ste
     """Let the pod of an attempt run and report; return the pod."""
     pod = scene.wait_attempt(attempt)
     scene.run_pod(pod)
-    told = report(step, 1, attempt=attempt, resumedFromStep=resumed, **saved(step))
-    assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
+    body = report(step, 1, attempt=attempt, resumedFromStep=resumed, **saved(step))
+    assert operator.report(scene.namespace, "trees", scene.token(pod), body)[0] == 200
     scene.wait(lambda s: s["phase"] == "Running", "running")
     return pod
 

@@ -53,8 +53,8 @@ def test_one_plans_and_the_other_answers_and_is_ready(
             pod = scene.wait_attempt(1)
             token = scene.token(pod)
             scene.run_pod(pod)
-            told = report(10, 1, **saved(10))
-            assert standby.report(scene.namespace, "trees", token, told)[0] == 200
+            body = report(10, 1, **saved(10))
+            assert standby.report(scene.namespace, "trees", token, body)[0] == 200
             status = scene.wait(lambda s: s["phase"] == "Running", "planned on what it heard")
             assert status["status"]["step"] == 10
             assert not leads(standby)
@@ -95,8 +95,8 @@ def test_with_two_that_both_lead_every_training_has_one_job_and_a_true_status(
             token = scene.token(pod)
             # Reports of one trainer reach both, in whatever order.
             for sequence, operator in enumerate((one, two, two, one), start=1):
-                told = report(10 * sequence, sequence, **saved(10 * sequence, name=name))
-                assert operator.report(scene.namespace, name, token, told)[0] == 200
+                body = report(10 * sequence, sequence, **saved(10 * sequence, name=name))
+                assert operator.report(scene.namespace, name, token, body)[0] == 200
             late = report(10, 1, **saved(10, name=name))
             assert two.report(scene.namespace, name, token, late)[0] == 200
             scene.end_pod(pod, *ends(number))
@@ -176,8 +176,8 @@ def test_an_api_server_that_is_away_for_longer_than_a_lease_costs_nothing(
         with RunningOperator(cut) as one:
             scene.apply()
             token = scene.token(scene.wait_attempt(1))
-            told = report(10, 1, **saved(10))
-            assert one.report(scene.namespace, "trees", token, told)[0] == 200
+            body = report(10, 1, **saved(10))
+            assert one.report(scene.namespace, "trees", token, body)[0] == 200
             proxy.refuse(lambda _plural, _watch: 503)
             one.wait_until(lambda: not leads(one), "leading no more")
             assert one.get("/healthz")[0] == 200
@@ -205,8 +205,8 @@ def test_without_the_right_to_the_lease_it_reports_so_and_is_not_ready(
         refused = {"leases", "detection-operator"}
         proxy.refuse(lambda name, _watch: 403 if name in refused else 0)
         with RunningOperator(replica(scene, proxy.kubeconfig), waits=False) as operator:
-            said = "may not get, watch, create and update the Lease"
-            operator.wait_until(lambda: said in operator.get("/readyz")[1], "saying why")
+            missing = "may not get, watch, create and update the Lease"
+            operator.wait_until(lambda: missing in operator.get("/readyz")[1], "saying why")
             assert operator.get("/readyz")[0] == 503
             assert operator.get("/healthz")[0] == 200
             proxy.refuse(lambda _plural, _watch: 0)

@@ -33,7 +33,7 @@ def test_a_run_is_reported_from_its_first_step_to_its_final_report(
     assert post(50, 2, **saved(50, 0))["written"]
     status = scene.training()["status"]
     assert (status["step"], status["latestCheckpoint"]["step"]) == (50, 50)
-    assert not post(51, 3)["written"], "mere progress waits for its time"
+    assert not post(51, 3)["written"], "progress waits for its time"
     scene.wait(lambda s: s["step"] == 51, "progress came within the interval")
     last = post(100, 4, **saved(100, 50, 0), **ended(0, "Completed"))
     assert not last["written"], "it waits for the pod's end"

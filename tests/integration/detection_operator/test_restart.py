@@ -24,8 +24,8 @@ def test_an_attempt_runs_on_under_the_next_operator(scene: Scene, settings: dict
         }
     assert scene.training()["status"]["step"] == 2, "what waited was written at the end"
     with RunningOperator(settings) as second:
-        told = report(3, 3, **saved(3))
-        assert second.report(scene.namespace, "trees", token, told)[0] == 200
+        body = report(3, 3, **saved(3))
+        assert second.report(scene.namespace, "trees", token, body)[0] == 200
         status = scene.training()["status"]
         assert (status["step"], status["attemptCount"]) == (3, 1)
         assert len(scene.jobs()) == 1
@@ -52,8 +52,8 @@ def test_a_job_that_was_deleted_meanwhile_is_made_again(
     with RunningOperator(settings) as first:
         scene.apply()
         token = scene.token(scene.wait_attempt(1))
-        told = report(40, 1, **saved(40))
-        assert first.report(scene.namespace, "trees", token, told)[0] == 200
+        body = report(40, 1, **saved(40))
+        assert first.report(scene.namespace, "trees", token, body)[0] == 200
     [job] = scene.jobs()
     scene.kube.delete(f"{scene.collection('jobs')}/{job}")
     with RunningOperator(settings):
@@ -67,10 +67,10 @@ def test_two_operators_at_once_make_one_job(scene: Scene, settings: dict[str, st
             scene.apply(f"t{number}")
         for number in range(5):
             pod = scene.wait_attempt(1, f"t{number}")
-            told = report(10, 1, **saved(10, name=f"t{number}"))
+            body = report(10, 1, **saved(10, name=f"t{number}"))
             answering = (one, two)[number % 2]
             token = scene.token(pod)
-            assert answering.report(scene.namespace, f"t{number}", token, told)[0] == 200
+            assert answering.report(scene.namespace, f"t{number}", token, body)[0] == 200
     assert len(scene.jobs()) == 5
     counts = [scene.training(f"t{n}")["status"]["attemptCount"] for n in range(5)]
     assert counts == [1] * 5

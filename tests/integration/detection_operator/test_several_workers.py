@@ -12,8 +12,8 @@ POLICIES = "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies"
 
 def operator_of(scene: Scene, kubeconfig: Path | None, *, allows: bool) -> RunningOperator:
     """Return an operator that allows several workers or not."""
-    said = environment(scene.namespace, kubeconfig, SEVERAL_WORKERS=str(allows).lower())
-    return RunningOperator(said)
+    settings = environment(scene.namespace, kubeconfig, SEVERAL_WORKERS=str(allows).lower())
+    return RunningOperator(settings)
 
 
 def start_attempt(scene: Scene, number: int) -> list[Object]:

@@ -85,8 +85,8 @@ def test_running_trainings_run_on_under_the_new_operator_and_crd(
             operator.wait_until(lambda: operator.metric(LEADER) == 1, "leading beside the old one")
             leaving.send_signal(signal.SIGTERM)
             assert leaving.wait(60) == 0
-            told = report(10, 2, **saved(10, name="runs"))
-            assert operator.report(scene.namespace, "runs", token, told)[0] == HTTPStatus.OK
+            body = report(10, 2, **saved(10, name="runs"))
+            assert operator.report(scene.namespace, "runs", token, body)[0] == HTTPStatus.OK
             scene.wait(lambda s: s["step"] == 10, "going on", "runs")
             assert uids(scene) == jobs, "no Job was made or made again"
             for name, was in before.items():
@@ -135,7 +135,7 @@ def uids(scene: Scene) -> set[str]:
 
 
 def contains(whole: Any, part: Any) -> bool:
-    """Whether all that `part` says stands in `whole`, which may say more."""
+    """Return whether `whole` has all values of `part`; it may have more."""
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(
             key in whole and contains(whole[key], value) for key, value in part.items()

@@ -52,8 +52,8 @@ def test_a_source_that_completes_by_a_report(operator: RunningOperator, scene: S
     pod = scene.start(operator)
     scene.apply("heir", **RESTORED)
     wait_ready_reason(scene, "WaitingForSource", "heir", "it is Running")
-    told = report(100, 2, **saved(100), **ended(0, "Completed"))
-    assert operator.report(scene.namespace, "trees", scene.token(pod), told)[0] == 200
+    body = report(100, 2, **saved(100), **ended(0, "Completed"))
+    assert operator.report(scene.namespace, "trees", scene.token(pod), body)[0] == 200
     scene.end_pod(pod, 0)
     heir = scene.wait_attempt(1, "heir")
     assert heir["metadata"]["labels"]["detectiontraining.dev/training"] == "heir"
@@ -69,7 +69,7 @@ def test_a_source_that_is_suspended_and_resumed(operator: RunningOperator, scene
     scene.wait(lambda s: s["phase"] != "Suspended", "resumed")
     scene.wait(
         lambda s: "it is Suspended" not in condition({"status": s}, "Ready")["message"],
-        "no longer told of what the source was",
+        "the source's state is no longer reported",
         "heir",
     )
 
@@ -141,8 +141,8 @@ def make_job(scene: Scene) -> str:
 
 
 def _has_ended(job: Object | None) -> bool:
-    said = (job or {}).get("status", {}).get("conditions") or []
-    return any(c["type"] in {"Failed", "Complete"} and c["status"] == "True" for c in said)
+    conditions = (job or {}).get("status", {}).get("conditions") or []
+    return any(c["type"] in {"Failed", "Complete"} and c["status"] == "True" for c in conditions)
 
 
 @pytest.mark.usefixtures("operator")

@@ -1,4 +1,4 @@
-"""The faults of watches that were seen in the field; the operator survives each, or starts anew."""
+"""Faults of watches that were seen in the field; the operator survives each, or restarts."""
 
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from tests.support.cluster.running_operator import RunningOperator
 
 STARTS = 'detection_operator_watch_starts_total{{code="{}",kind="{}"}}'
 KOPFS_PATIENCE = len(cast("tuple[float, ...]", kopf.OperatorSettings().networking.error_backoffs))
-"""After so many failures in a row Kopf would end the process, were it not told otherwise."""
+"""By default Kopf ends the process after this many failures in a row."""
 PRUNED = "detection_operator_resync_pruned_records_total"
 
 
@@ -34,7 +34,7 @@ def test_what_vanishes_while_a_watch_is_down_is_found_out(
         proxy.refuse(lambda _plural, _watch: 503)
         proxy.interrupt_watches(GONE)
         operator.wait_until(
-            lambda: all(proxy.seen[kind] > before[kind] for kind in lists), "listing anew"
+            lambda: all(proxy.seen[kind] > before[kind] for kind in lists), "listing again"
         )
         scene.kube.delete(scene.path("goes"))
         [stays] = [job for job in scene.jobs() if job.startswith("stays")]
@@ -58,8 +58,8 @@ def test_the_operator_survives_a_long_outage_of_the_api_server(
         scene.apply()
         pod = scene.wait_attempt(1)
         token = scene.token(pod)
-        told = report(10, 1, **saved(10))
-        assert operator.report(scene.namespace, "trees", token, told)[0] == 200
+        body = report(10, 1, **saved(10))
+        assert operator.report(scene.namespace, "trees", token, body)[0] == 200
         proxy.refuse(lambda _plural, _watch: 500)
         proxy.interrupt_watches()
         for kind in ("jobs", "pods", "detectiontrainings"):
@@ -115,16 +115,16 @@ def test_an_error_in_a_watch_ends_the_process_which_starts_again_and_lost_nothin
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "reported"),
     [(404, "is not installed"), (403, "may not do what it must"), (503, "answered 503")],
     ids=["the CRD is not installed", "it has no rights", "the API server is down"],
 )
 def test_it_waits_reports_why_and_starts_when_it_can(
-    scene: Scene, proxy: ApiProxy, settings: dict[str, str], code: int, said: str
+    scene: Scene, proxy: ApiProxy, settings: dict[str, str], code: int, reported: str
 ) -> None:
     proxy.refuse(lambda plural, _watch: code if plural == "detectiontrainings" else 0)
     with RunningOperator(settings, waits=False) as operator:
-        operator.wait_until(lambda: said in operator.get("/readyz")[1], "saying why")
+        operator.wait_until(lambda: reported in operator.get("/readyz")[1], "saying why")
         assert operator.get("/readyz")[0] == 503
         assert operator.get("/healthz") == (200, "ok\n"), "a restart would not help"
         proxy.refuse(lambda _plural, _watch: 0)
@@ -140,8 +140,8 @@ def test_a_job_that_appears_late_in_the_watch_is_not_made_twice(
     with RunningOperator(settings) as operator:
         scene.apply()
         token = scene.token(scene.wait_attempt(1))
-        told: dict[str, Any] = report(10, 1, **saved(10))
-        assert operator.report(scene.namespace, "trees", token, told)[0] == 200
+        body: dict[str, Any] = report(10, 1, **saved(10))
+        assert operator.report(scene.namespace, "trees", token, body)[0] == 200
     proxy.refuse(lambda plural, watch: 503 if plural == "jobs" and watch else 0)
     with RunningOperator(settings, waits=False) as operator:
         operator.wait_until(

@@ -56,11 +56,11 @@ class Trial:
             f"{name} ended",
             lambda: self.phase(name) in {"Succeeded", "Failed"},
             timeout_s=POD_TIMEOUT_S,
-            remedy="see what the pod said",
+            remedy="see the log of the pod",
             explain=lambda: f": {self.kubectl('describe', name)}",
         )
         log = self.kubectl("logs", name)
-        assert self.phase(name) == "Succeeded", f"{name} failed and said: {log}"
+        assert self.phase(name) == "Succeeded", f"{name} failed; its log: {log}"
         self.kubectl("delete", name, "--wait=false")
         return log
 

@@ -93,16 +93,16 @@ def test_a_run_uses_for_each_location_the_keys_of_that_location(
 ) -> None:
     options = Options(credentials=server.credentials(), cache_dir=tmp_path / "cache")
     place.run("first", options=options, **spec("first"))
-    # The run is handed on: it lies where only the other user may look.
+    # Another user takes the run: only that user may read its folder.
     run, handed = (open_folder(u, server.credentials()) for u in ("s3://runs/first", "s3://data/x"))
     for entry in run.list("step-00000001/"):
         handed.write(entry.path.partition("/")[2], run.read(entry.path))
     source = {"uri": "s3://data/x"}
     restore = {"mode": "full", "from": source}
     place.run("second", options=options, **spec("second", restore=restore))
-    assert "s3://data/x" in place.said("started")[0]
+    assert "s3://data/x" in place.logged("started")[0]
 
-    # The very folder, and the very files: no prefix says anything of what lies above them.
+    # Exactly this folder and these files: a prefix gives no right to what is above it.
     named = ("s3://data/x", "s3://data/labels.pbtxt", "s3://data/*.tfrecord")
     narrow = Options(credentials={"s3://runs": server.runs} | dict.fromkeys(named, server.data))
     for start in ({"restore": restore}, {"continueFrom": source, "steps": 2}):

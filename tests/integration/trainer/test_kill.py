@@ -49,8 +49,8 @@ def wait_for(process: subprocess.Popen[str], event: str, step: int | None = None
     """Read what the program says until it is there."""
     assert process.stdout is not None
     for line in process.stdout:
-        said = json.loads(line)
-        if said["event"] == event and step in {None, said.get("step")}:
+        logged = json.loads(line)
+        if logged["event"] == event and step in {None, logged.get("step")}:
             return
     assert process.stderr is not None
     pytest.fail(process.stderr.read())

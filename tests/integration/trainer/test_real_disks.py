@@ -42,7 +42,7 @@ def write_on(disk: Path, mount_options: str) -> str:
 def test_a_disk_that_refuses_writes_is_reported_and_keeps_no_partial_file(
     tmp_path: Path, options: str, expected: str
 ) -> None:
-    told = write_on(tmp_path / "disk", options)
-    assert told.startswith(expected)
-    assert str(tmp_path) in told
-    assert told.rstrip().endswith("left: []")
+    printed = write_on(tmp_path / "disk", options)
+    assert printed.startswith(expected)
+    assert str(tmp_path) in printed
+    assert printed.rstrip().endswith("left: []")

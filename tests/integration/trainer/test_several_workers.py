@@ -105,7 +105,7 @@ def test_what_one_worker_meets_ends_the_attempt_of_all_and_nothing_is_lost(
         chief.wait_for("progress", 10)
         follower.process.send_signal(signal.SIGTERM)
         assert (chief.wait(), follower.wait()) == (40, 40), follower.output.read_text()
-    (begun,) = follower.said("started")
+    (begun,) = follower.logged("started")
     assert begun["step"] >= 4
     assert place.steps("story")[-1] >= 10
     with two_workers(place, "story", **STEPS) as (chief, follower):
@@ -116,6 +116,6 @@ def test_what_one_worker_meets_ends_the_attempt_of_all_and_nothing_is_lost(
 def test_a_run_that_has_ended_ends_for_all(place: RunPlace, control: str) -> None:
     with two_workers(place, "control", **STEPS) as (chief, follower):
         assert (chief.wait(), follower.wait()) == (0, 0), follower.output.read_text()
-    (ended,) = follower.said("ended")
+    (ended,) = follower.logged("ended")
     assert "there is nothing to do" in ended["message"]
     assert place.newest("control").manifest.digest == control

@@ -1,4 +1,4 @@
-"""A real S3 server, and what goes wrong on the way to it: retried, then said, never believed."""
+"""A real S3 server behind a faulty network: requests are retried, then the fault is reported."""
 
 import json
 import subprocess
@@ -234,7 +234,7 @@ def test_a_private_authority_is_trusted_where_it_is_given(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         ("unconditional", "was created twice: the storage ignores conditional create"),
         (501, "the server does not support this request"),
@@ -242,14 +242,14 @@ def test_a_private_authority_is_trusted_where_it_is_given(
     ids=["ignored", "not implemented"],
 )
 def test_a_server_without_conditional_create_gets_no_owner_and_no_start(
-    storage: FaultyStorage, tmp_path: Path, fault: Fault, said: str
+    storage: FaultyStorage, tmp_path: Path, fault: Fault, message: str
 ) -> None:
     folder = storage.folder(f"s3://runs/{tmp_path.name}")
     mine = Owner.of(description().identity, "sha256:" + "1" * 64)
     storage.choose = lambda request: fault if request.method == "PUT" else None
-    with pytest.raises(StorageUnsupportedError, match=said):
+    with pytest.raises(StorageUnsupportedError, match=message):
         take_ownership(folder, mine)
-    with pytest.raises(StorageUnsupportedError, match=said):
+    with pytest.raises(StorageUnsupportedError, match=message):
         raise_fence(folder, None, NOW)
     assert folder.list() == []
 

@@ -74,7 +74,7 @@ def from_then_on(fault: Fault) -> Choose:
 def gone(bucket: Bucket) -> Choose:
     """Take the bucket away before the request that would commit what `LOST` belongs to.
 
-    The server makes a folder anew for what it receives in that very moment; the commit comes alone.
+    The server creates the folder again for a file that arrives then; the commit comes alone.
     """
     commit = LOST.replace("model", "manifest")
 
@@ -131,5 +131,5 @@ def test_an_outage_ends_the_run_in_one_sentence_and_costs_no_whole_checkpoint(
     assert bucket.steps(folder) == [0, SAVED]
 
     bucket.run(folder)
-    assert bucket.said("started") == [f"resumes from the run's own checkpoint of step {SAVED}"]
+    assert bucket.logged("started") == [f"resumes from the run's own checkpoint of step {SAVED}"]
     assert bucket.newest(folder).manifest.files == undisturbed

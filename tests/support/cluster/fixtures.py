@@ -31,7 +31,7 @@ def running_cluster(name: str, *up: str) -> Iterator[Path | None]:
 
     It is brought up with the options `up`.
 
-    `CLUSTER=current`: None, which stands for the user's own context.
+    `CLUSTER=current`: None, which means the user's own context.
     """
     if os.environ.get("CLUSTER", "local") == "current":
         yield None

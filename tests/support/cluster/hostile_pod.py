@@ -93,8 +93,8 @@ class Hostile:
 
     def post_many(self, path: str, report: Object, *, count: int) -> list[Answer]:
         """Post a report `count` times over."""
-        told = self._run("post", path=path, report=report, count=count)
-        return [Answer(**answer) for answer in told["answers"]]
+        printed = self._run("post", path=path, report=report, count=count)
+        return [Answer(**answer) for answer in printed["answers"]]
 
     def flood(self, kind: str, *, connections: int, seconds: float) -> Object:
         """Open connections of one kind and hold them for `seconds`."""
@@ -114,8 +114,8 @@ class Hostile:
         }
         command = ["exec", "--namespace", self.namespace, self.name, "--"]
         command += ["python3", "-c", SCRIPT.read_text(), json.dumps(given)]
-        told: Object = json.loads(run([*self.workspace.site.tools.kubectl, *command]))
-        return told
+        printed: Object = json.loads(run([*self.workspace.site.tools.kubectl, *command]))
+        return printed
 
     def _pod(self, name: str, labels: dict[str, str], command: list[str]) -> Object:
         container = {

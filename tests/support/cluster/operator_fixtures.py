@@ -24,7 +24,7 @@ EVENT_TIMEOUT_S = 30.0
 
 def environment(namespace: str, kubeconfig: Path | None, **more: str) -> dict[str, str]:
     """Return the environment of an operator that watches one namespace."""
-    said = {
+    settings = {
         "TRAINER_IMAGE": "detection-trainer:none",
         "REPORT_URL": "http://127.0.0.1:1",
         "NAMESPACES": namespace,
@@ -40,7 +40,7 @@ def environment(namespace: str, kubeconfig: Path | None, **more: str) -> dict[st
         "STATUS_INTERVAL_S": "0.5",
         **more,
     }
-    found = {f"DETECTION_OPERATOR_{key}": value for key, value in said.items()}
+    found = {f"DETECTION_OPERATOR_{key}": value for key, value in settings.items()}
     return found if kubeconfig is None else {**found, "KUBECONFIG": str(kubeconfig)}
 
 
@@ -68,8 +68,8 @@ class Scene:
         self.apply(**spec)
         pod = self.wait_attempt(1)
         self.run_pod(pod)
-        told = report(step, 1, **saved(step))
-        assert operator.report(self.namespace, "trees", self.token(pod), told)[0] == 200
+        body = report(step, 1, **saved(step))
+        assert operator.report(self.namespace, "trees", self.token(pod), body)[0] == 200
         return pod
 
     def training(self, name: str = "trees") -> Object:
@@ -171,7 +171,7 @@ def report(step: int, sequence: int, attempt: int = 1, **more: Any) -> Object:
 
 
 def saved(*steps: int, name: str = "trees") -> Object:
-    """Return the part of a report that tells of committed checkpoints."""
+    """Return the part of a report that lists committed checkpoints."""
     records = [
         {"step": s, "uri": f"s3://runs/{name}/step-{s}", "digest": DIGEST, "savedAt": NOW}
         for s in steps
@@ -179,12 +179,12 @@ def saved(*steps: int, name: str = "trees") -> Object:
     return {"checkpoints": records, "checkpointCount": len(records)}
 
 
-def ended(code: int, reason: str, message: str = "as told") -> Object:
+def ended(code: int, reason: str, message: str = "as reported") -> Object:
     """Return the part of a report that is the last word."""
     return {"outcome": {"exitCode": code, "reason": reason, "message": message}}
 
 
-def last_word(code: int, reason: str, message: str = "as told", **more: Any) -> str:
+def last_word(code: int, reason: str, message: str = "as reported", **more: Any) -> str:
     """Return a termination message."""
     return json.dumps(ended(code, reason, message)["outcome"] | more)
 

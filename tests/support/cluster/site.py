@@ -49,7 +49,7 @@ START_TIMEOUT_S = 120
 """Until a trainer has saved its first checkpoints, on two busy cores."""
 RUN_TIMEOUT_S = 180
 STUCK = ("Failed", "Refused")
-"""Phases that a person has to end: whoever waits for another one waits in vain."""
+"""Phases that a person has to end: a wait for another phase would never end."""
 
 Until = Callable[[Object], bool]
 
@@ -170,7 +170,7 @@ class LiveTraining:
 
     @property
     def status(self) -> Object:
-        """The status as it stands."""
+        """The present status."""
         found: Object = self.kube.get(self.path)["status"]
         return found
 
@@ -194,8 +194,8 @@ class LiveTraining:
 
         found = self.kube.wait(self.path, settled, what=what, timeout_s=timeout_s)
         if not until(found):
-            said = json.dumps(found["status"], indent=1)
-            raise WaitTimeoutError(f"{what}: {self.name} is stuck meanwhile: {said[:6000]}")
+            dumped = json.dumps(found["status"], indent=1)
+            raise WaitTimeoutError(f"{what}: {self.name} is stuck meanwhile: {dumped[:6000]}")
         status: Object = found["status"]
         return status
 
@@ -217,8 +217,8 @@ class LiveTraining:
         """Wait until a condition holds; return the condition."""
 
         def holds(found: Object) -> bool:
-            said = condition(found, kind)
-            return said.get("status") == value and reason in {None, said.get("reason")}
+            seen = condition(found, kind)
+            return seen.get("status") == value and reason in {None, seen.get("reason")}
 
         what = f"{self.name} has condition {kind}={value} {reason or ''}"
         status = self.wait(holds, what, START_TIMEOUT_S)
@@ -273,7 +273,7 @@ class LiveTraining:
 
     @property
     def log(self) -> str:
-        """What its newest pod has said so far."""
+        """The log of its newest pod so far."""
         command = [
             "logs",
             self.pods[0]["metadata"]["name"],

@@ -51,13 +51,13 @@ def shared_workspace(site: Site, opened: list[Workspace]) -> Iterator[Workspace]
 
 @pytest.fixture(scope="session")
 def opened(request: pytest.FixtureRequest) -> list[Workspace]:
-    """Return the namespaces that are there now; a test that fails tells what is in the last."""
+    """Return the open namespaces; the report of a failed test lists the content of the last."""
     return request.config.stash.setdefault(_OPENED, [])
 
 
 @contextmanager
 def opened_workspace(site: Site, opened: list[Workspace]) -> Iterator[Workspace]:
-    """Make a namespace; while it is there, a test that fails tells what is in it."""
+    """Make a namespace; meanwhile the report of a failed test lists its content."""
     with site.workspace() as made:
         opened.append(made)
         try:

@@ -3,7 +3,16 @@
 from detection_operator.api.conditions import Reason
 from detection_operator.api.v1alpha1 import Spec
 from detection_operator.core.state import Observed, Pod, PodPhase
-from tests.support.operator.observations import NOW, ago, ended_pod, job, pod, said, spec, waiting
+from tests.support.operator.observations import (
+    NOW,
+    ago,
+    ended_pod,
+    job,
+    pod,
+    spec,
+    termination_message,
+    waiting,
+)
 from tests.support.operator.situation import running
 
 
@@ -79,7 +88,7 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
     "killed from outside": (_cause(ended_pod(137)), Reason.KILLED),
     "out of memory": (_cause(ended_pod(137, reason="OOMKilled")), Reason.OUT_OF_MEMORY),
     "out of the device's memory": (
-        _cause(ended_pod(72, said(72, "OutOfMemory"))),
+        _cause(ended_pod(72, termination_message(72, "OutOfMemory"))),
         Reason.OUT_OF_MEMORY,
     ),
     "with its storage away": (_cause(ended_pod(71)), Reason.STORAGE_UNAVAILABLE),
@@ -111,11 +120,11 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
         Reason.STEPS_LOWERED,
     ),
     "with its dataset changed under it": (
-        _cause(ended_pod(58, said(58, "DatasetChanged"))),
+        _cause(ended_pod(58, termination_message(58, "DatasetChanged"))),
         Reason.DATASET_CHANGED,
     ),
     "with bad data in the middle": (
-        _cause(ended_pod(52, said(52, "DataInvalid"))),
+        _cause(ended_pod(52, termination_message(52, "DataInvalid"))),
         Reason.DATA_INVALID,
     ),
 }

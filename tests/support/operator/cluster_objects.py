@@ -53,12 +53,12 @@ def attempt_status(number: int = 1, **more: Any) -> Object:
 
 
 def labels(uid: str = UID, attempt: int | None = 1, training_name: str = "trees") -> Object:
-    said = {
+    made = {
         names.LABEL_TRAINING: training_name,
         names.LABEL_TRAINING_UID: uid,
         names.LABEL_MANAGED_BY: names.MANAGED_BY,
     }
-    return said if attempt is None else {**said, names.LABEL_ATTEMPT: str(attempt)}
+    return made if attempt is None else {**made, names.LABEL_ATTEMPT: str(attempt)}
 
 
 def job(

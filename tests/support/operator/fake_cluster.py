@@ -13,7 +13,7 @@ Place = tuple[str, str, str]
 
 
 class FakeCluster(Client):
-    """Objects by plural, namespace and name; `calls` tells what was asked for."""
+    """Objects by plural, namespace and name; `calls` records the requests."""
 
     def __init__(self) -> None:  # nothing is connected
         self.objects: dict[Place, Object] = {}

@@ -55,7 +55,7 @@ def spec(**fields: Any) -> Spec:
 
 
 def unread(uri: str = CONFIG_URI, **fields: Any) -> UnreadSpec:
-    """Return a spec whose pipeline.config lies at a URI that nobody has read."""
+    """Return a spec whose pipeline.config is at a URI and was not read yet."""
     fields |= {"model": None, "dataset": None, "steps": None, "pipelineConfig": {"uri": uri}}
     return UnreadSpec.model_validate(document(**fields)["spec"])
 
@@ -136,7 +136,7 @@ def under_way(made: AttemptStatus | None = None, **fields: Any) -> Status:
 
 
 def outcome(code: int | None, reason: str, message: str = "It ended.", **fields: Any) -> Any:
-    """Return an outcome as the status keeps it, settled unless said otherwise."""
+    """Return an outcome as the status keeps it, settled by default."""
     fields = {"finished_at": ago(10), **fields}
     return OutcomeStatus(exit_code=code, reason=reason, message=message, **fields)
 
@@ -175,12 +175,13 @@ def deleted_pod(name: str = JOB, **fields: Any) -> Pod:
     return pod(name, **{**made, **fields})
 
 
-def ended_pod(code: int, said: str = "", reason: str = "Error", **fields: Any) -> Pod:
+def ended_pod(code: int, message: str = "", reason: str = "Error", **fields: Any) -> Pod:
     """Return a pod whose container ended 20 seconds ago."""
     phase = PodPhase.SUCCEEDED if code == 0 else PodPhase.FAILED
     name = fields.pop("name", JOB)
     return pod(
-        name, **{"phase": phase, "termination": Termination(code, reason, said, ago(20)), **fields}
+        name,
+        **{"phase": phase, "termination": Termination(code, reason, message, ago(20)), **fields},
     )
 
 
@@ -198,7 +199,7 @@ def check_job(*pods: Pod, **fields: Any) -> Job:
     return job(*pods, **{"name": CHECK, "uid": "check-uid", "attempt": None, **fields})
 
 
-def waiting(reason: str, message: str = "as said", since: datetime | None = None) -> Waiting:
+def waiting(reason: str, message: str = "as reported", since: datetime | None = None) -> Waiting:
     """Return why something waits."""
     return Waiting(reason, message, since)
 
@@ -211,14 +212,14 @@ def refusal(
     is_invalid: bool = False,
     generation: int = 1,
 ) -> Obstacle:
-    """Return that the API server refuses what is to be created; it said so last just now."""
+    """Return that the API server refuses a creation; its last refusal was just now."""
     return Obstacle(reason, message, since, NOW, is_invalid=is_invalid, generation=generation)
 
 
-def said(code: int, reason: str, message: str = "as said", **fields: Any) -> str:
+def termination_message(code: int, reason: str, message: str = "as reported", **fields: Any) -> str:
     """Return a termination message as a trainer writes it."""
-    told = Outcome(exit_code=code, reason=reason, message=message, **fields)
-    return told.model_dump_json(by_alias=True)
+    outcome = Outcome(exit_code=code, reason=reason, message=message, **fields)
+    return outcome.model_dump_json(by_alias=True)
 
 
 def record(step: int, **metrics: float) -> CheckpointRecord:
@@ -247,7 +248,7 @@ def report(step: int, sequence: int = 6, **fields: Any) -> Report:
 
 @dataclass
 class Story:
-    """One training over time: what the cluster does is told, what the operator does is planned."""
+    """One training over time: the test says what the cluster does, the operator plans the rest."""
 
     spec: Spec
     status: Status
@@ -275,7 +276,7 @@ class Story:
         """Have the trainer of the current attempt report."""
         current = self.status.current_attempt
         assert current is not None
-        told = Report(
+        received = Report(
             attempt=current.number,
             sequence=(current.sequence or 0) + 1,
             time=self.now,
@@ -286,16 +287,16 @@ class Story:
             checkpoint_count=len(saved),
             outcome=end,
         )
-        self.status = apply_report(self.status, told, self.now)
+        self.status = apply_report(self.status, received, self.now)
 
-    def end(self, code: int, said: str = "", **fields: Any) -> None:
+    def end(self, code: int, message: str = "", **fields: Any) -> None:
         """End the newest Job's pod."""
         *before, last = self.jobs
         made = ended_pod(
             code,
             name=last.name,
             running_since=last.pods[0].running_since,
-            termination=Termination(code, "Error", said, self.now),
+            termination=Termination(code, "Error", message, self.now),
             **fields,
         )
         self.jobs = (*before, replace(last, pods=(made,), complete=code == 0, failed=code != 0))

@@ -1,4 +1,4 @@
-"""Hypothesis strategies from a CRD's schema: what it takes, and what lies beyond it."""
+"""Hypothesis strategies from a CRD's schema: valid values, and values beyond it."""
 
 from collections.abc import Callable
 from typing import Any

@@ -24,7 +24,7 @@ from tests.support.operator.observations import (
 
 @dataclass(frozen=True)
 class Situation:
-    """What is observed, and where the training then stands."""
+    """What is observed, and the state of the training that follows."""
 
     observed: Observed
     phase: Phase
@@ -63,6 +63,6 @@ def settled(code: int | None, reason: str, made: Spec | None = None, **fields: A
 
 
 def reported_end() -> Status:
-    """Return the status once the trainer told its completion."""
+    """Return the status once the trainer reported its completion."""
     end = Outcome(exit_code=ExitCode.COMPLETED, reason="Completed", message="done")
     return apply_report(under_way(), report(100, outcome=end), NOW)

@@ -1,4 +1,4 @@
-"""Every situation that the operator decides about, as a sentence with what is to be said of it."""
+"""Every situation that the operator decides about, as a sentence with the expected report."""
 
 from tests.support.operator.situation import Situations
 from tests.support.operator.situations_before import BEFORE

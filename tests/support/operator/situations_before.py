@@ -21,15 +21,15 @@ from tests.support.operator.observations import (
     pending_pod,
     pod,
     preflight,
-    said,
     spec,
+    termination_message,
     training,
     unread,
     waiting,
 )
 from tests.support.operator.situation import Situation, Situations, running, settled
 
-CONFIG_TOLD = said(0, "Completed", pipeline_config=pack("model { }"))
+CONFIG_REPORTED = termination_message(0, "Completed", pipeline_config=pack("model { }"))
 GPU = {"limits": {"nvidia.com/gpu": 1}}
 
 _OF_OTHER = attempt(spec_digest=spec_digest(spec()))
@@ -91,13 +91,13 @@ PREFLIGHT: Situations = {
         Phase.PREFLIGHT,
         Reason.PREFLIGHT_RUNNING,
     ),
-    "a check that no node takes is told of": Situation(
+    "a check that no node accepts is reported": Situation(
         _checking(None, check_job(pending_pod(unschedulable=waiting("Unschedulable")))),
         Phase.PREFLIGHT,
         Reason.UNSCHEDULABLE,
     ),
     "a check that passed is followed by the attempt": Situation(
-        _checking(None, check_job(ended_pod(0, said(0, "Completed"), name="x"))),
+        _checking(None, check_job(ended_pod(0, termination_message(0, "Completed"), name="x"))),
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
     ),
@@ -105,7 +105,9 @@ PREFLIGHT: Situations = {
         _checking(None, check_job(complete=True)), Phase.QUEUED, Reason.ATTEMPT_CREATED
     ),
     "a check that found bad data refuses": Situation(
-        _checking(None, check_job(ended_pod(52, said(52, "DataInvalid", "no labels")))),
+        _checking(
+            None, check_job(ended_pod(52, termination_message(52, "DataInvalid", "no labels")))
+        ),
         Phase.REFUSED,
         Reason.DATA_INVALID,
         "no labels",
@@ -123,7 +125,7 @@ PREFLIGHT: Situations = {
         "reads the pipeline.config at s3://models/pipeline.config, then checks data",
     ),
     "one whose check passed is looked at again with it": Situation(
-        _checking(None, check_job(ended_pod(0, CONFIG_TOLD, name="x")), made=unread()),
+        _checking(None, check_job(ended_pod(0, CONFIG_REPORTED, name="x")), made=unread()),
         Phase.PREFLIGHT,
         Reason.PREFLIGHT_RUNNING,
         "The pipeline.config at s3://models/pipeline.config was read",
@@ -135,13 +137,21 @@ PREFLIGHT: Situations = {
         "its pod was deleted together with the pipeline.config that it read",
     ),
     "one that is none is refused": Situation(
-        _checking(None, check_job(ended_pod(50, said(50, "InvalidConfig", "no"))), made=unread()),
+        _checking(
+            None,
+            check_job(ended_pod(50, termination_message(50, "InvalidConfig", "no"))),
+            made=unread(),
+        ),
         Phase.REFUSED,
         Reason.INVALID_CONFIG,
         "no",
     ),
     "one that is not there is refused": Situation(
-        _checking(None, check_job(ended_pod(56, said(56, "NotFound", "gone"))), made=unread()),
+        _checking(
+            None,
+            check_job(ended_pod(56, termination_message(56, "NotFound", "gone"))),
+            made=unread(),
+        ),
         Phase.REFUSED,
         Reason.NOT_FOUND,
         "gone",
@@ -181,7 +191,7 @@ PREFLIGHT: Situations = {
         Phase.PREFLIGHT,
         Reason.PREFLIGHT_RUNNING,
     ),
-    "a check of an older spec is made anew": Situation(
+    "a check of an older spec is created again": Situation(
         observed(
             spec(preflight="Always"),
             Status(preflight=preflight(outcome(52, "DataInvalid"))),
@@ -191,7 +201,7 @@ PREFLIGHT: Situations = {
         Reason.PREFLIGHT_RUNNING,
     ),
     "a check that the storage did not answer backs off": Situation(
-        _checking(None, check_job(ended_pod(71, said(71, "StorageUnavailable")))),
+        _checking(None, check_job(ended_pod(71, termination_message(71, "StorageUnavailable")))),
         Phase.PREFLIGHT,
         Reason.BACKING_OFF,
     ),
@@ -316,7 +326,7 @@ SOURCES: Situations = {
         Reason.RESTORE_REFUSED,
         "detection",
     ),
-    "full restore of classes that only the source's status tells refuses": Situation(
+    "full restore of classes that only the source's status lists refuses": Situation(
         _from(
             source(
                 Phase.COMPLETE,
@@ -330,7 +340,7 @@ SOURCES: Situations = {
         Reason.RESTORE_REFUSED,
         "car",
     ),
-    "full restore of classes that nobody tells is left to the trainer": Situation(
+    "full restore of unknown classes is left to the trainer": Situation(
         _from(
             source(
                 Phase.COMPLETE,

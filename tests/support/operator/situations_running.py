@@ -25,8 +25,8 @@ from tests.support.operator.observations import (
     pod,
     refusal,
     report,
-    said,
     spec,
+    termination_message,
     training,
     training_attempt,
     under_way,
@@ -122,13 +122,13 @@ UNDER_WAY: Situations = {
         "no Secret s3",
         stalled=True,
     ),
-    "a Job that the API server refuses is told of and tried again": Situation(
+    "a Job that the API server refuses is reported and retried": Situation(
         observed(spec(), obstacle=refusal("exceeded quota: jobs")),
         Phase.QUEUED,
         Reason.JOB_REJECTED,
         "exceeded quota: jobs. The operator retries",
     ),
-    "a Job that a policy refuses is told of": Situation(
+    "a Job that a policy refuses is reported": Situation(
         observed(spec(), obstacle=refusal("denied by policy", since=ago(30))),
         Phase.QUEUED,
         Reason.JOB_REJECTED,
@@ -157,19 +157,19 @@ UNDER_WAY: Situations = {
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
     ),
-    "a Job whose name another's has is told of and tried again": Situation(
+    "a Job whose name another Job has is reported and retried": Situation(
         observed(spec(), obstacle=refusal("belongs to Backup nightly", reason=Reason.NAME_TAKEN)),
         Phase.QUEUED,
         Reason.NAME_TAKEN,
         "belongs to Backup nightly",
         held_up=True,
     ),
-    "an obstacle is not told of where nothing is to be made": Situation(
+    "an obstacle is not reported if nothing is to be created": Situation(
         running(job(pod()), obstacle=refusal("exceeded quota: jobs")),
         Phase.RUNNING,
         Reason.TRAINING,
     ),
-    "a pod that the cluster refuses is told of": Situation(
+    "a pod that the cluster refuses is reported": Situation(
         just_made(job(rejected="violates PodSecurity")),
         Phase.QUEUED,
         Reason.POD_REJECTED,
@@ -330,7 +330,7 @@ ENDED: Situations = {
     ),
     **{
         f"an end with {code.reason} fails it permanently": Situation(
-            running(job(ended_pod(code, said(code, code.reason, "file a is torn")))),
+            running(job(ended_pod(code, termination_message(code, code.reason, "file a is torn")))),
             Phase.FAILED,
             Reason(code.reason),
             "file a is torn",
@@ -342,13 +342,17 @@ ENDED: Situations = {
         observed(
             spec(),
             under_way(latest_checkpoint=None, checkpoints=[]),
-            job(ended_pod(55, said(ExitCode.ACCESS_DENIED, "AccessDenied"))),
+            job(ended_pod(55, termination_message(ExitCode.ACCESS_DENIED, "AccessDenied"))),
         ),
         Phase.FAILED,
         Reason.ACCESS_DENIED,
     ),
     "refused credentials of a run that has a checkpoint are retried": Situation(
-        stuck(ended_pod(ExitCode.ACCESS_DENIED, said(ExitCode.ACCESS_DENIED, "AccessDenied"))),
+        stuck(
+            ended_pod(
+                ExitCode.ACCESS_DENIED, termination_message(ExitCode.ACCESS_DENIED, "AccessDenied")
+            )
+        ),
         Phase.RETRYING,
         Reason.BACKING_OFF,
         "AccessDenied",

@@ -41,7 +41,7 @@ class Signer:
         kubernetes: Object = {"namespace": namespace, "serviceaccount": {"name": "default"}}
         if pod_uid is not None:
             kubernetes["pod"] = {"name": "trees-5f2c8a1b-1-x7k2p", "uid": pod_uid}
-        said = {
+        payload = {
             "iss": self.issuer,
             "aud": [REPORT_AUDIENCE],
             "iat": now,
@@ -50,4 +50,4 @@ class Signer:
             "kubernetes.io": kubernetes if bound is None else bound,
         } | claims
         headers = {"kid": key_id or self.key_id}
-        return jwt.encode(said, self._private, algorithm="RS256", headers=headers)
+        return jwt.encode(payload, self._private, algorithm="RS256", headers=headers)

@@ -7,7 +7,7 @@ done = 0
 for line in sys.stdin:
     word, *steps = line.split()
     if word == "end":
-        sys.exit("told to end")
+        sys.exit("asked to end")
     if word == "go":
         done += int(steps[0])
         print(json.dumps({"seconds": int(steps[0]) / 4, "waited_s": 0.5}), flush=True)  # noqa: T201

@@ -34,7 +34,7 @@ def batch(step: int) -> tuple[Any, ...]:
 
 
 def trained(update: TrainingStep, *, turned: bool = False) -> Snapshot:
-    """Train all steps, each batch with its rows turned around if told so; returns the state."""
+    """Train all steps, each batch with its rows reversed on request; return the state."""
     for step in range(STEPS):
         rows = batch(step)
         update(tuple(tf.reverse(part, [0]) for part in rows) if turned else rows, RATE, step)
@@ -64,7 +64,7 @@ def _copies(variable: Any) -> Any:
     held = variable.value if isinstance(variable, keras.Variable) else variable
     copies = held.values
     if len(copies) != 2:
-        raise AssertionError(f"{variable} lies on {len(copies)} devices")
+        raise AssertionError(f"{variable} is on {len(copies)} devices")
     return copies
 
 

@@ -37,8 +37,12 @@ def write_voc(
         "</bndbox></object>"
         for name, xmin, ymin, xmax, ymax in boxes
     )
-    said = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
-    path.write_text(f"<annotation><filename>{filename}</filename>{said}{objects}</annotation>")
+    written_size = (
+        f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
+    )
+    path.write_text(
+        f"<annotation><filename>{filename}</filename>{written_size}{objects}</annotation>"
+    )
     return path
 
 

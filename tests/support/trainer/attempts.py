@@ -80,12 +80,12 @@ class RunPlace:
         """Return the committed steps."""
         return committed_steps(open_folder(self.uri(folder)))
 
-    def said(self, event: str) -> list[str]:
-        """Return what the last attempt said of `event`."""
+    def logged(self, event: str) -> list[str]:
+        """Return the messages that the last attempt logged for `event`."""
         return [line["message"] for line in self.lines() if line["event"] == event]
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return all that the last attempt said."""
+        """Return all log lines of the last attempt."""
         return [json.loads(line) for line in self.output.getvalue().splitlines()]
 
     def copy(self, folder: str, copy: str, *, until: int | None = None) -> None:

@@ -102,9 +102,9 @@ class FaultyStorage:
                 return web.Response(headers={"ETag": '"0"'})
             passed = {k: v for k, v in answer.headers.items() if k != "Transfer-Encoding"}
             if request.method == "HEAD":
-                told = web.StreamResponse(status=answer.status, headers=passed)
-                await told.prepare(request)
-                return told
+                response = web.StreamResponse(status=answer.status, headers=passed)
+                await response.prepare(request)
+                return response
             passed.pop("Content-Length", None)
             return web.Response(status=answer.status, headers=passed, body=await answer.read())
 
@@ -118,13 +118,13 @@ def _refusal(fault: Fault) -> web.Response:
 
 async def _cut(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
     """Tell half of the answer, nothing of one without a body, and end the connection."""
-    told, data = (
+    response, data = (
         web.StreamResponse(status=answer.status, headers=answer.headers),
         await answer.read(),
     )
     if data:
-        await told.prepare(request)
-        await told.write(data[: len(data) // 2])
+        await response.prepare(request)
+        await response.write(data[: len(data) // 2])
     assert request.transport is not None
     request.transport.abort()
-    return told
+    return response

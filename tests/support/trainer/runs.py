@@ -24,7 +24,7 @@ ENVIRONMENT = Environment(
 
 
 class KilledError(BaseException):
-    """The process is gone, as far as a test can tell; nothing catches it."""
+    """Stands in for the death of the process; nothing catches it."""
 
 
 @dataclass

@@ -29,7 +29,7 @@ _COLOURS = ((220, 60, 50), (60, 90, 220))
 
 @dataclass(frozen=True)
 class Picture:
-    """An image and what is said to lie on it."""
+    """An image and its annotated objects."""
 
     name: str
     pixels: Pixels

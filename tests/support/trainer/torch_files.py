@@ -48,7 +48,7 @@ class Stored:
 
 @dataclass
 class Row:
-    """What a persistent id tells of."""
+    """What a persistent id refers to."""
 
     key: str
     numbers: npt.NDArray[Any]
@@ -58,7 +58,7 @@ class TorchPickler(pickle.Pickler):
     """Writes storages as torch does: by telling of them."""
 
     def persistent_id(self, value: Any) -> Any:
-        """Return what is told of a storage."""
+        """Return the reference to a storage."""
         if not isinstance(value, Row):
             return None
         kind = FAKES[STORAGES[value.numbers.dtype.str]]

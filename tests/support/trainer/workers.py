@@ -32,16 +32,16 @@ class Worker:
     def wait_for(self, event: str, step: int) -> None:
         """Wait until it says that `event` happened at `step`, or a later one."""
         deadline = time.monotonic() + DEADLINE_S
-        while not any(line.get("step", -1) >= step for line in self.said(event)):
+        while not any(line.get("step", -1) >= step for line in self.logged(event)):
             assert self.process.poll() is None, self.output.read_text()
             assert time.monotonic() < deadline, self.output.read_text()
             time.sleep(0.05)
 
-    def said(self, event: str) -> list[dict[str, Any]]:
-        """Return what it said of `event`."""
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Return its log lines of `event`."""
         lines = [text for text in self.output.read_text().splitlines() if text.startswith("{")]
-        told = [json.loads(text) for text in lines if text.endswith("}")]
-        return [line for line in told if line["event"] == event]
+        events = [json.loads(text) for text in lines if text.endswith("}")]
+        return [line for line in events if line["event"] == event]
 
 
 @contextmanager

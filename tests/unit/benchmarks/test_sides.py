@@ -46,7 +46,7 @@ def test_a_stretch_reports_speed_and_work_of_a_step() -> None:
 
 
 def test_a_side_that_ends_by_itself_is_named_with_the_end_of_its_log(side: Side) -> None:
-    with pytest.raises(SideError, match="told to end"):
+    with pytest.raises(SideError, match="asked to end"):
         side._ask("end")
 
 

@@ -51,7 +51,7 @@ class PlayedStage:
     """The parts of demo.stories.Stage that the interruption uses."""
 
     trainer: PlayedTrainer
-    said: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
 
     @property
     def kube(self) -> "PlayedStage":
@@ -65,7 +65,7 @@ class PlayedStage:
         return self.trainer.state()
 
     def print(self, text: str) -> None:
-        self.said.append(text)
+        self.printed.append(text)
 
     def follow(
         self, _kube: object, _path: str, until: Callable[[Object], bool], *, timeout_s: float
@@ -104,7 +104,7 @@ def test_the_interruption_is_between_the_first_and_the_last_step(pace: int, reac
     stories.kill_in_the_middle(stage, "path/trees")  # type: ignore[arg-type]
     assert trainer.interrupted_at is not None
     assert 0 < trainer.interrupted_at < trainer.steps
-    assert bool(stage.said) == (trainer.steps > STEPS)
+    assert bool(stage.printed) == (trainer.steps > STEPS)
 
 
 def test_a_training_that_fails_is_not_waited_for() -> None:

@@ -64,6 +64,6 @@ def test_logs_are_written_to_standard_error_once(
     finally:
         root.handlers[:] = before
         root.setLevel(level)
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert "hello" in said[0]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "hello" in lines[0]

@@ -36,16 +36,16 @@ STARTS: dict[str, tuple[ClusterError, str]] = {
 }
 
 
-@pytest.mark.parametrize(("error", "said"), STARTS.values(), ids=STARTS.keys())
-def test_what_keeps_it_from_starting_is_explained(error: ClusterError, said: str) -> None:
-    assert said in explain_start(error)
+@pytest.mark.parametrize(("error", "message"), STARTS.values(), ids=STARTS.keys())
+def test_what_keeps_it_from_starting_is_explained(error: ClusterError, message: str) -> None:
+    assert message in explain_start(error)
 
 
 @pytest.mark.parametrize("error", [error for error, _ in STARTS.values()], ids=STARTS.keys())
 def test_the_public_explanation_names_no_namespace(error: ClusterError) -> None:
-    told = type(error)("GET /apis/batch/v1/namespaces/team-a/jobs", error.status, "of team-a")
-    assert "team-a" in explain_start(told)
-    assert "team-a" not in outline_start(told)
+    named = type(error)("GET /apis/batch/v1/namespaces/team-a/jobs", error.status, "of team-a")
+    assert "team-a" in explain_start(named)
+    assert "team-a" not in outline_start(named)
 
 
 async def test_a_signal_sets_the_flag() -> None:
@@ -119,7 +119,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> in
 
 
 ENDS: dict[str, tuple[BaseException | None, int]] = {
-    "it was told to end": (None, 0),
+    "it was asked to end": (None, 0),
     "there are no credentials": (errors.ConfigurationError("no kubeconfig"), 2),
     "a watch ended for good": (EndedError("watches ended"), 1),
     "its port is taken": (OSError(98, "Address already in use"), 1),
@@ -143,10 +143,10 @@ def test_settings_that_are_missing_or_wrong_are_named(
     monkeypatch.setenv("DETECTION_OPERATOR_WORKERS", "none")
     monkeypatch.setenv("DETECTION_OPERATOR_COLOUR", "green")
     assert command.main() == 2
-    said = capsys.readouterr().err
-    assert "DETECTION_OPERATOR_TRAINER_IMAGE: Field required" in said
-    assert "DETECTION_OPERATOR_WORKERS: Input should be a valid integer" in said
-    assert "DETECTION_OPERATOR_COLOUR: Extra inputs are not permitted" in said
+    printed = capsys.readouterr().err
+    assert "DETECTION_OPERATOR_TRAINER_IMAGE: Field required" in printed
+    assert "DETECTION_OPERATOR_WORKERS: Input should be a valid integer" in printed
+    assert "DETECTION_OPERATOR_COLOUR: Extra inputs are not permitted" in printed
 
 
 @pytest.mark.parametrize("missing", ["kopf", "aiohttp", "prometheus_client"])
@@ -170,8 +170,8 @@ def test_without_the_operators_dependencies_the_error_says_what_to_install(missi
 def test_a_process_has_a_name_that_no_other_has() -> None:
     names = {Settings.from_environment(SETTINGS).identity for _ in range(3)}
     assert len(names) == 3
-    told = {**SETTINGS, "DETECTION_OPERATOR_IDENTITY": "operator-7f"}
-    assert Settings.from_environment(told).identity == "operator-7f"
+    environment = {**SETTINGS, "DETECTION_OPERATOR_IDENTITY": "operator-7f"}
+    assert Settings.from_environment(environment).identity == "operator-7f"
 
 
 def test_what_decisions_rest_on_comes_from_the_settings() -> None:

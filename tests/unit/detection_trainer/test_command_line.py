@@ -97,9 +97,9 @@ def test_verify_names_what_is_damaged(run_folder: Path, capsys: pytest.CaptureFi
     (run_folder / "step-00000010/manifest.json").write_text("{")
     capsys.readouterr()
     assert main(["checkpoints", "verify", str(run_folder)]) == 1
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("step 10: ")
-    assert "the bytes differ" in said[1]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("step 10: ")
+    assert "the bytes differ" in printed[1]
     assert main(["checkpoints", "verify", str(run_folder / "step-00000020")]) == 1
 
 
@@ -110,9 +110,9 @@ def test_diff_distinguishes_headers_and_values(
     assert main(["checkpoints", "diff", steps[0], steps[0]]) == 0
     assert capsys.readouterr().out == "no difference\n"
     assert main(["checkpoints", "diff", *steps]) == 1
-    said = capsys.readouterr().out
-    assert "step: 10 and 20" in said
-    assert "backbone/conv/kernel: values differ by up to 10" in said
+    printed = capsys.readouterr().out
+    assert "step: 10 and 20" in printed
+    assert "backbone/conv/kernel: values differ by up to 10" in printed
 
 
 def test_headers_are_enough_for_all_but_verify_and_values(run_folder: Path) -> None:
@@ -136,8 +136,8 @@ def test_diff_names_every_variable(
         commit(open_folder(tmp_path.as_uri()), step)
     steps = [str(tmp_path / f"step-000000{n}") for n in (10, 20)]
     assert main(["checkpoints", "diff", *steps]) == 1
-    said = capsys.readouterr().out
-    assert all(f"backbone/conv_{n}/kernel: values differ by up to 10" in said for n in range(30))
+    printed = capsys.readouterr().out
+    assert all(f"backbone/conv_{n}/kernel: values differ by up to 10" in printed for n in range(30))
 
 
 def test_show_prints_the_manifest(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,9 +168,9 @@ def test_an_invalid_training_is_one_line_and_its_exit_code(
     path = tmp_path / "bad.yaml"
     path.write_text("kind: Pod")
     assert main(["inspect", str(path)]) == ExitCode.INVALID_CONFIG
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert said.startswith("detection-trainer: InvalidConfig: ")
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert printed.startswith("detection-trainer: InvalidConfig: ")
 
 
 def test_options_come_from_the_environment_and_the_command_line_wins(
@@ -272,8 +272,8 @@ def test_a_run_by_hand_prints_what_it_ignores(
     words = (str(file), "--checkpoint-uri", str(file), "--config-digest", DIGEST)
     assert run_in_process(monkeypatch, *words) == ExitCode.CONFIG_CHANGED
     run_in_process(monkeypatch, str(file), "--checkpoint-uri", str(file))
-    said = capsys.readouterr().out.splitlines()
-    assert any("they are ignored here: resources" in line for line in said)
+    printed = capsys.readouterr().out.splitlines()
+    assert any("they are ignored here: resources" in line for line in printed)
 
 
 def test_help_lists_no_option_that_the_operator_alone_sets(
@@ -319,9 +319,9 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
         importlib.util, "find_spec", lambda name: None if name == missing else found(name)
     )
     assert main([command, "trees.yaml"]) == ExitCode.UNEXPECTED
-    told = capsys.readouterr().err
-    assert missing in told
-    assert advice in told
+    printed = capsys.readouterr().err
+    assert missing in printed
+    assert advice in printed
 
 
 @pytest.mark.parametrize("score", ["2", "-0.1", "nan", "half"])

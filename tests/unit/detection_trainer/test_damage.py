@@ -1,4 +1,4 @@
-"""Damaged files, wherever the damage lies: a sentence and an exit code, never a wrong load."""
+"""Damaged files, wherever the damage is: a message and an exit code, never a wrong load."""
 
 import json
 from pathlib import Path

@@ -59,8 +59,8 @@ def training(place: Path, **spec: Any) -> Training:
     }
     dataset |= spec.pop("data", {})
     storage = {"storage": {"uri": (place / "run").as_uri()}}
-    said = {k: v for k, v in dataset.items() if v is not None}
-    return parsed(dataset=said, checkpoints=storage, **spec)
+    given = {k: v for k, v in dataset.items() if v is not None}
+    return parsed(dataset=given, checkpoints=storage, **spec)
 
 
 def check(place: Path, **spec: Any) -> PreflightResult:
@@ -423,7 +423,7 @@ def test_the_checked_files_are_distinguished_from_others(
         return
     with pytest.raises(DatasetChangedError, match="has changed since the preflight checked it"):
         require_pinned(train, pinned.digest, None)
-    assert check(place).train_files.digest != pinned.digest, "checked anew, pinned anew"
+    assert check(place).train_files.digest != pinned.digest, "checked again, pinned again"
 
 
 def test_what_is_pinned_is_counted(place: Path) -> None:

@@ -35,33 +35,35 @@ def _rows(text: str) -> Iterator[list[str]]:
 
 
 def test_the_table_of_phases_is_the_one_that_is_written_to_the_status() -> None:
-    told: dict[str, list[str]] = {}
+    documented: dict[str, list[str]] = {}
     for phases, *cells in _rows(_section("operations.md", "GitOps")):
-        told |= dict.fromkeys(CODE.findall(phases), cells)
+        documented |= dict.fromkeys(CODE.findall(phases), cells)
     wanted = {}
     for phase, row in TABLE.items():
         truths = [row.ready, row.reconciling, row.stalled]
         wanted[phase.value] = [*truths, KSTATUS.get(" ".join(truths), "Failed")]
-    assert told == wanted
-    assert set(told) == {phase.value for phase in Phase}
+    assert documented == wanted
+    assert set(documented) == {phase.value for phase in Phase}
 
 
 def test_every_metric_is_named_and_none_that_is_not_served() -> None:
     rows = _rows(_section("operations.md", "Watching it"))
-    told = {name for cells in rows for name in CODE.findall(cells[0])}
+    documented = {name for cells in rows for name in CODE.findall(cells[0])}
     counters = {f"{name}_total" for name in _families("counter")}
     histograms = set(_families("histogram"))
     gauges = {training_gauges.PREFIX + name for name in training_gauges.GAUGES}
     measured = set(re.findall(r'measure\(\s*"(\w+)"', _source("program.py")))
     assert measured
-    assert told == counters | histograms | gauges | {PREFIX + name for name in measured}
+    assert documented == counters | histograms | gauges | {PREFIX + name for name in measured}
 
 
 def test_every_metric_of_a_trainer_is_named_and_none_that_is_not_served() -> None:
     rows = _rows(_section("trainer.md", "Watching"))
-    told = {name for cells in rows for name in CODE.findall(cells[0])}
+    documented = {name for cells in rows for name in CODE.findall(cells[0])}
     served = {trainer_metrics.PREFIX + name for name in trainer_metrics.HELP}
-    named = {name.partition("{")[0] for name in told if name.startswith(trainer_metrics.PREFIX)}
+    named = {
+        name.partition("{")[0] for name in documented if name.startswith(trainer_metrics.PREFIX)
+    }
     assert named == served | {trainer_metrics.PREFIX + "metric"}
 
 
@@ -74,7 +76,7 @@ def _source(module: str) -> str:
 
 
 def test_the_modes_restore_the_groups_of_the_table() -> None:
-    told = {
+    documented = {
         CODE.findall(cells[0])[0]: cells[1:5]
         for cells in _rows(_section("restore-modes.md", "What each mode restores"))
         if CODE.findall(cells[0])
@@ -82,16 +84,18 @@ def test_the_modes_restore_the_groups_of_the_table() -> None:
     for mode in RestoreMode:
         taken = restored_groups(mode)
         wanted = ["from the source" if group in taken else "fresh" for group in GROUPS]
-        assert told[mode.value] == wanted
+        assert documented[mode.value] == wanted
 
 
 def test_troubleshooting_names_reasons_that_there_are() -> None:
     known = {reason.value for reason in Reason}
-    told = set()
+    documented = set()
     for cells in _rows((DOCS / "troubleshooting.md").read_text()):
-        told |= {name for name in CODE.findall(cells[0]) if re.fullmatch(r"([A-Z][a-z]+)+", name)}
-    assert told
-    assert told <= known
+        documented |= {
+            name for name in CODE.findall(cells[0]) if re.fullmatch(r"([A-Z][a-z]+)+", name)
+        }
+    assert documented
+    assert documented <= known
 
 
 def test_troubleshooting_helps_with_whatever_needs_a_person() -> None:
@@ -113,12 +117,12 @@ def test_troubleshooting_helps_with_whatever_needs_a_person() -> None:
 
 def test_the_chart_takes_the_values_that_the_table_names() -> None:
     values = yaml.safe_load((ROOT / "charts/detection-operator/values.yaml").read_text())
-    told: set[str] = set()
+    documented: set[str] = set()
     for cells in _rows(_section("operations.md", "Install")):
-        told |= set(CODE.findall(cells[0]))
-    for path in told:
+        documented |= set(CODE.findall(cells[0]))
+    for path in documented:
         found = values
         for segment in path.removesuffix(".*").split("."):
             assert segment in found, f"values.yaml has no {path}"
             found = found[segment]
-    assert {path.partition(".")[0] for path in told} == set(values)
+    assert {path.partition(".")[0] for path in documented} == set(values)

@@ -60,12 +60,12 @@ def bill(*components: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_reads_each_way_in_which_a_bill_names_a_licence() -> None:
-    said = [
+    licences = [
         {"license": {"id": "MIT"}},
         {"license": {"name": "License :: x"}},
         {"expression": "MIT OR ISC"},
     ]
-    [package] = read_packages(bill({"name": "Big_Name", "version": "1", "licenses": said}))
+    [package] = read_packages(bill({"name": "Big_Name", "version": "1", "licenses": licences}))
     assert package == Package("big-name", "1", ("MIT", "License :: x", "MIT OR ISC"))
 
 

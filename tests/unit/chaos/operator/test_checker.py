@@ -26,12 +26,12 @@ def applied(second: int = 0, end: str = "Complete") -> Entry:
 def status(
     second: int, phase: str, attempt: int = 1, step: int = 0, saved: int | None = None
 ) -> Entry:
-    said: Object = {"phase": phase, "step": step, "currentAttempt": {"number": attempt}}
+    written: Object = {"phase": phase, "step": step, "currentAttempt": {"number": attempt}}
     if phase not in {"Queued", "Starting"}:
-        said["currentAttempt"]["resumedFromStep"] = 0
+        written["currentAttempt"]["resumedFromStep"] = 0
     if saved is not None:
-        said["latestCheckpoint"] = {"step": saved}
-    body = {"metadata": {"resourceVersion": str(100 + second)}, "status": said}
+        written["latestCheckpoint"] = {"step": saved}
+    body = {"metadata": {"resourceVersion": str(100 + second)}, "status": written}
     return entry(second, "patch", "detectiontrainings/status", "trees", body)
 
 
@@ -45,15 +45,17 @@ def job_failed(second: int, attempt: int = 1) -> Entry:
     return entry(second, "update", "jobs/status", f"trees-{attempt}", body)
 
 
-def pod(second: int, phase: str = "Running", attempt: int = 1, told: Object | None = None) -> Entry:
+def pod(
+    second: int, phase: str = "Running", attempt: int = 1, reported: Object | None = None
+) -> Entry:
     metadata: Object = {"labels": {JOB_NAME: f"trees-{attempt}"}}
-    if told is not None:
-        metadata["annotations"] = {REPORTED: json.dumps({"attempt": attempt, **told})}
+    if reported is not None:
+        metadata["annotations"] = {REPORTED: json.dumps({"attempt": attempt, **reported})}
     body = {"metadata": metadata, "status": {"phase": phase}}
     return entry(second, "patch", "pods/status", f"trees-{attempt}-pod", body)
 
 
-def told(step: int, checkpoint: int, *, completed: bool = False) -> Object:
+def reported(step: int, checkpoint: int, *, completed: bool = False) -> Object:
     return {"step": step, "checkpoint": checkpoint, "completed": completed}
 
 
@@ -61,13 +63,13 @@ GOOD = [
     applied(),
     status(1, "Queued"),
     job(2),
-    pod(3, told=told(50, 40)),
+    pod(3, reported=reported(50, 40)),
     status(4, "Running", step=50, saved=40),
     pod(5, "Failed"),
     job_failed(6),
     status(7, "Queued", attempt=2, step=50, saved=40),
     job(8, attempt=2),
-    pod(9, attempt=2, told=told(100, 100, completed=True)),
+    pod(9, attempt=2, reported=reported(100, 100, completed=True)),
     status(10, "Complete", attempt=2, step=100, saved=100),
     pod(11, "Succeeded", attempt=2),
 ]
@@ -108,7 +110,12 @@ def test_the_order_of_requests_decides_not_that_of_lines() -> None:
         ("a checkpoint that no trainer reported", [*GOOD, status(12, "Complete", 2, 100, 101)]),
         (
             "a completion that no trainer reported",
-            [applied(), job(1), pod(2, told=told(100, 100)), status(3, "Complete", 1, 100, 100)],
+            [
+                applied(),
+                job(1),
+                pod(2, reported=reported(100, 100)),
+                status(3, "Complete", 1, 100, 100),
+            ],
         ),
     ],
 )

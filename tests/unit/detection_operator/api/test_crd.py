@@ -1,4 +1,4 @@
-"""`kubectl explain` tells what each field of a spec does, and what it is where it is not given."""
+"""`kubectl explain` describes each field of a spec and its default."""
 
 import json
 from collections.abc import Iterator

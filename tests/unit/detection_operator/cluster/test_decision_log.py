@@ -19,8 +19,8 @@ from tests.support.operator.situations import SITUATIONS
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_every_decision_can_be_logged_as_json(name: str) -> None:
     seen = SITUATIONS[name].observed
-    told = json.loads(json.dumps(decision_of(seen, plan(seen, SETTINGS, NOW))))
-    assert (told["phase"], told["reason"]) == (SITUATIONS[name].phase, SITUATIONS[name].reason)
+    logged = json.loads(json.dumps(decision_of(seen, plan(seen, SETTINGS, NOW))))
+    assert (logged["phase"], logged["reason"]) == (SITUATIONS[name].phase, SITUATIONS[name].reason)
 
 
 def test_how_a_pod_ended_and_what_evicted_it_is_logged() -> None:

@@ -181,7 +181,7 @@ async def test_what_is_made_again_is_not_made_on_an_older_state() -> None:
     scene.api.put(TRAININGS, stored_training(status=attempt_status(2)))
     await scene.reconciler.reconcile(TREES)
     numbers = [seen.training.status.current_attempt for seen in scene.seen]
-    assert [attempt.number for attempt in numbers if attempt] == [1, 2], "decided anew"
+    assert [attempt.number for attempt in numbers if attempt] == [1, 2], "decided again"
     assert scene.api.called("create", JOBS) == []
     assert scene.api.called("get", TRAININGS) == ["trees", "trees"], "to confirm, then to decide"
 
@@ -337,13 +337,13 @@ async def test_each_decision_that_is_new_is_logged_with_what_it_rested_on(
         await scene.reconciler.reconcile(TREES)
         await scene.reconciler.reconcile(TREES)
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
-    told = [line for line in lines if "decision" in line]
-    assert [line["decision"]["reason"] for line in told] == ["AttemptCreated", "PodPending"]
-    assert told[0]["name"] == "trees"
-    assert told[0]["decision"]["actions"] == [f"StartAttempt {JOB}"]
-    assert told[0]["decision"]["inputs"]["generation"] == 1
-    assert "jobs" not in told[0]["decision"]["inputs"], "it had none"
-    assert told[1]["decision"]["inputs"]["jobs"] == [f"{JOB}: under way"]
+    decisions = [line for line in lines if "decision" in line]
+    assert [line["decision"]["reason"] for line in decisions] == ["AttemptCreated", "PodPending"]
+    assert decisions[0]["name"] == "trees"
+    assert decisions[0]["decision"]["actions"] == [f"StartAttempt {JOB}"]
+    assert decisions[0]["decision"]["inputs"]["generation"] == 1
+    assert "jobs" not in decisions[0]["decision"]["inputs"], "it had none"
+    assert decisions[1]["decision"]["inputs"]["jobs"] == [f"{JOB}: under way"]
 
 
 async def started_scene() -> Scene:
@@ -476,10 +476,13 @@ async def test_an_unreadable_status_is_reported_in_it_and_nothing_is_decided() -
     assert found is not None
     kept = {name: value for name, value in found["status"].items() if name != "conditions"}
     assert kept == {name: value for name, value in status.items() if name != "conditions"}
-    told = {entry["type"]: entry for entry in found["status"]["conditions"]}
-    assert told.keys() == {"Restored", "Ready", "Stalled"}
-    assert (told["Stalled"]["status"], told["Stalled"]["reason"]) == ("True", "Unreadable")
-    assert "startTime" in told["Stalled"]["message"]
+    conditions = {entry["type"]: entry for entry in found["status"]["conditions"]}
+    assert conditions.keys() == {"Restored", "Ready", "Stalled"}
+    assert (conditions["Stalled"]["status"], conditions["Stalled"]["reason"]) == (
+        "True",
+        "Unreadable",
+    )
+    assert "startTime" in conditions["Stalled"]["message"]
 
 
 async def test_it_is_reported_once_and_decided_again_when_it_is_corrected() -> None:

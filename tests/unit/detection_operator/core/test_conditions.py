@@ -36,7 +36,7 @@ def by_type(conditions: list[Condition]) -> dict[str, Condition]:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_true_conditions_of_a_phase(phase: Phase) -> None:
-    standing = Standing(phase, Reason.QUEUED, "as said")
+    standing = Standing(phase, Reason.QUEUED, "a message")
     conditions = conditions_of(standing, Status(), spec(), 3, NOW)
     assert {c.type for c in conditions if c.status == "True"} == KSTATUS[phase]
     assert {c.type for c in conditions} == set(ConditionType)
@@ -96,7 +96,7 @@ def test_restored(mode: str | None, fields: dict[str, object], truth: str, reaso
         mode=None if mode == "continue" else mode, uri="s3://models/coco", variables=counts
     )
     status = Status(restored=restored if mode else None)
-    standing = Standing(Phase.RUNNING, Reason.TRAINING, "as said")
+    standing = Standing(Phase.RUNNING, Reason.TRAINING, "a message")
     condition = by_type(conditions_of(standing, status, spec(**fields), 1, NOW))["Restored"]
     assert (condition.status, condition.reason) == (truth, reason)
     assert mode is None or "Restored 161 variables from s3://models/coco" in condition.message

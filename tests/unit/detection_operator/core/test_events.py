@@ -1,4 +1,4 @@
-"""Which changes are worth an Event, and that each is told once."""
+"""Which changes are worth an Event, and that each is reported once."""
 
 import pytest
 
@@ -30,7 +30,7 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "expected"),
     [
         (Status(), Status(), []),
         (Status(), Status(current_attempt=attempt(), attempt_count=1), []),
@@ -85,7 +85,7 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
     ],
     ids=[
         "nothing",
-        "the first attempt, which the phase tells of",
+        "the first attempt, which the phase shows",
         "another attempt",
         "a restore",
         "a checkpoint",
@@ -95,9 +95,9 @@ RESUMED = CUT.model_copy(update={"resumed_from_step": 7, "steps_lost": 2})
         "another interruption",
     ],
 )
-def test_events(before: Status, after: Status, told: list[tuple[str, str, str]]) -> None:
+def test_events(before: Status, after: Status, expected: list[tuple[str, str, str]]) -> None:
     events = events_between(before, after)
-    assert [(event.type, event.reason, event.message) for event in events] == told
+    assert [(event.type, event.reason, event.message) for event in events] == expected
 
 
 @pytest.mark.parametrize(

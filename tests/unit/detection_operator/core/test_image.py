@@ -51,7 +51,7 @@ PINNED = f"registry.example/trainer@{RAN}"
         "the library may be left out",
         "a registry with a port",
         "asked for by digest",
-        "as Docker tells it",
+        "as Docker reports it",
         "loaded into the node: its id is the node's own",
         "loaded into a node with Docker",
         "loaded under another name",

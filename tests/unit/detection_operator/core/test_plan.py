@@ -1,4 +1,4 @@
-"""Where a training stands in each situation, what is done then, and that doing it again is safe."""
+"""The state of a training in each situation, the actions, and that repeating them is safe."""
 
 from dataclasses import replace
 from typing import Any
@@ -44,8 +44,8 @@ from tests.support.operator.observations import (
     pending_pod,
     pod,
     preflight,
-    said,
     spec,
+    termination_message,
     training,
     training_attempt,
     under_way,
@@ -63,9 +63,9 @@ def ready(status: Status) -> Condition:
 def test_standing(sentence: str) -> None:
     situation = SITUATIONS[sentence]
     status = plan(situation.observed, SETTINGS, NOW).status
-    told = ready(status)
-    assert (status.phase, told.reason) == (situation.phase, situation.reason)
-    assert situation.says in told.message
+    condition = ready(status)
+    assert (status.phase, condition.reason) == (situation.phase, situation.reason)
+    assert situation.says in condition.message
 
 
 @pytest.mark.parametrize("sentence", [*SITUATIONS, *CAUSES])
@@ -330,7 +330,11 @@ def test_a_pod_without_a_node_is_on_no_lost_node() -> None:
 
 
 def test_refused_credentials_are_retried_once_a_checkpoint_was_made() -> None:
-    refused = job(ended_pod(ExitCode.ACCESS_DENIED, said(ExitCode.ACCESS_DENIED, "AccessDenied")))
+    refused = job(
+        ended_pod(
+            ExitCode.ACCESS_DENIED, termination_message(ExitCode.ACCESS_DENIED, "AccessDenied")
+        )
+    )
     later = plan(observed(spec(), under_way(), refused), SETTINGS, NOW).status
     assert later.phase != Phase.FAILED
     never = under_way(latest_checkpoint=None, checkpoints=[])
@@ -378,7 +382,7 @@ def test_a_training_whose_deletion_is_blocked_saves_and_starts_nothing() -> None
     [deletion] = decided.actions
     assert isinstance(deletion, DeleteJob)
     assert decided.status.phase == Phase.SUSPENDING
-    saved = job(ended_pod(40, said(40, "Saved"), deleting_since=NOW), deleting=True)
+    saved = job(ended_pod(40, termination_message(40, "Saved"), deleting_since=NOW), deleting=True)
     ended = plan(Observed(going, jobs=(saved,)), SETTINGS, NOW)
     assert ended.actions == ()
     assert ended.status.phase == Phase.SUSPENDED

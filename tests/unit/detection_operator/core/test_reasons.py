@@ -43,7 +43,7 @@ def reported() -> Iterator[str]:
         )
         counts = VariableCounts(restored=3, fresh=1)
         restored = Restored(mode=mode, uri="s3://models/coco", variables=counts)
-        told = report(
+        received = report(
             41,
             attempt=2,
             resumed_from_step=40,
@@ -51,13 +51,13 @@ def reported() -> Iterator[str]:
             checkpoints=[record(41)],
             skipped=[SkippedCheckpoint(step=45, problem="its digest differs")],
         )
-        after = apply_report(before, told, NOW)
+        after = apply_report(before, received, NOW)
         yield from (event.reason for event in events_between(before, after))
         yield from reasons_in(plan(observed(spec(), after, job(pod())), SETTINGS, NOW).status)
 
 
 def unread() -> Iterator[str]:
-    """Yield what is said of a training whose status cannot be read: nothing is planned for it."""
+    """Yield the conditions of a training with an unreadable status: nothing is planned for it."""
     yield from (entry["reason"] for entry in unreadable_conditions([], "it is odd", NOW))
 
 

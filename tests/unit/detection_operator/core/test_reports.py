@@ -78,7 +78,7 @@ LAST_KNOWN = Progress(loss=0.4, learning_rate=0.01, steps_per_second=3.0)
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("reported", "kept"),
     [
         (Progress(), ("0.4", "0.01", "3")),
         (Progress(learning_rate=0.005), ("0.4", "0.005", "3")),
@@ -86,16 +86,16 @@ LAST_KNOWN = Progress(loss=0.4, learning_rate=0.01, steps_per_second=3.0)
     ids=["a trainer that made no step", "one that knows its rate alone"],
 )
 def test_the_last_known_progress_stays_until_another_is_reported(
-    told: Progress, kept: tuple[str | None, ...]
+    reported: Progress, kept: tuple[str | None, ...]
 ) -> None:
     known = apply_report(under_way(), report(60, progress=LAST_KNOWN), NOW)
-    progress = apply_report(known, report(60, sequence=9, progress=told), NOW).progress
+    progress = apply_report(known, report(60, sequence=9, progress=reported), NOW).progress
     assert progress is not None
     assert (progress.loss, progress.learning_rate, progress.steps_per_second) == kept
 
 
 def test_progress_is_kept_as_short_decimals() -> None:
-    told = Progress(
+    reported = Progress(
         loss=0.4123456,
         learning_rate=4e-5,
         steps_per_second=2.5,
@@ -103,7 +103,7 @@ def test_progress_is_kept_as_short_decimals() -> None:
         checkpoint_seconds=1.25,
         memory_bytes=2**30,
     )
-    progress = apply_report(under_way(), report(60, progress=told), NOW).progress
+    progress = apply_report(under_way(), report(60, progress=reported), NOW).progress
     assert progress is not None
     assert dump(progress) == {
         "loss": "0.4123",
@@ -123,15 +123,15 @@ def test_progress_is_kept_as_short_decimals() -> None:
     ids=["unknown", "none", "below 0", "so low that it says nothing", "at the target"],
 )
 def test_no_completion_is_estimated_at_a_rate_that_is(rate: float | None, step: int) -> None:
-    told = report(step, progress=Progress(steps_per_second=rate))
-    progress = apply_report(under_way(), told, NOW).progress
+    received = report(step, progress=Progress(steps_per_second=rate))
+    progress = apply_report(under_way(), received, NOW).progress
     assert progress is not None
     assert progress.estimated_completion_time is None
 
 
 def test_memory_below_0_is_left_out() -> None:
-    told = report(60, progress=Progress(memory_bytes=-1))
-    progress = apply_report(under_way(), told, NOW).progress
+    received = report(60, progress=Progress(memory_bytes=-1))
+    progress = apply_report(under_way(), received, NOW).progress
     assert progress is not None
     assert progress.memory_bytes is None
 
@@ -146,10 +146,10 @@ def test_metrics_that_are_not_finite_are_left_out() -> None:
 
 
 def test_checkpoints_are_what_storage_holds() -> None:
-    told = report(
+    received = report(
         90, checkpoints=[record(90), record(80, mAP=0.3)], checkpoint_count=7, best=record(80)
     )
-    status = apply_report(under_way(), told, NOW)
+    status = apply_report(under_way(), received, NOW)
     assert [c.step for c in status.checkpoints] == [90, 80]
     assert (status.checkpoint_count, status.checkpoints[1].metrics) == (7, {"mAP": "0.3"})
     assert status.latest_checkpoint is not None
@@ -159,9 +159,9 @@ def test_checkpoints_are_what_storage_holds() -> None:
 
 def test_recorded_checkpoints_are_not_removed_by_a_trainer_that_has_not_listed_them() -> None:
     status = under_way()
-    told = apply_report(status, report(60), NOW)
-    assert told.checkpoints == status.checkpoints
-    assert told.latest_checkpoint == status.latest_checkpoint
+    received = apply_report(status, report(60), NOW)
+    assert received.checkpoints == status.checkpoints
+    assert received.latest_checkpoint == status.latest_checkpoint
 
 
 def test_metrics_stay_until_there_are_new_ones() -> None:
@@ -171,14 +171,14 @@ def test_metrics_stay_until_there_are_new_ones() -> None:
 
 def test_the_start_is_reported_once_it_is_known() -> None:
     counts = VariableCounts(restored=161, fresh=42)
-    told = report(
+    received = report(
         60,
         classes=["tree", "car"],
         cycles=[Cycle(start=0, decay_steps=100)],
         restored=Restored(mode="detection", uri="s3://m/coco", step=9, variables=counts),
         skipped=[SkippedCheckpoint(step=55, problem="its digest differs")],
     )
-    status = apply_report(under_way(), told, NOW)
+    status = apply_report(under_way(), received, NOW)
     assert status.classes == ["tree", "car"]
     assert status.schedule is not None
     assert status.restored is not None
@@ -234,10 +234,10 @@ def reports(draw: st.DrawFn) -> Report:
 
 
 @given(st.lists(reports(), max_size=6))
-def test_any_reports_leave_a_status_that_the_api_takes(told: list[Report]) -> None:
+def test_any_reports_leave_a_status_that_the_api_takes(received: list[Report]) -> None:
     status = under_way(interruptions=[entry(1, 70)])
     last, now = 0, NOW
-    for each in told:
+    for each in received:
         now += timedelta(seconds=1)
         status = apply_report(status, each, now)
         assert Status.model_validate(dump(status)) == status
@@ -250,6 +250,6 @@ def test_any_reports_leave_a_status_that_the_api_takes(told: list[Report]) -> No
 def test_exports_are_kept_once_they_are_reported() -> None:
     uri = "s3://runs/trees/export/saved_model-00000060"
     export = ExportRecord(format="SavedModel", step=60, uri=uri, digest="sha256:" + "6" * 64)
-    told = apply_report(under_way(), report(60, exports=[export]), NOW)
-    assert [dump(kept) for kept in told.exports] == [dump(export)]
-    assert apply_report(told, report(70, 9), NOW).exports == told.exports
+    status = apply_report(under_way(), report(60, exports=[export]), NOW)
+    assert [dump(kept) for kept in status.exports] == [dump(export)]
+    assert apply_report(status, report(70, 9), NOW).exports == status.exports

@@ -1,4 +1,4 @@
-"""Which changes of a status may wait for the next, which are told at once."""
+"""Which changes of a status may wait for the next, and which are written at once."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def test_a_state_before_any_attempt_is_reported_at_once() -> None:
     assert patience_s(Status(), Plan(MADE)) == 0
 
 
-def said(reason: Reason, message: str, phase: str = "Queued") -> Status:
+def waiting_status(reason: Reason, message: str, phase: str = "Queued") -> Status:
     status = Status(phase=phase, attempt_count=1, current_attempt=attempt())
     ready = Condition(
         type=ConditionType.READY,
@@ -78,22 +78,24 @@ def said(reason: Reason, message: str, phase: str = "Queued") -> Status:
     return status.model_copy(update={"conditions": [ready]})
 
 
-MADE_SAID = said(
+STATUS_MADE = waiting_status(
     Reason.ATTEMPT_CREATED, "Attempt 1 is made, Created attempt 1 to train to step 100."
 )
-NO_POD = said(Reason.POD_PENDING, "in any words")
-NO_CONTAINER = said(Reason.POD_PENDING, "in others")
-IN_QUEUE = said(Reason.QUEUED, "The Job waits in its queue, which sets the Job's spec.suspend.")
-NO_NODE = said(Reason.UNSCHEDULABLE, "No node fits the pod: 0/3 nodes are available")
-STARTS = said(Reason.STARTING, "The trainer of attempt 1 runs.", phase="Starting")
+NO_POD = waiting_status(Reason.POD_PENDING, "in any words")
+NO_CONTAINER = waiting_status(Reason.POD_PENDING, "in others")
+IN_QUEUE = waiting_status(
+    Reason.QUEUED, "The Job waits in its queue, which sets the Job's spec.suspend."
+)
+NO_NODE = waiting_status(Reason.UNSCHEDULABLE, "No node fits the pod: 0/3 nodes are available")
+STARTS = waiting_status(Reason.STARTING, "The trainer of attempt 1 runs.", phase="Starting")
 
 
 @pytest.mark.parametrize(
     ("before", "after", "patience"),
     [
-        (MADE_SAID, NO_POD, LONGEST_PATIENCE_S),
+        (STATUS_MADE, NO_POD, LONGEST_PATIENCE_S),
         (NO_POD, NO_CONTAINER, LONGEST_PATIENCE_S),
-        (MADE_SAID, IN_QUEUE, PATIENCE_S),
+        (STATUS_MADE, IN_QUEUE, PATIENCE_S),
         (IN_QUEUE, NO_POD, PATIENCE_S),
         (NO_CONTAINER, NO_NODE, PATIENCE_S),
         (NO_NODE, NO_CONTAINER, PATIENCE_S),
@@ -119,7 +121,7 @@ DONE = outcome(0, "Completed", finished_at=None)
 
 
 @pytest.mark.parametrize(
-    ("told", "patience"),
+    ("current", "patience"),
     [
         (attempt(outcome=DONE), END_PATIENCE_S),
         (attempt(outcome=outcome(0, "Completed")), 0),
@@ -128,9 +130,9 @@ DONE = outcome(0, "Completed", finished_at=None)
     ],
     ids=["all steps are done", "its pod has ended", "it has saved", "it trains"],
 )
-def test_that_all_steps_are_done_waits_for_the_pods_end(told: Any, patience: float) -> None:
+def test_that_all_steps_are_done_waits_for_the_pods_end(current: Any, patience: float) -> None:
     before = changed(phase="Running")
-    after = before.model_copy(update={"current_attempt": told, "step": 100})
+    after = before.model_copy(update={"current_attempt": current, "step": 100})
     assert patience_s(before, Plan(after)) == patience
     edited = before.model_copy(update={"observed_generation": 7})
     assert patience_s(edited, Plan(after)) == 0

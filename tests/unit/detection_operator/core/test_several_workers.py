@@ -22,8 +22,8 @@ from tests.support.operator.observations import (
     pending_pod,
     pod,
     report,
-    said,
     spec,
+    termination_message,
     training_attempt,
     under_way,
     unread,
@@ -40,7 +40,7 @@ def worker(index: int, made: Pod) -> Pod:
 
 
 def lost(index: int) -> Pod:
-    return worker(index, ended_pod(76, said(76, "PeerLost")))
+    return worker(index, ended_pod(76, termination_message(76, "PeerLost")))
 
 
 def test_one_that_waits_holds_all_up_and_is_named() -> None:
@@ -86,18 +86,22 @@ ENDS: dict[str, tuple[tuple[Pod, Pod], Reason]] = {
     "the chief killed": ((worker(0, ended_pod(137)), lost(1)), Reason.KILLED),
     "a worker drained, and all saved": (
         (
-            worker(0, ended_pod(40, said(40, "Saved"), deleting_since=ago(5))),
+            worker(0, ended_pod(40, termination_message(40, "Saved"), deleting_since=ago(5))),
             worker(
                 1,
-                ended_pod(40, said(40, "Saved"), disruption=waiting("EvictionByEvictionAPI")),
+                ended_pod(
+                    40,
+                    termination_message(40, "Saved"),
+                    disruption=waiting("EvictionByEvictionAPI"),
+                ),
             ),
         ),
         Reason.EVICTED,
     ),
     "a worker deleted, and all saved": (
         (
-            worker(0, ended_pod(40, said(40, "Saved"))),
-            worker(1, ended_pod(137, said(40, "Saved"), deleting_since=ago(5))),
+            worker(0, ended_pod(40, termination_message(40, "Saved"))),
+            worker(1, ended_pod(137, termination_message(40, "Saved"), deleting_since=ago(5))),
         ),
         Reason.POD_DELETED,
     ),
@@ -110,13 +114,15 @@ ENDS: dict[str, tuple[tuple[Pod, Pod], Reason]] = {
 
 
 @pytest.mark.parametrize(("pods", "reason"), ENDS.values(), ids=ENDS.keys())
-@pytest.mark.parametrize("told", [False, True], ids=["", "the chief's last report was heard"])
+@pytest.mark.parametrize("reported", [False, True], ids=["", "the chief's last report was heard"])
 def test_blame_is_the_first_failed_workers(
-    pods: tuple[Pod, Pod], reason: Reason, *, told: bool
+    pods: tuple[Pod, Pod], reason: Reason, *, reported: bool
 ) -> None:
     chief = pods[0].termination
     assert chief is not None
-    spoken = outcome(76, "PeerLost", finished_at=None) if chief.exit_code == 76 and told else None
+    spoken = (
+        outcome(76, "PeerLost", finished_at=None) if chief.exit_code == 76 and reported else None
+    )
     made = job(*pods, workers=2, failed=True)
     status = under_way(training_attempt(outcome=spoken))
     found = plan(observed(PAIR, status, made), ALLOWED, NOW).status
@@ -126,7 +132,7 @@ def test_blame_is_the_first_failed_workers(
 
 
 def test_an_error_that_would_recur_ends_the_attempt_whichever_worker_met_it() -> None:
-    pods = lost(0), worker(1, ended_pod(52, said(52, "DataInvalid")))
+    pods = lost(0), worker(1, ended_pod(52, termination_message(52, "DataInvalid")))
     made = job(*pods, workers=2, failed=True)
     found = plan(observed(PAIR, under_way(), made), ALLOWED, NOW).status
     assert found.phase == Phase.FAILED

@@ -21,13 +21,13 @@ from tests.support.operator.observations import (
     pod,
     record,
     report,
-    said,
     spec,
+    termination_message,
     waiting,
 )
 
 
-def ending(code: ExitCode, message: str = "as said") -> Outcome:
+def ending(code: ExitCode, message: str = "as reported") -> Outcome:
     return Outcome(exit_code=code, reason=code.reason, message=message)
 
 
@@ -98,7 +98,7 @@ def test_what_an_operator_missed_is_read_from_the_pod() -> None:
         metrics={"mAP": 0.31},
         outcome=ending(ExitCode.COMPLETED),
     )
-    story.end(0, said=left.model_dump_json(by_alias=True, exclude_defaults=True))
+    story.end(0, message=left.model_dump_json(by_alias=True, exclude_defaults=True))
     story.plan()
     status = story.status
     assert (status.phase, status.step, status.metrics) == ("Complete", 100, {"mAP": "0.31"})
@@ -136,7 +136,7 @@ def test_a_dataset_that_changed_after_its_check_is_checked_again_on_request() ->
     assert story.status.preflight is not None
     assert story.status.preflight.outcome is not None
     assert story.status.preflight.outcome.dataset == pin
-    story.end(58, said(58, "DatasetChanged", "dataset.train has changed since"))
+    story.end(58, termination_message(58, "DatasetChanged", "dataset.train has changed since"))
     assert story.plan().actions == ()
     stalled = next(c for c in story.status.conditions if c.type == "Stalled")
     assert (stalled.status, stalled.reason) == ("True", "DatasetChanged")

@@ -35,8 +35,8 @@ from tests.support.operator.observations import (
     SETTINGS,
     ago,
     checkpoint,
-    said,
     spec,
+    termination_message,
     training,
     unread,
 )
@@ -70,10 +70,12 @@ CODES = st.sampled_from([0, 1, 40, 51, 63, 71, 72, 127, 137, 143, 255])
 MESSAGES = (
     TEXTS
     | CODES.filter(lambda c: c in {0, 40, 51, 71, 72}).map(
-        lambda code: said(code, "Saved" if code else "Completed")
+        lambda code: termination_message(code, "Saved" if code else "Completed")
     )
     | st.sampled_from(["", "no packed text"]).map(
-        lambda packed: said(0, "Completed", pipeline_config=packed or pack("model { }"))
+        lambda packed: termination_message(
+            0, "Completed", pipeline_config=packed or pack("model { }")
+        )
     )
 )
 WAITS = st.none() | st.builds(Waiting, TEXTS, TEXTS, st.none() | MOMENTS)

@@ -1,4 +1,4 @@
-"""What is created in the cluster, against golden files (`UPDATE_GOLDENS=1` writes them anew)."""
+"""What is created in the cluster, against golden files (`UPDATE_GOLDENS=1` rewrites them)."""
 
 import os
 from collections.abc import Callable

@@ -94,7 +94,7 @@ def checked(generation: int = 1, **status: Any) -> Status:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "digest"),
     [
         (checked(), DIGEST),
         (checked(generation=7), None),
@@ -104,7 +104,7 @@ def checked(generation: int = 1, **status: Any) -> Status:
         (Status(), None),
     ],
     ids=[
-        "what was checked is told",
+        "the digest of what was checked",
         "not what was checked of another spec",
         "from the first checkpoint on its manifest knows",
         "an older trainer pinned nothing",
@@ -113,10 +113,10 @@ def checked(generation: int = 1, **status: Any) -> Status:
     ],
 )
 def test_the_attempt_receives_the_digest_of_the_checked_dataset(
-    status: Status, told: str | None
+    status: Status, digest: str | None
 ) -> None:
     job = build_attempt_job(training(spec(), status), ATTEMPT, SETTINGS)
-    assert environment(job).get(runtime.DATASET_DIGEST) == told
+    assert environment(job).get(runtime.DATASET_DIGEST) == digest
 
 
 DEVICES = ("nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "amd.com/gpu")
@@ -156,9 +156,9 @@ def test_document_is_what_the_trainer_reads_without_kubernetes() -> None:
 
 def test_an_older_trainer_receives_only_fields_that_are_set() -> None:
     asked = {"checkpoints": {"storage": {"uri": "s3://runs/trees"}, "everySteps": 7}, "steps": 9}
-    told = json.loads(document_text(training(spec(**asked)), None))["spec"]
-    assert told.keys() == {"model", "dataset", "steps", "batchSize", "checkpoints"}
-    assert {key: told[key] for key in asked} == asked
+    document = json.loads(document_text(training(spec(**asked)), None))["spec"]
+    assert document.keys() == {"model", "dataset", "steps", "batchSize", "checkpoints"}
+    assert {key: document[key] for key in asked} == asked
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def test_the_largest_document_fits_into_an_annotation() -> None:
 
 def test_the_trainer_reports_with_its_own_token_and_a_check_has_none() -> None:
     made = training(spec())
-    told = environment(build_attempt_job(made, ATTEMPT, SETTINGS))
-    assert told[runtime.REPORT_URL] == (
+    variables = environment(build_attempt_job(made, ATTEMPT, SETTINGS))
+    assert variables[runtime.REPORT_URL] == (
         "http://detection-operator.system:8080/v1/namespaces/vision/trainings/trees/report"
     )
     silent = build_preflight_job(made, CHECKING, SETTINGS)
@@ -264,18 +264,18 @@ def test_a_trainer_reports(settings: PolicySettings, base: str, *, has_ca: bool)
     job = build_attempt_job(
         training(spec()), replace(ATTEMPT, image=SETTINGS.default_image), settings
     )
-    told = environment(job)
-    assert told[runtime.REPORT_URL] == f"{base}/v1/namespaces/vision/trainings/trees/report"
+    variables = environment(job)
+    assert variables[runtime.REPORT_URL] == f"{base}/v1/namespaces/vision/trainings/trees/report"
     annotations = job["spec"]["template"]["metadata"]["annotations"]
     files = {
         item["path"]: item["fieldRef"]["fieldPath"]
         for item in volumes(job)["detection-config"]["downwardAPI"]["items"]
     }
-    assert (runtime.REPORT_CA_FILE in told) == has_ca
+    assert (runtime.REPORT_CA_FILE in variables) == has_ca
     assert (names.ANNOTATION_REPORT_CA in annotations) == has_ca
     if has_ca:
         assert annotations[names.ANNOTATION_REPORT_CA] == "PEM"
-        folder, _, name = told[runtime.REPORT_CA_FILE].rpartition("/")
+        folder, _, name = variables[runtime.REPORT_CA_FILE].rpartition("/")
         assert folder == "/etc/detection-training"
         assert files[name] == f"metadata.annotations['{names.ANNOTATION_REPORT_CA}']"
 

@@ -54,8 +54,8 @@ def test_a_seat_is_free_again_once_released() -> None:
 
 def test_it_is_crowded_from_three_quarters_on() -> None:
     seats: Seats[int] = Seats(total=4, per_peer=0)
-    told = []
+    crowded = []
     for n in range(4):
         seats.admit("a", n)
-        told.append(seats.is_crowded)
-    assert told == [False, False, True, True]
+        crowded.append(seats.is_crowded)
+    assert crowded == [False, False, True, True]

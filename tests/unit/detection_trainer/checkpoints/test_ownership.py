@@ -100,7 +100,7 @@ def test_an_owner_record_that_cannot_be_read_is_no_licence(folder: Folder) -> No
 def test_a_lost_owner_record_is_made_again_by_the_run_whose_checkpoints_are_there(
     folder: Folder, saved: Manifest
 ) -> None:
-    own(folder, TREES, ONE, saved, uid="made anew")
+    own(folder, TREES, ONE, saved, uid="recreated")
     assert read_owner(folder) == Owner.of(TREES, ONE)
 
 
@@ -134,7 +134,7 @@ OLD_MARKER = b'{"attempt": 1, "uid": "uid-1", "startedAt": "2026-01-01T00:00:00Z
         (CARS, "uid-1", False),
         (Identity(namespace="team-b", name="trees"), "uid-3", False),
     ],
-    ids=["itself", "itself, made anew", "another training", "one of another namespace"],
+    ids=["itself", "itself, recreated", "another training", "one of another namespace"],
 )
 def test_a_folder_without_record_and_checkpoint_is_of_the_run_that_started_last(
     folder: Folder, identity: Identity, uid: str, *, is_own: bool

@@ -9,7 +9,7 @@ from tests.support.trainer.runs import snapshot
 
 
 class Disk:
-    """Commits when it is let to; fails when told to."""
+    """Commits when it is released; fails on request."""
 
     def __init__(self) -> None:
         self.committed: list[int] = []

@@ -20,27 +20,27 @@ def source(tmp_path: Path) -> Path:
 
 def convert(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
     assert main(["convert", *map(str, words)]) == ExitCode.COMPLETED
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
 
 
 def test_pascal_voc_becomes_what_a_training_names(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "out"
-    told = convert(capsys, "voc", source, target, "--tile", 20, "--holdout", 0.5)
-    assert told["train"]["uri"] == f"{target.as_uri()}/train-*.tfrecord"
-    assert told["validation"]["images"] == 2
-    assert told["labelMap"] == f"{target.as_uri()}/label_map.pbtxt"
+    printed = convert(capsys, "voc", source, target, "--tile", 20, "--holdout", 0.5)
+    assert printed["train"]["uri"] == f"{target.as_uri()}/train-*.tfrecord"
+    assert printed["validation"]["images"] == 2
+    assert printed["labelMap"] == f"{target.as_uri()}/label_map.pbtxt"
     assert (target / "label_map.pbtxt").read_text() == 'item {\n  id: 1\n  name: "tree"\n}\n'
-    assert told["droppedBoxes"] == []
+    assert printed["droppedBoxes"] == []
 
 
 def test_coco_likewise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw_image(tmp_path / "a.png", 40, 20)
     file = write_coco(tmp_path / "instances.json")
-    told = convert(capsys, "coco", file, tmp_path / "out", "--images", tmp_path)
-    assert told["train"]["boxesPerClass"] == {"car": 0, "dog": 1}
+    printed = convert(capsys, "coco", file, tmp_path / "out", "--images", tmp_path)
+    assert printed["train"]["boxesPerClass"] == {"car": 0, "dog": 1}
 
 
 @pytest.mark.parametrize("option", ["--classes", "--label-map"])
@@ -50,24 +50,24 @@ def test_the_order_of_classes_can_be_given(
     label_map = tmp_path / "given.pbtxt"
     label_map.write_text("item { id: 1 name: 'bush' } item { id: 2 name: 'tree' }")
     value = {"--classes": "bush, tree", "--label-map": label_map}[option]
-    told = convert(capsys, "voc", source, tmp_path / "out", option, value)
-    assert told["classes"] == ["bush", "tree"]
+    printed = convert(capsys, "voc", source, tmp_path / "out", option, value)
+    assert printed["classes"] == ["bush", "tree"]
 
 
 def test_names_are_read_as_voc_lists_them(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "train.txt").write_text("b  1\n\n")
-    told = convert(capsys, "voc", source, tmp_path / "out", "--names", tmp_path / "train.txt")
-    assert told["train"]["images"] == 1
+    printed = convert(capsys, "voc", source, tmp_path / "out", "--names", tmp_path / "train.txt")
+    assert printed["train"]["images"] == 1
 
 
 def test_dropped_boxes_are_reported(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_voc(source / "a.xml", [("tree", 2, 4, 2, 10)], filename="a.png")
-    told = convert(capsys, "voc", source, tmp_path / "out", "--drop-bad-boxes")
-    assert len(told["droppedBoxes"]) == 1
+    printed = convert(capsys, "voc", source, tmp_path / "out", "--drop-bad-boxes")
+    assert len(printed["droppedBoxes"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_what_is_left_out_is_reported(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw_image(source / "c.png", 40, 20)
-    told = convert(capsys, "voc", source, tmp_path / "out")
-    assert told["leftOut"] == {"imagesWithoutAnnotation": 1}
+    printed = convert(capsys, "voc", source, tmp_path / "out")
+    assert printed["leftOut"] == {"imagesWithoutAnnotation": 1}
 
 
 def test_boxes_in_fractions_can_be_declared(
@@ -121,13 +121,13 @@ def test_categories_with_one_name_become_one_class(
     categories = [{"id": 18, "name": "dog"}, {"id": 3, "name": "dog"}]
     file = write_coco(tmp_path / "instances.json", categories=categories)
     assert main(["convert", "coco", str(file), str(tmp_path / "out")]) == ExitCode.DATA_INVALID
-    told = convert(capsys, "coco", file, tmp_path / "out", "--classes", "dog")
-    assert told["classes"] == ["dog"]
+    printed = convert(capsys, "coco", file, tmp_path / "out", "--classes", "dog")
+    assert printed["classes"] == ["dog"]
 
 
 @pytest.mark.parametrize("name", ["100%", "50%20", "a b", "[x]", "#1?"])
 def test_the_printed_uris_can_be_given_to_inspect(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    told = convert(capsys, "voc", source, tmp_path / name / "out%20")
-    assert main(["inspect", told["train"]["uri"], "--label-map", told["labelMap"]]) == 0
+    printed = convert(capsys, "voc", source, tmp_path / name / "out%20")
+    assert main(["inspect", printed["train"]["uri"], "--label-map", printed["labelMap"]]) == 0

@@ -78,8 +78,8 @@ def test_numbers_that_train_nothing_are_refused_and_not_dropped(
         (tmp_path / "pipeline.config").write_text(text)
         words = ["convert", "pipeline-config", str(tmp_path / "pipeline.config")]
         assert main(words) == ExitCode.INVALID_CONFIG
-        said = capsys.readouterr().err
-        assert f"train_config.{field}: expected a number above 0; received {value}" in said
+        printed = capsys.readouterr().err
+        assert f"train_config.{field}: expected a number above 0; received {value}" in printed
 
 
 def test_several_paths_of_records_are_one_dataset(

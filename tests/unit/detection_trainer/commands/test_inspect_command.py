@@ -1,4 +1,4 @@
-"""What `detection-trainer inspect` tells of a dataset."""
+"""What `detection-trainer inspect` prints about a dataset."""
 
 import json
 from pathlib import Path
@@ -30,13 +30,13 @@ def test_a_dataset_is_counted_with_the_label_map_beside_it(
         "uri": f"{good.parent.as_uri()}/a*",
     }[form]
     assert main(["inspect", place, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["images"] == 3
-    assert told["imagesWithoutBoxes"] == 1
-    assert told["boxesPerClass"] == {"[tree]": 2, "shrub": 1}
-    assert told["boxesPerSize"] == {"small": 1, "medium": 1, "large": 1}
-    assert told["crowdBoxes"] == 1
-    assert told["imageHeight"] == [24, 100]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["images"] == 3
+    assert printed["imagesWithoutBoxes"] == 1
+    assert printed["boxesPerClass"] == {"[tree]": 2, "shrub": 1}
+    assert printed["boxesPerSize"] == {"small": 1, "medium": 1, "large": 1}
+    assert printed["crowdBoxes"] == 1
+    assert printed["imageHeight"] == [24, 100]
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_for_a_folder_of_records_the_command_to_inspect_it_is_printed(
     (tmp_path / "label_map.pbtxt").write_text("item { id: 1 name: 'tree' }")
     write_dataset(tmp_path / name, GOOD[:1])
     assert main(["inspect", str(tmp_path)]) == 56
-    said = capsys.readouterr().err
-    assert f"is a folder of TFRecords, such as {name}" in said
-    assert f"`detection-trainer inspect '{tmp_path.as_uri()}/{pattern}'`" in said
+    printed = capsys.readouterr().err
+    assert f"is a folder of TFRecords, such as {name}" in printed
+    assert f"`detection-trainer inspect '{tmp_path.as_uri()}/{pattern}'`" in printed
 
 
 def test_a_person_reads_a_table(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,8 +79,8 @@ def test_every_problem_is_named_by_file_and_record(
     content[-60] ^= 1
     path.write_bytes(content)
     assert main(["inspect", str(path), "--classes", "tree"]) == 52
-    said = capsys.readouterr().out.splitlines()
-    problems = [line for line in said if line.startswith("  file://")]
+    printed = capsys.readouterr().out.splitlines()
+    problems = [line for line in printed if line.startswith("  file://")]
     assert [line.split(": record ")[1].split()[0] for line in problems] == ["1", "2", "3"]
     assert "checksum" in problems[2]
     assert main(["inspect", str(path), "--classes", "tree", "--json"]) == 52

@@ -1,4 +1,4 @@
-"""A training by hand whose pipeline.config lies elsewhere: at a URI, or in a ConfigMap."""
+"""A training by hand whose pipeline.config is elsewhere: at a URI, or in a ConfigMap."""
 
 import json
 from pathlib import Path

@@ -116,8 +116,8 @@ def test_a_label_map_of_other_classes_is_reported_before_any_training(
     other.write_text(config.read_text().replace(counted, "num_classes: 90"))
     words = ["run", "--pipeline-config", str(other), "--model-dir", str(tmp_path / "model_dir")]
     assert main(words) == ExitCode.DATA_INVALID
-    told = capsys.readouterr()
-    assert "label_map.pbtxt: expected 90 classes" in told.out + told.err
+    printed = capsys.readouterr()
+    assert "label_map.pbtxt: expected 90 classes" in printed.out + printed.err
     assert not list(tmp_path.glob("model_dir*/step-*"))
 
 

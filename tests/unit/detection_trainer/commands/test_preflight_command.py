@@ -115,7 +115,7 @@ def test_an_unexpected_error_is_an_outcome_too(
 
 @pytest.fixture
 def configured(file: Path, tmp_path: Path) -> Path:
-    """A training whose pipeline.config lies at a URI; return the configuration."""
+    """A training whose pipeline.config is at a URI; return the configuration."""
     document = json.loads(file.read_text())
     config = tmp_path / "pipeline.config"
     for name in ("model", "steps", "batchSize"):
@@ -133,9 +133,9 @@ def test_the_configuration_at_a_uri_is_reported_with_the_outcome(
     log = tmp_path / "termination-log"
     assert main(["preflight", str(file), "--termination-log", str(log)]) == ExitCode.COMPLETED
     assert log.stat().st_size <= MAX_TERMINATION_BYTES
-    told = outcome(log)
-    assert unpack(told["pipelineConfig"], MAX_PIPELINE_CONFIG) == configured.read_text()
-    assert told["dataset"]["files"] == 1, "all else was checked too"
+    reported = outcome(log)
+    assert unpack(reported["pipelineConfig"], MAX_PIPELINE_CONFIG) == configured.read_text()
+    assert reported["dataset"]["files"] == 1, "all else was checked too"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_the_configuration_at_a_uri_is_reported_with_the_outcome(
             "a pod can report at most 3072: use pipelineConfig.configMapKeyRef or inline",
         ),
     ],
-    ids=["not there", "binary", "YAML", "another model", "too large", "too large to be told"],
+    ids=["not there", "binary", "YAML", "another model", "too large", "too large to be reported"],
 )
 def test_a_configuration_that_cannot_be_had_is_one_sentence(  # noqa: PLR0913 - what varies
     configured: Path,

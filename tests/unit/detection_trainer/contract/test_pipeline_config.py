@@ -42,19 +42,18 @@ def read(name: str) -> PipelineConfig:
     return read_pipeline_config(config_text(name))
 
 
-def spec(name: str, **said: Any) -> TrainingSpec:
-    config = read(name)
-    fields = apply_pipeline_config(config, {**STORAGE, **said})
-    return TrainingSpec.model_validate(fields)
+def spec(name: str, **fields: Any) -> TrainingSpec:
+    completed = apply_pipeline_config(read(name), {**STORAGE, **fields})
+    return TrainingSpec.model_validate(completed)
 
 
 def filled(name: str) -> TrainingSpec:
     """Give what the configuration lacks."""
     missing = read(name).missing
-    said: dict[str, Any] = {"dataset": DATASET} if "dataset" in missing else {}
+    fields: dict[str, Any] = {"dataset": DATASET} if "dataset" in missing else {}
     if "restore" in missing:
-        said["restore"] = FROM_ZOO
-    return spec(name, **said)
+        fields["restore"] = FROM_ZOO
+    return spec(name, **fields)
 
 
 def test_there_are_ten() -> None:
@@ -116,8 +115,8 @@ def test_the_zoos_own_notation_has_the_same_meaning() -> None:
 def resized(resizer: str) -> TrainingSpec:
     fixed = config_text(ZOO)[config_text(ZOO).index("fixed_shape_resizer") :]
     config = config_text(ZOO).replace(fixed[: fixed.index("}") + 1], resizer)
-    said = {**STORAGE, "dataset": DATASET, "restore": FROM_ZOO}
-    return TrainingSpec.model_validate(apply_pipeline_config(read_pipeline_config(config), said))
+    given = {**STORAGE, "dataset": DATASET, "restore": FROM_ZOO}
+    return TrainingSpec.model_validate(apply_pipeline_config(read_pipeline_config(config), given))
 
 
 def test_images_are_resized_as_there() -> None:
@@ -144,8 +143,8 @@ def test_a_square_that_cannot_be_is_refused(sides: tuple[int, int]) -> None:
 
 def test_a_class_may_have_fewer_detections_than_the_image() -> None:
     config = config_text(ZOO).replace("max_total_detections: 100", "max_total_detections: 300")
-    said = {**STORAGE, "dataset": DATASET, "restore": FROM_ZOO}
-    fields = apply_pipeline_config(read_pipeline_config(config), said)
+    given = {**STORAGE, "dataset": DATASET, "restore": FROM_ZOO}
+    fields = apply_pipeline_config(read_pipeline_config(config), given)
     post = TrainingSpec.model_validate(fields).model.post_processing
     assert (post.max_detections, post.max_detections_per_class) == (300, 100)
     with pytest.raises(PipelineConfigError, match="at most max_total_detections, 50; received 100"):
@@ -250,9 +249,9 @@ def test_what_is_passed_over_is_listed_with_its_line_and_reason() -> None:
 
 def test_steps_beyond_the_schedule_are_reported() -> None:
     longer = config_text(ZOO).replace("num_steps: 25000", "num_steps: 50000")
-    told = [note for note in read_pipeline_config(longer).notes if "total_steps 25000" in note]
-    assert len(told) == 1
-    assert "this program refuses the run" in told[0]
+    notes = [note for note in read_pipeline_config(longer).notes if "total_steps 25000" in note]
+    assert len(notes) == 1
+    assert "this program refuses the run" in notes[0]
 
 
 def test_a_rate_out_of_range_is_refused_by_the_spec() -> None:
@@ -303,7 +302,7 @@ CHANGES = {
     "a value of the wrong kind": ("batch_size: 64", "batch_size: many", "expected a number"),
     "a number that is none": ("batch_size: 64", "batch_size: nan", "expected a finite number"),
     "a part of a step": ("batch_size: 64", "batch_size: 6.5", "expected a whole number"),
-    "a field said twice": (
+    "a field given twice": (
         "batch_size: 64",
         "batch_size: 64\n  batch_size: 32",
         "set twice, first on line 131",

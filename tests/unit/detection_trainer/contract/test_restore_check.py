@@ -156,23 +156,23 @@ def test_random_state_may_be_absent_and_then_stays_fresh() -> None:
 
 def test_a_refusal_names_the_differences_and_a_mode_that_fits() -> None:
     plan = compare(FULL, small_model(), small_model(), ("tree",), ("Dead", "Alive"))
-    said = plan.refusal("file:///runs/trees/step-00000300")
-    assert said.startswith(
+    message = plan.refusal("file:///runs/trees/step-00000300")
+    assert message.startswith(
         "restore mode full does not fit file:///runs/trees/step-00000300, and no variable was "
         "assigned: classes: the source has [tree], the model [Dead, Alive]; "
         "class_head/predictor/kernel: the source has shape (3, 3, 8, 4), the model expects (3, "
         "3, 8, 6); class_head/predictor/bias"
     )
-    assert said.endswith(
+    assert message.endswith(
         "To fix this: set restore.mode to classification or detection, which this source fits"
     )
 
 
 def test_a_refusal_counts_what_it_does_not_show() -> None:
     plan = compare(DETECTION, small_model(), small_model(backbone="small"))
-    said = plan.refusal("file:///x")
-    assert f"; and {len(plan.differences) - 3} more. " in said
-    assert said.endswith("no restore mode fits: choose another source or another model")
+    message = plan.refusal("file:///x")
+    assert f"; and {len(plan.differences) - 3} more. " in message
+    assert message.endswith("no restore mode fits: choose another source or another model")
 
 
 def test_long_class_lists_are_shortened() -> None:

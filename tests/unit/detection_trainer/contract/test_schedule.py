@@ -68,22 +68,22 @@ RATES: dict[str, tuple[dict[str, Any], dict[int, float]]] = {
 }
 
 
-@pytest.mark.parametrize(("said", "rates"), RATES.values(), ids=RATES.keys())
-def test_the_rate_of_a_step(said: dict[str, Any], rates: dict[int, float]) -> None:
-    optimizer = Optimizer.model_validate({"learningRate": 0.1, "schedule": said})
+@pytest.mark.parametrize(("schedule", "rates"), RATES.values(), ids=RATES.keys())
+def test_the_rate_of_a_step(schedule: dict[str, Any], rates: dict[int, float]) -> None:
+    optimizer = Optimizer.model_validate({"learningRate": 0.1, "schedule": schedule})
     cycles = first_cycles(optimizer.schedule, 100)
     found = {step: learning_rate(optimizer, cycles, step) for step in rates}
     assert found == pytest.approx(rates, abs=1e-12)
 
 
 def test_an_exponential_schedule_never_reaches_0() -> None:
-    said = {"type": "exponential", "decaySteps": 10, "finalFraction": 0.0}
-    optimizer = Optimizer.model_validate({"schedule": said})
+    schedule = {"type": "exponential", "decaySteps": 10, "finalFraction": 0.0}
+    optimizer = Optimizer.model_validate({"schedule": schedule})
     assert zero_rate_from(optimizer, [Cycle(start=0, decay_steps=10)], 1000) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("schedule", "message"),
     [
         ({"type": "exponential"}, "exponential needs decaySteps"),
         (
@@ -93,9 +93,9 @@ def test_an_exponential_schedule_never_reaches_0() -> None:
     ],
     ids=["exponential without decaySteps", "too few rates"],
 )
-def test_a_missing_field_of_a_type_is_named(said: dict[str, Any], message: str) -> None:
+def test_a_missing_field_of_a_type_is_named(schedule: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        Schedule.model_validate(said)
+        Schedule.model_validate(schedule)
 
 
 @pytest.mark.parametrize(

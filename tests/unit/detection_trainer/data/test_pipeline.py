@@ -171,7 +171,7 @@ def test_crowds_come_behind_the_boxes_and_have_no_class(tmp_path: Path) -> None:
     augmented = spec(augmentation=ALL, batchSize=1)
     for _, boxes, classes in taken(training_batches(dataset, augmented, 0), 10):
         present = classes[0] != 0
-        assert CROWD in classes[0], "a crop lies within a crowd that fills the image"
+        assert CROWD in classes[0], "a crop is within a crowd that fills the image"
         assert boxes[0, classes[0] == CROWD].tolist() == [[0.0, 0.0, 1.0, 1.0]]
         assert not present[present.sum() :].any(), "no gap between boxes and padding"
 

@@ -47,7 +47,7 @@ def test_empty_features_are_left_out() -> None:
     assert decode_example(encode_example({"a": [], "b": [1]})).keys() == {"b"}
 
 
-def test_files_are_read_by_tensorflow_and_the_other_way_round(tmp_path: Path) -> None:
+def test_record_files_equal_those_of_tensorflow(tmp_path: Path) -> None:
     records = [b"first", b"second" * 1000]
     with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
         for record in records:

@@ -71,11 +71,11 @@ def test_a_client_that_sends_anything_else_is_no_worker(
     two = addresses[:2]
     chief = threads.submit(gather_all, Cluster(two), SUBJECT, Decision(step=2), 60.0)
     host, port = two[0].split(":")
-    for said in (b"GET / HTTP/1.1\r\n\r\n", json.dumps([1]).encode() + b"\n", b""):
+    for sent in (b"GET / HTTP/1.1\r\n\r\n", json.dumps([1]).encode() + b"\n", b""):
         for _ in range(600):
             try:
                 with socket.create_connection((host, int(port)), timeout=5) as probe:
-                    probe.sendall(said)
+                    probe.sendall(sent)
             except ConnectionRefusedError:
                 continue
             break

@@ -46,9 +46,9 @@ answers = {
         input_tensor=tf.constant([encoded, encoded])
     ),
 }
-told = {n: {k: v.numpy().tolist() for k, v in a.items()} for n, a in answers.items()}
-told["label_map"] = open(model.label_map.asset_path.numpy().decode()).read()
-print(json.dumps(told))
+printed = {n: {k: v.numpy().tolist() for k, v in a.items()} for n, a in answers.items()}
+printed["label_map"] = open(model.label_map.asset_path.numpy().decode()).read()
+print(json.dumps(printed))
 """
 
 

@@ -193,9 +193,11 @@ def test_state_dicts_of_torch(tmp_path: Path, content: bytes, expected: str) -> 
 
 def test_a_state_that_hides_the_methods_of_its_dict_hides_no_check(tmp_path: Path) -> None:
     """It did: `values` set to a class, and a tensor reached out of its storage."""
-    told = b"(" + text_of("storage") + b"ctorch\nFloatStorage\n" + text_of("0") + text_of("cpu")
+    identifier = (
+        b"(" + text_of("storage") + b"ctorch\nFloatStorage\n" + text_of("0") + text_of("cpu")
+    )
     place = b"K\x00J\x00\x00\x00\x7f\x85K\x01\x85"
-    tensor = REBUILD + b"(" + told + b"K\x04NtQ" + place + b"tR"
+    tensor = REBUILD + b"(" + identifier + b"K\x04NtQ" + place + b"tR"
     hiding = b"}" + text_of("values") + ORDERED + b"sb."
     content = HEAD + ORDERED + b")R" + text_of("a") + tensor + b"s" + hiding
     whole = old_file({}, {})

@@ -67,15 +67,15 @@ def test_classes_do_not_suppress_each_other(detector: Detector) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
         pytest.param((3, [0.1, 0.1, 0.5, 0.5], 0, 9.0), id="background"),
         pytest.param((3, [0.1, 0.1, 0.5, 0.5], 1, -3.0), id="a score below the threshold"),
         pytest.param((3, [1.2, 1.2, 1.5, 1.5], 1, 9.0), id="a box outside the image"),
     ],
 )
-def test_not_reported(detector: Detector, said: tuple[int, list[float], int, float]) -> None:
-    assert found(detector, said)["valid"] == 0
+def test_not_reported(detector: Detector, output: tuple[int, list[float], int, float]) -> None:
+    assert found(detector, output)["valid"] == 0
 
 
 def test_boxes_are_clipped_to_the_image(detector: Detector) -> None:
@@ -86,9 +86,9 @@ def test_boxes_are_clipped_to_the_image(detector: Detector) -> None:
 def test_boxes_are_reported_within_the_part_of_the_square_that_is_the_image(
     detector: Detector,
 ) -> None:
-    said = (3, [0.2, 0.1, 0.4, 0.9], 1, 3.0), (9, [0.6, 0.1, 0.9, 0.3], 2, 3.0)
-    image = found(detector, *said, window=[[0.0, 0.0, 0.5, 0.8]])
-    assert image["valid"] == 1, "the other lies in the padding"
+    outputs = (3, [0.2, 0.1, 0.4, 0.9], 1, 3.0), (9, [0.6, 0.1, 0.9, 0.3], 2, 3.0)
+    image = found(detector, *outputs, window=[[0.0, 0.0, 0.5, 0.8]])
+    assert image["valid"] == 1, "the other is in the padding"
     assert image["boxes"][0] == pytest.approx([0.4, 0.125, 0.8, 1.0], abs=1e-5)
 
 

@@ -168,9 +168,9 @@ def test_an_impostor_gets_no_report(
     path = authority(tmp_path, trusted)
     with connected(url, path) as connection, pytest.raises(UntrustedError, match=why) as refused:
         connection.post(b"{}", HEADERS, 5)
-    said = str(refused.value)
-    assert "the certificate of localhost was not accepted" in said
-    assert str(path) in said
+    message = str(refused.value)
+    assert "the certificate of localhost was not accepted" in message
+    assert str(path) in message
     assert operator.paths == []
 
 

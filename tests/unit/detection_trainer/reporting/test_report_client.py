@@ -18,7 +18,7 @@ from tests.support.trainer.runs import NOW
 
 
 class Operator:
-    """An HTTP server that answers as it is told, on the loopback interface."""
+    """An HTTP server with prepared answers, on the loopback interface."""
 
     def __init__(self) -> None:
         self.answers: list[int] = []
@@ -98,16 +98,16 @@ def test_only_2xx_acknowledges(operator: Operator, status: int, *, final: bool) 
 
 
 @pytest.mark.parametrize(
-    ("said", "heard"),
+    ("retry_after", "wait_s"),
     [("7", 7.0), (None, None), ("Thu, 26 Nov 2026 10:00:00 GMT", None), ("-1", None)],
 )
 def test_how_long_the_operator_asks_to_wait_is_known(
-    operator: Operator, said: str | None, heard: float | None
+    operator: Operator, retry_after: str | None, wait_s: float | None
 ) -> None:
-    operator.answers, operator.retry_after = [429], said
+    operator.answers, operator.retry_after = [429], retry_after
     with pytest.raises(NotAcknowledgedError) as refused:
         post(operator.url, None, report(1))
-    assert (refused.value.final, refused.value.retry_after_s) == (False, heard)
+    assert (refused.value.final, refused.value.retry_after_s) == (False, wait_s)
 
 
 def test_a_client_that_reports_too_often_waits_for_retry_after_then_sends_the_newest(

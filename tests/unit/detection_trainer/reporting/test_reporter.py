@@ -150,8 +150,8 @@ def test_on_a_terminal_there_is_a_bar(
     bar.progress(report)
     bar.progress(report)
     bar.close()
-    said = capsys.readouterr().out
-    assert "begins from [scratch] at step 0" in said
-    assert "step 5/10" in said
-    assert "loss 0.2500" in said
-    assert "mAP 0.500" in said
+    printed = capsys.readouterr().out
+    assert "begins from [scratch] at step 0" in printed
+    assert "step 5/10" in printed
+    assert "loss 0.2500" in printed
+    assert "mAP 0.500" in printed

@@ -32,14 +32,14 @@ def log(folder: Folder, step: int = 0, **options: Any) -> EventLog:
     return EventLog(folder, step, clock=lambda: NOW, **options)
 
 
-def told(step: int, **figures: float) -> Report:
+def report(step: int, **figures: float) -> Report:
     progress = Progress(**({"loss": 1.0 / (step + 1)} | figures))
     return Report(attempt=1, sequence=1, time=NOW, step=step, target_steps=100, progress=progress)
 
 
 def test_tensorflow_reads_what_was_noted(folder: Folder) -> None:
     events = log(folder, pictures=lambda: [Image.new("RGB", (1024, 256), (9, 99, 199))])
-    events.progress(told(10, learning_rate=0.5, data_wait_fraction=0.25))
+    events.progress(report(10, learning_rate=0.5, data_wait_fraction=0.25))
     events.evaluated(20, {"mAP": 0.5, "mAP/tree": 0.25})
     events.flush(now=True)
     found = {(tag, step): value for tag, step, value in points(folder)}
@@ -57,7 +57,7 @@ def test_a_file_never_changes_and_the_next_one_sorts_behind_it(folder: Folder) -
     events = log(folder)
     written: list[str] = []
     for step in (9, 10, 10, 100):
-        events.progress(told(step))
+        events.progress(report(step))
         events.flush(now=True)
         assert files(folder)[:-1] == written
         written = files(folder)
@@ -70,12 +70,12 @@ def test_a_resume_leaves_no_point_behind_its_step(folder: Folder, resumed: int) 
     events = log(folder)
     for flushed in ((5, 10), (12, 20), (25, 30)):
         for step in flushed:
-            events.progress(told(step))
+            events.progress(report(step))
         events.flush(now=True)
     again = log(folder, resumed)
     assert steps(folder) == [s for s in (5, 10, 12, 20, 25, 30) if s <= resumed]
-    again.progress(told(resumed))
-    again.progress(told(resumed + 1))
+    again.progress(report(resumed))
+    again.progress(report(resumed + 1))
     again.flush(now=True)
     assert steps(folder)[-2:] == [resumed, resumed + 1]
 
@@ -83,7 +83,7 @@ def test_a_resume_leaves_no_point_behind_its_step(folder: Folder, resumed: int) 
 def test_of_a_damaged_file_the_part_that_reads_is_kept(folder: Folder, tmp_path: Path) -> None:
     events = log(folder)
     for step in (5, 10):
-        events.progress(told(step))
+        events.progress(report(step))
     events.flush(now=True)
     flip_byte(tmp_path / "run/events" / files(folder)[0])
     log(folder, 7)
@@ -95,7 +95,7 @@ def test_files_come_no_oftener_than_they_must(folder: Folder) -> None:
     events = log(folder, ticks=clock)
     for now in (1.0, FLUSH_PERIOD_S, FLUSH_PERIOD_S + 1, 10_000.0, 10_050.0):
         clock.now = now
-        events.progress(told(int(now)))
+        events.progress(report(int(now)))
         events.flush()
     assert len(files(folder)) == 2
     assert steps(folder) == [1, 10, 11, 10_000]
@@ -111,11 +111,11 @@ def test_what_the_storage_does_not_take_is_written_later(
         raise StorageUnavailableError("503")
 
     events = log(folder)
-    events.progress(told(1))
+    events.progress(report(1))
     with monkeypatch.context() as patched:
         patched.setattr(Folder, "write", refuse)
         events.flush(now=True)
-    events.progress(told(2))
+    events.progress(report(2))
     events.flush(now=True)
     assert steps(folder) == [1, 2]
 
@@ -125,7 +125,7 @@ def test_a_superseded_trainer_writes_none(folder: Folder) -> None:
         raise SupersededError("a later one writes now")
 
     events = log(folder, before_write=superseded)
-    events.progress(told(1))
+    events.progress(report(1))
     with pytest.raises(SupersededError):
         events.flush(now=True)
     assert files(folder) == []

@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_skipped_logged_and_trained_again(place: RunPlac
     report = place.run("damaged", name="control")
     assert [s.step for s in report.skipped] == [4]
     assert report.resumed_from_step == 2
-    assert "damaged checkpoint of step 4" in place.said("checkpointSkipped")[0]
+    assert "damaged checkpoint of step 4" in place.logged("checkpointSkipped")[0]
     assert place.newest("damaged").manifest.digest == place.newest("control").manifest.digest
 
 
@@ -119,12 +119,12 @@ def test_steps_raised_in_the_middle_equal_a_run_that_was_planned_so(place: RunPl
     place.copy("control", "raised", until=2)
     raised = place.run("raised", name="control", steps=6, options=Options(report_period_s=0.0))
     assert raised.resumed_from_step == 2
-    assert "holds the final rate from step 4" in place.said("extended")[0]
+    assert "holds the final rate from step 4" in place.logged("extended")[0]
     place.run("planned", name="control", steps=6)
     assert place.newest("raised").manifest.digest == place.newest("planned").manifest.digest
     # The copy still had the points of the steps that were trained again.
-    told = steps(open_folder(place.uri("raised")))
-    assert [step for step in told if step > 2] == [3, 4, 5, 6]
+    noted = steps(open_folder(place.uri("raised")))
+    assert [step for step in noted if step > 2] == [3, 4, 5, 6]
 
 
 @pytest.mark.usefixtures("control")
@@ -271,7 +271,7 @@ def test_a_run_exports_the_best_else_the_newest_and_nothing_twice(
         (export,) = first.exports
         assert export.uri == place.uri("exporting") + "/export/saved_model-00000004"
         assert export.digest == first.checkpoints[0].digest
-        assert " to " in place.said("exported")[0]
+        assert " to " in place.logged("exported")[0]
         metrics = place.root / "exporting/step-00000002/metrics.json"
         metrics.write_text(json.dumps({"step": 2, "metrics": {"mAP": 0.5}}))
         assert [made.step for made in place.run("exporting", **asked).exports] == [4, 2]
@@ -286,15 +286,15 @@ def test_an_end_that_was_not_evaluated_is_evaluated_without_training(place: RunP
     }
     first = place.run("evaluated", **changes)
     assert first.metrics.keys() >= {"mAP", "AR100", "mAP/tree"}
-    told = {tag for tag, step, _ in points(open_folder(place.uri("evaluated"))) if step == 1}
-    assert told >= {"training/loss", "evaluation/mAP", "evaluation/mAP/tree", "evaluation/image_3"}
+    noted = {tag for tag, step, _ in points(open_folder(place.uri("evaluated"))) if step == 1}
+    assert noted >= {"training/loss", "evaluation/mAP", "evaluation/mAP/tree", "evaluation/image_3"}
     metrics = place.root / "evaluated/step-00000001/metrics.json"
     before = metrics.read_text()
     metrics.unlink()
     second = place.run("evaluated", **changes)
     assert second.metrics == first.metrics
     assert metrics.read_text() == before
-    assert place.said("progress") == []
+    assert place.logged("progress") == []
     assert second.best is not None
     assert second.best.step == 1
 
@@ -315,7 +315,7 @@ def test_a_run_that_stopped_early_reports_so_and_resumes_when_steps_are_raised(
     again = place.run("early", steps=6, **changes)
     assert again.outcome is not None
     assert (again.outcome.reason, again.step) == ("EarlyStopped", 3)
-    assert place.said("progress") == []
+    assert place.logged("progress") == []
     raised = place.run("early", steps=7, **changes)
     assert raised.outcome is not None
     assert (raised.outcome.reason, raised.step) == ("EarlyStopped", 5)

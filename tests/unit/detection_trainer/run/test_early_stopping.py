@@ -29,7 +29,7 @@ def judged(
         pytest.param([0.3, 0.2], False, id="one worse one is too few"),
         pytest.param([0.3, 0.2, 0.1], True, id="two in a row are enough"),
         pytest.param([0.3, 0.3, 0.3], True, id="an equal one is no better"),
-        pytest.param([0.3, 0.2, 0.4, 0.3], False, id="a better one begins the count anew"),
+        pytest.param([0.3, 0.2, 0.4, 0.3], False, id="a better one restarts the count"),
         pytest.param([math.nan, math.nan], True, id="what is no number is no better"),
         pytest.param([math.nan, 0.1, math.nan], False, id="a number is better than none"),
     ],

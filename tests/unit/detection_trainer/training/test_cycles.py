@@ -32,9 +32,9 @@ def test_raised_steps_hold_the_final_rate_as_a_run_planned_so_would() -> None:
         assert learning_rate(raised.optimizer, after, step) == learning_rate(
             planned.optimizer, choose_cycles(planned, None), step
         )
-    said = describe_extension(raised, before, after, 100)
-    assert said is not None
-    assert "holds the final rate from step 100" in said
+    message = describe_extension(raised, before, after, 100)
+    assert message is not None
+    assert "holds the final rate from step 100" in message
 
 
 def test_restart_begins_a_new_cycle_over_the_added_steps() -> None:
@@ -43,9 +43,9 @@ def test_restart_begins_a_new_cycle_over_the_added_steps() -> None:
     after = choose_cycles(raised, before)
     assert after[-1] == Cycle(start=100, decay_steps=50)
     assert learning_rate(raised.optimizer, after, 100) == 0.1
-    said = describe_extension(raised, before, after, 100)
-    assert said is not None
-    assert "new cycle over steps 100 to 150" in said
+    message = describe_extension(raised, before, after, 100)
+    assert message is not None
+    assert "new cycle over steps 100 to 150" in message
 
 
 def test_raised_steps_at_rate_0_are_refused_with_the_choices() -> None:
@@ -70,7 +70,7 @@ def schedules(draw: st.DrawFn) -> dict[str, Any]:
     if kind == "step":
         found["boundaries"] = draw(st.lists(st.integers(1, 300), min_size=1, max_size=4))
         found["factor"] = draw(st.floats(0.01, 1.0))
-    # Above 0: a run that would train on at rate 0 is refused, as said above.
+    # Above 0: a run that would train on at rate 0 is refused, as shown above.
     found["finalFraction"] = draw(st.floats(0.001, 1.0))
     return found | {"onExtend": draw(st.sampled_from(["Hold", "Restart"]))}
 

@@ -32,7 +32,7 @@ COUNTS = {
 
 
 class MemoryWeights:
-    """A checkpoint that lies in memory."""
+    """A checkpoint in memory."""
 
     uri = "file:///runs/trees/step-00000300"
     step: int | None = 300
@@ -81,8 +81,8 @@ def test_a_mode_assigns_its_groups_bit_by_bit_and_no_other(
 ) -> None:
     detector = small_detector(num_classes=len(classes))
     fresh = values(detector)
-    told: list[RestorePlan] = []
-    restored = restore(detector, mode, source, classes, told.append)
+    plans: list[RestorePlan] = []
+    restored = restore(detector, mode, source, classes, plans.append)
     place = list(RestoreMode).index(mode)
     for path, array in values(detector).items():
         taken = COUNTS[Detector.group_of(path)][place] > 0
@@ -93,7 +93,7 @@ def test_a_mode_assigns_its_groups_bit_by_bit_and_no_other(
     assert restored.variables.restored + restored.variables.fresh == len(fresh)
     assert (restored.mode, restored.uri, restored.step) == (mode, source.uri, 300)
     assert restored.digest == source.digest
-    (plan,) = told
+    (plan,) = plans
     assert (plan.assign, plan.fresh) == (
         [path for path in fresh if COUNTS[Detector.group_of(path)][place]],
         [path for path in fresh if not COUNTS[Detector.group_of(path)][place]],
@@ -158,7 +158,7 @@ def test_a_source_that_breaks_its_promise_changes_nothing(
     path = "feature_extractor/lateral_5/kernel"
     damaged = damage(source.values[path])
     read = source.read
-    source.read = lambda paths: {  # type: ignore[method-assign] # a source that lies
+    source.read = lambda paths: {  # type: ignore[method-assign] # a dishonest source
         p: array for p, array in (read(paths) | {path: damaged}).items() if array is not None
     }
     error = refused(small_detector(), DETECTION, source)

@@ -184,9 +184,9 @@ async def test_an_event_that_cannot_be_posted_fails_no_action() -> None:
 
 async def test_the_same_message_at_another_time_is_another_event() -> None:
     scene = Scene()
-    told = Event("Normal", Reason.RESUMED, "Went on from step 5")
-    await scene.do(events=(told,))
-    await scene.do(events=(told,))
+    event = Event("Normal", Reason.RESUMED, "Went on from step 5")
+    await scene.do(events=(event,))
+    await scene.do(events=(event,))
     assert len(scene.posted()) == 2
 
 
@@ -226,7 +226,7 @@ async def test_a_claim_of_an_earlier_training_of_this_name_is_adopted() -> None:
     scene = Scene(CLAIMED)
     await scene.do(EnsureClaim("trees-checkpoints"))
     scene.training = replace(
-        scene.training, identity=replace(scene.training.identity, uid="uid-anew")
+        scene.training, identity=replace(scene.training.identity, uid="uid-recreated")
     )
     await scene.do(EnsureClaim("trees-checkpoints"))
     assert scene.api.names(CLAIMS) == ["trees-checkpoints"]

@@ -37,7 +37,7 @@ class Counted(Silence):
 
 
 class Server:
-    """Answers with what lies ready, and remembers what was asked."""
+    """Gives the prepared answers, and records the requests."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, Any]] = []

@@ -57,7 +57,7 @@ def test_what_is_shallow_is_not_changed(document: Any) -> None:
 
 
 @given(DOCUMENTS, st.integers(1, 300))
-def test_the_shallow_copy_is_shallow(document: Any, levels: int) -> None:
+def test_a_document_reported_as_shallow_is_shallow(document: Any, levels: int) -> None:
     text = b'{"a":' * levels + json.dumps(document).encode() + b"}" * levels
     if is_shallow(text):
         assert depth_of(document) + levels <= MAX_DEPTH

@@ -1,4 +1,4 @@
-"""Paths of objects: a name is one segment, whoever chose it."""
+"""Paths of objects: any name is one segment."""
 
 import pytest
 

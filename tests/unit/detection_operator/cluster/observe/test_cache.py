@@ -128,8 +128,8 @@ def test_pods_of_a_training_that_is_gone_are_not_remembered() -> None:
 
 def test_a_training_created_again_under_its_name_replaces_the_old_one() -> None:
     cache = filled()
-    anew = newer(stored_training(uid="uid-2"), 100)
-    assert cache.apply(TRAININGS, anew) == {TREES}
+    recreated = newer(stored_training(uid="uid-2"), 100)
+    assert cache.apply(TRAININGS, recreated) == {TREES}
     assert not cache.forget(TRAININGS, UID), "the late deletion of the old one"
     record = cache.training(TREES)
     assert record is not None

@@ -79,11 +79,11 @@ async def test_a_long_text_is_read_in_a_thread_while_others_are_served(
     text, served, threads = comment(50_000, "t"), threading.Event(), list[threading.Thread]()
     loop, begun = asyncio.get_running_loop(), asyncio.Event()
 
-    def slow(said: str) -> PipelineConfig:
+    def slow(text: str) -> PipelineConfig:
         threads.append(threading.current_thread())
         loop.call_soon_threadsafe(begun.set)
         assert served.wait(10), "the event loop waits for the text"
-        return read_pipeline_config(said)
+        return read_pipeline_config(text)
 
     monkeypatch.setattr(f"{ConfigCache.__module__}.read_pipeline_config", slow)
     gatherer, _ = scene(text)

@@ -99,7 +99,7 @@ def test_two_that_mean_one_folder(one: tuple[Key, Any], two: tuple[Key, Any]) ->
         "another service account",
     ],
 )
-def test_the_same_uri_can_mean_two_folders(one: tuple[Key, Any], two: tuple[Key, Any]) -> None:
+def test_locations_that_mean_two_folders(one: tuple[Key, Any], two: tuple[Key, Any]) -> None:
     assert folder_of(*one) != folder_of(*two)
 
 
@@ -114,7 +114,7 @@ def test_the_same_uri_can_mean_two_folders(one: tuple[Key, Any], two: tuple[Key,
         {"checkpoints": {"storage": {"uri": "file:///a"}}, "podTemplate": {"volumeMounts": [{}]}},
     ],
     ids=[
-        "none is said",
+        "none is given",
         "no volume",
         "the pod's own",
         "mounted elsewhere",

@@ -228,8 +228,8 @@ async def test_a_pod_that_does_not_start_reports_its_events(
 async def test_a_pod_without_a_node_reports_the_events_of_its_claim(
     api: FakeCluster, cache: Cache, warnings: WarningEvents, scheduled: str
 ) -> None:
-    said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
-    conditions = [{**said, "message": scheduled}] if scheduled else []
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    conditions = [{**unscheduled, "message": scheduled}] if scheduled else []
     body = pod(status={"phase": "Pending", "conditions": conditions})
     claim = {"claimName": "trees-checkpoints"}
     body["spec"] = {"volumes": [{"name": "checkpoints", "persistentVolumeClaim": claim}]}

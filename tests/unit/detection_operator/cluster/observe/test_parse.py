@@ -56,7 +56,7 @@ PODS: dict[str, tuple[Object, Object]] = {
         container_status(waiting={"reason": "ContainerCreating"}),
         {"waiting": None},
     ),
-    "an init container's trouble stands for the trainer's": (
+    "an init container's trouble counts as the trainer's": (
         {
             **container_status(waiting={"reason": "PodInitializing"}),
             "initContainerStatuses": [
@@ -291,13 +291,17 @@ def test_a_status_with_invalid_known_fields_is_an_error() -> None:
 
 
 def test_conditions_with_a_reason_of_a_newer_version_are_left_out() -> None:
-    told: Object = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-24T10:00:00Z"}
-    told |= {"reason": "BrandNew", "message": "as a newer version says", "alsoNew": 1}
-    parsed = parse_status(attempt_status() | {"conditions": [told], "step": 7, "brandNew": 1})
+    condition: Object = {
+        "type": "Ready",
+        "status": "True",
+        "lastTransitionTime": "2026-11-24T10:00:00Z",
+    }
+    condition |= {"reason": "BrandNew", "message": "as a newer version says", "alsoNew": 1}
+    parsed = parse_status(attempt_status() | {"conditions": [condition], "step": 7, "brandNew": 1})
     assert (parsed.conditions, parsed.step) == ([], 7)
     assert parsed.current_attempt is not None
     with pytest.raises(ValidationError, match="step"):
-        parse_status({"step": -5, "conditions": [told]})
+        parse_status({"step": -5, "conditions": [condition]})
 
 
 def test_a_status_is_written_without_what_is_empty_and_read_back_the_same() -> None:
@@ -315,11 +319,11 @@ SIDECARS: dict[str, tuple[Object, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("said", "blocks_start"), SIDECARS.values(), ids=SIDECARS.keys())
+@pytest.mark.parametrize(("sidecar", "blocks_start"), SIDECARS.values(), ids=SIDECARS.keys())
 def test_the_trainer_waits_for_init_containers_and_for_the_start_of_sidecars(
-    said: Object, *, blocks_start: bool
+    sidecar: Object, *, blocks_start: bool
 ) -> None:
-    running = {**said, "state": {"running": {"startedAt": AT}}}
+    running = {**sidecar, "state": {"running": {"startedAt": AT}}}
     body = pod(status={"phase": "Pending", "initContainerStatuses": [running]})
     body["spec"]["initContainers"] = [
         {"name": "fetch"},

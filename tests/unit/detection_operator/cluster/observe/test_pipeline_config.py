@@ -26,7 +26,7 @@ from detection_trainer.contract.packing import pack
 from detection_trainer.contract.training import parse_training as parse_document
 from tests.support.operator.cluster_objects import attempt_status, stored_training
 from tests.support.operator.fake_cluster import FakeCluster
-from tests.support.operator.observations import CHECK, check_job, ended_pod, said
+from tests.support.operator.observations import CHECK, check_job, ended_pod, termination_message
 from tests.support.trainer.pipeline_configs import config_text
 
 TREES = Key("vision", "trees")
@@ -96,8 +96,8 @@ def test_what_the_api_server_fills_in_does_not_win() -> None:
 
 
 def test_fields_of_the_spec_override_the_pipeline_config() -> None:
-    said = {"schedule": {"type": "cosine", "decaySteps": 2500}}
-    training = parse_training(inline(steps=50000, batchSize=4, optimizer=said))
+    optimizer = {"schedule": {"type": "cosine", "decaySteps": 2500}}
+    training = parse_training(inline(steps=50000, batchSize=4, optimizer=optimizer))
     assert training.spec is not None
     assert (training.spec.steps, training.spec.batch_size) == (50000, 4)
     assert training.spec.optimizer.schedule.decay_steps == 2500
@@ -218,7 +218,7 @@ def pinned(uri: str = URI, **status: Any) -> Object:
 
 def checked(generation: int = 1, code: int = 0) -> Object:
     """Return what a status says of a check that ended."""
-    outcome = {"exitCode": code, "reason": "As told", "message": "…"}
+    outcome = {"exitCode": code, "reason": "AsGiven", "message": "…"}
     check = {"jobName": CHECK, "createdAt": CHECKPOINT["savedAt"], "generation": generation}
     return {"preflight": check | {"outcome": outcome}}
 
@@ -241,16 +241,18 @@ def test_one_at_a_uri_is_left_to_the_pod_of_a_check() -> None:
         "checkpoints": {"storage": {"uri": "s3://runs/trees"}},
         "credentials": credentials,
     }
-    said = {entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"]}
-    assert "s3://models" in said["DETECTION_TRAINER_CREDENTIALS"]
+    environment = {entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"]}
+    assert "s3://models" in environment["DETECTION_TRAINER_CREDENTIALS"]
 
 
 def test_what_its_pod_reported_completes_the_spec() -> None:
     status = render_status(plan(Observed(parse_training(at_uri())), SETTINGS, NOW).status)
-    ended = ended_pod(0, said(0, "Completed", pipeline_config=pack(config_text())), name=CHECK)
+    ended = ended_pod(
+        0, termination_message(0, "Completed", pipeline_config=pack(config_text())), name=CHECK
+    )
     job = check_job(ended, complete=True)
-    told = plan(Observed(parse_training(at_uri(status)), (job,)), SETTINGS, NOW).status
-    training = parse_training(at_uri(render_status(told)))
+    planned = plan(Observed(parse_training(at_uri(status)), (job,)), SETTINGS, NOW).status
+    training = parse_training(at_uri(render_status(planned)))
     decided = plan(Observed(training, (job,)), SETTINGS, NOW)
     assert any(isinstance(action, StartAttempt) for action in decided.actions)
     config = decided.status.pipeline_config

@@ -44,14 +44,14 @@ class Scene:
     ) -> None:
         reason = "FailedCreate" if kind == "Job" else "FailedMount"
         name = f"e-{len(self.api.objects)}"
-        told: Object = {
+        warning: Object = {
             "metadata": {"name": name, "namespace": place},
             "involvedObject": {"kind": kind, "uid": uid},
             "type": "Warning",
             "reason": reason,
             "message": message,
         }
-        self.api.put(EVENTS, told | event)
+        self.api.put(EVENTS, warning | event)
 
     async def queued(self) -> set[Key]:
         found = set()
@@ -212,7 +212,7 @@ async def test_it_reads_until_it_is_ended_whatever_the_api_answers(
     scene.happen("a", "exceeded quota")
     await until(lambda: len(scene.api.called("list", EVENTS)) >= 3)
     assert [r.getMessage() for r in caplog.records if "etcd is unwell" in r.getMessage()]
-    assert len(caplog.records) == 1, "said once"
+    assert len(caplog.records) == 1, "logged once"
     scene.api.failures.clear()
     await until(lambda: scene.warnings.of("a") is not None)
     scene.warnings.follow(TREES, [])

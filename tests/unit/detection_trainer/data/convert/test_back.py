@@ -35,8 +35,8 @@ def records(tmp_path: Path) -> Path:
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
     assert main(["convert", *map(str, words)]) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
 
 
 def read(path: Path) -> Dataset:
@@ -58,8 +58,8 @@ def contents(dataset: Dataset) -> list[tuple[Any, ...]]:
 def test_coco_and_back_is_the_same_dataset(
     records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run(capsys, "to-coco", records, tmp_path / "coco")
-    assert (told["images"], told["boxes"]) == (3, 4)
+    printed = run(capsys, "to-coco", records, tmp_path / "coco")
+    assert (printed["images"], printed["boxes"]) == (3, 4)
     run(capsys, "coco", tmp_path / "coco/instances.json", tmp_path / "again")
     again = read(tmp_path / "again/train-00000-of-00001.tfrecord")
     assert contents(again) == contents(read(records))
@@ -82,8 +82,8 @@ def test_pycocotools_reads_the_coco_file(
 def test_voc_and_back_is_the_same_dataset_but_for_crowds(
     records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run(capsys, "to-voc", records, tmp_path / "voc")
-    assert (told["boxes"], told["crowdsLeftOut"]) == (3, 1)
+    printed = run(capsys, "to-voc", records, tmp_path / "voc")
+    assert (printed["boxes"], printed["crowdsLeftOut"]) == (3, 1)
     words = ("voc", tmp_path / "voc", tmp_path / "again", "--classes", "tree,shrub")
     run(capsys, *words)
     again = contents(read(tmp_path / "again/train-00000-of-00001.tfrecord"))

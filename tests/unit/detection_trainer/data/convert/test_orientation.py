@@ -45,13 +45,13 @@ def annotated(
     orientation: int,
     *,
     suffix: str = ".png",
-    said: tuple[int, int] | None = None,
+    size: tuple[int, int] | None = None,
     scene: Pixels = SCENE,
     **options: Any,
 ) -> Annotations:
-    """Return a photograph of the scene with one object; `said` is width and height."""
+    """Return a photograph of the scene with one object; `size` is annotated (width, height)."""
     write_turned(folder / f"a{suffix}", scene, orientation)
-    write_voc(folder / "a.xml", [("tree", *OBJECT)], filename=f"a{suffix}", size=said)
+    write_voc(folder / "a.xml", [("tree", *OBJECT)], filename=f"a{suffix}", size=size)
     return read_voc(folder, **options)
 
 
@@ -112,13 +112,13 @@ def test_ignored_boxes_are_on_the_pixels_as_they_are_stored(
 def test_the_annotated_size_decides(
     tmp_path: Path, orientation: int, suffix: str, *, viewer: bool
 ) -> None:
-    said = (WIDTH, HEIGHT) if viewer else (HEIGHT, WIDTH)
-    annotations = annotated(tmp_path, orientation, suffix=suffix, said=said)
+    size = (WIDTH, HEIGHT) if viewer else (HEIGHT, WIDTH)
+    annotations = annotated(tmp_path, orientation, suffix=suffix, size=size)
     [photograph] = annotations.photographs
-    assert (photograph.width, photograph.height) == said
+    assert (photograph.width, photograph.height) == size
     assert photograph.upright is viewer
     [(pixels, _)] = written(annotations, tmp_path)
-    assert pixels.shape[:2] == said[::-1]
+    assert pixels.shape[:2] == size[::-1]
 
 
 def test_the_size_decides_also_against_the_option_and_in_coco(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_the_size_decides_also_against_the_option_and_in_coco(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("orientation", "said", "scene"),
+    ("orientation", "size", "scene"),
     [
         (3, (WIDTH, HEIGHT), SCENE),
         (2, None, SCENE),
@@ -142,10 +142,10 @@ def test_the_size_decides_also_against_the_option_and_in_coco(tmp_path: Path) ->
     ids=["turned by 180 degrees", "mirrored", "no size", "a size of 0", "a square image"],
 )
 def test_it_asks_where_the_size_does_not_decide(
-    tmp_path: Path, orientation: int, said: tuple[int, int] | None, scene: Pixels
+    tmp_path: Path, orientation: int, size: tuple[int, int] | None, scene: Pixels
 ) -> None:
     with pytest.raises(DataInvalidError, match="1 images have an EXIF orientation") as refused:
-        annotated(tmp_path, orientation, said=said, scene=scene)
+        annotated(tmp_path, orientation, size=size, scene=scene)
     assert "--exif apply" in str(refused.value)
     assert "--exif ignore" in str(refused.value)
     assert f"a.xml: a.png, orientation {orientation}" in str(refused.value)

@@ -116,11 +116,11 @@ def test_without_a_network_the_ways_that_need_none_are_named(
 ) -> None:
     with served(theirs) as host:
         use(host.url, monkeypatch)
-    said = failure(URI, "mobilenet_v2")
-    assert f"URL fetch failure on {host.url}{FILE}" in said
-    assert "Connection refused" in said
-    assert "KERAS_HOME/models" in said
-    assert "restore.from.uri (s3://zoo/….h5)" in said
+    message = failure(URI, "mobilenet_v2")
+    assert f"URL fetch failure on {host.url}{FILE}" in message
+    assert "Connection refused" in message
+    assert "KERAS_HOME/models" in message
+    assert "restore.from.uri (s3://zoo/….h5)" in message
     assert not (cache / FILE).exists(), "the next attempt must try again"
 
 
@@ -142,6 +142,6 @@ def test_a_file_that_is_not_the_published_one_is_refused_each_time(
     with served(tmp_path) as host:
         monkeypatch.setattr("keras.src.applications.efficientnet.BASE_WEIGHTS_PATH", host.url)
         for _ in range(2):
-            said = failure("keras://efficientnet_b0/imagenet", "efficientnet_b0")
-            assert "Incomplete or corrupted file detected" in said
+            message = failure("keras://efficientnet_b0/imagenet", "efficientnet_b0")
+            assert "Incomplete or corrupted file detected" in message
     assert host.asked == [f"/{name}"] * 2

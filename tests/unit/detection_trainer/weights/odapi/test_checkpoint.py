@@ -276,7 +276,7 @@ def test_a_state_file_that_names_no_checkpoint_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "said",
+    "path",
     [
         "C:\\\\runs\\\\trees\\\\ckpt-2",
         "C:\\runs\\trees\\ckpt-2",
@@ -288,11 +288,11 @@ def test_a_state_file_that_names_no_checkpoint_is_refused(tmp_path: Path) -> Non
     ids=["of Windows", "without escapes", "a share", "mixed", "a bucket", "relative"],
 )
 def test_the_newest_checkpoint_is_beside_the_state_file_wherever_it_was(
-    model_dir: Path, tmp_path: Path, said: str
+    model_dir: Path, tmp_path: Path, path: str
 ) -> None:
     for file in model_dir.glob("ckpt-2.*"):
         (tmp_path / file.name).symlink_to(file)
-    (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{said}"\n')
+    (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{path}"\n')
     bundle = find_bundle(tmp_path.as_uri(), {})
     assert bundle is not None
     assert bundle.uri == f"{tmp_path.as_uri()}/ckpt-2"

@@ -224,9 +224,9 @@ def test_a_storage_of_another_length_than_in_the_header_is_reported(tmp_path: Pa
     path = tmp_path / "lite0.pth"
     path.write_bytes(old_file(*state_dict({"_bn0.weight": numbers}, gap=0)))
     whole = path.read_bytes()
-    told = struct.pack("<q", 32)
-    path.write_bytes(whole.replace(told, struct.pack("<q", 31)))
-    assert whole.count(told) == 1
+    length = struct.pack("<q", 32)
+    path.write_bytes(whole.replace(length, struct.pack("<q", 31)))
+    assert whole.count(length) == 1
     with pytest.raises(DamagedCheckpointError, match="has 31 numbers, and the header states 32"):
         opened(path).read(["backbone/stem_bn/gamma"])
 
