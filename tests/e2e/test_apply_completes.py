@@ -1,4 +1,4 @@
-"""A training that is applied completes in a real TensorFlow pod, and its status says so."""
+"""A training that is applied completes in a real TensorFlow pod, and its status reports it."""
 
 import pytest
 

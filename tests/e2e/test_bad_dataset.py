@@ -1,4 +1,4 @@
-"""A dataset that cannot be trained on is named by file and record, and not tried again."""
+"""A dataset that cannot be trained on is named by file and record, and not retried."""
 
 from dataclasses import dataclass
 

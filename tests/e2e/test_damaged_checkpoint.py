@@ -1,4 +1,4 @@
-"""A damaged checkpoint is noticed: the one before it is used, and the status says so."""
+"""A damaged checkpoint is skipped for the one before it, and the status reports this."""
 
 from detection_trainer.checkpoints.manifest import MODEL_FILE
 from tests.support.cluster.site import LiveTraining, Workspace
@@ -7,7 +7,7 @@ STEPS, MORE_STEPS = 60, 80
 
 
 def test_the_one_before_is_used(workspace: Workspace) -> None:
-    # Steps to keep are saved before training goes on, so that each of them is there.
+    # Steps to keep are saved before training continues, so each of them exists.
     training = workspace.train("damaged", steps=STEPS, checkpoints={"keepEverySteps": 20})
     before = training.wait_for_phase("Complete")["latestCheckpoint"]
     flip_byte(training, STEPS)

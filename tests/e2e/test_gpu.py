@@ -1,4 +1,4 @@
-"""A training that asks for a GPU is checked without one first, then placed where there is one."""
+"""A training that requests a GPU is checked without one, then placed on a node that has one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ REQUESTS = {"cpu": "200m", "memory": "512Mi"}
 
 @pytest.fixture
 def two_gpus(workspace: Workspace) -> Iterator[None]:
-    """Let a node say that it has two GPUs, as a device plugin would."""
+    """Report two GPUs of a node, as a device plugin would."""
     with offered(workspace.kube, GPU, "2"):
         yield
 
 
 @contextmanager
 def offered(kube: Kube, device: str, count: str) -> Iterator[str]:
-    """Let a node offer so many of a device; give the node's path."""
+    """Report `count` of a device on a node; give the node's path."""
     path = f"{NODES}/{kube.items(NODES)[0]['metadata']['name']}"
     set_capacity(kube, path, device, count)
 

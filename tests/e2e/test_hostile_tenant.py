@@ -23,7 +23,7 @@ from tests.support.cluster.site import LiveTraining, Site, Workspace
 
 SERVICE_ACCOUNT = "mallory"
 STEPS = 2000
-"""Of the victim: so many that it trains during the attacks."""
+"""Of the victim: enough to train during all attacks."""
 FORGED_STEP = 77_777
 COUNTED, READ = "detection_operator_api_requests_total{", 'verb="get"'
 DEEP = 250
@@ -45,7 +45,7 @@ class Mallory:
         return self.workspace.document(name, **spec)
 
     def create(self, document: Object | bytes) -> Object | None:
-        """Create a training as this user, unchecked by kubectl; None where it is refused."""
+        """Create a training as this user, without validation; return None if it is refused."""
         path = TRAININGS.format(namespace=self.namespace)
         try:
             return self.kube.request("POST", path, document)
@@ -301,7 +301,7 @@ while True:
 
 @pytest.fixture(scope="module")
 def metrics_token(site: Site, victim: LiveTraining) -> Iterator[str]:
-    """Return the token of somebody who may read metrics, as Prometheus may."""
+    """Return the token of a user with the right to read metrics, as Prometheus has."""
     namespace, rbac = victim.workspace.namespace, "/apis/rbac.authorization.k8s.io/v1"
     site.kube.create(
         f"{NAMESPACES}/{namespace}/serviceaccounts", {"metadata": {"name": SERVICE_ACCOUNT}}

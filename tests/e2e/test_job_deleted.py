@@ -1,4 +1,4 @@
-"""A Job that a person deletes is made again, and the training goes on."""
+"""A Job that a person deletes is created again, and the training resumes."""
 
 from tests.support.cluster.site import CONTROL_STEPS, Result, Workspace
 

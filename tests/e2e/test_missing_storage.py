@@ -1,4 +1,4 @@
-"""Storage that is not there or not open to the training is named, and not tried for ever."""
+"""Missing or forbidden storage is named, and not retried for ever."""
 
 from http import HTTPStatus
 

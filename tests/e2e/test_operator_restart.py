@@ -12,7 +12,7 @@ PODS = f"/api/v1/namespaces/{installation.NAMESPACE}/pods"
 SELECTOR = "app.kubernetes.io/name=detection-operator"
 SAVED_STEP = 40
 UNSEEN_STEPS = 4 * CONTROL_STEPS
-"""So many that the operator has gone before their end: it takes reports for some seconds more."""
+"""Enough that the operator ends before them: it accepts reports for some seconds more."""
 
 
 def test_a_new_operator_continues_with_the_running_attempt(

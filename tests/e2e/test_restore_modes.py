@@ -1,4 +1,4 @@
-"""Each restore mode takes over exactly its groups of variables; continueFrom takes everything."""
+"""Each restore mode restores exactly its groups of variables; continueFrom restores everything."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ THREE_CLASSES = dataset(classes=["square", "disc", "star"])
 
 @dataclass(frozen=True)
 class Mode:
-    """One restore mode: what it takes over, and a target that only it fits."""
+    """One restore mode: what it restores, and a target that only this mode fits."""
 
     restored: tuple[str, ...]
     spec: Object
@@ -42,7 +42,7 @@ def test_a_mode_restores_its_groups(
     mode: str, source: LiveTraining, shared_workspace: Workspace
 ) -> None:
     restore = {"mode": mode, "from": {"trainingRef": {"name": source.name}}}
-    # A seed of its own: fresh variables would be alike by it.
+    # Another seed: with the same one, fresh variables would be equal.
     target = shared_workspace.train(mode, steps=1, seed=7, restore=restore, **MODES[mode].spec)
     status = target.wait_for_phase("Complete")
     before, after = source.weights(SOURCE_STEPS), target.weights(0)

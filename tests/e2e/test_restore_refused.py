@@ -23,7 +23,7 @@ def test_full_with_other_classes_needs_no_pod_to_be_refused(workspace: Workspace
     assert training.jobs == []
     assert training.pods == []
 
-    # What the message says to do is enough: it goes on by itself, to wait for its source.
+    # The remedy in the message is enough: the training then waits for its source.
     training.patch(restore={"mode": "detection"})
     status = training.wait_for_phase("Pending")
     assert condition({"status": status}, "Stalled")["status"] == "False"

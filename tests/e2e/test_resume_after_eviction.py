@@ -1,4 +1,4 @@
-"""A pod that the cluster takes away has time to save: the training goes on and loses no step."""
+"""An evicted pod has time to save: the training resumes and loses no step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A trainer that is killed without notice goes on from its newest checkpoint, to the same end."""
+"""A trainer that is killed without notice resumes from its newest checkpoint with equal results."""
 
 import subprocess
 
@@ -41,7 +41,7 @@ def test_a_container_killed_by_the_kernel_for_its_memory(
 
 
 def interruption_of(status: Object) -> Object:
-    """Return the only interruption, having checked what the status says that it cost."""
+    """Return the only interruption, after a check of its cost in the status."""
     (interruption,) = status["interruptions"]
     resumed, reported = interruption["resumedFromStep"], interruption["lastReportedStep"]
     assert SAVED_STEP <= resumed < CONTROL_STEPS

@@ -1,4 +1,4 @@
-"""The same YAML runs without Kubernetes: stopped and started again, it comes to the same end."""
+"""The same YAML runs without Kubernetes: stopped and started again, it has equal results."""
 
 import json
 import os

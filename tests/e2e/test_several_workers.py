@@ -1,4 +1,4 @@
-"""Two workers train as one, where they are allowed, and nobody else reaches them."""
+"""Two workers train as one, if this is allowed, and no other pod reaches them."""
 
 import json
 from collections.abc import Iterator

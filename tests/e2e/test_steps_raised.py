@@ -1,4 +1,4 @@
-"""More steps make a training go on: its end is that of one that had them from the beginning."""
+"""Raised steps resume a training: its results equal those of one that had them from the start."""
 
 from sandbox.site.kube import Object, condition
 from tests.support.cluster.site import CONTROL_STEPS, Result, Workspace

@@ -1,4 +1,4 @@
-"""A suspended training saves, takes up nothing, and goes on as if it had never stopped."""
+"""A suspended training saves, uses no resources, and resumes as if it had never stopped."""
 
 from sandbox.site.kube import Object, condition
 from tests.support.cluster.site import CONTROL_STEPS, Result, Workspace

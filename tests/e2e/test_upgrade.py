@@ -1,4 +1,4 @@
-"""From the release before, by its chart and images: what it runs goes on, in its own image."""
+"""An upgrade from the last release, by chart and images: its trainings run on in their image."""
 
 from collections.abc import Iterator
 

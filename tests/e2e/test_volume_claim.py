@@ -1,4 +1,4 @@
-"""Checkpoints may lie on a volume claim, and another training may restore from it."""
+"""Checkpoints may be stored on a volume claim, and another training may restore from it."""
 
 from tests.support.cluster.site import Workspace
 

@@ -1,4 +1,4 @@
-"""A cluster of their own: end-to-end tests have an operator that watches all of theirs."""
+"""Integration tests have their own cluster: the operator of the end-to-end tests watches theirs."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The chart as helm renders it: every variant holds for the API server, and asks for little."""
+"""The chart as helm renders it: the API server accepts every variant, and its rights are few."""
 
 import json
 import os

@@ -62,7 +62,7 @@ class Lineage:
 
     @property
     def ours(self) -> RunPlace:
-        """Where our runs lie."""
+        """The folder of our runs."""
         return RunPlace(self.folder / "ours")
 
     @property
@@ -102,7 +102,7 @@ class Lineage:
         return read_weights((self.folder / schedule).as_uri(), self.twin.model)
 
     def training(self) -> dict[str, Any]:
-        """Return the fields of the training `learned` that say what is trained on."""
+        """Return the fields of the training `learned` that name its data."""
         file = {"uri": self.records.as_uri()}
         return {
             "model": {**self.twin.fields, "batchNorm": {"momentum": 0.9}},
@@ -142,7 +142,7 @@ class Lineage:
         }
 
     def _go_on(self, schedule: str) -> None:
-        """Let ours go on, as `detection-trainer run --pipeline-config … --model-dir …` does."""
+        """Continue our run, as `detection-trainer run --pipeline-config … --model-dir …` does."""
         place = self.ours
         run = PipelineRun(
             config=str(self.config_of_ours(schedule)),

@@ -9,7 +9,7 @@ python reference.py train CONFIG MODEL_DIR STEPS [EVERY]
     its training loop, from the newest checkpoint in MODEL_DIR; the scalars of each step are in
     `scalars.npz` there
 python reference.py branch FOLDER STEPS MORE
-    goes on from FOLDER/start by start.config to STEPS, and from there by every other configuration
+    continues FOLDER/start by start.config to STEPS, and from there by every other configuration
     to MORE, each in a copy of that model_dir
 python reference.py evaluate CONFIG OUT MODEL_DIR...
     its metrics of the newest checkpoint in each MODEL_DIR, as JSON
@@ -40,7 +40,7 @@ AVERAGES = "official.modeling.optimization.ema_optimizer"
 
 
 class Nothing(types.ModuleType):
-    """A module that has whatever is asked of it."""
+    """A module that has any attribute."""
 
     __path__: list[str] = []
 
@@ -56,7 +56,7 @@ class Nothing(types.ModuleType):
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds nothing where UNUSED is asked for."""
+    """Finds empty modules for the UNUSED ones."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
         del path, target
@@ -80,7 +80,7 @@ def prepare() -> None:
     control_flow_ops.cond = cond.cond
     control_flow_ops.while_loop = while_loop.while_loop
     sys.meta_path.insert(0, Finder())
-    # Before anybody asks its package, which has whatever is asked of it.
+    # Before its package is imported, which has any attribute.
     importlib.import_module(AVERAGES)
 
 

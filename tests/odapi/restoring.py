@@ -28,12 +28,12 @@ TABLE = {
     RestoreMode.DETECTION: {"backbone", "fpn", "coarse"},
     RestoreMode.FULL: set(PARTS),
 }
-"""The parts that each mode takes over."""
+"""The parts that each mode restores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one restore."""
+    """The outcome of one restore."""
 
     error: str | None
     written: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Pictures that something is to be found in, and that both read."""
+"""Pictures with objects to detect, which both programs read."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ COLORS = ("red", "green", "blue")
 
 
 def picture_of_shapes(seed: int) -> bytes:
-    """Return a record: shapes on noise, in an image of its own size."""
+    """Return a record: shapes on noise, in an image of any size."""
     random = np.random.default_rng(seed)
     height, width = random.integers(120, 200, 2)
     noise = random.integers(90, 160, (height, width, 3), np.uint8)

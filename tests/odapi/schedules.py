@@ -18,7 +18,7 @@ def rates(config: Path) -> dict[str, Any]:
     from object_detection.protos import pipeline_pb2  # noqa: PLC0415
 
     pipeline = pipeline_pb2.TrainEvalPipelineConfig()
-    # One of ours has a field that nobody knows.
+    # One of ours has an unknown field.
     text_format.Parse(config.read_text(), pipeline, allow_unknown_field=True)
     train = pipeline.train_config
     position = tf.Variable(0, dtype=tf.int64)

@@ -1,4 +1,4 @@
-"""A model_dir that the OD API itself made goes on in a cluster, past the steps that it was for."""
+"""A model_dir of the OD API itself is continued in a cluster, past its configured steps."""
 
 import json
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Made:
     """The text of the pipeline.config in it."""
 
     def training(self, **changes: Any) -> dict[str, Any]:
-        """Return the fields of a training that goes on with it."""
+        """Return the fields of a training that continues it."""
         return {
             "model": None,
             "dataset": None,
@@ -87,7 +87,7 @@ def test_it_resumes_at_its_step_and_more_steps_train_only_the_remainder(
     assert status["currentAttempt"]["resumedFromStep"] == REACHED
     assert trained_steps(training) == 10
     require_taken_over(training, made)
-    # What it began with is not needed any more.
+    # Its source is not needed any more.
     place = workspace.site.store.folder(made.uri)
     for name in ("pipeline.config", "ckpt-2.index"):
         place.delete(name)
@@ -126,7 +126,7 @@ def saved_steps(status: dict[str, Any]) -> list[int]:
 
 
 def require_continued(status: dict[str, Any], made: Made) -> None:
-    """Compare what the status says of its beginning."""
+    """Compare the status of its initial state."""
     restored = status["restored"]
     assert (restored["uri"], restored["step"]) == (f"{made.uri}/ckpt-2", REACHED)
     assert restored["variables"]["fresh"] == 0

@@ -31,7 +31,7 @@ NOT_MEASURED = -1.0
 def theirs(
     mobilenet_v2: Lineage, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, float]]:
-    """What the OD API says of the export of ours, and of its own checkpoint."""
+    """The OD API's metrics of our export and of its own checkpoint."""
     out = tmp_path_factory.mktemp("evaluation") / "metrics.json"
     places = {"learned": mobilenet_v2.export, "start": mobilenet_v2.folder / "start"}
     run_reference("evaluate", mobilenet_v2.config_of_ours("start"), out, *places.values())
@@ -50,7 +50,7 @@ def test_we_find_by_a_checkpoint_of_the_od_api_what_it_finds(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # The first checkpoint of a run that went on from there is that of the OD API.
+    # The first checkpoint of a run that continued it is that of the OD API.
     file, run = tmp_path / "training.json", mobilenet_v2.ours.uri("constant")
     file.write_text(json.dumps(training(**mobilenet_v2.training())))
     step = str(mobilenet_v2.half)

@@ -1,7 +1,7 @@
-"""A training passed to and fro: the OD API's, gone on with by ours, gone on with by the OD API's.
+"""One training, started by the OD API, continued by ours, and continued again by the OD API.
 
 Two pictures in batches of two, so that every step sees both, in whichever order. The OD API trains
-three steps. Ours goes on from its checkpoint of step 2 and trains the third; then both go on from
+three steps. Ours continues from its checkpoint of step 2 and trains the third; both continue from
 that, the OD API from our export, and train the fourth.
 """
 
@@ -37,7 +37,7 @@ TOLERANCES = {
 }
 """Of a step's length. Gradients that come through many fresh batch normalisations amplify float32's
 rounding: our own step differs from itself by 0.01 in the backbone and 0.005 in the FPN where the
-two pictures lie in the other order. What the momentum adds is 0.6 to 0.8 of it."""
+two pictures are in the other order. What the momentum adds is 0.6 to 0.8 of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def course(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def continued(course: Course) -> Iterator[RunPlace]:
-    """Ours in `run`, gone on from the OD API's step 2 to step 3."""
+    """Our run in `run`, continued from the OD API's step 2 to step 3."""
     place = RunPlace(course.folder)
     place.run("run", **course.training(3), exports=["ODAPI"])
     yield place

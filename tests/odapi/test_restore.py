@@ -1,4 +1,4 @@
-"""What each restore mode takes over: the OD API's loader and ours, on the same checkpoints.
+"""What each restore mode restores: the OD API's loader and ours, on the same checkpoints.
 
 ResNet50 with an FPN, of three classes, into models of three, one and 90. Where the OD API
 restores, ours takes the same variables with the same values; where it fails, ours either can or

@@ -152,7 +152,7 @@ LITE = Twin(
 
 def run_reference(*words: object) -> None:
     """Let the OD API do what reference.py says of `words`."""
-    # What its package asks for cannot be had together; what it needs is in the lock.
+    # The requirements of its package conflict; those that it needs are in the lock.
     python = locked_python("odapi", ["odapi.lock"], alone=["odapi-package.lock"])
     command: Sequence[str] = [str(word) for word in (python, HERE / "reference.py", *words)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": ""}

@@ -1,4 +1,4 @@
-"""What must stay true of the repository's files, whatever is built in them."""
+"""Invariants of the repository's files."""
 
 import operator
 import re

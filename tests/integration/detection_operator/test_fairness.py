@@ -42,7 +42,7 @@ def test_a_noisy_training_does_not_starve_others(operator: RunningOperator, scen
         for name in OTHERS:
             scene.wait_attempt(1, name)
         took_s = time.monotonic() - began
-        # One that conflicts with the changes takes long: the noise goes on until it is bounded.
+        # A write that conflicts with the changes takes long: the noise lasts until it is bounded.
         operator.wait_until(lambda: {200, 429} <= set(answers), "bounding its reports")
     assert took_s < ENOUGH_S
 

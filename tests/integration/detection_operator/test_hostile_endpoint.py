@@ -1,6 +1,6 @@
 """A tenant with tokens of its own attacks the progress endpoint of a running operator.
 
-On loopback, bounded in number and time; beside each attack a trainer of the same cluster reports.
+On loopback, bounded in number and time; during each attack a trainer of the cluster reports.
 """
 
 import base64

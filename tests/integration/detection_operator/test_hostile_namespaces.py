@@ -20,7 +20,7 @@ from tests.support.cluster.operator_fixtures import Object, Scene, ended, enviro
 from tests.support.cluster.running_operator import RunningOperator
 
 HELD = "detectiontraining.dev/held-by-a-test"
-"""A finalizer: the garbage collector would delete what names an owner that is not there."""
+"""A finalizer: the garbage collector would delete objects whose owner does not exist."""
 COMPLETED = json.dumps(report(100, 99, **saved(100), **ended(0, "Completed")))
 SECURE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 POD_SPEC: Object = {
@@ -91,7 +91,7 @@ def forge_job(place: Scene, victim: Victim, *owners: Object) -> str:
 
 
 def forge_pod(place: Scene, victim: Victim, job_uid: str) -> Object:
-    """Create a pod of a Job with this uid, which completed the victim's training, as it says."""
+    """Create a pod of a Job with this uid; it claims that it completed the victim's training."""
     job = {"apiVersion": "batch/v1", "kind": "Job", "name": victim.job["metadata"]["name"]}
     metadata = {
         "name": "forged",
@@ -122,7 +122,7 @@ def pod_of_a_job_that_never_was(place: Scene, victim: Victim) -> Object:
 
 @contextmanager
 def released(place: Scene) -> Iterator[None]:
-    """Let go what the finalizers hold, whatever happens."""
+    """Remove the finalizers in any case."""
     try:
         yield
     finally:
@@ -170,7 +170,7 @@ def test_forged_objects_end_no_training_and_report_nothing(
         body = report(50, 2, **saved(50, 40))
         assert operator.report(scene.namespace, "trees", scene.token(victim.pod), body)[0] == 200
         scene.wait(lambda s: s["step"] == 50, "the real trainer is heard")
-        # Whatever was believed would be in a decision that is made from here on.
+        # A forged value that was accepted would be in every later decision.
         scene.kube.patch(scene.path(), {"spec": {"retryPolicy": {"maxRetries": 3}}})
         decided = scene.wait(lambda s: s["observedGeneration"] == 2, "decided on again")
         status = decided["status"]

@@ -1,4 +1,4 @@
-"""Random objects, applied and edited while trainings run: none of these is held up by them.
+"""Random objects, applied and edited while trainings run, delay none of the trainings.
 
 `HOSTILE_OBJECTS` and `HOSTILE_TRAININGS` in the environment ask for more than `make test` has.
 """
@@ -29,7 +29,7 @@ TRAININGS = int(os.environ.get("HOSTILE_TRAININGS", "10"))
 STEPS = (20, 40, 60, 80)
 KINDS = st.sampled_from(["training", "training", "status", "job"])
 NAMES = 25
-"""Of the odd objects: what comes later edits what is there."""
+"""Of the random objects: later ones edit existing ones."""
 [VERSION] = build_crd()["spec"]["versions"]
 SCHEMA = VERSION["schema"]["openAPIV3Schema"]["properties"]
 TEMPLATES = values_of(SCHEMA["spec"]["properties"]["podTemplate"])
@@ -47,7 +47,7 @@ SPECS = (
 
 @dataclass
 class Neighbours:
-    """Writes odd objects beside the trainings, and counts what the API server took."""
+    """Writes random objects beside the trainings, and counts those that the API server accepted."""
 
     scene: Scene
     taken: int = 0
@@ -81,7 +81,7 @@ class Neighbours:
 
 
 def _job(name: str) -> Object:
-    """Return a Job that names a training as ours do, and odd labels beside."""
+    """Return a Job that refers to a training as ours do, with random labels."""
     labels = {names.LABEL_TRAINING: name, names.LABEL_TRAINING_UID: name, names.LABEL_ATTEMPT: "x1"}
     security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     contained = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}

@@ -100,7 +100,7 @@ def test_a_crash_is_tried_again_after_a_while(operator: RunningOperator, scene: 
 def test_suspending_saves_and_resuming_continues(operator: RunningOperator, scene: Scene) -> None:
     start(operator, scene)
     [pod] = scene.kube.items(scene.collection("pods"))
-    # As a trainer that holds on until it has saved.
+    # Like a trainer that ends only after it has saved.
     path = f"{scene.collection('pods')}/{pod['metadata']['name']}"
     scene.kube.patch(path, {"metadata": {"finalizers": ["test.example/saving"]}})
     token = scene.token(pod)

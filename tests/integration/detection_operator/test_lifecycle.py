@@ -23,7 +23,7 @@ def job_of(scene: Scene, attempt: int) -> Object:
 
 
 def assert_edited(scene: Scene, pod: Object) -> None:
-    """Check that a pod is what EDITED asks for."""
+    """Check that a pod fits EDITED."""
     [container] = pod["spec"]["containers"]
     assert container["image"] == "trainer:next"
     assert container["resources"]["requests"] == LARGER["requests"]
@@ -34,7 +34,7 @@ def assert_edited(scene: Scene, pod: Object) -> None:
 def test_a_deadline_ends_the_attempt_and_a_raised_one_resumes_it(
     operator: RunningOperator, scene: Scene
 ) -> None:
-    # Its container has run since the day that `run_pod` says.
+    # Its container has run since the day in `run_pod`.
     scene.start(operator, activeDeadlineSeconds=60)
     failed = scene.wait(lambda s: s["phase"] == "Failed", "past its deadline")
     stalled = condition(failed, "Stalled")
@@ -72,7 +72,7 @@ def test_steps_that_are_lowered_below_the_newest_end_it_there(
     complete = scene.wait(lambda s: s["phase"] == "Complete", "complete")
     assert condition(complete, "Complete")["reason"] == "TargetReached"
     assert complete["status"]["step"] == 40
-    # Its pod, which no kubelet runs, went without a last word.
+    # Its pod, which no kubelet runs, ended without a termination message.
     [interruption] = complete["status"]["interruptions"]
     assert (interruption["reason"], interruption["lastReportedStep"]) == ("StepsLowered", 40)
     assert scene.jobs() == []

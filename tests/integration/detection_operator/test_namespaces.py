@@ -1,4 +1,4 @@
-"""Two watched namespaces: one whose rights go leaves the other alone, at the start too."""
+"""Two watched namespaces: lost rights in one do not affect the other, also at the start."""
 
 import json
 import secrets

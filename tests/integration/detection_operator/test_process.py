@@ -92,7 +92,7 @@ def test_it_does_all_it_must_with_the_rights_that_the_chart_gives(
 
 
 def chart_rules() -> list[Object]:
-    """Return the rules of the chart's templates, as they stand."""
+    """Return the rules of the chart's templates, unchanged."""
     text = (CHART / "templates" / "_names.tpl").read_text()
     text = text.replace('{{ include "detection-operator.fullname" . }}', "detection-operator")
     serving = '{{ include "detection-operator.servingSecret" . }}'

@@ -72,7 +72,7 @@ def test_a_queued_job_waits_is_admitted_preempted_and_admitted_again(
     run(operator, scene, attempt=2, resumed=40, step=60)
     [interruption] = scene.training()["status"]["interruptions"]
     assert (interruption["resumedFromStep"], interruption["stepsLost"]) == (40, 0)
-    # One that stayed in its queue would be let run again, beside the second.
+    # A Job that stayed in its queue would be admitted again, beside the second.
     operator.wait_until(
         lambda: [job["metadata"]["name"] for job in queue.jobs()] == [second["metadata"]["name"]],
         "leaving only the second Job",

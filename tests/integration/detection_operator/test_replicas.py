@@ -1,4 +1,4 @@
-"""Two operators against a real API server: who plans, who answers, and that no harm comes."""
+"""Two operators against a real API server: which plans, which answers, and no conflicts."""
 
 import os
 import signal
@@ -93,7 +93,7 @@ def test_with_two_that_both_lead_every_training_has_one_job_and_a_true_status(
         for number, name in enumerate(names):
             pod = scene.wait_attempt(1, name)
             token = scene.token(pod)
-            # Reports of one trainer reach both, in whatever order.
+            # Reports of one trainer reach both, in any order.
             for sequence, operator in enumerate((one, two, two, one), start=1):
                 body = report(10 * sequence, sequence, **saved(10 * sequence, name=name))
                 assert operator.report(scene.namespace, name, token, body)[0] == 200
@@ -117,7 +117,7 @@ def test_with_two_that_both_lead_every_training_has_one_job_and_a_true_status(
 
 
 def ends(number: int) -> tuple[int, str]:
-    """Return how the first attempt ends: for good, or to be tried again."""
+    """Return how the first attempt ends: finally, or with a retry."""
     return (137, "") if number % 2 else (52, last_word(52, "DataInvalid"))
 
 
@@ -128,7 +128,7 @@ def process(
     sources: tuple[Path, ...] = SOURCES,
     port_setting: str = "HEALTH_PORT",
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run the operator of `sources` as a process of its own; give it and the port of its probes."""
+    """Run the operator of `sources` as a process; give the process and the port of its probes."""
     port = free_port()
     paths = ":".join(str(source) for source in sources)
     ours = settings | {f"DETECTION_OPERATOR_{port_setting}": str(port), "PYTHONPATH": paths}

@@ -1,4 +1,4 @@
-"""The operator is away for a while: what it finds when it comes back."""
+"""The operator is down for a while: what it does after its restart."""
 
 from pathlib import Path
 

@@ -57,7 +57,7 @@ def knows_new_fields(scene: Scene) -> bool | None:
 
 @pytest.fixture
 def released(scene: Scene) -> Iterator[Scene]:
-    """Give a cluster with the release's CRD; the present one comes back afterwards."""
+    """Give a cluster with the release's CRD; install the present one afterwards."""
     install(scene, released_crd())
     yield scene
     install(scene, build_crd())

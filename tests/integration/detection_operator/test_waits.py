@@ -33,13 +33,13 @@ FOLDER = {"checkpoints": {"storage": {"uri": "s3://runs/shared"}}}
 
 @pytest.fixture
 def operator(scene: Scene, kubeconfig: Path | None) -> Iterator[RunningOperator]:
-    """Run an operator whose resync does not come while the test lasts."""
+    """Run an operator without a resync during the test."""
     with RunningOperator(environment(scene.namespace, kubeconfig, **NO_RESYNC)) as running:
         yield running
 
 
 def wait_ready_reason(scene: Scene, reason: str, name: str, says: str = "") -> Object:
-    """Wait until the condition Ready of a training has a reason and says something."""
+    """Wait until the condition Ready of a training has this reason and text."""
 
     def holds(status: Object) -> bool:
         ready = condition({"status": status}, "Ready") or {}
@@ -125,7 +125,7 @@ UNSEEN = ("jobs", "pods")
 
 
 def make_job(scene: Scene) -> str:
-    """Create the Job that the operator asked for, by that of another training; return its path."""
+    """Create the requested Job, modelled on another training's; return its path."""
     status = scene.wait(lambda s: "currentAttempt" in s, "an attempt is on record")["status"]
     name, uid = status["currentAttempt"]["jobName"], scene.training()["metadata"]["uid"]
     other_uid = scene.training("model")["metadata"]["uid"]

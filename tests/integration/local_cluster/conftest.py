@@ -37,7 +37,7 @@ class Trial:
         return drive("kubectl", "--name", self.name, *arguments, check=check).stdout
 
     def apply(self, *documents: dict[str, Any]) -> None:
-        """Create or replace objects in the default namespace, or where they say."""
+        """Create or replace objects in their namespace, or in the default one."""
         command = [sys.executable, "-m", "local_cluster", "kubectl", "--name", self.name]
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
         done = subprocess.run(

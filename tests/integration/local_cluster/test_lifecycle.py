@@ -1,4 +1,4 @@
-"""Up may be repeated, clusters stand side by side, and down leaves the machine as it was."""
+"""Up may be repeated, clusters run side by side, and down leaves the machine as it was."""
 
 import os
 import socket

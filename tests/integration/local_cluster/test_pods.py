@@ -5,7 +5,7 @@ import json
 from tests.integration.local_cluster.conftest import Trial, drive
 
 # A ready pod is behind its service once every node knows of it: Kubernetes promises no moment,
-# and after an API server that was away the nodes' watches take up to half a minute to come back.
+# and after an outage of the API server the nodes' watches restart within half a minute.
 ASK_SERVICE = """\
 python3 - <<EOF
 import time, urllib.request

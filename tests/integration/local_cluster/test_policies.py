@@ -1,4 +1,4 @@
-"""NetworkPolicies hold, between pods of one node and of two, and only where there is one."""
+"""NetworkPolicies are enforced within a node and between nodes, and only where one exists."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -98,7 +98,7 @@ def test_a_policy_holds_for_a_pod_that_runs_and_until_it_is_deleted(trial: Trial
 
 
 def await_answer(trial: Trial, address: str, wanted: str) -> None:
-    """Return once a stranger who connects to `address` gets the answer `wanted`."""
+    """Return once another pod that connects to `address` gets the answer `wanted`."""
     api.wait_until(
         f"a stranger's connection: {wanted}",
         lambda: connect(trial, "stranger", "node-1", address) == wanted,

@@ -1,4 +1,4 @@
-"""Each place goes by the Secret of its longest prefix: on a real server, nobody else gets in."""
+"""Each location uses the Secret of its longest prefix: a real server refuses all other keys."""
 
 import json
 import subprocess
@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def place(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPlace:
-    """Give a place whose data lie in a bucket; there are no keys in the environment."""
+    """Give a place whose data are in a bucket, without keys in the environment."""
     for name in keys_for(""):
         monkeypatch.delenv(name, raising=False)
     place = make_place(tmp_path)

@@ -1,4 +1,4 @@
-"""The program itself, killed and stopped: what it leaves, and that it goes on exactly."""
+"""The program itself, killed and stopped: what it leaves, and that it resumes exactly."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def started(
 
 
 def wait_for(process: subprocess.Popen[str], event: str, step: int | None = None) -> None:
-    """Read what the program says until it is there."""
+    """Read the program's log until it has the event."""
     assert process.stdout is not None
     for line in process.stdout:
         logged = json.loads(line)

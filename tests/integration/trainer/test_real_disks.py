@@ -20,7 +20,7 @@ print("left:", [entry.path for entry in folder.list()])
 
 
 def write_on(disk: Path, mount_options: str) -> str:
-    """Write 4 MB on a tmpfs with these options, in a mount namespace of its own."""
+    """Write 4 MB on a tmpfs with these options, in a separate mount namespace."""
     disk.mkdir()
     mount = f"mount -t tmpfs -o {mount_options} tmpfs {disk}"
     script = f'{mount} && exec "$0" -c "$1" file://{disk}/run'

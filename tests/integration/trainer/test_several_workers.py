@@ -1,4 +1,4 @@
-"""Two workers as processes: they equal one, they end together, and they go on exactly."""
+"""Two workers as processes: they equal one, they end together, and they resume exactly."""
 
 import signal
 from typing import Any
@@ -22,7 +22,7 @@ NO_BATCH_NORM: dict[str, Any] = {
     },
     "freeze": ["backbone"],
 }
-"""The frozen backbone's statistics stand, and what is trained has none."""
+"""The frozen backbone's statistics do not change, and the trained part has none."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> RunPlace:
 
 @pytest.fixture(scope="module")
 def control(place: RunPlace) -> str:
-    """Return the digest of two workers that nobody disturbed."""
+    """Return the digest of two workers without a disturbance."""
     with two_workers(place, "control", **STEPS) as (chief, follower):
         assert (chief.wait(), follower.wait()) == (0, 0), chief.output.read_text()
     return place.newest("control").manifest.digest

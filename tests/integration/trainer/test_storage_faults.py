@@ -197,7 +197,7 @@ def test_a_missing_bucket_is_reported(storage: FaultyStorage, what: str) -> None
 
 
 def test_a_marker_whose_answer_was_lost_is_no_half_thing(storage: FaultyStorage) -> None:
-    """The server has it and the client heard nothing: it fails, or finds it there."""
+    """The server stores the file and the answer is lost: the client fails, or finds the file."""
     folder = storage.folder("s3://runs/markers")
     storage.fail("cut answer", "PUT", "000001", times=1)
     with pytest.raises((FileExistsError, StorageUnavailableError)):

@@ -59,7 +59,7 @@ def api(kubeconfig: Path | None) -> Iterator[Kube]:
 
 @pytest.fixture(scope="session")
 def crd(api: Kube) -> None:
-    """Install the CustomResourceDefinition as the models say it."""
+    """Install the CustomResourceDefinition that the models generate."""
     install_crd(api)
 
 

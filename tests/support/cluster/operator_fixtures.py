@@ -16,7 +16,7 @@ from tests.support.cluster.running_operator import RunningOperator
 
 Object = dict[str, Any]
 NOWHERE = {"nodeSelector": {"detectiontraining.dev/no-such-node": "here"}}
-"""No node takes these pods: the test itself says in their status how they fare."""
+"""No node runs these pods: the test itself writes their status."""
 NOW = "2026-11-24T10:00:00Z"
 DIGEST = "sha256:" + "0" * 64
 EVENT_TIMEOUT_S = 30.0
@@ -59,7 +59,7 @@ class Scene:
         return f"{group}/namespaces/{self.namespace}/{plural}"
 
     def apply(self, name: str = "trees", **spec: Any) -> Object:
-        """Create a training whose pods no node takes."""
+        """Create a training whose pods no node runs."""
         fields = {"podTemplate": NOWHERE, **spec}
         return self.kube.create(self.path("").rstrip("/"), training(name, **fields))
 
@@ -76,7 +76,7 @@ class Scene:
         return self.kube.get(self.path(name))
 
     def wait(self, until: Callable[[Object], bool], what: str, name: str = "trees") -> Object:
-        """Wait until the training's status is as `until` says."""
+        """Wait until `until` accepts the training's status."""
         return self.kube.wait(
             self.path(name),
             lambda found: found is not None and until(found.get("status") or {}),
@@ -131,12 +131,12 @@ class Scene:
         return str(answer["status"]["token"])
 
     def run_pod(self, pod: Object, image_id: str = "x") -> None:
-        """Say of a pod what scheduler and kubelet do when its container runs."""
+        """Write the status that scheduler and kubelet write when a pod's container runs."""
         running = {"state": {"running": {"startedAt": NOW}}, "ready": True, "imageID": image_id}
         self._say(pod, "Running", running, [{"type": "PodScheduled", "status": "True"}])
 
     def end_pod(self, pod: Object, exit_code: int, message: str = "") -> None:
-        """Say of a pod what a kubelet does when its container has ended."""
+        """Write the status that a kubelet writes when a pod's container has ended."""
         terminated = {
             "exitCode": exit_code,
             "reason": "Completed" if exit_code == 0 else "Error",
@@ -180,7 +180,7 @@ def saved(*steps: int, name: str = "trees") -> Object:
 
 
 def ended(code: int, reason: str, message: str = "as reported") -> Object:
-    """Return the part of a report that is the last word."""
+    """Return the part of a report that makes it the final one."""
     return {"outcome": {"exitCode": code, "reason": reason, "message": message}}
 
 

@@ -1,4 +1,4 @@
-"""The operator as its process runs it, in a thread with an event loop of its own."""
+"""The operator as its process runs it, in a thread with its own event loop."""
 
 import asyncio
 import gc
@@ -113,7 +113,7 @@ class RunningOperator:
         return answer.status, answer.data.decode()
 
     def metric(self, line: str) -> float:
-        """Return the value of the metric whose line begins so; 0 where there is none."""
+        """Return the value of the metric whose line begins with this text, or 0."""
         for found in self.get("/metrics")[1].splitlines():
             name, _, value = found.rpartition(" ")
             if name == line:

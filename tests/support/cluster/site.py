@@ -183,10 +183,10 @@ class LiveTraining:
         self.kube.delete(self.path)
 
     def wait(self, until: Until, what: str, timeout_s: float = RUN_TIMEOUT_S) -> Object:
-        """Wait by watch until the resource is as `until` says; return its status.
+        """Wait by watch until `until` accepts the resource; return its status.
 
         Raises:
-            WaitTimeoutError: it did not become so, or the training ended otherwise.
+            WaitTimeoutError: it timed out, or the training ended in another phase.
         """
 
         def settled(found: Object | None) -> bool:
@@ -214,7 +214,7 @@ class LiveTraining:
         return self.wait(lambda found: newest_step(found) >= step, what, timeout_s)
 
     def wait_for_condition(self, kind: str, value: str, reason: str | None = None) -> Object:
-        """Wait until a condition holds; return the condition."""
+        """Wait until a condition has this value; return the condition."""
 
         def holds(found: Object) -> bool:
             seen = condition(found, kind)
@@ -225,7 +225,7 @@ class LiveTraining:
         return condition({"status": status}, kind)
 
     def wait_for_attempt(self, number: int) -> Object:
-        """Wait until the trainer of attempt `number` has reported where it goes on."""
+        """Wait until the trainer of attempt `number` has reported the step at which it resumed."""
 
         def reported(found: Object) -> bool:
             attempt = found["status"].get("currentAttempt") or {}

@@ -1,4 +1,4 @@
-"""Objects as nobody should write them: whole ones in which a value was replaced by another."""
+"""Invalid objects: complete ones with one value replaced by another."""
 
 import copy
 import json

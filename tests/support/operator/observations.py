@@ -45,7 +45,7 @@ SETTINGS = PolicySettings(
 
 
 def ago(seconds: float) -> datetime:
-    """Return the moment so many seconds before NOW."""
+    """Return the time this many seconds before NOW."""
     return NOW - timedelta(seconds=seconds)
 
 
@@ -186,7 +186,7 @@ def ended_pod(code: int, message: str = "", reason: str = "Error", **fields: Any
 
 
 def job(*pods: Pod, **fields: Any) -> Job:
-    """Return the Job of attempt 1 with its pods; it has ended where it has had all of them."""
+    """Return the Job of attempt 1 with its pods; it has ended if all of them have."""
     made: dict[str, Any] = {"name": JOB, "uid": "job-uid", "created_at": ago(600), "attempt": 1}
     codes = [pod.termination.exit_code for pod in pods if pod.termination]
     if len(codes) == fields.get("workers", 1) and not fields.get("suspended"):
@@ -234,7 +234,7 @@ def record(step: int, **metrics: float) -> CheckpointRecord:
 
 
 def report(step: int, sequence: int = 6, **fields: Any) -> Report:
-    """Return a report of attempt 1 that went on from step 0."""
+    """Return a report of attempt 1, which started at step 0."""
     made: dict[str, Any] = {
         "attempt": 1,
         "sequence": sequence,

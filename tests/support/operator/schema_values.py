@@ -10,7 +10,7 @@ from tests.support.operator.hostile import ODD_TIMES, VALUES
 
 Schema = dict[str, Any]
 ODDS = 80
-"""One value of so many is beyond the schema."""
+"""One value in this many is invalid."""
 
 
 def values_of(schema: Schema) -> st.SearchStrategy[Any]:

@@ -1,4 +1,4 @@
-"""An event loop whose time jumps to the next timer when nothing else is to be done."""
+"""An event loop whose time jumps to the next timer when nothing else is pending."""
 
 import asyncio
 import selectors
@@ -23,7 +23,7 @@ class JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Time is what the selector says."""
+    """Time is that of the selector."""
 
     def __init__(self) -> None:
         self._jumping = JumpingSelector()

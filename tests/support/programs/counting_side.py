@@ -1,4 +1,4 @@
-"""A side that only counts: each step takes it a quarter of a second, or so it says."""
+"""A side that only counts: it reports a quarter of a second for each step."""
 
 import json
 import sys

@@ -33,7 +33,7 @@ def ask(
     )
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        # putrequest takes the path as it is.
+        # putrequest sends the path unchanged.
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name, value)
@@ -50,7 +50,7 @@ def ask(
 
 
 def post(given: dict[str, Any]) -> dict[str, Any]:
-    """Post the report as often as asked."""
+    """Post the report `count` times."""
     token = Path(given["token_file"]).read_text()
     body = json.dumps(given["report"])
     answers = [ask(given, "POST", given["path"], body, token) for _ in range(given["count"])]

@@ -1,4 +1,4 @@
-"""The trainer, giving up on a storage after seconds instead of minutes; all else is as it is.
+"""The trainer, which gives up on a storage after seconds instead of minutes; all else is unchanged.
 
 python -m tests.support.programs.impatient_trainer run FILE …
 """

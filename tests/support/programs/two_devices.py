@@ -51,7 +51,7 @@ def distance(left: Snapshot, right: Snapshot) -> float:
 
 
 def are_copies_equal(update: TrainingStep) -> bool:
-    """Return whether the devices hold the same bits."""
+    """Return whether the devices have equal bits."""
     states = (update.detector.variables, update.optimizer.variables)
     mirrored = [variable for state in states for variable in state.values()]
     return all(

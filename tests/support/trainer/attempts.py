@@ -28,7 +28,7 @@ from tests.support.trainer.runs import NOW, parsed
 
 @dataclass
 class RunPlace:
-    """Where a test's dataset and runs lie."""
+    """The folder of a test's dataset and runs."""
 
     root: Path
     output: io.StringIO = field(default_factory=io.StringIO)

@@ -19,7 +19,7 @@ from sandbox.site.object_store import write_keys
 Fault = int | str
 """A status to answer with; `cut`: half of the body is taken, then the connection ends; `cut
 answer`: that happens to the answer; `silent`: none comes; `expired`: AWS on an old token;
-`unconditional`: a condition that does not hold is ignored."""
+`unconditional`: a failed condition is ignored."""
 Choose = Callable[[web.Request], Fault | None]
 
 
@@ -39,7 +39,7 @@ class FaultyStorage:
         return open_folder(uri, {"s3://": self.keys})
 
     def fail(self, fault: Fault, method: str, part: str, times: int = 10**6) -> None:
-        """Spoil the next so many requests of this kind whose path and query hold `part`."""
+        """Spoil the next `times` requests of this kind with `part` in their path and query."""
         left = [times]
 
         def choose(request: web.Request) -> Fault | None:
@@ -89,7 +89,7 @@ class FaultyStorage:
             request.transport.abort()
             return web.Response()
         url = f"http://127.0.0.1:{self.port}{request.raw_path}"
-        # Host as it came: it is signed.
+        # Host unchanged: it is signed.
         headers = {k: v for k, v in request.headers.items() if k != "Transfer-Encoding"}
         body = io.BytesIO(await request.read())
         async with self._session.request(

@@ -32,7 +32,7 @@ def draw_scene(height: int, width: int) -> Pixels:
 
 
 def write_turned(path: Path, upright: Pixels, orientation: int) -> Path:
-    """Write what viewers show as `upright`, stored as `orientation` says."""
+    """Write an image that viewers show as `upright`, stored with this `orientation`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -44,7 +44,7 @@ def write_turned(path: Path, upright: Pixels, orientation: int) -> Path:
 
 
 def png_of_16_bits(values: Pixels) -> bytes:
-    """Return a PNG of `values` [H, W, C], whose channels say whether it has colour and alpha."""
+    """Return a PNG of `values` [H, W, C], whose channels decide on colour and alpha."""
     height, width, channels = values.shape
     color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)

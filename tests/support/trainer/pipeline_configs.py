@@ -4,7 +4,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "data/pipeline_configs"
 TREES = "trees_resnet50_adam_exponential"
-"""One whose places are all filled in."""
+"""A configuration with all placeholders filled in."""
 
 
 def config_text(name: str = TREES) -> str:

@@ -82,7 +82,7 @@ def record_file(pictures: Iterable[Picture]) -> bytes:
 
 
 def spoil(pictures: list[Picture], number: int, **changes: object) -> bytes:
-    """Return a TFRecord file whose record `number` says something else of its image."""
+    """Return a TFRecord file whose record `number` has these changes."""
     spoilt = replace(pictures[number], **changes)  # type: ignore[arg-type]
     return record_file([*pictures[:number], spoilt, *pictures[number + 1 :]])
 

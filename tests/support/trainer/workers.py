@@ -20,7 +20,7 @@ DEADLINE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process, and what it says, by lines."""
+    """One process and its log."""
 
     process: subprocess.Popen[bytes]
     output: Path
@@ -30,7 +30,7 @@ class Worker:
         return self.process.wait(DEADLINE_S)
 
     def wait_for(self, event: str, step: int) -> None:
-        """Wait until it says that `event` happened at `step`, or a later one."""
+        """Wait until it logs `event` at `step` or a later one."""
         deadline = time.monotonic() + DEADLINE_S
         while not any(line.get("step", -1) >= step for line in self.logged(event)):
             assert self.process.poll() is None, self.output.read_text()

@@ -1,4 +1,4 @@
-"""The demo interrupts a training in the middle, whatever the speed of its trainer."""
+"""The demo interrupts a training in the middle, at any speed of its trainer."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ EVERY, STEPS = 50, 300
 
 @dataclass
 class PlayedTrainer:
-    """A cluster with one training whose trainer makes `pace` steps between two looks."""
+    """A cluster with one training whose trainer makes `pace` steps between two reads."""
 
     pace: int
     reaction: int

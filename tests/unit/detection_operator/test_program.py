@@ -1,4 +1,4 @@
-"""The process: what it says when it cannot start, and that it ends in good order."""
+"""The process: its message when it cannot start, and its orderly end."""
 
 import asyncio
 import os

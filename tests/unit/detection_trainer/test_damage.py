@@ -147,7 +147,7 @@ def test_damaged_records_are_found_by_their_checksums(tmp_path: Path, damage: Da
 @given(damage=damages())
 @settings(FEW, max_examples=150)
 def test_features_that_a_writer_spoilt_are_named(tmp_path: Path, damage: Damage) -> None:
-    """The checksum holds, the content does not: what is taken is what it says."""
+    """The checksum is right, the content is not: the content is read as it is."""
     encoded = encode_example(Drawn(seed=1).features())
     with (tmp_path / "b.tfrecord").open("wb") as file:
         write_record(file, damage(encoded))

@@ -309,7 +309,7 @@ def test_it_is_refused_for(
 
 
 class _Deaf:
-    """A storage that creates what is there."""
+    """A storage that overwrites existing files on create."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -436,7 +436,7 @@ def test_what_is_pinned_is_counted(place: Path) -> None:
 def test_of_a_large_remote_dataset_one_file_is_read(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Local files stand for remote ones: nobody says where they lie."""
+    """Local files replace remote ones, without their location."""
     write_dataset(place / "data" / "train-1.tfrecord", [Drawn(seed=4)])
     monkeypatch.setattr(preflight, "VERIFIED_BYTES", 100)
     monkeypatch.setattr(Folder, "local_path", lambda _self, _path: None)

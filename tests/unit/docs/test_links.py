@@ -1,4 +1,4 @@
-"""What the documentation promises can be opened and applied: links lead somewhere, YAML holds."""
+"""Links of the documentation have a target, and its YAML is valid."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "RELEASE.md", "SECURITY.md")
 PAGES = sorted([*(ROOT / page for page in ROOT_PAGES), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
-# A link's target may hold no space; an image is a link that begins with an exclamation mark.
+# A link's target may have no space; an image is a link that begins with an exclamation mark.
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
 ELSEWHERE = re.compile(r"^[a-z][a-z0-9+.-]*:")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

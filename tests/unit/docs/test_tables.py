@@ -1,4 +1,4 @@
-"""What the hand-written tables of the documentation say is what the code does."""
+"""The hand-written tables of the documentation agree with the code."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Workflows get few rights, run no stranger's code, and release what is signed and described."""
+"""Workflows have few rights, pin foreign code, and release signed and described artifacts."""
 
 import re
 from pathlib import Path

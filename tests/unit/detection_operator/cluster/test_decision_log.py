@@ -1,4 +1,4 @@
-"""What the log says of a decision: every input that can turn it is there, in short."""
+"""The log line of a decision: every input that can change it, in short."""
 
 import json
 import logging

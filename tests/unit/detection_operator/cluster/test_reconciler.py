@@ -347,7 +347,7 @@ async def test_each_decision_that_is_new_is_logged_with_what_it_rested_on(
 
 
 async def started_scene() -> Scene:
-    """Return one whose attempt was made, and whose pod runs since."""
+    """Return a training whose attempt was created and whose pod runs."""
     scene = Scene(lambda observed: plan(observed, SETTINGS, NOW))
     await scene.reconciler.reconcile(TREES)
     running = container_status(running={"startedAt": "2026-11-24T10:00:00Z"})

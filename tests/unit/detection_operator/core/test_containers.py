@@ -1,4 +1,4 @@
-"""Containers beside the trainer, claims and sandboxes: the message names what is at fault."""
+"""Containers beside the trainer, claims and sandboxes: the message names the cause."""
 
 from typing import Any
 

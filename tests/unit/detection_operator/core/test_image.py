@@ -1,4 +1,4 @@
-"""Later attempts run the image that the first one ran, whatever its tag has become."""
+"""Later attempts run the image of the first one, even if its tag has changed."""
 
 import pytest
 

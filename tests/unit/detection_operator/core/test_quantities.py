@@ -1,4 +1,4 @@
-"""Quantities compare by what they stand for."""
+"""Quantities compare by value."""
 
 from decimal import Decimal
 

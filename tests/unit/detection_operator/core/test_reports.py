@@ -1,4 +1,4 @@
-"""How a trainer's reports come into the status: late ones do not, and NaN never does."""
+"""How reports change the status: late ones do not, and NaN never appears."""
 
 import math
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""`plan` answers whatever is observed, settles, and never says what the API would not take."""
+"""`plan` accepts any observation, settles, and never writes what the API would refuse."""
 
 from datetime import timedelta
 from typing import Any
@@ -44,7 +44,7 @@ from tests.support.operator.situations_before import restoring
 
 
 def model(kind: type[BaseModel], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Build a model by its Python names: its signature speaks camelCase."""
+    """Build a model by its Python names: its signature has camelCase."""
     return st.fixed_dictionaries(fields).map(lambda values: kind(**values))
 
 

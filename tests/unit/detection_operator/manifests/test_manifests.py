@@ -1,4 +1,4 @@
-"""The promises that each created object keeps, beside the golden files."""
+"""Properties of the created objects that the golden files do not show."""
 
 import json
 import re

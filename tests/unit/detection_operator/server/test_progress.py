@@ -1,4 +1,4 @@
-"""The endpoint of reports, over HTTP: who may say what, and what the answer means."""
+"""The endpoint of reports, over HTTP: which pod may report what, and the answers."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""How often a sender may come, and that many senders take no room for ever."""
+"""How often a sender may report, and that many senders do not fill the memory."""
 
 import pytest
 

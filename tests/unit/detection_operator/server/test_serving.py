@@ -1,4 +1,4 @@
-"""Where the serving certificate comes from, and that it is taken without a restart."""
+"""Where the serving certificate comes from, and that a new one is used without a restart."""
 
 import asyncio
 import base64

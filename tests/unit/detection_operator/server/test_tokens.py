@@ -1,4 +1,4 @@
-"""Tokens: who is let in, who is not and why, and how often the cluster is asked for its keys."""
+"""Tokens: which are accepted, which are refused and why, and how often the keys are read."""
 
 import time
 from collections.abc import Callable

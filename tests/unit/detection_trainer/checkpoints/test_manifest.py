@@ -1,4 +1,4 @@
-"""A manifest is read as it was written, whatever it holds."""
+"""A manifest is read as it was written, with any content."""
 
 import json
 from typing import Any

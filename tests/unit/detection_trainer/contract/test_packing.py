@@ -1,4 +1,4 @@
-"""A text in a termination message: what was packed comes back, and nothing else is taken."""
+"""A text in a termination message: unpacking returns what was packed, and refuses anything else."""
 
 import json
 import zlib

@@ -1,4 +1,4 @@
-"""Every number, text and list that a report may hold is bounded: what is taken can be written."""
+"""Every number, text and list of a report is bounded: an accepted report can be written."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

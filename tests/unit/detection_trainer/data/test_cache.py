@@ -1,4 +1,4 @@
-"""What the cache keeps: never more than its share, and always what somebody uses."""
+"""What the cache keeps: never more than its share, and always the files in use."""
 
 import gc
 import os
@@ -22,7 +22,7 @@ Disk = Callable[[int], None]
 
 @pytest.fixture(autouse=True)
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """Give a disk of 1000 bytes, all free; a test may say what is free."""
+    """Give a disk of 1000 bytes, all free; a test may change what is free."""
 
     def with_free(free: int) -> None:
         usage = SimpleNamespace(total=DISK, free=free)

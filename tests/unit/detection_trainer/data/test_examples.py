@@ -1,4 +1,4 @@
-"""Records as images with boxes: what is read, and each way in which one does not hold."""
+"""Records as images with boxes: what is read, and each way in which a record is invalid."""
 
 import io
 from typing import Any

@@ -1,4 +1,4 @@
-"""Batches: exact from any start, whole over an epoch, whatever works on them."""
+"""Batches: exact from any start, complete over an epoch, with any number of workers."""
 
 import os
 from collections.abc import Callable

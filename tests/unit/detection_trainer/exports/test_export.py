@@ -1,6 +1,6 @@
-"""Exports: whole or not there, made once, and worth as much as the checkpoint without this package.
+"""Exports: complete or absent, made once, and equal to the checkpoint without this package.
 
-A program of its own loads them, which finds nothing of this package.
+A separate program loads them, which cannot import this package.
 """
 
 import json

@@ -49,7 +49,7 @@ def archive_of(folder: Path, content: bytes, compression: int = zipfile.ZIP_DEFL
 
 
 def understated(folder: Path) -> Path:
-    """Write an archive whose entry says that it has 10 bytes."""
+    """Write an archive whose entry states 10 bytes."""
     path = archive_of(folder, bytes(100_000_000))
     data = path.read_bytes()
     path.write_bytes(data.replace(struct.pack("<I", 100_000_000), struct.pack("<I", 10)))
@@ -182,7 +182,7 @@ DOUBLED = b"".join(b"q%ch%c\x86" % (i, i) for i in range(40))
     ],
 )  # fmt: skip
 def test_state_dicts_of_torch(tmp_path: Path, content: bytes, expected: str) -> None:
-    """Preceded by what an old file begins with, so that the state dict is read."""
+    """Preceded by the header of an old file, so that the state dict is read."""
     whole = old_file({}, {})
     empty = pickle.dumps({}, protocol=2)
     assert whole.count(empty) >= 1
@@ -222,7 +222,7 @@ def entry(shared: int, key: bytes, value: bytes) -> bytes:
 
 
 def table(data: bytes, handles: int = 1) -> bytes:
-    """Return an index whose block of blocks names the block `data` so many times."""
+    """Return an index whose block of blocks names the block `data` `handles` times."""
     handle = varint(0) + varint(len(data) - 5)
     blocks = block(b"".join(entry(0, b"k", handle) for _ in range(handles)))
     place = varint(0) + varint(0) + varint(len(data)) + varint(len(blocks) - 5)

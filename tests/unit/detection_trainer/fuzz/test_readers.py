@@ -63,7 +63,7 @@ Refusals = tuple[type[Exception], ...]
 
 @contextmanager
 def refused_or_read(refusals: Refusals) -> Iterator[None]:
-    """Allow the reader to end by one of its errors, with a sentence and an exit code of its own."""
+    """Allow the reader to fail with one of its errors, which has a message and an exit code."""
     refused: Exception | None = None
     try:
         with effort(CALLS):

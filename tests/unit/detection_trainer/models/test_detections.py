@@ -24,7 +24,7 @@ def found(
     *objects: tuple[int, list[float], int, float],
     window: list[list[float]] | None = None,
 ) -> dict[str, Any]:
-    """Detect in one image where the anchors say (anchor, box, class, logit)."""
+    """Detect in one image with these outputs of anchors (anchor, box, class, logit)."""
     count = len(detector.anchors)
     encodings = np.zeros((1, count, 4), np.float32)
     logits = np.full((1, count, 3), NOTHING, np.float32)

@@ -28,7 +28,7 @@ def overlap(box: Any, anchor: Any) -> float:
 
 
 def reference(detector: Detector, boxes: Any, classes: Any) -> tuple[Any, Any]:
-    """Match as argmax_matcher.py says, in plain loops: (box of each anchor, its class weight)."""
+    """Match as argmax_matcher.py does, in plain loops: (box of each anchor, its class weight)."""
     anchors, matcher = detector.anchors, detector.spec.matcher
     real = [i for i in range(len(boxes)) if classes[i] > 0]
     table = np.array([[overlap(boxes[i], anchor) for anchor in anchors] for i in real])
@@ -131,7 +131,7 @@ CROWDED = [0.1, 0.2, 0.8, 0.7]
 
 
 def covered(detector: Detector, box: list[float]) -> Any:
-    """Return which anchors lie in `box` by half of their own area or more, in plain numpy."""
+    """Return the anchors with half of their area or more in `box`, in plain numpy."""
     low, high = np.split(np.array(box, np.float32), 2)
     anchors = detector.anchors
     inside = np.minimum(anchors[:, 2:], high) - np.maximum(anchors[:, :2], low)

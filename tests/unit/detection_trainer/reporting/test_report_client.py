@@ -41,7 +41,7 @@ class Operator:
                 operator.arrived.release()
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         return Handler
 

@@ -53,7 +53,7 @@ class Sum:
 
 
 class Run:
-    """A run in a folder, each attempt of which has a loop of its own."""
+    """A run in a folder; each attempt has its own loop."""
 
     def __init__(self, folder: Folder, **spec: Any) -> None:
         self.folder = folder
@@ -220,7 +220,7 @@ def test_it_ends_where_the_evaluations_stop_rising(folder: Folder) -> None:
     run.attempt()
     assert run.reached == 8
     assert committed_steps(folder)[-1] == 8
-    # Another attempt counts what is there, and trains no further.
+    # Another attempt counts the existing checkpoints, and trains no further.
     again = Run(folder, **VALIDATED, checkpoints=storage(), **early)
     again.early_stop = EarlyStop(
         again.spec.early_stopping, 12, Patience(target_steps=12, best=0.3, best_step=4, misses=1)

@@ -301,7 +301,7 @@ def test_a_name_that_no_file_can_have_is_absent(tmp_path: Path) -> None:
 
 @pytest.fixture
 def headers() -> Iterator[list[Any]]:
-    """Serve any object on this machine; gives the headers of what was asked."""
+    """Serve any object on this machine; give the headers of the requests."""
     asked: list[Any] = []
 
     class Server(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Many requests at once: each name once, and no more at a time than allowed."""
+"""Many requests at once: each name once, with a limit at a time."""
 
 import asyncio
 

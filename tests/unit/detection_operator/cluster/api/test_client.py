@@ -1,4 +1,4 @@
-"""The client against a server on this machine that answers as the test says."""
+"""The client against a local server with prepared answers."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""From the API's bytes to a decision: whatever an object holds, the others are served."""
+"""From the API's bytes to a decision: no object's content affects the others."""
 
 import asyncio
 from datetime import UTC, datetime

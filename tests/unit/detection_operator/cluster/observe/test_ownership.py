@@ -1,4 +1,4 @@
-"""Whose a Job or a pod is: no label and no reference to another namespace proves anything."""
+"""The owner of a Job or a pod: no label and no reference to another namespace proves it."""
 
 from typing import Any
 

@@ -209,7 +209,7 @@ def test_a_pod_that_is_being_deleted_has_the_end_of_its_grace_period() -> None:
 def condition(kind: str, **more: str) -> Object:
     return {
         "conditions": [
-            # FailureTarget leads Failed by milliseconds; False conditions say nothing.
+            # FailureTarget precedes Failed by milliseconds; False conditions do not count.
             {"type": "Suspended", "status": "False"},
             {"type": kind, "status": "True", "lastTransitionTime": AT, **more},
         ]

@@ -1,4 +1,4 @@
-"""A training whose spec is a pipeline.config: read before any pod, and kept once it has begun."""
+"""A training whose spec is a pipeline.config: read before any pod, and kept once it has started."""
 
 import json
 from datetime import UTC, datetime
@@ -217,7 +217,7 @@ def pinned(uri: str = URI, **status: Any) -> Object:
 
 
 def checked(generation: int = 1, code: int = 0) -> Object:
-    """Return what a status says of a check that ended."""
+    """Return the status of a check that ended."""
     outcome = {"exitCode": code, "reason": "AsGiven", "message": "…"}
     check = {"jobName": CHECK, "createdAt": CHECKPOINT["savedAt"], "generation": generation}
     return {"preflight": check | {"outcome": outcome}}

@@ -1,4 +1,4 @@
-"""What Events say of what is overdue: one list for all that wait, and none while nothing is."""
+"""Events of overdue Jobs and pods: one list for all, and none while nothing is overdue."""
 
 import asyncio
 from collections.abc import Callable

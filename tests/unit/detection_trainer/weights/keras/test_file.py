@@ -69,7 +69,7 @@ def application(backbone: str, *, top: bool, size: int = 64) -> Network:
 
 
 def classifier_around(backbone: str) -> Network:
-    """Return a classifier as people build one: with the backbone as a model of its own."""
+    """Return a usual classifier: with the backbone as a separate model."""
     images = keras.Input((64, 64, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(application(backbone, top=False)(images))
     return keras.Model(images, keras.layers.Dense(3)(keras.layers.Dense(7)(pooled)))

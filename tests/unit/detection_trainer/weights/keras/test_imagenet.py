@@ -44,7 +44,7 @@ class Files(http.server.SimpleHTTPRequestHandler):
         super().do_GET()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def test_weights_are_downloaded_once_and_then_found_in_the_cache(
         kernel = file["Conv1/Conv1/kernel"][()]
     assert np.array_equal(detector.variables["backbone/Conv1/kernel"].numpy(), kernel)
     assert (cache / FILE).read_bytes() == (theirs / FILE).read_bytes()
-    # Nobody listens there any more.
+    # No server listens on this port any more.
     second = restore(detector, RestoreMode.CLASSIFICATION, KerasWeights(URI))
     assert second == first
     assert first.digest is not None
