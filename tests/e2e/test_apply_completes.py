@@ -56,9 +56,7 @@ def test_the_conditions_say_complete_and_ready(status: Object) -> None:
     assert condition({"status": status}, "Complete")["reason"] == "TargetReached"
 
 
-def test_what_storage_holds_is_what_the_status_records(
-    training: LiveTraining, status: Object
-) -> None:
+def test_the_status_records_what_is_stored(training: LiveTraining, status: Object) -> None:
     recorded = {c["step"]: c["digest"] for c in status["checkpoints"]}
     # One save is in flight at most: one in between may have given way to a later one.
     assert {0, 60} <= recorded.keys() <= {0, 20, 40, 60}

@@ -62,7 +62,7 @@ def container_of(training: LiveTraining, role: str) -> Object:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_the_check_takes_no_gpu_and_the_trainer_does(workspace: Workspace) -> None:
+def test_the_check_requests_no_gpu_and_the_trainer_does(workspace: Workspace) -> None:
     resources = {"limits": {GPU: 1}, "requests": REQUESTS}
     training = workspace.train("placed", steps=1, resources=resources)
     training.wait_for_phase("Preflight")

@@ -5,7 +5,7 @@ from tests.support.cluster.site import CONTROL_STEPS, Result, Workspace
 SAVED_STEP = 40
 
 
-def test_a_deleted_job_is_made_again(workspace: Workspace, control: Result) -> None:
+def test_a_deleted_job_is_created_again(workspace: Workspace, control: Result) -> None:
     training = workspace.train("jobless", steps=CONTROL_STEPS)
     training.wait_for_checkpoint(SAVED_STEP)
     workspace.kube.delete(training.job_path)  # kubectl delete job

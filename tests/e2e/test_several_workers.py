@@ -35,7 +35,7 @@ def allowed(site: Site) -> Iterator[None]:
     installation.install(site.tools, *OPERATOR_VALUES)
 
 
-def test_the_chart_as_it_comes_refuses_several_workers_before_any_pod(
+def test_the_default_chart_refuses_several_workers_before_any_pod(
     workspace: Workspace,
 ) -> None:
     training = workspace.train("pair", workers=2)
@@ -47,7 +47,7 @@ def test_the_chart_as_it_comes_refuses_several_workers_before_any_pod(
 
 
 @pytest.mark.usefixtures("allowed")
-def test_two_workers_complete_and_a_killed_one_is_made_again_with_the_other(
+def test_two_workers_complete_and_a_killed_one_is_replaced_with_the_other(
     workspace: Workspace,
 ) -> None:
     training = workspace.train("pair", workers=2, steps=STEPS)

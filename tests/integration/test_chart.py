@@ -390,7 +390,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("value", "named"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_value_that_does_not_hold_is_refused_by_name(value: str, named: str) -> None:
+def test_an_invalid_value_is_refused_by_name(value: str, named: str) -> None:
     done = helm("template", "release", str(CHART), "--kube-version", "1.34.4", "--set", value)
     assert done.returncode != 0
     assert named in done.stderr

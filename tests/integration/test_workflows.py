@@ -15,7 +15,7 @@ WRONG = {
 }
 
 
-def test_every_workflow_of_the_repository_holds() -> None:
+def test_every_workflow_of_the_repository_is_valid() -> None:
     assert lint() == 0
 
 

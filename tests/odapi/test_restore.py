@@ -97,7 +97,7 @@ def test_detection_takes_backbone_and_pyramid_whatever_the_classes(target: Targe
     require_same(target, RestoreMode.DETECTION)
 
 
-def test_full_takes_everything_or_is_refused_before_anything_is_written(target: Target) -> None:
+def test_full_restores_everything_or_is_refused_before_any_write(target: Target) -> None:
     if target.num_classes == THERE:
         require_same(target, RestoreMode.FULL)
         return
@@ -111,7 +111,7 @@ def test_full_takes_everything_or_is_refused_before_anything_is_written(target: 
     assert ours.written == NOTHING
 
 
-def test_classification_takes_the_backbone_out_of_a_detector_which_theirs_cannot(
+def test_classification_restores_the_backbone_of_a_detector_unlike_the_od_api(
     target: Target,
 ) -> None:
     theirs, ours = (

@@ -7,7 +7,7 @@ from tests.support.cluster.operator_fixtures import Scene
 from tests.support.cluster.running_operator import RunningOperator
 
 
-def test_an_applied_training_has_a_job_whose_pod_holds_its_document(
+def test_an_applied_training_has_a_job_whose_pod_has_its_document(
     operator: RunningOperator, scene: Scene
 ) -> None:
     applied = scene.apply()
@@ -115,7 +115,7 @@ def test_the_training_is_measured(operator: RunningOperator, scene: Scene) -> No
     )
 
 
-def test_a_deleted_training_takes_what_it_owns_along(
+def test_the_objects_of_a_deleted_training_are_deleted_with_it(
     operator: RunningOperator, scene: Scene
 ) -> None:
     del operator
@@ -130,9 +130,7 @@ def test_a_deleted_training_takes_what_it_owns_along(
         scene.kube.wait(path, lambda found: found is None, what=f"{path} is gone")
 
 
-def test_writers_in_between_cost_nothing_but_another_try(
-    operator: RunningOperator, scene: Scene
-) -> None:
+def test_a_write_in_between_costs_only_a_retry(operator: RunningOperator, scene: Scene) -> None:
     del operator
     for number in range(5):
         scene.apply(f"t{number}")

@@ -139,7 +139,7 @@ def test_a_pod_with_a_trainers_labels_reports_nothing(
     still_reports(scene, operator, victim, 2)
 
 
-def test_half_open_connections_fail_no_probe_and_keep_no_trainer_out(
+def test_half_open_connections_fail_no_probe_and_block_no_trainer(
     scene: Scene, operator: RunningOperator, victim: Object
 ) -> None:
     port = operator.ports.reports
@@ -273,7 +273,7 @@ def handshake_as_stranger(port: int) -> None:
         pass
 
 
-def test_metrics_are_for_those_whom_the_cluster_lets_read(
+def test_only_users_with_the_right_to_read_metrics_read_them(
     scene: Scene, kubeconfig: Path | None
 ) -> None:
     settings = environment(scene.namespace, kubeconfig, METRICS_AUTHENTICATION="true")

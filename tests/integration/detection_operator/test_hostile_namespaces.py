@@ -200,7 +200,7 @@ def test_a_folder_that_another_namespace_names_first_is_no_obstacle(
     assert attacker.namespace not in json.dumps(refused["status"])
 
 
-def test_a_source_is_not_looked_for_in_another_namespace(
+def test_a_source_is_not_looked_up_in_another_namespace(
     operator: RunningOperator, scene: Scene, attacker: Scene
 ) -> None:
     pod = scene.start(operator)

@@ -29,7 +29,9 @@ def start(operator: RunningOperator, scene: Scene, step: int = 40) -> None:
     scene.wait(lambda s: s["phase"] == "Running", "running")
 
 
-def test_a_job_that_a_person_deleted_is_made_again(operator: RunningOperator, scene: Scene) -> None:
+def test_a_job_that_a_person_deleted_is_created_again(
+    operator: RunningOperator, scene: Scene
+) -> None:
     start(operator, scene)
     [job] = scene.jobs()
     scene.kube.delete(f"{scene.collection('jobs')}/{job}")
@@ -45,7 +47,7 @@ def test_a_job_that_a_person_deleted_is_made_again(operator: RunningOperator, sc
     scene.wait_event("Resumed")
 
 
-def test_a_job_that_was_deleted_before_it_ran_is_made_again(
+def test_a_job_that_was_deleted_before_it_ran_is_created_again(
     operator: RunningOperator, scene: Scene
 ) -> None:
     scene.apply()
@@ -87,7 +89,7 @@ def test_a_permanent_error_stops_the_training_with_the_trainers_message(
     assert failed["status"]["attemptCount"] == 1
 
 
-def test_a_crash_is_tried_again_after_a_while(operator: RunningOperator, scene: Scene) -> None:
+def test_a_crash_is_retried_after_a_delay(operator: RunningOperator, scene: Scene) -> None:
     del operator
     scene.apply()
     scene.end_pod(scene.wait_attempt(1), 1)

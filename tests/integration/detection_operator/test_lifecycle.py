@@ -48,7 +48,7 @@ def test_a_deadline_ends_the_attempt_and_a_raised_one_resumes_it(
     assert scene.training()["status"]["currentAttempt"]["startStep"] == 40
 
 
-def test_a_time_to_live_takes_the_job_and_leaves_the_record(
+def test_a_time_to_live_deletes_the_job_and_keeps_the_status(
     operator: RunningOperator, scene: Scene
 ) -> None:
     pod = scene.start(operator, ttlSecondsAfterFinished=1)

@@ -52,7 +52,7 @@ def test_a_namespace_that_is_deleted_does_not_affect_the_other(
         assert len(other.jobs()) == 2, "known Jobs are not created again"
 
 
-def test_it_starts_without_a_namespace_and_takes_it_up_once_it_can(
+def test_it_starts_without_a_namespace_and_watches_it_once_it_can(
     scene: Scene, other: Scene, proxy: ApiProxy, settings: dict[str, str]
 ) -> None:
     proxy.forbidden = other.namespace

@@ -167,7 +167,7 @@ def test_a_leader_that_is_killed_is_replaced_when_its_lease_has_run_out(
             assert len(scene.jobs()) == 2
 
 
-def test_an_api_server_that_is_away_for_longer_than_a_lease_costs_nothing(
+def test_an_outage_of_the_api_server_longer_than_a_lease_costs_nothing(
     scene: Scene, kubeconfig: Path | None, tmp_path: Path
 ) -> None:
     """And one that the leader alone does not reach makes the other lead."""

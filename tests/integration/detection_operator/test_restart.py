@@ -31,7 +31,7 @@ def test_an_attempt_runs_on_under_the_next_operator(scene: Scene, settings: dict
         assert len(scene.jobs()) == 1
 
 
-def test_what_ended_meanwhile_is_caught_up_with(scene: Scene, settings: dict[str, str]) -> None:
+def test_changes_during_the_downtime_are_processed(scene: Scene, settings: dict[str, str]) -> None:
     with RunningOperator(settings):
         scene.apply()
         scene.apply("other")
@@ -46,7 +46,7 @@ def test_what_ended_meanwhile_is_caught_up_with(scene: Scene, settings: dict[str
         scene.wait_attempt(1, "new")
 
 
-def test_a_job_that_was_deleted_meanwhile_is_made_again(
+def test_a_job_that_was_deleted_meanwhile_is_created_again(
     scene: Scene, settings: dict[str, str]
 ) -> None:
     with RunningOperator(settings) as first:
@@ -61,7 +61,7 @@ def test_a_job_that_was_deleted_meanwhile_is_made_again(
         assert scene.training()["status"]["interruptions"][0]["reason"] == "JobDeleted"
 
 
-def test_two_operators_at_once_make_one_job(scene: Scene, settings: dict[str, str]) -> None:
+def test_two_operators_at_once_create_one_job(scene: Scene, settings: dict[str, str]) -> None:
     with RunningOperator(settings) as one, RunningOperator(settings) as two:
         for number in range(5):
             scene.apply(f"t{number}")

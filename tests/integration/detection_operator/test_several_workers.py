@@ -33,7 +33,7 @@ def start_attempt(scene: Scene, number: int) -> list[Object]:
     return pods
 
 
-def test_a_policy_is_kept_as_it_is_made_and_restored_once_it_is_changed(
+def test_an_unchanged_policy_is_kept_and_a_changed_one_restored(
     scene: Scene, kubeconfig: Path | None
 ) -> None:
     with operator_of(scene, kubeconfig, allows=True):

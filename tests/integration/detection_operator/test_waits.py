@@ -75,7 +75,7 @@ def test_a_source_that_is_suspended_and_resumed(operator: RunningOperator, scene
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_source_that_comes_into_being(scene: Scene) -> None:
+def test_a_source_that_is_created_later(scene: Scene) -> None:
     scene.apply("heir", **RESTORED)
     wait_ready_reason(scene, "WaitingForSource", "heir", "No DetectionTraining 'trees'")
     scene.apply()
@@ -84,7 +84,7 @@ def test_a_source_that_comes_into_being(scene: Scene) -> None:
 
 @pytest.mark.parametrize("how", ["deleted", "moved elsewhere"])
 @pytest.mark.usefixtures("operator")
-def test_a_folder_that_another_gives_up(scene: Scene, how: str) -> None:
+def test_a_folder_that_another_training_releases(scene: Scene, how: str) -> None:
     scene.apply("first", **FOLDER)
     scene.wait_attempt(1, "first")
     scene.apply("second", **FOLDER)

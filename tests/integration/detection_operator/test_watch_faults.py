@@ -21,7 +21,7 @@ def settings(scene: Scene, proxy: ApiProxy) -> dict[str, str]:
     return environment(scene.namespace, proxy.kubeconfig)
 
 
-def test_what_vanishes_while_a_watch_is_down_is_found_out(
+def test_a_deletion_during_an_outage_of_a_watch_is_detected(
     scene: Scene, proxy: ApiProxy, settings: dict[str, str]
 ) -> None:
     with RunningOperator(settings) as operator:

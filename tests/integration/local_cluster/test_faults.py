@@ -6,7 +6,7 @@ from local_cluster import api, devices, faults, image_loading, lifecycle
 from tests.integration.local_cluster.conftest import Trial, drive
 
 
-def test_a_killed_node_is_noticed_and_comes_back(trial: Trial) -> None:
+def test_a_killed_node_is_detected_and_restarted(trial: Trial) -> None:
     faults.kill_node(trial.name, "node-2")
     trial.wait("node/node-2", "condition=Ready=Unknown")
     trial.wait("node/node-1", "condition=Ready=True")

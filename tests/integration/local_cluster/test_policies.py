@@ -88,7 +88,7 @@ def test_a_pod_without_a_policy_is_open_to_all_beside_one_that_is_guarded(
     trial.kubectl("delete", "pod/open", "--wait=false")
 
 
-def test_a_policy_holds_for_a_pod_that_runs_and_until_it_is_deleted(trial: Trial) -> None:
+def test_a_policy_applies_to_a_running_pod_until_the_policy_is_deleted(trial: Trial) -> None:
     address = serve(trial, "late")
     trial.apply(policy("late"))
     await_answer(trial, address, "TimeoutError")

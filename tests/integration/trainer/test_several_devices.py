@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.timeout(600)
-def test_two_devices_train_as_one_does_and_hold_the_same_bits() -> None:
+def test_two_devices_train_as_one_does_and_have_equal_bits() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "tests.support.programs.two_devices"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

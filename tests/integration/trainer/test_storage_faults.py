@@ -143,7 +143,7 @@ def there(port: int, storage: FaultyStorage) -> None:
 @pytest.mark.usefixtures("there")
 @pytest.mark.parametrize("fault", [503, 500, "cut", "cut answer"])
 @pytest.mark.parametrize("use", USES)
-def test_reading_is_tried_again_and_then_given_up(
+def test_reading_is_retried_and_then_given_up(
     storage: FaultyStorage, tmp_path: Path, use: str, fault: Fault
 ) -> None:
     act, method, part = USES[use]
@@ -196,7 +196,7 @@ def test_a_missing_bucket_is_reported(storage: FaultyStorage, what: str) -> None
         act[what]()
 
 
-def test_a_marker_whose_answer_was_lost_is_no_half_thing(storage: FaultyStorage) -> None:
+def test_a_marker_whose_answer_was_lost_is_complete(storage: FaultyStorage) -> None:
     """The server stores the file and the answer is lost: the client fails, or finds the file."""
     folder = storage.folder("s3://runs/markers")
     storage.fail("cut answer", "PUT", "000001", times=1)

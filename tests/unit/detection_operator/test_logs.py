@@ -34,7 +34,7 @@ def test_a_json_line_has_time_message_and_object() -> None:
     }
 
 
-def test_an_error_comes_with_its_traceback() -> None:
+def test_an_error_is_logged_with_its_traceback() -> None:
     assert "ValueError: oops" in json.loads(JsonFormatter().format(record(error=True)))["error"]
     assert "ValueError: oops" in TextFormatter().format(record(error=True))
 

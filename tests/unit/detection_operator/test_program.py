@@ -37,7 +37,7 @@ STARTS: dict[str, tuple[ClusterError, str]] = {
 
 
 @pytest.mark.parametrize(("error", "message"), STARTS.values(), ids=STARTS.keys())
-def test_what_keeps_it_from_starting_is_explained(error: ClusterError, message: str) -> None:
+def test_the_obstacle_to_a_start_is_explained(error: ClusterError, message: str) -> None:
     assert message in explain_start(error)
 
 

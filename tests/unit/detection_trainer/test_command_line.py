@@ -205,7 +205,7 @@ def test_options_come_from_the_environment_and_the_command_line_wins(
         (["--credentials", '{"s3://": 1}'], "JSON object"),
     ],
 )
-def test_options_that_do_not_hold_are_refused(file: Path, words: list[str], problem: str) -> None:
+def test_invalid_options_are_refused(file: Path, words: list[str], problem: str) -> None:
     with pytest.raises(InvalidConfigError, match=problem):
         parse_options(arguments_of("run", str(file), *words))
 

@@ -85,7 +85,7 @@ def _same(left: Arrays, right: Arrays) -> bool:
 
 @given(damage=damages())
 @FEW
-def test_a_damaged_owner_record_keeps_others_out(run: Path, damage: Damage) -> None:
+def test_a_damaged_owner_record_blocks_other_runs(run: Path, damage: Damage) -> None:
     place = run / "owner.json"
     whole = place.read_bytes()
     try:

@@ -322,7 +322,7 @@ class _Deaf:
         self._store.write(key, data, create=False)
 
 
-def test_a_storage_that_ignores_conditional_create_is_found_out(
+def test_a_storage_that_ignores_conditional_create_is_detected(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deaf(uri: str, credentials: Any = None) -> Folder:
@@ -348,7 +348,7 @@ class _ReadOnly:
         raise AccessDeniedError(f"writing {key} failed: the volume is read-only ({create=})")
 
 
-def test_a_folder_that_cannot_be_written_is_found_out(
+def test_a_folder_that_cannot_be_written_is_detected(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read_only(uri: str, credentials: Any = None) -> Folder:

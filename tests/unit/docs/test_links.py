@@ -75,7 +75,7 @@ def test_a_relative_link_leads_somewhere(page: Path, target: str) -> None:
 
 
 @pytest.mark.parametrize("document", list(_trainings()))
-def test_a_training_in_the_documentation_holds(document: dict[str, Any]) -> None:
+def test_a_training_in_the_documentation_is_valid(document: dict[str, Any]) -> None:
     assert document["apiVersion"] == API_VERSION
     training = parse_training(document)
     spec, invalid, _ = parse_any_spec(document["spec"], Status(), 1, None)

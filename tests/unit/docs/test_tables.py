@@ -115,7 +115,7 @@ def test_troubleshooting_helps_with_whatever_needs_a_person() -> None:
     assert not missing
 
 
-def test_the_chart_takes_the_values_that_the_table_names() -> None:
+def test_the_chart_has_the_values_of_the_table() -> None:
     values = yaml.safe_load((ROOT / "charts/detection-operator/values.yaml").read_text())
     documented: set[str] = set()
     for cells in _rows(_section("operations.md", "Install")):

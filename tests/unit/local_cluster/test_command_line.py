@@ -58,6 +58,6 @@ def test_a_bad_name_is_refused_before_anything_is_done(capsys: pytest.CaptureFix
     assert "the cluster name '../etc'" in capsys.readouterr().err
 
 
-def test_an_empty_cache_holds_no_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_cache_has_no_cluster(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     assert capsys.readouterr().out == ""

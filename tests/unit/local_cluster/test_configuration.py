@@ -62,7 +62,7 @@ def test_the_kubelet_stays_below_the_cluster_s_control_group(kubelet: dict[str, 
     assert kubelet["cgroupRoot"] == "/detection-training-cluster-demo/node-2"
 
 
-def test_a_full_disk_takes_no_local_image(kubelet: dict[str, Any]) -> None:
+def test_a_full_disk_deletes_no_local_image(kubelet: dict[str, Any]) -> None:
     assert kubelet["imageGCHighThresholdPercent"] == 100
 
 

@@ -76,7 +76,7 @@ def tag(target: str, accelerator: str = "cpu", base: str = "python:1") -> str:
     return images.plan_project_build(target, accelerator, base).tag
 
 
-def test_an_edit_changes_the_tag_of_the_images_that_hold_it(checkout: Path) -> None:
+def test_an_edit_changes_the_tag_of_the_images_that_contain_the_file(checkout: Path) -> None:
     operator, trainer = tag("operator"), tag("trainer")
     (checkout / "operator" / "main.py").write_text("two")
     assert tag("operator") != operator

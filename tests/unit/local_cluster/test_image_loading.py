@@ -16,6 +16,6 @@ def test_an_archive_is_recognised_by_its_kind(names: list[str], transport: str) 
     assert choose_transport(names) == transport
 
 
-def test_another_archive_is_refused_with_what_it_holds() -> None:
+def test_another_archive_is_refused_with_its_content() -> None:
     with pytest.raises(BuildError, match=r"files readme\.txt"):
         choose_transport(["readme.txt"])

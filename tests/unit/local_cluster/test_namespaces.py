@@ -15,7 +15,7 @@ def test_the_first_node_begins_on_the_host() -> None:
     assert namespaces.build_launch(PLAN, None)[0] == "unshare"
 
 
-def test_a_later_node_begins_inside_the_first_so_that_it_ends_with_it() -> None:
+def test_a_later_node_starts_inside_the_first_so_that_it_ends_with_it() -> None:
     command = namespaces.build_launch(PLAN, ProcessIdentity(42, 1))
     assert command[:5] == ["nsenter", "--target", "42", "--net", "--pid"]
 

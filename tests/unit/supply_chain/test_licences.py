@@ -95,7 +95,7 @@ DIFFERENT = {
 
 
 @pytest.mark.parametrize(("packages", "count"), DIFFERENT.values(), ids=DIFFERENT.keys())
-def test_a_bill_holds_what_the_lock_holds(packages: tuple[Package, ...], count: int) -> None:
+def test_a_bill_lists_the_packages_of_the_lock(packages: tuple[Package, ...], count: int) -> None:
     assert len(differences(packages, LOCK)) == count
 
 

@@ -132,13 +132,13 @@ def test_a_preflight_is_no_training_job() -> None:
     assert check([applied(), job(1, 9, names.ROLE_PREFLIGHT), *GOOD[1:]]) == []
 
 
-def test_a_job_whose_creation_got_no_answer_is_known_by_its_controllers_writes() -> None:
+def test_a_job_whose_creation_got_no_answer_is_recognised_by_its_controllers_writes() -> None:
     controlled = job(2)
     controlled = entry(2, "patch", "jobs/status", "trees-1", controlled.body)
     assert check([*GOOD[:2], controlled, *GOOD[3:]]) == []
 
 
-def test_an_end_whose_write_got_no_answer_is_known_by_a_later_write() -> None:
+def test_an_end_whose_write_got_no_answer_is_recognised_by_a_later_write() -> None:
     end = status(10, "Complete", attempt=2, step=100, saved=100)
     shown = entry(12, "patch", "detectiontrainings", "trees", end.body)
     assert [violation.rule for violation in check(without(10))] == ["an end that was not planned"]

@@ -46,6 +46,6 @@ def test_a_save_beyond_the_last_line_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_document_holds(tmp_path: Path, workers: int) -> None:
+def test_the_document_is_valid(tmp_path: Path, workers: int) -> None:
     place = Place(tmp_path, tmp_path.as_uri(), workers=workers)
     assert parse_training(document(place, "chaos", 32)).spec.workers == workers

@@ -138,7 +138,7 @@ def leave(observed: Observed) -> Plan:
     return Plan(observed.training.status)
 
 
-async def test_a_report_that_cannot_be_written_holds_up_no_decision() -> None:
+async def test_a_report_that_cannot_be_written_delays_no_decision() -> None:
     scene = Scene(step_to(7), status=attempt_status())
     await scene.reports.take(TREES, UID, LAST_REPORT)
     newer_report = LAST_REPORT.model_copy(update={"sequence": 2, "step": 6})
@@ -170,7 +170,7 @@ async def test_the_status_is_on_record_before_anything_is_made() -> None:
     assert written < verbs.index(("create", "jobs"))
 
 
-async def test_what_is_made_again_is_not_made_on_an_older_state() -> None:
+async def test_a_job_is_not_created_again_on_an_older_state() -> None:
     def make_again(observed: Observed) -> Plan:
         current = observed.training.status.current_attempt
         again = current is not None and current.number == 1
@@ -186,7 +186,7 @@ async def test_what_is_made_again_is_not_made_on_an_older_state() -> None:
     assert scene.api.called("get", TRAININGS) == ["trees", "trees"], "to confirm, then to decide"
 
 
-async def test_what_is_made_again_is_made_where_nothing_has_changed() -> None:
+async def test_a_job_is_created_again_after_a_read_confirms_the_state() -> None:
     made = (StartAttempt(1, JOB, "trainer:1"),)
     scene = Scene(lambda seen: Plan(seen.training.status, made), status=attempt_status())
     await scene.reconciler.reconcile(TREES)
@@ -289,7 +289,7 @@ async def test_an_orphans_final_report_is_kept_until_its_status_is_written() -> 
     assert scene.cache.pods(REF) == []
 
 
-async def test_an_orphans_end_is_seen_once_then_dropped_and_looked_at_again() -> None:
+async def test_an_orphans_end_is_seen_once_then_dropped_and_decided_again() -> None:
     scene = Scene(leave, status=attempt_status(jobUID=JOB_UID))
     scene.cache.apply(PODS, pod())
     scene.cache.delete(PODS, newer(pod(status=container_status(terminated={"exitCode": 40}))))
@@ -445,7 +445,7 @@ async def test_a_worker_settles_what_succeeds() -> None:
     assert scene.telemetry.errors == [""]
 
 
-async def test_a_worker_outlives_an_api_that_fails_and_counts_it() -> None:
+async def test_a_worker_survives_and_counts_failures_of_the_api() -> None:
     scene = Scene(step_to(5))
     scene.api.failures["patch", "detectiontrainings"] = UnavailableError("PATCH", 503, "later")
     scene.queue.add(TREES)

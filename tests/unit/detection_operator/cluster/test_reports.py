@@ -124,7 +124,7 @@ class Scene:
         return status
 
 
-async def test_the_first_report_is_written_at_once_and_the_training_looked_at() -> None:
+async def test_the_first_report_is_written_at_once_and_the_training_decided() -> None:
     scene = Scene()
     assert await scene.take(report(1, 1))
     assert scene.status["step"] == 1
@@ -145,7 +145,7 @@ async def test_progress_waits_for_its_time_and_only_the_newest_is_written() -> N
     assert scene.writes == 2
 
 
-async def test_what_is_kept_of_trainings_that_are_gone_is_dropped() -> None:
+async def test_records_of_deleted_trainings_are_dropped() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
     scene.reports.forget_gone()
@@ -170,7 +170,7 @@ def forbidden(_self: object) -> None:
     raise AssertionError("the status was read")
 
 
-async def test_progress_whose_time_has_come_is_written_at_its_turn_and_not_waited_for() -> None:
+async def test_due_progress_is_written_at_its_turn_and_not_waited_for() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
     scene.now += 31
@@ -209,7 +209,7 @@ async def test_a_report_that_overtakes_another_wins() -> None:
     assert scene.status["currentAttempt"]["sequence"] == 9
 
 
-async def test_a_report_that_comes_late_or_twice_is_acknowledged_and_changes_nothing() -> None:
+async def test_a_late_or_repeated_report_is_acknowledged_and_changes_nothing() -> None:
     scene = Scene()
     await scene.take(report(5, 5))
     assert await scene.take(report(5, 5))
@@ -250,7 +250,7 @@ async def test_what_waits_for_a_pods_end_is_written_when_the_operator_ends() -> 
 
 
 @pytest.mark.parametrize("leads", [True, False], ids=["its pod is being deleted", "a standby"])
-async def test_that_all_is_done_is_written_at_once_where_it_might_be_lost(*, leads: bool) -> None:
+async def test_completion_is_written_at_once_if_it_could_be_lost(*, leads: bool) -> None:
     scene = Scene(leads=leads)
     if leads:
         scene.cache.apply(JOBS, job())
@@ -279,7 +279,7 @@ async def test_another_writer_in_between_loses_nothing() -> None:
     assert (scene.status["phase"], scene.status["step"]) == ("Starting", 1)
 
 
-async def test_conflicts_without_end_are_left_to_the_trainer_to_send_again() -> None:
+async def test_endless_conflicts_are_left_to_a_retry_of_the_trainer() -> None:
     scene = Scene()
     body = stored_training(status=attempt_status())
     scene.api.before_status = lambda: scene.api.put(TRAININGS, body)
@@ -333,7 +333,7 @@ async def test_what_waits_is_written_at_the_end() -> None:
     assert scene.status["step"] == 7
 
 
-async def test_progress_that_could_not_be_written_is_tried_again() -> None:
+async def test_progress_that_could_not_be_written_is_retried() -> None:
     scene = Scene()
     await scene.take(report(1, 1))
     await scene.take(report(7, 2))
@@ -434,7 +434,7 @@ async def test_a_report_that_the_api_refuses_as_invalid_is_dropped_and_the_next_
     assert scene.status["step"] == 6
 
 
-async def test_progress_that_the_api_refuses_as_invalid_is_counted_and_not_tried_again() -> None:
+async def test_progress_that_the_api_refuses_as_invalid_is_counted_and_not_retried() -> None:
     scene = Scene()
     await scene.take(report(5, 1))
     assert not await scene.take(report(6, 2))

@@ -78,7 +78,7 @@ def test_a_first_report_makes_it_running_since_its_pod_began() -> None:
     assert attempt.started_at == datetime(2026, 11, 24, 10, 0, 10, tzinfo=UTC)
 
 
-def test_who_reports_a_step_runs_though_its_pod_still_seems_to_wait() -> None:
+def test_a_trainer_that_reports_a_step_runs_although_its_pod_seems_to_wait() -> None:
     scene = Scene()
     scene.cache.apply(JOBS, job())
     scene.cache.apply(PODS, pod())
@@ -92,7 +92,7 @@ def test_a_standby_decides_nothing() -> None:
     assert scene.restate() == Restated(scene.training.status)
 
 
-def test_what_is_to_be_done_is_left_to_the_workers() -> None:
+def test_actions_are_left_to_the_workers() -> None:
     scene = Scene(suspend=True)
     scene.cache.apply(JOBS, job())
     scene.cache.apply(PODS, pod())

@@ -92,7 +92,7 @@ def test_a_check_after_the_first_attempt_runs_it_too() -> None:
     [(None, PINNED, RAN), (IMAGE, PINNED, RAN), ("mine:2", "mine:2", None)],
     ids=["the operator's", "the same is asked for", "another is asked for"],
 )
-def test_the_pin_holds_until_another_image_is_asked_for(
+def test_the_pin_is_kept_until_another_image_is_requested(
     asked: str | None, used: str, digest: str | None
 ) -> None:
     status = Status(image=IMAGE, image_digest=RAN)

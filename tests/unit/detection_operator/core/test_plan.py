@@ -118,7 +118,7 @@ RUNS = under_way(phase="Running", observed_generation=1)
     ],
     ids=["it runs", "its pod is yet to come", "complete", "failed", "suspended"],
 )
-def test_a_spec_that_a_newer_version_has_accepted_is_left_to_it(given: Observed) -> None:
+def test_a_spec_that_a_newer_version_accepted_is_not_judged(given: Observed) -> None:
     assert plan(given, SETTINGS, NOW) == Plan(given.training.status)
 
 
@@ -132,7 +132,7 @@ def test_a_spec_that_a_newer_version_has_accepted_is_left_to_it(given: Observed)
     ],
     ids=["an edited one", "one whose Job has ended", "one without its Job", "one that waits"],
 )
-def test_any_other_spec_that_does_not_hold_is_refused(given: Observed) -> None:
+def test_any_other_invalid_spec_is_refused(given: Observed) -> None:
     decided = plan(given, SETTINGS, NOW)
     assert decided.status.phase == Phase.REFUSED
     assert UNKNOWN in ready(decided.status).message
@@ -198,7 +198,7 @@ def test_suspended_training_has_its_job_deleted_once() -> None:
     assert actions(observed(suspended, under_way(), job(pod(), deleting=True))) == ()
 
 
-def test_suspended_check_is_stopped_and_made_again_later() -> None:
+def test_a_suspended_check_is_stopped_and_created_again_later() -> None:
     checked = Status(preflight=preflight())
     running = check_job(pod(CHECK))
     stopped = plan(
@@ -251,7 +251,7 @@ BESIDE_A_SIDECAR = {"phase": PodPhase.RUNNING}
     [(0, "Completed", 100), (52, "DataInvalid", 40)],
     ids=["a completion", "a permanent failure"],
 )
-def test_a_sidecar_keeps_no_resources_for_long_where_no_attempt_follows(
+def test_a_sidecar_keeps_no_resources_for_long_if_no_attempt_follows(
     code: int, reason: str, step: int
 ) -> None:
     def decided(ended_s: float) -> Plan:
@@ -277,7 +277,7 @@ def test_a_sidecar_of_a_check_keeps_no_resources_for_long() -> None:
     assert deletion.name == CHECK
 
 
-def test_a_check_is_given_up_by_the_time_that_it_ran() -> None:
+def test_a_check_is_given_up_after_its_running_time() -> None:
     def outcome_after(**pod_fields: Any) -> OutcomeStatus | None:
         status = Status(preflight=preflight())
         given = observed(spec(preflight="Always"), status, check_job(pod(CHECK, **pod_fields)))
@@ -329,7 +329,7 @@ def test_a_pod_without_a_node_is_on_no_lost_node() -> None:
     assert not [action for action in decided.actions if isinstance(action, ForceDeletePod)]
 
 
-def test_refused_credentials_are_retried_once_a_checkpoint_was_made() -> None:
+def test_refused_credentials_are_retried_once_a_checkpoint_exists() -> None:
     refused = job(
         ended_pod(
             ExitCode.ACCESS_DENIED, termination_message(ExitCode.ACCESS_DENIED, "AccessDenied")
@@ -360,7 +360,7 @@ def test_trainer_that_hangs_after_its_last_report_is_stopped() -> None:
     assert (decided.actions, decided.recheck_after_s) == ((), 60.0)
 
 
-def test_failed_check_has_its_job_deleted_before_it_is_made_again() -> None:
+def test_the_job_of_a_failed_check_is_deleted_before_the_next_check() -> None:
     status = Status(preflight=preflight(outcome(71, "StorageUnavailable")))
     given = observed(spec(preflight="Always"), status, check_job(ended_pod(71, name=CHECK)))
     (deletion,) = actions(given)
@@ -437,7 +437,7 @@ def test_a_source_on_a_claim_is_read_from_its_mount_path() -> None:
     assert start.source == RestoreFrom(uri, 500, "coco-checkpoints")
 
 
-def test_source_that_was_not_there_yet_is_looked_for_again() -> None:
+def test_a_source_that_did_not_exist_is_looked_up_again() -> None:
     given = Observed(training(restoring(), created_at=ago(10)))
     assert plan(given, SETTINGS, NOW).recheck_after_s == 20.0
 

@@ -145,7 +145,7 @@ def test_metrics_that_are_not_finite_are_left_out() -> None:
     assert decimals({"mAP": 0.31, "mAP50": math.nan}) == {"mAP": "0.31"}
 
 
-def test_checkpoints_are_what_storage_holds() -> None:
+def test_checkpoints_are_those_in_the_storage() -> None:
     received = report(
         90, checkpoints=[record(90), record(80, mAP=0.3)], checkpoint_count=7, best=record(80)
     )

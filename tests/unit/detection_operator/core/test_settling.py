@@ -130,7 +130,9 @@ DONE = outcome(0, "Completed", finished_at=None)
     ],
     ids=["all steps are done", "its pod has ended", "it has saved", "it trains"],
 )
-def test_that_all_steps_are_done_waits_for_the_pods_end(current: Any, patience: float) -> None:
+def test_the_completion_of_all_steps_waits_for_the_end_of_the_pod(
+    current: Any, patience: float
+) -> None:
     before = changed(phase="Running")
     after = before.model_copy(update={"current_attempt": current, "step": 100})
     assert patience_s(before, Plan(after)) == patience

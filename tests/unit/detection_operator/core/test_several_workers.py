@@ -43,7 +43,7 @@ def lost(index: int) -> Pod:
     return worker(index, ended_pod(76, termination_message(76, "PeerLost")))
 
 
-def test_one_that_waits_holds_all_up_and_is_named() -> None:
+def test_one_that_waits_delays_all_and_is_named() -> None:
     nowhere = worker(1, pending_pod(unschedulable=waiting("Unschedulable", "no room")))
     made = job(worker(0, pod()), nowhere, workers=2)
     status = under_way(attempt(), latest_checkpoint=None, step=0)
@@ -181,7 +181,7 @@ def test_one_worker_is_never_asked_about() -> None:
     assert plan(observed(), SETTINGS, NOW).status.phase != Phase.REFUSED
 
 
-def test_an_attempt_that_runs_where_several_workers_are_disabled_is_left_alone() -> None:
+def test_a_running_attempt_is_not_stopped_when_several_workers_are_disabled() -> None:
     made = job(worker(0, pod()), worker(1, pod()), workers=2)
     found = plan(observed(PAIR, under_way(training_attempt()), made), SETTINGS, NOW)
     assert found.actions == ()
@@ -196,7 +196,7 @@ def test_the_attempt_after_it_is_refused() -> None:
     assert found.status.latest_checkpoint is not None, "what is saved is kept"
 
 
-def test_a_job_that_was_yet_to_be_made_is_not_made() -> None:
+def test_a_job_that_was_not_created_yet_is_not_created() -> None:
     status = under_way(attempt(started_at=None, resumed_from_step=None), latest_checkpoint=None)
     found = plan(observed(PAIR, status), SETTINGS, NOW)
     assert found.actions == ()

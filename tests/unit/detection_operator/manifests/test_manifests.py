@@ -322,7 +322,7 @@ def test_check_mounts_a_claim(claim: Object, content: Object) -> None:
     assert environment(job)[runtime.CHECKPOINT_URI] == "file:///checkpoints"
 
 
-def test_queue_holds_the_job_of_an_attempt_and_not_of_a_check() -> None:
+def test_a_queue_admits_the_job_of_an_attempt_and_not_of_a_check() -> None:
     queued = training(spec(), labels={names.QUEUE_LABEL: "gpus"})
     job = build_attempt_job(queued, ATTEMPT, SETTINGS)
     assert job["spec"]["suspend"] is True
@@ -343,7 +343,7 @@ def test_every_failure_fails_the_job_and_the_rule_for_the_trainer_comes_first() 
     assert all(0 not in values for values in codes)
 
 
-def test_spec_that_does_not_hold_builds_nothing() -> None:
+def test_an_invalid_spec_builds_nothing() -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         build_attempt_job(INVALID, ATTEMPT, SETTINGS)
     with pytest.raises(ValueError, match=r"volumeClaim\.size"):
@@ -420,7 +420,7 @@ def test_one_worker_and_a_preflight_have_no_service_and_no_network_policy() -> N
     assert "TF_CONFIG" not in environment(check)
 
 
-def test_workers_are_reached_by_each_other_alone_and_by_prometheus() -> None:
+def test_only_the_other_workers_and_prometheus_reach_a_worker() -> None:
     policy = build_network_policy(PAIR)
     workers, metrics = policy["spec"]["ingress"]
     assert workers == {"from": [{"podSelector": policy["spec"]["podSelector"]}]}

@@ -58,7 +58,7 @@ async def test_it_is_ready_while_the_watches_work(scene: Scene) -> None:
     assert await scene.get("/healthz") == (200, "ok\n"), "a restart would not help"
 
 
-async def test_a_resync_that_is_not_even_tried_is_an_ailment(scene: Scene) -> None:
+async def test_a_resync_that_is_never_attempted_is_a_health_problem(scene: Scene) -> None:
     scene.tried_at = 1000.0
     scene.now += 1800
     assert scene.endpoints.ailments() == []
@@ -66,7 +66,7 @@ async def test_a_resync_that_is_not_even_tried_is_an_ailment(scene: Scene) -> No
     assert await scene.get("/healthz") == (503, "the last resync was begun 1801 s ago\n")
 
 
-def test_an_event_loop_that_is_late_is_an_ailment_until_it_fades() -> None:
+def test_a_late_event_loop_is_a_health_problem_until_it_recovers() -> None:
     scene = Scene()
     scene.lag.tick(12.0)
     assert scene.endpoints.ailments() == ["the event loop was 12.0 s late"]

@@ -44,7 +44,7 @@ def test_an_absence_is_remembered_for_a_while(scene: Scene) -> None:
     assert scene.lookups.absence("uid") is None
 
 
-def test_absences_take_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_absences_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookups, "MAX_ABSENT", 3)
     scene = Scene()
     for number in range(5):

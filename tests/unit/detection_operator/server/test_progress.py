@@ -173,7 +173,7 @@ async def test_a_final_report_is_admitted_but_not_without_limit(scene: Scene) ->
     assert (await scene.post(pretended))[0] == 429
 
 
-async def test_a_noisy_pod_takes_nothing_from_another(scene: Scene) -> None:
+async def test_a_noisy_pod_does_not_affect_another(scene: Scene) -> None:
     other = attempt_status() | {"phase": "Running"}
     birds = stored_training("birds", uid="uid-birds", status=other)
     scene.cache.apply(TRAININGS, scene.api.put(TRAININGS, birds))
@@ -202,7 +202,7 @@ async def test_a_request_without_a_token_is_refused(scene: Scene) -> None:
     assert scene.counted.results == ["no_token"] * 3
 
 
-async def test_a_forged_token_is_not_let_in(scene: Scene) -> None:
+async def test_a_forged_token_is_refused(scene: Scene) -> None:
     assert await refused(scene, token=Signer().sign()) == (401, "signature")
 
 
@@ -309,7 +309,7 @@ async def test_of_a_job_that_the_operator_never_saw_only_the_status_proves_a_pod
         assert await refused(scene, token=token) == (403, "other_training")
 
 
-async def test_a_job_of_another_namespace_lets_no_pod_report(scene: Scene) -> None:
+async def test_a_job_of_another_namespace_gives_no_pod_the_right_to_report(scene: Scene) -> None:
     scene.cache.apply(JOBS, job(uid="uid-job-a", namespace="team-a"))
     scene.cache.apply(PODS, pod(uid="uid-pod-a", job_uid="uid-job-a"))
     token = SIGNER.sign(pod_uid="uid-pod-a")

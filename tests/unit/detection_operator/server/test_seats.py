@@ -3,7 +3,7 @@
 from detection_operator.server.seats import Seats
 
 
-def test_an_address_holds_no_more_than_its_own() -> None:
+def test_an_address_uses_no_more_than_its_own_seats() -> None:
     seats: Seats[int] = Seats(total=10, per_peer=2)
     assert [seats.admit("a", n).admitted for n in range(4)] == [True, True, False, False]
     assert seats.admit("b", 9).admitted
@@ -15,7 +15,7 @@ def test_without_its_own_limit_an_address_can_use_all_seats() -> None:
     assert [seats.admit("a", n).admitted for n in range(4)] == [True, True, True, False]
 
 
-def test_a_newcomer_gets_the_oldest_place_of_the_address_that_holds_most() -> None:
+def test_a_new_connection_gets_the_oldest_seat_of_the_address_with_the_most() -> None:
     seats: Seats[str] = Seats(total=3, per_peer=0)
     for connection in ("a1", "a2", "a3"):
         seats.admit("a", connection)
@@ -25,7 +25,7 @@ def test_a_newcomer_gets_the_oldest_place_of_the_address_that_holds_most() -> No
     assert not seats.admit("b", "b2").admitted, "then both would have as many"
 
 
-def test_where_all_hold_one_a_newcomer_is_refused() -> None:
+def test_when_every_address_has_one_seat_a_new_connection_is_refused() -> None:
     seats: Seats[int] = Seats(total=2, per_peer=0)
     assert seats.admit("a", 1).admitted
     assert seats.admit("b", 2).admitted

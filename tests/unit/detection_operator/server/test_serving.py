@@ -54,7 +54,9 @@ async def test_the_first_replica_makes_it_and_the_others_share_it() -> None:
     assert found["type"] == "kubernetes.io/tls"
 
 
-async def test_replicas_that_make_it_at_once_end_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_replicas_that_create_it_at_once_end_with_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     scene = Scene()
     create = scene.api.create
     theirs = renew(None, NAMES, BEGIN).files()
@@ -138,9 +140,7 @@ async def test_a_folder_is_read_as_it_is_and_needs_no_authority(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["tls.crt", "tls.key"])
-async def test_a_folder_without_a_file_is_a_mistake_that_is_named(
-    tmp_path: Path, name: str
-) -> None:
+async def test_a_folder_without_a_file_is_named_as_the_error(tmp_path: Path, name: str) -> None:
     write(tmp_path, renew(None, NAMES, BEGIN).files())
     (tmp_path / name).unlink()
     with pytest.raises(ConfigurationError, match=f"expected tls.crt and tls.key.*{name}"):

@@ -85,7 +85,7 @@ async def test_a_head_that_never_ends_is_not_waited_for(opened: Open) -> None:
     assert len(site.seats) == 0
 
 
-async def test_a_head_that_comes_byte_by_byte_has_no_more_time(opened: Open) -> None:
+async def test_a_head_that_arrives_byte_by_byte_gets_no_extra_time(opened: Open) -> None:
     site = await opened(idle_s=0.2)
     reader, writer = await connect(site)
 

@@ -87,7 +87,7 @@ async def test_the_keys_are_read_once() -> None:
     assert scene.fetches == 2
 
 
-async def test_a_signature_is_checked_once_for_as_long_as_the_token_holds(
+async def test_a_signature_is_checked_once_in_the_lifetime_of_a_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene, token = Scene(), OURS.sign()
@@ -99,7 +99,7 @@ async def test_a_signature_is_checked_once_for_as_long_as_the_token_holds(
         await scene.verifier.verify(token)
 
 
-async def test_tokens_that_are_known_take_no_room_without_end(
+async def test_known_tokens_use_bounded_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tokens, "MAX_KNOWN", 2)
@@ -137,7 +137,7 @@ async def test_without_keys_a_client_is_not_refused_but_asked_to_retry() -> None
         await scene.verifier.verify(OURS.sign())
 
 
-async def test_keys_that_are_known_outlive_an_outage() -> None:
+async def test_known_keys_survive_an_outage() -> None:
     scene = Scene()
     await scene.verifier.verify(OURS.sign())
     scene.down = True

@@ -95,7 +95,7 @@ def test_a_missing_file_is_found(folder: Folder, place: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"formatVersion": 1}'])
-def test_a_manifest_that_does_not_hold_is_damage(folder: Folder, place: Path, content: str) -> None:
+def test_an_invalid_manifest_is_damage(folder: Folder, place: Path, content: str) -> None:
     commit(folder, 1)
     commit(folder, 2)
     (place / "step-00000002" / "manifest.json").write_text(content)
@@ -197,7 +197,7 @@ def test_metrics_are_stored_beside_the_manifest(folder: Folder, place: Path) -> 
     assert not open_checkpoint(step).is_evaluated
 
 
-def test_reports_hold_finite_metrics_overall_ones_first() -> None:
+def test_reports_have_finite_metrics_overall_ones_first() -> None:
     metrics = {f"mAP/class {i:03}": 0.1 for i in range(100)} | {"mAP": 0.5, "AR1": float("nan")}
     reported = reported_metrics(metrics)
     assert next(iter(reported)) == "mAP"

@@ -75,7 +75,7 @@ def test_the_name_of_another_namespaces_training_is_in_no_message(
         assert "trees" not in str(refused.value)
 
 
-def test_another_configuration_is_refused_once_a_checkpoint_is_there(
+def test_another_configuration_is_refused_once_a_checkpoint_exists(
     folder: Folder, saved: Manifest
 ) -> None:
     own(folder)
@@ -97,7 +97,7 @@ def test_an_owner_record_that_cannot_be_read_is_no_licence(folder: Folder) -> No
         own(folder)
 
 
-def test_a_lost_owner_record_is_made_again_by_the_run_whose_checkpoints_are_there(
+def test_a_lost_owner_record_is_restored_by_the_run_that_owns_the_checkpoints(
     folder: Folder, saved: Manifest
 ) -> None:
     own(folder, TREES, ONE, saved, uid="recreated")
@@ -176,7 +176,7 @@ def test_a_storage_that_ignores_conditional_create_is_refused(
     assert folder.list() == [], "what was written is deleted"
 
 
-def test_of_two_that_claim_at_once_one_is_refused(
+def test_one_of_two_simultaneous_claims_is_refused(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = Folder.write

@@ -74,7 +74,7 @@ POLICIES = st.builds(
 
 
 @given(scores=st.dictionaries(st.integers(0, 100), SCORES, max_size=20), policy=POLICIES)
-def test_every_rule_holds_for_any_folder(
+def test_every_rule_applies_to_any_folder(
     scores: dict[int, float | None], policy: Checkpoints
 ) -> None:
     there = [Scored(step, score) for step, score in scores.items()]

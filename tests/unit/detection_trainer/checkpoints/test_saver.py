@@ -34,7 +34,7 @@ def disk() -> Disk:
     return Disk()
 
 
-def test_saves_happen_beside_the_loop_and_the_newest_waiting_one_wins(disk: Disk) -> None:
+def test_saves_run_beside_the_loop_and_the_newest_waiting_one_wins(disk: Disk) -> None:
     disk.free.clear()
     saver = Saver(disk.commit, disk.delay)
     saver.submit(snapshot(1))

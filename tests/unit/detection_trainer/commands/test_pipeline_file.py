@@ -36,7 +36,7 @@ def test_a_pipeline_config_at_a_uri_completes_the_training(file: Path) -> None:
     assert inline.config_text is None
 
 
-def test_every_command_that_takes_a_training_reads_it(
+def test_every_command_with_a_training_reads_it(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["inspect", str(file)]) == 0

@@ -59,8 +59,6 @@ def test_what_may_change_does_not_change_it(changes: dict[str, Any]) -> None:
     first=st.fixed_dictionaries({}, optional=MATHEMATICS),
     second=st.fixed_dictionaries({}, optional=MATHEMATICS),
 )
-def test_it_is_the_same_for_the_same_numbers_alone(
-    first: dict[str, Any], second: dict[str, Any]
-) -> None:
+def test_it_is_equal_only_for_equal_numbers(first: dict[str, Any], second: dict[str, Any]) -> None:
     same = {"batchSize": 4, **first} == {"batchSize": 4, **second}
     assert (digest(**first) == digest(**second)) == same

@@ -14,7 +14,7 @@ CONFIGS = sorted(FOLDER.glob("*/*.config"))
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
-def test_the_configurations_of_the_model_zoo_fit_and_come_back(config: Path) -> None:
+def test_the_configurations_of_the_model_zoo_fit_and_are_unpacked_unchanged(config: Path) -> None:
     text = config.read_text()
     packed = pack(text)
     assert len(packed) <= MAX_PACKED
@@ -22,7 +22,7 @@ def test_the_configurations_of_the_model_zoo_fit_and_come_back(config: Path) -> 
     assert unpack(packed, len(text.encode())) == text
 
 
-def test_other_alphabets_come_back() -> None:
+def test_other_alphabets_are_preserved() -> None:
     assert unpack(pack("# Bäume, 木"), 100) == "# Bäume, 木"
 
 

@@ -105,7 +105,7 @@ def test_what_cannot_be_written_is_no_report(more: Schema) -> None:
         Report.model_validate(REPORT | more)
 
 
-def test_a_time_is_in_utc_whatever_its_zone() -> None:
+def test_a_time_of_any_zone_is_converted_to_utc() -> None:
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
     for text in ("2026-11-24T12:00:00", "2026-11-24T12:00:00Z", "2026-11-24T14:00:00+02:00"):
         report = Report.model_validate(REPORT | {"time": text})

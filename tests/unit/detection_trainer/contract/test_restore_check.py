@@ -42,7 +42,7 @@ def groups(paths: list[str]) -> set[str]:
         (FULL, {"backbone", "feature_extractor", "box_head", "class_head"}, set()),
     ],
 )
-def test_each_mode_takes_its_groups_and_leaves_the_others_fresh(
+def test_each_mode_restores_its_groups_and_leaves_the_others_fresh(
     mode: RestoreMode, taken: set[str], fresh: set[str]
 ) -> None:
     plan = compare(mode, small_model(), small_model())

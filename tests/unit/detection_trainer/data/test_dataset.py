@@ -238,7 +238,7 @@ def test_objects_are_copied_once(bucket: Folder, tmp_path: Path) -> None:
     assert from_bucket(tmp_path / "cache").files[0].path.stat().st_ino == inode
 
 
-def test_a_copy_of_another_size_is_made_again(bucket: Folder, tmp_path: Path) -> None:
+def test_a_copy_of_another_size_is_replaced(bucket: Folder, tmp_path: Path) -> None:
     bucket.write("data/train-1", write_dataset(tmp_path / "made", [GOOD]).read_bytes())
     path = from_bucket(tmp_path / "cache").files[0].path
     path.write_bytes(b"half")
@@ -289,7 +289,7 @@ def test_a_cache_without_room_is_reported_before_the_first_byte(
         from_bucket(tmp_path / "cache")
 
 
-def test_two_that_fill_a_cache_at_once_do_not_disturb_each_other(
+def test_two_processes_that_fill_a_cache_at_once_do_not_disturb_each_other(
     bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.write("data/train-1", write_dataset(tmp_path / "made", [GOOD]).read_bytes())

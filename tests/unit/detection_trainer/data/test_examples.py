@@ -199,7 +199,7 @@ FLIPPED = PNG[:200] + bytes([PNG[200] ^ 1]) + PNG[201:]
         pytest.param({"image__object__is_crowd": [0, 1]}, "is_crowd for each", id="many crowds"),
     ],
 )
-def test_what_does_not_hold_is_named(changes: dict[str, Values], expected: str) -> None:
+def test_an_invalid_field_is_named(changes: dict[str, Values], expected: str) -> None:
     with pytest.raises(InvalidExampleError) as caught:
         read(Drawn().record(**changes))
     assert expected in str(caught.value)

@@ -110,7 +110,7 @@ def test_what_is_formatted_is_read_back() -> None:
         ),
     ],
 )
-def test_what_does_not_hold_is_named(text: str, expected: str) -> None:
+def test_an_invalid_field_is_named(text: str, expected: str) -> None:
     with pytest.raises(DataInvalidError) as caught:
         parsed(text)
     assert PLACE in str(caught.value)

@@ -130,7 +130,7 @@ def test_protobuf_text(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a:1 ", ";", "# \n", '"" ', "item{id:1 name:'a'} "])
-def test_a_label_map_takes_work_by_its_size(text: str) -> None:
+def test_the_work_for_a_label_map_is_proportional_to_its_size(text: str) -> None:
     """Nine megabytes took 24 s: all tokens were kept, each in an object that is slow to make."""
     small, large = (text * (size // len(text)) for size in (1 << 16, 1 << 18))
     for content in (small, large):

@@ -116,7 +116,7 @@ def test_training_uses_the_batchs_statistics() -> None:
 
 
 @pytest.mark.parametrize("backbone", ["tiny", "mobilenet_v2", "efficientnet_lite0"])
-def test_mixed_precision_is_a_matter_of_this_detector_alone(backbone: str) -> None:
+def test_mixed_precision_affects_only_this_detector(backbone: str) -> None:
     before = keras.config.dtype_policy().name
     detector = small_detector(backbone=backbone, precision="mixed_bfloat16")
     assert keras.config.dtype_policy().name == before

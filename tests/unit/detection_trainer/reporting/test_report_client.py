@@ -131,7 +131,7 @@ def test_a_client_that_reports_too_often_waits_for_retry_after_then_sends_the_ne
     assert [body["sequence"] for _, body in operator.requests] == [1, 2, 3]
 
 
-def test_reports_are_no_more_frequent_than_the_operator_takes_them(
+def test_reports_are_no_more_frequent_than_the_operator_accepts(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paused = threading.Event()

@@ -90,7 +90,7 @@ def test_of_a_damaged_file_the_part_that_reads_is_kept(folder: Folder, tmp_path:
     assert steps(folder) == [5]
 
 
-def test_files_come_no_oftener_than_they_must(folder: Folder) -> None:
+def test_files_are_written_no_more_often_than_necessary(folder: Folder) -> None:
     clock = Clock()
     events = log(folder, ticks=clock)
     for now in (1.0, FLUSH_PERIOD_S, FLUSH_PERIOD_S + 1, 10_000.0, 10_050.0):
@@ -104,7 +104,7 @@ def test_files_come_no_oftener_than_they_must(folder: Folder) -> None:
     assert len(files(folder)) == 3
 
 
-def test_what_the_storage_does_not_take_is_written_later(
+def test_events_that_the_storage_refuses_are_written_later(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:

@@ -44,7 +44,7 @@ def no_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "detection_trainer.run.session", None)
 
 
-def test_a_run_from_scratch_reports_what_storage_holds(place: RunPlace, control: Report) -> None:
+def test_a_run_from_scratch_reports_what_is_stored(place: RunPlace, control: Report) -> None:
     assert place.steps("control") == [0, 2, 4]
     assert control.step == 4
     assert control.resumed_from_step == 0
@@ -100,7 +100,7 @@ def test_a_damaged_checkpoint_is_skipped_logged_and_trained_again(place: RunPlac
 
 
 @pytest.mark.usefixtures("control", "no_tensorflow")
-def test_only_damaged_ones_are_no_licence_to_begin_again(place: RunPlace) -> None:
+def test_a_run_with_only_damaged_checkpoints_does_not_start_again(place: RunPlace) -> None:
     place.copy("control", "ruined")
     for step in (0, 2, 4):
         flip_byte(place.root / f"ruined/step-{step:08d}/optimizer.safetensors")
@@ -251,7 +251,7 @@ def test_a_folder_of_another_run_is_refused(place: RunPlace) -> None:
 
 
 @pytest.mark.usefixtures("no_tensorflow")
-def test_what_is_not_there_yet_is_refused_before_anything_is_claimed(place: RunPlace) -> None:
+def test_unsupported_options_are_refused_before_the_folder_is_created(place: RunPlace) -> None:
     with pytest.raises(InvalidConfigError, match="workers 2"):
         place.run("parallel", workers=2)
     with pytest.raises(InvalidConfigError, match="--checkpoint-uri"):

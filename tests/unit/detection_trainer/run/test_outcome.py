@@ -131,7 +131,7 @@ def test_the_last_report_is_left_whole_where_it_fits() -> None:
     assert Report.model_validate_json(last_report(report)) == report
 
 
-def test_the_last_report_gives_up_the_least_needed_first() -> None:
+def test_the_final_report_drops_the_least_needed_first() -> None:
     records = [_record(step) for step in range(300, 100, -10)]
     report = _report(
         checkpoints=records,

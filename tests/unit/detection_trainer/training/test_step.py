@@ -147,7 +147,7 @@ def test_a_snapshot_does_not_change_when_another_state_is_loaded(update: Trainin
     update.load(before, slots)
 
 
-def test_the_graph_is_traced_once_whatever_the_rate(update: TrainingStep) -> None:
+def test_the_graph_is_traced_once_for_all_rates(update: TrainingStep) -> None:
     train(update, range(3))
     assert update._graph.experimental_get_tracing_count() == 1
 

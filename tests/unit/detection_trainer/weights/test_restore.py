@@ -100,7 +100,7 @@ def test_a_mode_assigns_its_groups_bit_by_bit_and_no_other(
     )
 
 
-def test_what_a_mode_does_not_take_is_not_read(source: MemoryWeights) -> None:
+def test_variables_that_a_mode_does_not_restore_are_not_read(source: MemoryWeights) -> None:
     restore(small_detector(), CLASSIFICATION, source)
     assert {Detector.group_of(path) for path in source.was_read} == {"backbone"}
 

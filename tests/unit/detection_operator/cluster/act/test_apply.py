@@ -122,7 +122,7 @@ async def test_a_preflight_is_made_likewise() -> None:
     assert scene.api.names(JOBS) == ["trees-5f2c8a1b-check-1"]
 
 
-async def test_a_strangers_object_under_our_name_is_an_error() -> None:
+async def test_an_object_of_another_owner_under_our_name_is_an_error() -> None:
     scene = Scene()
     stranger = {"kind": "Backup", "name": "nightly", "uid": "x", "controller": True}
     scene.api.put(JOBS, {"metadata": {"name": JOB, "ownerReferences": [stranger]}})
@@ -190,7 +190,7 @@ async def test_the_same_message_at_another_time_is_another_event() -> None:
     assert len(scene.posted()) == 2
 
 
-async def test_a_job_that_is_gone_is_no_mistake() -> None:
+async def test_a_job_that_no_longer_exists_is_no_error() -> None:
     scene = Scene()
     await scene.do(START)
     made = scene.api.find(JOBS, JOB)
@@ -200,7 +200,7 @@ async def test_a_job_that_is_gone_is_no_mistake() -> None:
     await scene.do(DeleteJob(JOB, made["metadata"]["uid"], "again"))
 
 
-async def test_another_job_of_that_name_is_left_alone() -> None:
+async def test_another_job_of_that_name_is_not_touched() -> None:
     scene = Scene()
     scene.api.put(JOBS, job(uid="uid-other"))
     await scene.do(DeleteJob(JOB, "uid-old", "suspended"))
@@ -276,7 +276,7 @@ async def test_a_policy_that_is_right_is_left_as_it_is() -> None:
     assert scene.posted() == []
 
 
-async def test_a_policy_that_was_deleted_is_made_again_for_the_next_attempt() -> None:
+async def test_a_deleted_policy_is_created_again_for_the_next_attempt() -> None:
     scene = Scene(PAIR)
     await scene.do(START)
     del scene.api.objects["networkpolicies", "vision", POLICY]

@@ -42,14 +42,14 @@ SAME_FOLDER = {"checkpoints": {"storage": {"uri": "s3://runs/trees"}}}
 
 
 @pytest.mark.parametrize("waiting", [FROM_SOURCE, SAME_FOLDER], ids=["source", "folder"])
-async def test_a_write_wakes_those_that_wait_for_the_training(waiting: dict[str, Any]) -> None:
+async def test_a_write_wakes_the_trainings_that_wait_for_it(waiting: dict[str, Any]) -> None:
     scene = Scene(waiting)
     await scene.complete_source()
     assert await scene.queued() == [WAITING]
 
 
 @pytest.mark.parametrize("change", ["rewritten", "deleted"])
-async def test_a_state_that_was_read_again_wakes_those_that_wait(change: str) -> None:
+async def test_a_state_that_was_read_again_wakes_the_waiting_trainings(change: str) -> None:
     scene = Scene(FROM_SOURCE)
     stored = scene.api.find(TRAININGS, "trees")
     assert stored is not None
@@ -61,7 +61,7 @@ async def test_a_state_that_was_read_again_wakes_those_that_wait(change: str) ->
     assert await scene.queued() == [WAITING]
 
 
-async def test_a_status_that_cannot_be_read_wakes_those_that_wait_too() -> None:
+async def test_an_unreadable_status_wakes_the_waiting_trainings_too() -> None:
     scene = Scene(FROM_SOURCE)
     await scene.writer.report_unreadable(SOURCE, "its status holds nonsense", NOW)
     assert await scene.queued() == [WAITING]

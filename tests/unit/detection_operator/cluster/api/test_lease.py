@@ -68,7 +68,7 @@ def test_what_a_replica_does_about_the_lease(found: Seen | None, now: float, mov
     assert decide(found, "a", now) is move
 
 
-def test_only_a_renewal_lets_a_lease_live_on() -> None:
+def test_only_a_renewal_extends_a_lease() -> None:
     first = observe(None, lease(renewTime="1"), 100.0)
     labelled = lease(renewTime="1") | {"metadata": {"resourceVersion": "8", "labels": {"a": "b"}}}
     touched = observe(first, labelled, 105.0)
@@ -240,7 +240,7 @@ async def test_one_leads_for_as_long_as_it_can_renew() -> None:
 
 
 @in_virtual_time
-async def test_of_two_that_start_at_once_one_leads() -> None:
+async def test_one_of_two_replicas_that_start_at_once_leads() -> None:
     server = FakeCluster()
     both = [Replica(Line(server), name) for name in ("one", "two")]
     for replica in both:
@@ -289,7 +289,7 @@ async def test_a_leader_whose_calls_fail_stops_before_another_begins() -> None:
 
 
 @in_virtual_time
-async def test_the_time_that_an_answer_takes_is_not_lent_to_the_leader() -> None:
+async def test_the_duration_of_an_answer_does_not_extend_the_lease() -> None:
     async with stage() as at:
         at.one.line.answers_after_s = CALL_S - 0.1
         known = at.renewed
@@ -339,7 +339,7 @@ async def test_a_short_outage_has_no_effect() -> None:
 
 
 @in_virtual_time
-async def test_a_lease_that_a_person_deletes_is_made_again() -> None:
+async def test_a_lease_that_a_person_deletes_is_created_again() -> None:
     async with stage() as at:
         at.remove_lease()
         await asyncio.sleep(3 * LEASE_S)

@@ -66,7 +66,7 @@ def test_versions_that_are_not_numbers_are_accepted_in_the_order_of_arrival() ->
     assert Version("a", "9").is_before(Version("b", "10"))
 
 
-def test_what_is_deleted_does_not_come_back_by_a_late_answer() -> None:
+def test_a_late_answer_does_not_restore_a_deleted_object() -> None:
     cache = filled()
     assert cache.delete(JOBS, newer(job())) == {TREES}
     assert not cache.apply(JOBS, newer(job(), 5))
@@ -107,7 +107,7 @@ def test_a_pod_that_completed_before_it_was_deleted_stays_succeeded() -> None:
     assert cache.pods(REF)[0].pod.phase is PodPhase.SUCCEEDED
 
 
-def test_a_training_takes_the_memory_of_its_pods_along() -> None:
+def test_the_memory_of_pods_is_freed_with_their_training() -> None:
     cache = filled()
     cache.forget(PODS, POD_UID)
     assert cache.forget(TRAININGS, UID) == {TREES}
@@ -118,7 +118,7 @@ def test_a_training_takes_the_memory_of_its_pods_along() -> None:
     assert not cache.forget(JOBS, JOB_UID)
 
 
-def test_pods_of_a_training_that_is_gone_are_not_remembered() -> None:
+def test_pods_of_a_deleted_training_are_not_remembered() -> None:
     cache = filled()
     cache.forget(TRAININGS, UID)
     assert not cache.forget(PODS, POD_UID)
@@ -314,7 +314,7 @@ def test_a_status_that_names_a_job_of_another_namespace_proves_nothing() -> None
     assert cache.pods(Ref("team-a", UID)) == []
 
 
-def test_a_pod_whose_owner_is_patched_away_is_the_trainings_no_more() -> None:
+def test_a_pod_without_its_owner_reference_no_longer_belongs_to_the_training() -> None:
     cache = filled()
     stolen = pod(job_uid="uid-of-another-job")
     assert cache.apply(PODS, newer(stolen)) == {TREES}, "it is looked at again"
@@ -325,7 +325,7 @@ def test_a_pod_whose_owner_is_patched_away_is_the_trainings_no_more() -> None:
     assert cache.pods(REF) == []
 
 
-def test_a_job_whose_owner_is_patched_away_is_the_trainings_no_more() -> None:
+def test_a_job_without_its_owner_reference_no_longer_belongs_to_the_training() -> None:
     cache = filled()
     assert cache.apply(JOBS, newer(job(ownerReferences=[]))) == {TREES}
     assert cache.jobs(REF) == []
@@ -353,7 +353,7 @@ def test_a_pod_that_outlives_its_job_counts_where_the_status_names_the_job() -> 
     assert [record.pod.uid for record in cache.pods(REF)] == [POD_UID]
 
 
-def test_whose_a_job_was_is_forgotten_with_its_last_pod_once_another_attempt_follows() -> None:
+def test_the_owner_of_a_job_is_forgotten_with_its_last_pod_once_another_attempt_follows() -> None:
     cache = filled()
     cache.delete(JOBS, newer(job()))
     cache.apply(TRAININGS, newer(stored_training(status=attempt_status(jobUID=JOB_UID)), 500))

@@ -89,7 +89,7 @@ FUZZED = settings(max_examples=300, deadline=None, suppress_health_check=[Health
 
 @FUZZED
 @given(damaged(whole_training()))
-def test_whatever_a_training_holds_the_others_are_served(body: Object) -> None:
+def test_any_training_leaves_the_others_served(body: Object) -> None:
     cluster = Cluster()
     cluster.list(TRAININGS, body, stored_training("coco", "uid-coco"), neighbour())
     require_writable(cluster.decide_or_hold(TREES))
@@ -111,7 +111,7 @@ def test_any_source_object_leaves_the_training_that_waits_for_it_decidable(body:
 
 @FUZZED
 @given(damaged(whole_job()), damaged(whole_pod()))
-def test_whatever_jobs_and_pods_hold_the_others_are_served(job: Object, pod: Object) -> None:
+def test_any_jobs_and_pods_leave_the_other_trainings_served(job: Object, pod: Object) -> None:
     cluster = Cluster()
     running = whole_training()
     del running["status"]["currentAttempt"]["outcome"]

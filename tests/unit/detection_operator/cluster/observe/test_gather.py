@@ -52,11 +52,11 @@ def told_nothing(api: FakeCluster) -> WarningEvents:
     return WarningEvents(api, KeyQueue())
 
 
-async def test_a_training_that_is_gone_is_nothing(api: FakeCluster, cache: Cache) -> None:
+async def test_a_deleted_training_is_not_found(api: FakeCluster, cache: Cache) -> None:
     assert await Gatherer(api, cache, told_nothing(api)).gather(TREES) is None
 
 
-async def test_a_job_comes_with_its_pods(api: FakeCluster, cache: Cache) -> None:
+async def test_a_job_is_observed_with_its_pods(api: FakeCluster, cache: Cache) -> None:
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
     cache.apply(JOBS, job())
     running = container_status(running={"startedAt": "2026-11-24T10:00:00Z"})
@@ -146,7 +146,7 @@ async def test_the_pod_of_a_deleted_job_is_looked_up_before_its_absence_ends_the
     assert (orphan.uid, orphan.termination) == (POD_UID, None), "its trainer may still write"
 
 
-async def test_the_pods_of_a_job_that_its_queue_took_back_are_looked_up(
+async def test_the_pods_of_a_job_that_its_queue_withdrew_are_looked_up(
     api: FakeCluster, cache: Cache
 ) -> None:
     api.put(PODS, pod(deletionTimestamp="2026-11-24T10:01:00Z"))

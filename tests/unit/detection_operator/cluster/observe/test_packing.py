@@ -13,7 +13,7 @@ def test_what_is_packed_is_unpacked(text: bytes) -> None:
     assert unpack(pack(text)) == text
 
 
-def test_what_a_training_shares_with_others_takes_no_room() -> None:
+def test_packing_removes_what_trainings_share() -> None:
     written = json.loads(TYPICAL)
     written["metadata"] = stored_training()["metadata"]
     written["status"] |= attempt_status(7)

@@ -249,7 +249,7 @@ def test_a_preflight_job_is_of_no_attempt() -> None:
     assert parse_job(job(attempt=None)).attempt is None
 
 
-def test_a_queue_holds_a_job_back() -> None:
+def test_a_queue_suspends_a_job() -> None:
     body = job()
     body["spec"]["suspend"] = True
     assert parse_job(body).suspended

@@ -136,7 +136,7 @@ def test_what_does_not_hold_is_refused_before_any_pod(body: Object, message: str
     assert decided.actions == ()
 
 
-def test_a_text_is_mapped_once_however_often_its_training_is_looked_at() -> None:
+def test_a_text_is_mapped_once_for_all_decisions_of_its_training() -> None:
     before = read_config.misses
     text = config_text() + "# of this test alone"
     mapped = [parse_training(inline(text)).spec for _ in range(3)]
@@ -183,7 +183,7 @@ async def test_a_config_map_that_may_not_be_read_is_reported(api: FakeCluster) -
     assert "may not read ConfigMap 'trees'" in found.observed.training.invalid
 
 
-async def test_a_training_that_has_a_checkpoint_keeps_the_text_it_began_with(
+async def test_a_training_with_a_checkpoint_keeps_the_text_it_started_with(
     api: FakeCluster,
 ) -> None:
     put(api, config_text().replace("num_steps: 25000", "num_steps: 1"))
@@ -265,7 +265,7 @@ def test_what_its_pod_reported_completes_the_spec() -> None:
     assert document["spec"]["steps"] == 25000
 
 
-def test_one_that_this_operator_cannot_read_is_refused_though_its_pod_could() -> None:
+def test_a_config_that_this_operator_cannot_read_is_refused_even_if_its_pod_could() -> None:
     status = pinned(**checked())
     status["pipelineConfig"]["text"] = "model { center_net { } }"
     training = parse_training(at_uri(status))
@@ -300,7 +300,7 @@ def test_one_that_this_operator_cannot_read_is_refused_though_its_pod_could() ->
         "the attempt that had it ended, and the spec is another",
     ],
 )
-def test_the_text_in_the_status_holds_where(body: Object, *, read: bool) -> None:
+def test_the_text_in_the_status_is_used_where(body: Object, *, read: bool) -> None:
     spec = parse_training(body).spec
     assert spec is not None
     assert isinstance(spec, UnreadSpec) is not read

@@ -147,7 +147,7 @@ async def test_a_lost_namespace_is_retried_long_before_the_next_resync(
     assert len(scene.api.called("list", TRAININGS)) - before == 1, "the other one is not listed"
 
 
-async def test_a_server_that_is_busy_for_a_moment_takes_no_rights_away() -> None:
+async def test_a_short_overload_of_the_server_revokes_no_rights() -> None:
     scene = Scene()
     await scene.resync.fill()
     scene.api.refused[B] = UnavailableError("GET", 503, "busy")

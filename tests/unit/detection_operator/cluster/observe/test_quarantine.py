@@ -124,7 +124,7 @@ async def test_an_invalid_object_of_another_namespace_delays_nothing() -> None:
     assert await gatherer.gather(TREES) is not None
 
 
-async def test_a_resync_takes_in_all_the_others() -> None:
+async def test_a_resync_reads_all_other_objects() -> None:
     cache, api, queue = Cache(), FakeCluster(), KeyQueue()
     for resource, body, _ in ODD.values():
         api.put(resource, body)
@@ -144,7 +144,7 @@ async def test_a_resync_takes_in_all_the_others() -> None:
     assert api.called("get", JOBS) == [], "what is held is not read at each comparison"
 
 
-async def test_a_comparison_that_fails_by_a_mistake_is_made_again(
+async def test_a_comparison_that_fails_unexpectedly_is_repeated(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("detection_operator.cluster.observe.resync.RETRY_S", 0.0)

@@ -63,7 +63,7 @@ async def taken(queue: KeyQueue) -> list[Key]:
     return keys
 
 
-async def test_a_key_added_twice_is_looked_at_once(queue: KeyQueue) -> None:
+async def test_a_key_added_twice_is_handled_once(queue: KeyQueue) -> None:
     queue.add(A)
     queue.add(A)
     assert await taken(queue) == [A]
@@ -88,7 +88,7 @@ async def test_a_key_in_work_is_given_to_no_second_worker_and_waits_at_the_end(
     assert await queue.get() == A
 
 
-async def test_a_key_that_is_added_all_the_time_takes_no_more_than_its_turn(
+async def test_a_key_that_is_added_all_the_time_gets_only_its_turn(
     queue: KeyQueue,
 ) -> None:
     others = [Key("vision", f"t{number}") for number in range(5)]
@@ -122,7 +122,7 @@ async def test_a_cancelled_taker_loses_no_key(queue: KeyQueue) -> None:
     assert await second == A
 
 
-async def test_a_scheduled_key_comes_when_its_time_has(queue: KeyQueue, time: Time) -> None:
+async def test_a_scheduled_key_is_due_at_its_time(queue: KeyQueue, time: Time) -> None:
     queue.schedule(A, 5.0)
     time.pass_by(4.9)
     assert not queue.depth()
@@ -190,7 +190,7 @@ async def test_a_restart_forgets_delays_and_looks_at_all(queue: KeyQueue, time: 
     assert queue.retry(B) == 0.5, "failures are forgotten"
 
 
-async def test_what_happens_takes_turns_with_a_look_at_all(queue: KeyQueue) -> None:
+async def test_changes_take_turns_with_a_resync(queue: KeyQueue) -> None:
     everyone = [Key("vision", f"t{number}") for number in range(4)]
     queue.add_all(everyone)
     queue.add(A)
@@ -208,7 +208,7 @@ async def test_a_key_is_in_one_line_only(queue: KeyQueue, time: Time) -> None:
     assert await taken(queue) == [A, B, C]
 
 
-async def test_a_look_at_all_comes_back_to_a_key_in_hand(queue: KeyQueue) -> None:
+async def test_a_resync_returns_to_a_key_in_work(queue: KeyQueue) -> None:
     queue.add(A)
     assert await queue.get() == A
     queue.add_all([A])

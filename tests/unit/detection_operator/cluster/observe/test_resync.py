@@ -62,7 +62,7 @@ class Scene:
         self.api.put(PODS, pod())
 
 
-async def test_all_is_known_before_the_first_training_is_looked_at() -> None:
+async def test_everything_is_listed_before_the_first_decision() -> None:
     scene = Scene()
     scene.fill_cluster()
     await scene.resync.fill()
@@ -135,7 +135,7 @@ async def test_where_nothing_was_missed_nothing_is_read() -> None:
     assert scene.api.called("get", TRAININGS) == []
 
 
-async def test_what_the_watch_brings_meanwhile_is_not_pruned() -> None:
+async def test_objects_that_the_watch_adds_meanwhile_are_not_pruned() -> None:
     scene = Scene()
     scene.fill_cluster()
     await scene.resync.fill()

@@ -118,7 +118,7 @@ async def test_the_newest_event_counts(scene: Scene) -> None:
     assert scene.warnings.of("a") == WarningEvent("FailedCreate", "new")
 
 
-async def test_a_training_is_looked_at_again_only_when_there_is_news(scene: Scene) -> None:
+async def test_a_training_is_decided_again_only_after_a_change(scene: Scene) -> None:
     scene.warnings.follow(TREES, [job("a")])
     scene.happen("a", "exceeded quota", lastTimestamp="2026-11-24T09:00:00Z")
     await scene.warnings.read()

@@ -61,7 +61,7 @@ def test_discovery_is_no_watch() -> None:
     assert scene.monitor.problems(0) == ["0 of 3 watches have begun"]
 
 
-def test_a_failure_that_lasts_is_a_problem_with_its_cause() -> None:
+def test_a_lasting_failure_is_a_problem_with_its_cause() -> None:
     scene = Scene()
     scene.begin()
     scene.monitor.answered(JOBS, watch=True, code=403)
@@ -86,7 +86,7 @@ def test_an_unknown_code_and_no_answer_are_named_too() -> None:
     ]
 
 
-def test_a_list_after_a_watch_asks_for_a_comparison() -> None:
+def test_a_list_after_a_watch_requests_a_comparison() -> None:
     scene = Scene()
     scene.begin()
     assert scene.relists == 0
@@ -105,7 +105,7 @@ def test_it_is_reported_once_each_watch_has_its_starting_version() -> None:
     assert scene.monitor.placed.is_set()
 
 
-def test_one_namespace_that_cannot_be_watched_keeps_it_neither_from_starting_nor_ready() -> None:
+def test_a_namespace_that_cannot_be_watched_prevents_neither_start_nor_readiness() -> None:
     scene = Scene("team-a", "team-b")
     for path in (JOBS, PODS, TRAININGS):
         scene.monitor.answered(within("team-b", path), watch=False, code=403)
@@ -119,7 +119,7 @@ def test_one_namespace_that_cannot_be_watched_keeps_it_neither_from_starting_nor
     assert len(scene.monitor.problems(0)) == 4, "three watches fail, and not all have begun"
 
 
-def test_a_watch_that_begins_after_the_first_lists_asks_for_a_comparison() -> None:
+def test_a_watch_that_starts_after_the_first_lists_requests_a_comparison() -> None:
     scene = Scene("team-a", "team-b")
     for path in (JOBS, PODS, TRAININGS):
         scene.monitor.answered(within("team-b", path), watch=False, code=403)

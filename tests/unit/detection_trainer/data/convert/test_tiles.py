@@ -156,7 +156,7 @@ def test_a_tiling_that_cuts_nothing_is_refused(fields: dict[str, float], message
 
 @settings(deadline=None)
 @given(count=st.integers(0, 500), shards=st.integers(1, 20))
-def test_shards_hold_every_record_once_and_are_even(count: int, shards: int) -> None:
+def test_shards_have_every_record_once_and_are_even(count: int, shards: int) -> None:
     bounds = shard_bounds(count, shards)
     numbers = [number for first, end in bounds for number in range(first, end)]
     assert numbers == list(range(count))

@@ -240,7 +240,7 @@ def test_several_devkits_are_read_from_the_folder_above_them(tmp_path: Path) -> 
     assert [p.path.parts[-3] for p in found] == ["VOC2007", "VOC2012"]
 
 
-def test_the_folder_that_an_annotation_names_is_looked_at(tmp_path: Path) -> None:
+def test_the_folder_in_an_annotation_is_searched(tmp_path: Path) -> None:
     draw_image(tmp_path / "pictures/one/a.png", 40, 20)
     file = write_voc(tmp_path / "xml/a.xml", [TREE], filename="a.png")
     text = file.read_text().replace("<filename>", "<folder>one</folder><filename>")

@@ -294,6 +294,6 @@ def test_a_plan_that_makes_no_dataset_is_refused(plan: dict[str, Any], message: 
         Plan(**plan)
 
 
-def test_something_must_be_left_to_train_on(source: Path, target: Folder) -> None:
+def test_a_set_without_training_images_is_refused(source: Path, target: Folder) -> None:
     with pytest.raises(DataInvalidError, match="no image is left to train on"):
         written(source, target, holdout_names=frozenset({"a", "b"}))

@@ -86,7 +86,7 @@ def test_elsewhere_there_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", list(RestoreMode))
-def test_each_mode_takes_its_groups_and_no_more(model_dir: Path, mode: RestoreMode) -> None:
+def test_each_mode_restores_only_its_groups(model_dir: Path, mode: RestoreMode) -> None:
     detector = build_detector(MODEL, 2, seed=7)
     fresh = {path: variable.numpy() for path, variable in detector.variables.items()}
     trained, paths = twins(2), object_paths(MODEL, 2)
