@@ -51,7 +51,7 @@ def test_a_mode_restores_its_groups(
     assert [group for group in GROUPS if differs(group, before, after)] == [
         group for group in GROUPS if group not in MODES[mode].restored
     ]
-    require_told(status, mode, before)
+    require_reported(status, mode, before)
     slots = target.checkpoint(0).load()[1]
     assert not any(np.any(slot) for slot in slots.values()), "step and optimizer begin at 0"
 
@@ -72,7 +72,7 @@ def differs(group: str, before: Arrays, after: Arrays) -> bool:
     return not any(np.array_equal(before[path], after[path]) for path in kernels)
 
 
-def require_told(status: Object, mode: str, before: Arrays) -> None:
+def require_reported(status: Object, mode: str, before: Arrays) -> None:
     restored = status["restored"]
     assert (restored["mode"], restored["step"]) == (mode, SOURCE_STEPS)
     assert restored["uri"].endswith(f"/source/step-{SOURCE_STEPS:08d}")

@@ -51,7 +51,7 @@ def test_a_training_runs_on_under_the_new_operator_and_its_next_attempt_uses_the
     training.kube.delete(training.pod_path)
     training.wait_for_attempt(2)
     resumed = training.wait(
-        lambda found: "resumedFromStep" in found["status"]["interruptions"][0], "going on"
+        lambda found: "resumedFromStep" in found["status"]["interruptions"][0], "running on"
     )
     assert resumed["interruptions"][0]["stepsLost"] == 0
     image = training.pods[0]["spec"]["containers"][0]["image"]

@@ -123,7 +123,7 @@ def test_the_od_api_continues_from_our_export_as_our_run_does(
     shutil.copytree(course.folder / EXPORT, tmp_path / "model_dir")
     run_reference("train", course.config, tmp_path / "model_dir", STEPS + 1, 1)
     theirs = read_weights((tmp_path / "model_dir").as_uri(), course.model)
-    assert theirs.uri.endswith("/ckpt-2"), "the save counter goes on too"
+    assert theirs.uri.endswith("/ckpt-2"), "the save counter continues too"
     assert theirs.step == 4
     continued.run("run", **course.training(4))
     weights, optimizer = continued.at("run", 4).load()

@@ -85,7 +85,7 @@ def test_raw_outputs_are_equal(pair: Pair) -> None:
     ours = pair.detector(images, training=False)
     for output in ("box_encodings", "class_logits"):
         assert ours[output].shape == pair.theirs[output].shape
-        assert np.abs(pair.theirs[output]).max() > 0.1, "the outputs say something"
+        assert np.abs(pair.theirs[output]).max() > 0.1, "the outputs are not trivial"
         np.testing.assert_allclose(ours[output], pair.theirs[output], atol=1e-4)
 
 

@@ -191,8 +191,8 @@ HOSTILE: dict[str, tuple[Object, str]] = {
         pod(priorityClassName="system-node-critical"),
         "priorityClassName: received system-node-critical",
     ),
-    "a scheduler of its own": (pod(schedulerName="mine"), "schedulerName and runtimeClassName"),
-    "a runtime of its own": (pod(runtimeClassName="runc"), "schedulerName and runtimeClassName"),
+    "its own scheduler": (pod(schedulerName="mine"), "schedulerName and runtimeClassName"),
+    "its own runtime": (pod(runtimeClassName="runc"), "schedulerName and runtimeClassName"),
     "the node's file system": (
         pod(volumes=[{"name": "root", "hostPath": {"path": "/"}}]),
         KINDS,

@@ -179,7 +179,7 @@ def resident_mb() -> float:
 
 NUMBERS: dict[str, Object] = {
     "a sequence beyond all integers": {"sequence": 10**30},
-    "a sequence beyond what JSON holds": {"sequence": 2**53},
+    "a sequence beyond the integers of JSON": {"sequence": 2**53},
     "memory": {"progress": {"memoryBytes": 2**63}},
     "a time that no calendar has": {"time": "0001-01-01T00:00:00+14:00"},
     "a cycle": {"cycles": [{"start": 10**30, "decaySteps": 10**30}]},

@@ -169,7 +169,7 @@ def test_forged_objects_end_no_training_and_report_nothing(
         assert answer in (403, 503)
         body = report(50, 2, **saved(50, 40))
         assert operator.report(scene.namespace, "trees", scene.token(victim.pod), body)[0] == 200
-        scene.wait(lambda s: s["step"] == 50, "the real trainer is heard")
+        scene.wait(lambda s: s["step"] == 50, "the real trainer's report is accepted")
         # A forged value that was accepted would be in every later decision.
         scene.kube.patch(scene.path(), {"spec": {"retryPolicy": {"maxRetries": 3}}})
         decided = scene.wait(lambda s: s["observedGeneration"] == 2, "decided on again")

@@ -110,7 +110,8 @@ def complete(operator: RunningOperator, scene: Scene, name: str) -> None:
 def _heard(operator: RunningOperator, scene: Scene, name: str, token: str, body: Object) -> None:
     """Report until it is acknowledged."""
     operator.wait_until(
-        lambda: operator.report(scene.namespace, name, token, body)[0] == 200, f"hearing {name}"
+        lambda: operator.report(scene.namespace, name, token, body)[0] == 200,
+        f"the report of {name} is acknowledged",
     )
 
 

@@ -111,7 +111,8 @@ def test_suspending_saves_and_resuming_continues(operator: RunningOperator, scen
     body = report(45, 2, **saved(45, 40), **ended(40, "Saved", "saved at step 45"))
     # The Job is gone before its pod is deleted; the answer is 503 until the operator knows.
     operator.wait_until(
-        lambda: operator.report(scene.namespace, "trees", token, body)[0] == 200, "hearing it"
+        lambda: operator.report(scene.namespace, "trees", token, body)[0] == 200,
+        "the report is acknowledged",
     )
     scene.end_pod(pod, 40, last_word(40, "Saved", "saved at step 45"))
     scene.kube.patch(path, {"metadata": {"finalizers": None}})

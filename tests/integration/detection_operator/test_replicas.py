@@ -55,7 +55,7 @@ def test_one_plans_and_the_other_answers_and_is_ready(
             scene.run_pod(pod)
             body = report(10, 1, **saved(10))
             assert standby.report(scene.namespace, "trees", token, body)[0] == 200
-            status = scene.wait(lambda s: s["phase"] == "Running", "planned on what it heard")
+            status = scene.wait(lambda s: s["phase"] == "Running", "it uses the report")
             assert status["status"]["step"] == 10
             assert not leads(standby)
             assert standby.metric(LOOKED) == 0
@@ -179,7 +179,7 @@ def test_an_outage_of_the_api_server_longer_than_a_lease_costs_nothing(
             body = report(10, 1, **saved(10))
             assert one.report(scene.namespace, "trees", token, body)[0] == 200
             proxy.refuse(lambda _plural, _watch: 503)
-            one.wait_until(lambda: not leads(one), "leading no more")
+            one.wait_until(lambda: not leads(one), "no longer leading")
             assert one.get("/healthz")[0] == 200
             with RunningOperator(replica(scene, kubeconfig, IDENTITY="other")) as two:
                 two.wait_until(lambda: leads(two), "leading")
@@ -206,7 +206,7 @@ def test_without_the_right_to_the_lease_it_reports_so_and_is_not_ready(
         proxy.refuse(lambda name, _watch: 403 if name in refused else 0)
         with RunningOperator(replica(scene, proxy.kubeconfig), waits=False) as operator:
             missing = "may not get, watch, create and update the Lease"
-            operator.wait_until(lambda: missing in operator.get("/readyz")[1], "saying why")
+            operator.wait_until(lambda: missing in operator.get("/readyz")[1], "reporting why")
             assert operator.get("/readyz")[0] == 503
             assert operator.get("/healthz")[0] == 200
             proxy.refuse(lambda _plural, _watch: 0)

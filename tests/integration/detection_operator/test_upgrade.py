@@ -87,8 +87,8 @@ def test_running_trainings_run_on_under_the_new_operator_and_crd(
             assert leaving.wait(60) == 0
             body = report(10, 2, **saved(10, name="runs"))
             assert operator.report(scene.namespace, "runs", token, body)[0] == HTTPStatus.OK
-            scene.wait(lambda s: s["step"] == 10, "going on", "runs")
-            assert uids(scene) == jobs, "no Job was made or made again"
+            scene.wait(lambda s: s["step"] == 10, "running on", "runs")
+            assert uids(scene) == jobs, "no Job was created"
             for name, was in before.items():
                 now = scene.training(name)
                 assert now["metadata"]["generation"] == was["metadata"]["generation"]

@@ -42,7 +42,9 @@ def test_a_deletion_during_an_outage_of_a_watch_is_detected(
         scene.kube.delete(path)
         scene.kube.wait(path, lambda found: found is None, what="the Job is gone")
         proxy.refuse(lambda _plural, _watch: 0)
-        operator.wait_until(lambda: operator.metric(PRUNED) > 0, "rid of what is gone")
+        operator.wait_until(
+            lambda: operator.metric(PRUNED) > 0, "the deleted training is forgotten"
+        )
         operator.wait_until(
             lambda: 'name="goes"' not in operator.get("/metrics")[1], "rid of the training"
         )
@@ -124,7 +126,7 @@ def test_it_waits_reports_why_and_starts_when_it_can(
 ) -> None:
     proxy.refuse(lambda plural, _watch: code if plural == "detectiontrainings" else 0)
     with RunningOperator(settings, waits=False) as operator:
-        operator.wait_until(lambda: reported in operator.get("/readyz")[1], "saying why")
+        operator.wait_until(lambda: reported in operator.get("/readyz")[1], "reporting why")
         assert operator.get("/readyz")[0] == 503
         assert operator.get("/healthz") == (200, "ok\n"), "a restart would not help"
         proxy.refuse(lambda _plural, _watch: 0)

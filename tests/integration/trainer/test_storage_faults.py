@@ -180,7 +180,7 @@ def test_invalid_keys_are_reported_at_once(
     with pytest.raises(expected, match=r"spec\.credentials"):
         act[use]()
     asked = storage.seen[before:]
-    assert len(asked) == len(set(asked)), "nothing is tried again"
+    assert len(asked) == len(set(asked)), "nothing is retried"
 
 
 @pytest.mark.parametrize("what", ["list", "write", "read", "upload in parts"])

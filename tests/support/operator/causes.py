@@ -25,7 +25,7 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
         _cause(ended_pod(40, disruption=waiting("PreemptionByScheduler"))),
         Reason.PREEMPTED,
     ),
-    "preempted, and taken back by its queue": (running(job(suspended=True)), Reason.PREEMPTED),
+    "preempted, and withdrawn by its queue": (running(job(suspended=True)), Reason.PREEMPTED),
     "drained": (_cause(ended_pod(40, disruption=waiting("EvictionByEvictionAPI"))), Reason.EVICTED),
     "evicted for its disk": (_cause(ended_pod(137, pod_reason="Evicted")), Reason.EVICTED),
     "evicted before it ran": (
@@ -38,7 +38,7 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
         _cause(ended_pod(137, disruption=waiting("DeletionByPodGC"))),
         Reason.NODE_LOST,
     ),
-    "by a deletion by force that a finalizer holds up": (
+    "by a forced deletion that a finalizer blocks": (
         running(job(pod(deleting_since=ago(301), forced=True))),
         Reason.POD_DELETED,
     ),
@@ -100,8 +100,8 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
     "with a command that is not there": (_cause(ended_pod(127)), Reason.START_FAILED),
     "with a traceback": (_cause(ended_pod(1, "Traceback: a torn file")), Reason.UNEXPECTED),
     "with a code that is none of ours": (_cause(ended_pod(63, "?")), Reason.UNEXPECTED),
-    "without saying what": (running(job(pod(phase=PodPhase.FAILED))), Reason.UNEXPECTED),
-    "asked to stop by nobody that is known": (_cause(ended_pod(40)), Reason.SAVED),
+    "without a reason": (running(job(pod(phase=PodPhase.FAILED))), Reason.UNEXPECTED),
+    "asked to stop by an unknown sender": (_cause(ended_pod(40)), Reason.SAVED),
     "complete, and its report lost": (
         _cause(ended_pod(0, reason="Completed")),
         Reason.REPORT_MISSING,
@@ -115,7 +115,7 @@ CAUSES: dict[str, tuple[Observed, Reason]] = {
         _cause(ended_pod(137, deleting_since=NOW), made=spec(activeDeadlineSeconds=480)),
         Reason.DEADLINE_EXCEEDED,
     ),
-    "with fewer steps asked for, and too slow to save": (
+    "with lowered steps, and too slow to save": (
         _cause(ended_pod(137, deleting_since=NOW), made=spec(steps=45)),
         Reason.STEPS_LOWERED,
     ),

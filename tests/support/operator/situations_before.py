@@ -83,7 +83,7 @@ PREFLIGHT: Situations = {
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
     ),
-    "a check on record without a Job is made again": Situation(
+    "a recorded check without a Job is created again": Situation(
         _checking(), Phase.PREFLIGHT, Reason.PREFLIGHT_RUNNING
     ),
     "a check that runs is waited for": Situation(
@@ -101,7 +101,7 @@ PREFLIGHT: Situations = {
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
     ),
-    "a check that passed and whose pod is gone is followed by the attempt": Situation(
+    "a passed check whose pod no longer exists is followed by the attempt": Situation(
         _checking(None, check_job(complete=True)), Phase.QUEUED, Reason.ATTEMPT_CREATED
     ),
     "a check that found bad data refuses": Situation(
@@ -130,7 +130,7 @@ PREFLIGHT: Situations = {
         Reason.PREFLIGHT_RUNNING,
         "The pipeline.config at s3://models/pipeline.config was read",
     ),
-    "one whose check is gone with what it read is read again": Situation(
+    "a config whose check was lost with its text is read again": Situation(
         _checking(None, check_job(complete=True), made=unread()),
         Phase.PREFLIGHT,
         Reason.BACKING_OFF,
@@ -205,14 +205,14 @@ PREFLIGHT: Situations = {
         Phase.PREFLIGHT,
         Reason.BACKING_OFF,
     ),
-    "a check that backed off is made again once its Job is gone": Situation(
+    "a check that backed off is created again once its Job is deleted": Situation(
         _checking(
             outcome(71, "StorageUnavailable"), retries=RetryStatus(count=1, not_before=ago(1))
         ),
         Phase.PREFLIGHT,
         Reason.PREFLIGHT_RUNNING,
     ),
-    "a check whose old Job is still going waits for it": Situation(
+    "a check whose old Job is still being deleted waits for it": Situation(
         _checking(
             outcome(71, "StorageUnavailable"),
             check_job(failed=True, deleting=True),
@@ -308,7 +308,7 @@ SOURCES: Situations = {
         Reason.SOURCE_HAS_NO_CHECKPOINT,
         "it has steps 500",
     ),
-    "a source whose spec does not hold refuses": Situation(
+    "a source with an invalid spec refuses": Situation(
         _from(Source("coco", found=True)), Phase.REFUSED, Reason.SOURCE_HAS_NO_CHECKPOINT
     ),
     "a source that is not there refuses": Situation(
@@ -320,7 +320,7 @@ SOURCES: Situations = {
     "a training that names itself refuses": Situation(
         _from(None, restoring(ref={"name": "trees"})), Phase.REFUSED, Reason.SOURCE_NOT_FOUND
     ),
-    "full restore of other classes refuses and says what fits": Situation(
+    "full restore of other classes refuses and names a mode that fits": Situation(
         _from(source(Phase.COMPLETE, 500), restoring("full", dataset=COLOURS)),
         Phase.REFUSED,
         Reason.RESTORE_REFUSED,
@@ -421,10 +421,10 @@ SOURCES: Situations = {
         Phase.REFUSED,
         Reason.LEARNING_RATE_ZERO,
     ),
-    "a source that is gone after the first checkpoint is not missed": Situation(
+    "a source deleted after the first checkpoint is not needed": Situation(
         settled(40, "Saved", restoring()), Phase.QUEUED, Reason.ATTEMPT_CREATED
     ),
-    "an attempt on record whose source is gone is not made": Situation(
+    "a recorded attempt whose source was deleted is not created": Situation(
         observed(restoring(), Status(current_attempt=attempt(), attempt_count=1)),
         Phase.REFUSED,
         Reason.SOURCE_NOT_FOUND,
@@ -434,7 +434,7 @@ SOURCES: Situations = {
 ZERO = {"learningRate": 0.1, "schedule": {"decaySteps": 50, "finalFraction": 0.0}}
 
 REFUSALS: Situations = {
-    "a spec that does not hold refuses": Situation(
+    "an invalid spec refuses": Situation(
         Observed(training(None, invalid="steps: must be above 0")),
         Phase.REFUSED,
         Reason.INVALID_SPEC,
@@ -463,7 +463,7 @@ REFUSALS: Situations = {
         Reason.SEVERAL_WORKERS_DISABLED,
         "workers: 1",
     ),
-    "several workers that run go on": Situation(
+    "several running workers are not stopped": Situation(
         running(job(pod(), workers=1), made=spec(workers=2)), Phase.RUNNING, Reason.TRAINING
     ),
     "a folder of an older training refuses": Situation(

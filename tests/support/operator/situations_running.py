@@ -49,20 +49,20 @@ UNDER_WAY: Situations = {
     "a new training gets its first attempt": Situation(
         observed(), Phase.QUEUED, Reason.ATTEMPT_CREATED, "Created attempt 1 to train to step 100"
     ),
-    "an attempt on record without a Job is made again": Situation(
+    "a recorded attempt without a Job is created again": Situation(
         just_made(), Phase.QUEUED, Reason.ATTEMPT_CREATED
     ),
     "a Job without a pod waits": Situation(just_made(job()), Phase.QUEUED, Reason.POD_PENDING),
-    "a Job that its queue holds back waits": Situation(
+    "a Job that its queue suspends waits": Situation(
         just_made(job(suspended=True)), Phase.QUEUED, Reason.QUEUED, "queue"
     ),
-    "a Job that its queue holds back again before it started waits": Situation(
+    "a Job that its queue suspends again before it started waits": Situation(
         just_made(job(deleted_pod(), suspended=True)), Phase.QUEUED, Reason.QUEUED, "queue"
     ),
     "a Job that has its place again waits for its next pod": Situation(
         just_made(job(deleted_pod())), Phase.QUEUED, Reason.POD_PENDING
     ),
-    "a Job whose pod a person deleted before it started is made again": Situation(
+    "a Job whose pod a person deleted before it started is created again": Situation(
         just_made(job(deleted_pod(), failed=True)),
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
@@ -207,7 +207,7 @@ UNDER_WAY: Situations = {
     "a trainer that sent its last report is ending": Situation(
         observed(spec(), reported_end(), job(pod())), Phase.RUNNING, Reason.SAVING, "last report"
     ),
-    "a trainer that says nothing after its last report is stopped": Situation(
+    "a trainer that is silent after its final report is stopped": Situation(
         observed(
             spec(),
             apply_report(
@@ -229,10 +229,10 @@ ENDED: Situations = {
         Reason.TARGET_REACHED,
         "Raise spec.steps",
     ),
-    "a completion that was reported completes though Job and pod are gone": Situation(
+    "a reported completion completes although Job and pod are deleted": Situation(
         observed(spec(), reported_end()), Phase.COMPLETE, Reason.TARGET_REACHED
     ),
-    "a completion whose report never came is asked for again": Situation(
+    "a completion without a report is requested again": Situation(
         stuck(ended_pod(0, reason="Completed")), Phase.RETRYING, Reason.BACKING_OFF, "reaches"
     ),
     "a crash without a new checkpoint backs off": Situation(
@@ -246,10 +246,10 @@ ENDED: Situations = {
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
     ),
-    "a Job that was deleted is made again under the next number": Situation(
+    "a Job that was deleted is created again under the next number": Situation(
         running(), Phase.QUEUED, Reason.ATTEMPT_CREATED, "Created attempt 2"
     ),
-    "a Job that its queue took back is made again": Situation(
+    "a Job that its queue withdrew is created again": Situation(
         running(job(suspended=True)), Phase.QUEUED, Reason.ATTEMPT_CREATED, "Created attempt 2"
     ),
     "a pod of an attempt that another replica gave up is waited for": Situation(
@@ -258,7 +258,7 @@ ENDED: Situations = {
         Reason.SAVING,
         f"Pod {JOB}",
     ),
-    "a pod whose Job is gone is waited for before the next attempt": Situation(
+    "a pod whose Job was deleted is waited for before the next attempt": Situation(
         replace(GIVEN_UP, orphans=(pod(),)),
         Phase.RETRYING,
         Reason.SAVING,
@@ -322,7 +322,7 @@ ENDED: Situations = {
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
     ),
-    "an edited spec is tried again after an end for good": Situation(
+    "an edited spec is retried after a final end": Situation(
         settled(52, "DataInvalid", generation=2), Phase.QUEUED, Reason.ATTEMPT_CREATED
     ),
     "a reason that is none of ours is unexpected": Situation(
@@ -366,13 +366,13 @@ ENDED: Situations = {
         Phase.FAILED,
         Reason.DATA_INVALID,
     ),
-    "a training whose deletion is held up saves": Situation(
+    "a training whose deletion is blocked saves": Situation(
         replace(running(job(pod())), training=training(spec(), under_way(), deleting=True)),
         Phase.SUSPENDING,
         Reason.SAVING,
         "being deleted",
     ),
-    "a training whose deletion is held up starts nothing": Situation(
+    "a training whose deletion is blocked starts nothing": Situation(
         Observed(training(spec(), Status(), deleting=True)),
         Phase.SUSPENDED,
         Reason.BEING_DELETED,
@@ -391,13 +391,13 @@ ENDED: Situations = {
 }
 
 STEPS: Situations = {
-    "raised steps make a complete training go on": Situation(
+    "raised steps resume a complete training": Situation(
         settled(0, "Completed", spec(steps=200), generation=2),
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
         "to step 200",
     ),
-    "steps raised while it ran make it go on": Situation(
+    "steps raised during the run resume it": Situation(
         observed(spec(steps=200), reported_end(), job(ended_pod(0)), generation=2),
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
@@ -419,13 +419,13 @@ STEPS: Situations = {
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
     ),
-    "a run whose evaluations stopped rising is complete and says so": Situation(
+    "a run whose evaluations stopped rising is complete and reports so": Situation(
         settled(0, "EarlyStopped"),
         Phase.COMPLETE,
         Reason.EARLY_STOPPED,
         "Raise spec.steps to train more",
     ),
-    "raised steps make a run that stopped early go on": Situation(
+    "raised steps resume a run that stopped early": Situation(
         settled(0, "EarlyStopped", spec(steps=200), generation=2),
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,
@@ -451,7 +451,7 @@ STOPS: Situations = {
         Reason.SUSPENDED_BY_USER,
         "saved at step 40",
     ),
-    "a suspended training whose trainer was not heard does not claim to know": Situation(
+    "a suspended training without a report does not claim to know": Situation(
         running(made=spec(suspend=True)),
         Phase.SUSPENDED,
         Reason.SUSPENDED_BY_USER,
@@ -480,13 +480,13 @@ STOPS: Situations = {
         Reason.DEADLINE_EXCEEDED,
         "step 40",
     ),
-    "a training over its deadline without a checkpoint says so": Situation(
+    "a training over its deadline without a checkpoint reports so": Situation(
         observed(spec(activeDeadlineSeconds=10), Status(active_seconds=10)),
         Phase.FAILED,
         Reason.DEADLINE_EXCEEDED,
         "No checkpoint",
     ),
-    "a raised deadline lets it go on": Situation(
+    "a raised deadline resumes it": Situation(
         settled(40, "Saved", spec(activeDeadlineSeconds=900), active_seconds=480, generation=2),
         Phase.QUEUED,
         Reason.ATTEMPT_CREATED,

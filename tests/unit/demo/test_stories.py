@@ -95,7 +95,7 @@ class PlayedStage:
     ids=[
         "a slow trainer", "a usual one", "a step before a checkpoint", "a fast one",
         "one step is left", "complete at the second look", "complete before the deletion",
-        "complete before anybody looks",
+        "complete before the first read",
     ],
 )  # fmt: skip
 def test_the_interruption_is_between_the_first_and_the_last_step(pace: int, reaction: int) -> None:

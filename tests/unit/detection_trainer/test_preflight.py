@@ -286,7 +286,7 @@ def a_file_in_place_of_the_folder(place: Path) -> None:
         "another configuration's checkpoints",
         "a label map that changed",
         "a folder that cannot be made",
-        "a reference that nobody resolved",
+        "an unresolved reference",
         "no source",
         "a claim that is nowhere mounted",
     ],

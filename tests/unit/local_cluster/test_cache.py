@@ -17,7 +17,7 @@ from local_cluster.cache import choose_cache_directory, hash_inputs, locked, rep
     ],
     ids=[
         "below the home folder by default",
-        "where the variable says",
+        "in the folder of the variable",
         "an empty variable is none",
     ],
 )

@@ -23,7 +23,7 @@ LIST = LicenceList(
 ALLOWED = {
     "a licence of the list": ("a", ("MIT",)),
     "several of the list": ("a", ("MIT", "Apache-2.0")),
-    "an expression that asks for two of the list": ("a", ("MIT AND Apache-2.0",)),
+    "an expression with two of the list": ("a", ("MIT AND Apache-2.0",)),
     "a choice, one of them in the list": ("a", ("GPL-3.0-only OR MIT",)),
     "a choice between a pair and one": ("a", ("GPL-3.0-only AND MIT OR Apache-2.0",)),
     "a package that a person has judged": ("nvidia-cudnn-cu12", ()),
@@ -33,7 +33,7 @@ REFUSED = {
     "no licence": ("a", ()),
     "a licence that is not in the list": ("a", ("GPL-3.0-only",)),
     "one in the list and one that is not": ("a", ("MIT", "GPL-3.0-only")),
-    "an expression that asks for one that is not": ("a", ("MIT AND GPL-3.0-only",)),
+    "an expression with one that is not": ("a", ("MIT AND GPL-3.0-only",)),
     "a choice between two that are not": ("a", ("GPL-3.0-only OR AGPL-3.0-only",)),
     "a licence with an exception that is not in the list": ("a", ("Apache-2.0 WITH x",)),
     "an expression with parentheses": ("a", ("(MIT OR GPL-3.0-only) AND MIT",)),

@@ -41,7 +41,7 @@ REFUSED = {
         "version of Chart.yaml carries 0.1.0; expected 0.2.0",
     ),
     "a tag of another version": ("v0.3.0", versions(), CHANGELOG, "carries 0.2.0; expected 0.3.0"),
-    "a section that says unreleased": (
+    "a section marked unreleased": (
         "v0.2.0",
         versions(),
         CHANGELOG.replace("2026-12-01", "unreleased"),

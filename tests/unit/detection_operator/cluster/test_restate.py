@@ -61,7 +61,7 @@ class Scene:
 
     def restate(self) -> Restated:
         restated = self.restater.restate(self.training)
-        assert self.api.calls == [], "the API is not asked"
+        assert self.api.calls == [], "the API is not read"
         return restated
 
 

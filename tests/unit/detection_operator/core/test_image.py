@@ -50,7 +50,7 @@ PINNED = f"registry.example/trainer@{RAN}"
         "a name with one slash is Docker Hub's",
         "the library may be left out",
         "a registry with a port",
-        "asked for by digest",
+        "requested by digest",
         "as Docker reports it",
         "loaded into the node: its id is the node's own",
         "loaded into a node with Docker",
@@ -90,7 +90,7 @@ def test_a_check_after_the_first_attempt_runs_it_too() -> None:
 @pytest.mark.parametrize(
     ("asked", "used", "digest"),
     [(None, PINNED, RAN), (IMAGE, PINNED, RAN), ("mine:2", "mine:2", None)],
-    ids=["the operator's", "the same is asked for", "another is asked for"],
+    ids=["the operator's", "the same is requested", "another is requested"],
 )
 def test_the_pin_is_kept_until_another_image_is_requested(
     asked: str | None, used: str, digest: str | None

@@ -116,7 +116,7 @@ RUNS = under_way(phase="Running", observed_generation=1)
         Observed(training(None, RUNS.model_copy(update={"phase": "Failed"}), invalid=UNKNOWN)),
         Observed(training(None, RUNS.model_copy(update={"phase": "Suspended"}), invalid=UNKNOWN)),
     ],
-    ids=["it runs", "its pod is yet to come", "complete", "failed", "suspended"],
+    ids=["it runs", "it has no pod yet", "complete", "failed", "suspended"],
 )
 def test_a_spec_that_a_newer_version_accepted_is_not_judged(given: Observed) -> None:
     assert plan(given, SETTINGS, NOW) == Plan(given.training.status)
@@ -181,7 +181,7 @@ def test_existing_claim_is_not_made() -> None:
         (None, "trainer:0", "trainer:0"),
         ("mine:3", "trainer:0", "mine:3"),
     ],
-    ids=["the operator's", "the one pinned at the first attempt", "the one asked for"],
+    ids=["the operator's", "the one pinned at the first attempt", "the requested one"],
 )
 def test_image(asked: str | None, pinned: str | None, used: str) -> None:
     decided = plan(observed(spec(image=asked), Status(image=pinned)), SETTINGS, NOW)
@@ -352,7 +352,7 @@ def test_a_deleted_pod_is_checked_again_when_its_node_may_be_lost() -> None:
 
 
 def test_trainer_that_hangs_after_its_last_report_is_stopped() -> None:
-    given = SITUATIONS["a trainer that says nothing after its last report is stopped"].observed
+    given = SITUATIONS["a trainer that is silent after its final report is stopped"].observed
     (deletion,) = actions(given)
     assert isinstance(deletion, DeleteJob)
     waiting = SITUATIONS["a trainer that sent its last report is ending"].observed

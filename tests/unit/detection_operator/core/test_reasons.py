@@ -58,7 +58,7 @@ def reported() -> Iterator[str]:
 
 def unread() -> Iterator[str]:
     """Yield the conditions of a training with an unreadable status: nothing is planned for it."""
-    yield from (entry["reason"] for entry in unreadable_conditions([], "it is odd", NOW))
+    yield from (entry["reason"] for entry in unreadable_conditions([], "it is invalid", NOW))
 
 
 def test_every_reason_is_reached() -> None:

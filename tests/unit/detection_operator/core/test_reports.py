@@ -120,7 +120,7 @@ def test_progress_is_kept_as_short_decimals() -> None:
 @pytest.mark.parametrize(
     ("rate", "step"),
     [(None, 50), (0.0, 50), (-1.0, 50), (1e-300, 50), (5.0, 100)],
-    ids=["unknown", "none", "below 0", "so low that it says nothing", "at the target"],
+    ids=["unknown", "none", "below 0", "too low for an estimate", "at the target"],
 )
 def test_no_completion_is_estimated_at_a_rate_that_is(rate: float | None, step: int) -> None:
     received = report(step, progress=Progress(steps_per_second=rate))

@@ -53,7 +53,7 @@ def changed(**changes: Any) -> Status:
         "a step",
         "a change of the spec that is seen",
         "another attempt",
-        "what holds it up, with its Event",
+        "what delays it, with its Event",
         "what is acted on",
     ],
 )
@@ -104,7 +104,7 @@ STARTS = waiting_status(Reason.STARTING, "The trainer of attempt 1 runs.", phase
     ids=[
         "no pod yet",
         "a pod without a container",
-        "a queue that has not let it",
+        "a queue that has not admitted it",
         "a queue that has",
         "a complaint",
         "a complaint that is answered",

@@ -105,7 +105,7 @@ ENDS: dict[str, tuple[tuple[Pod, Pod], Reason]] = {
         ),
         Reason.POD_DELETED,
     ),
-    "nobody came": ((lost(0), lost(1)), Reason.PEER_LOST),
+    "none arrived": ((lost(0), lost(1)), Reason.PEER_LOST),
     "a pod deleted with its siblings": (
         (lost(0), worker(1, ended_pod(143, deleting_since=ago(5)))),
         Reason.POD_DELETED,
@@ -114,7 +114,7 @@ ENDS: dict[str, tuple[tuple[Pod, Pod], Reason]] = {
 
 
 @pytest.mark.parametrize(("pods", "reason"), ENDS.values(), ids=ENDS.keys())
-@pytest.mark.parametrize("reported", [False, True], ids=["", "the chief's last report was heard"])
+@pytest.mark.parametrize("reported", [False, True], ids=["", "the chief's final report arrived"])
 def test_blame_is_the_first_failed_workers(
     pods: tuple[Pod, Pod], reason: Reason, *, reported: bool
 ) -> None:
@@ -162,7 +162,9 @@ def test_an_image_that_one_worker_cannot_pull_ends_the_attempt() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", [PAIR, unread(workers=2)], ids=["a whole spec", "a pipeline.config yet to be read"]
+    "asked",
+    [PAIR, unread(workers=2)],
+    ids=["a whole spec", "a pipeline.config that was not read yet"],
 )
 def test_several_workers_are_refused_before_any_pod_until_they_are_allowed(asked: Spec) -> None:
     found = plan(observed(asked), SETTINGS, NOW)

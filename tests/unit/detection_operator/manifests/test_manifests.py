@@ -371,7 +371,7 @@ def test_several_workers_know_each_others_address_and_their_own_index() -> None:
     assert pod["subdomain"] == service["metadata"]["name"] == f"workers-{UID}"
     (container,) = pod["containers"]
     env = container["env"]
-    assert [e["name"] for e in env[-2:]] == [INDEX_VARIABLE, "TF_CONFIG"], "it must stand before"
+    assert [e["name"] for e in env[-2:]] == [INDEX_VARIABLE, "TF_CONFIG"], "it must come before"
     assert "job-completion-index" in env[-2]["valueFrom"]["fieldRef"]["fieldPath"]
     for index in (0, 1):
         cluster = parse_cluster(env[-1]["value"].replace(f"$({INDEX_VARIABLE})", str(index)))

@@ -145,4 +145,4 @@ async def test_known_keys_survive_an_outage() -> None:
     await scene.verifier.verify(OURS.sign())
     fetches = scene.fetches
     await scene.verifier.verify(OURS.sign())
-    assert scene.fetches == fetches, "it waits a while before it asks again"
+    assert scene.fetches == fetches, "it waits before it reads again"

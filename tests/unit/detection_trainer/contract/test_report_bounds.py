@@ -62,7 +62,7 @@ def test_everything_has_a_bound(model: type[Report | Outcome]) -> None:
 
 
 BEYOND: dict[str, Schema] = {
-    "a sequence that no integer type holds": {"sequence": 10**30},
+    "a sequence beyond every integer type": {"sequence": 10**30},
     "an attempt": {"attempt": 2**63},
     "a step": {"step": 2**31},
     "a target": {"targetSteps": 10**20},

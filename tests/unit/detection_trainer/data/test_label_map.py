@@ -34,7 +34,7 @@ def parsed(text: str) -> list[str]:
         pytest.param(
             'item { name: "/m/07j7r" id: 1 display_name: "Tree" }',
             ["/m/07j7r"],
-            id="the name before the display name, as records hold it",
+            id="the name before the display name, as in records",
         ),
         pytest.param(
             'item { id: 1 name: "a" keypoints { id: 7 label: "nose" } }', ["a"], id="keypoints"

@@ -218,7 +218,7 @@ def spoil_an_image_and_hide_it(path: Path) -> None:
             spoil_an_image_and_hide_it,
             DataInvalidError,
             r"reading .*a\.tfrecord.* failed during the run",
-            id="it holds nonsense under its old time",
+            id="its content is wrong under its old time",
         ),
     ],
 )

@@ -27,7 +27,7 @@ MEGABYTE = 1 << 20
     "record",
     [
         pytest.param(field(1, b"\x0a\x00" * 600_000), id="empty features"),
-        pytest.param(b"\x08\x00" * 1_200_000, id="fields that nobody knows"),
+        pytest.param(b"\x08\x00" * 1_200_000, id="unknown fields"),
         pytest.param(
             encode_example({"image/object/class/label": [1] * 1_100_000}), id="a million labels"
         ),

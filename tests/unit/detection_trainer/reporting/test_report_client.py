@@ -147,7 +147,7 @@ def test_reports_are_no_more_frequent_than_the_operator_accepts(
     client.offer(report(1))
     assert paused.wait(timeout=10)
     assert 900 < pauses[0] < 1000
-    assert client.send_final(report(2), timeout_s=10), "the last word waits for no pause"
+    assert client.send_final(report(2), timeout_s=10), "the final report waits for no pause"
 
 
 def test_a_final_report_waits_for_retry_after(

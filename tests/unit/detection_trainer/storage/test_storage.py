@@ -96,7 +96,7 @@ def test_create_refuses_to_replace(folder: Folder) -> None:
         pytest.param(2, 3, b"234", id="a piece from the middle"),
         pytest.param(8, 5, b"89", id="fewer bytes at the end"),
         pytest.param(10, 1, b"", id="nothing at the end"),
-        pytest.param(3, 0, b"", id="nothing where nothing is asked for"),
+        pytest.param(3, 0, b"", id="nothing if nothing is requested"),
     ],
 )
 def test_ranges(folder: Folder, start: int, length: int, expected: bytes) -> None:

@@ -34,7 +34,7 @@ def spec(**fields: Any) -> TrainingSpec:
 @pytest.mark.parametrize(
     ("own", "given", "expected"),
     [
-        pytest.param([], {}, Scratch(), id="nothing is there and nothing is asked for: scratch"),
+        pytest.param([], {}, Scratch(), id="no checkpoint and no source: scratch"),
         pytest.param(
             [],
             RESTORE,
@@ -52,7 +52,7 @@ def spec(**fields: Any) -> TrainingSpec:
             [Candidate(3)],
             {"restore": {"mode": "full", "from": {"trainingRef": {"name": "gone"}}}},
             Resume(3),
-            id="a source that nobody resolved is not looked at once a checkpoint is there",
+            id="an unresolved source is ignored once a checkpoint exists",
         ),
     ],
 )

@@ -288,7 +288,7 @@ CHANGES: dict[str, Object] = {
     "opened to all": {"ingress": [{}]},
     "opened to a namespace": {"ingress": [{"from": [{"namespaceSelector": {}}]}]},
     "turned to other pods": {"podSelector": {"matchLabels": {"app": "web"}}},
-    "narrowed to nobody": {"ingress": []},
+    "narrowed to no pod": {"ingress": []},
     "extended to what pods connect to": {"policyTypes": ["Ingress", "Egress"], "egress": []},
 }
 

@@ -63,5 +63,5 @@ async def test_a_state_that_was_read_again_wakes_the_waiting_trainings(change: s
 
 async def test_an_unreadable_status_wakes_the_waiting_trainings_too() -> None:
     scene = Scene(FROM_SOURCE)
-    await scene.writer.report_unreadable(SOURCE, "its status holds nonsense", NOW)
+    await scene.writer.report_unreadable(SOURCE, "its status is nonsense", NOW)
     assert await scene.queued() == [WAITING]

@@ -46,8 +46,8 @@ DECISIONS: dict[str, tuple[Seen | None, float, Move]] = {
     "another has just renewed it": (seen("b"), 100.0, Move.WAIT),
     "another's has not quite run out": (seen("b"), 114.9, Move.WAIT),
     "another's has run out": (seen("b"), 115.0, Move.TAKE),
-    "another asks for longer": (seen("b", leaseDurationSeconds=60), 159.0, Move.WAIT),
-    "its holder says no duration": (seen("b", leaseDurationSeconds=None), 114.0, Move.WAIT),
+    "another requests a longer one": (seen("b", leaseDurationSeconds=60), 159.0, Move.WAIT),
+    "its holder gives no duration": (seen("b", leaseDurationSeconds=None), 114.0, Move.WAIT),
     "it was given up": (seen(""), 100.0, Move.TAKE),
     "a person emptied it": (Seen({"metadata": {}}, 100.0), 100.0, Move.TAKE),
     "its holder's clock is a day ahead": (
@@ -391,9 +391,9 @@ async def test_work_that_fails_ends_the_election_and_frees_the_lease() -> None:
     replica = Replica(Line(server), "one")
 
     async def fail() -> None:
-        raise RuntimeError("a mistake of ours")
+        raise RuntimeError("an error of ours")
 
-    with pytest.raises(RuntimeError, match="a mistake of ours"):
+    with pytest.raises(RuntimeError, match="an error of ours"):
         await replica.election.run(fail)
     assert server.objects["leases", "system", "operator"]["spec"]["holderIdentity"] == ""
 

@@ -82,7 +82,7 @@ def test_a_deleted_pod_keeps_its_final_report_while_its_job_exists() -> None:
     assert record.pod.gone
     assert record.pod.termination is not None
     assert record.pod.phase is PodPhase.FAILED
-    assert not cache.forget(PODS, POD_UID), "a second word of its end says nothing new"
+    assert not cache.forget(PODS, POD_UID), "a second event of its end has no news"
     assert not cache.drop_ended_orphans([POD_UID]), "its Job is there"
     cache.delete(JOBS, newer(job()))
     assert cache.drop_ended_orphans([POD_UID])
@@ -282,7 +282,7 @@ HERE: dict[str, Any] = {"namespace": "team-a"}
         ),
         pytest.param(
             [(PODS, pod(owner_uid=THERE_UID, status=ENDED, namespace="team-b"))],
-            id="a pod of a Job that nobody has seen",
+            id="a pod of an unknown Job",
         ),
         pytest.param(
             [(PODS, pod(owner_uid=THERE_UID, ownerReferences=[], namespace="team-b"))],

@@ -43,17 +43,17 @@ def cache() -> Cache:
 async def gather(
     api: FakeCluster, cache: Cache, key: Key = TREES, warnings: WarningEvents | None = None
 ) -> Gathered:
-    found = await Gatherer(api, cache, warnings or told_nothing(api)).gather(key)
+    found = await Gatherer(api, cache, warnings or no_warnings(api)).gather(key)
     assert found is not None
     return found
 
 
-def told_nothing(api: FakeCluster) -> WarningEvents:
+def no_warnings(api: FakeCluster) -> WarningEvents:
     return WarningEvents(api, KeyQueue())
 
 
 async def test_a_deleted_training_is_not_found(api: FakeCluster, cache: Cache) -> None:
-    assert await Gatherer(api, cache, told_nothing(api)).gather(TREES) is None
+    assert await Gatherer(api, cache, no_warnings(api)).gather(TREES) is None
 
 
 async def test_a_job_is_observed_with_its_pods(api: FakeCluster, cache: Cache) -> None:

@@ -29,7 +29,7 @@ def test_the_controller_is_in_the_namespace_of_the_object() -> None:
     [
         pytest.param([], id="labels alone"),
         pytest.param([OURS], id="an owner that does not control"),
-        pytest.param([{**OURS, "controller": False}], id="one that says so"),
+        pytest.param([{**OURS, "controller": False}], id="one that is no controller"),
         pytest.param([{**OURS, "kind": "CronJob", "controller": True}], id="another kind"),
         pytest.param(
             [{**OURS, "apiVersion": "detectiontraining.dev.evil/v1", "controller": True}],

@@ -29,7 +29,7 @@ AT = "2026-11-24T10:05:00Z"
 WHEN = datetime(2026, 11, 24, 10, 5, tzinfo=UTC)
 
 PODS: dict[str, tuple[Object, Object]] = {
-    "a pod that no node takes says why, and since when": (
+    "a pod that no node accepts reports why, and since when": (
         {
             "phase": "Pending",
             "conditions": [
@@ -65,7 +65,7 @@ PODS: dict[str, tuple[Object, Object]] = {
         },
         {"waiting": Waiting("ErrImagePull", "no", container="fetch")},
     ),
-    "a sidecar that must run first and does not says how it last ended": (
+    "a sidecar that must run first and does not reports how it last ended": (
         {
             **container_status(waiting={"reason": "PodInitializing"}),
             "initContainerStatuses": [
@@ -296,7 +296,7 @@ def test_conditions_with_a_reason_of_a_newer_version_are_left_out() -> None:
         "status": "True",
         "lastTransitionTime": "2026-11-24T10:00:00Z",
     }
-    condition |= {"reason": "BrandNew", "message": "as a newer version says", "alsoNew": 1}
+    condition |= {"reason": "BrandNew", "message": "of a newer version", "alsoNew": 1}
     parsed = parse_status(attempt_status() | {"conditions": [condition], "step": 7, "brandNew": 1})
     assert (parsed.conditions, parsed.step) == ([], 7)
     assert parsed.current_attempt is not None

@@ -145,7 +145,7 @@ def test_a_text_is_mapped_once_for_all_decisions_of_its_training() -> None:
     changed = parse_training(inline(text, batchSize=4, optimizer={"schedule": {"decaySteps": 9}}))
     assert changed.spec is not None
     assert changed.spec.batch_size == 4
-    assert parse_training(inline(text)).spec == mapped[0], "what one spec says is not another's"
+    assert parse_training(inline(text)).spec == mapped[0], "a spec does not change another"
 
 
 async def test_the_config_map_is_read_and_reported(api: FakeCluster) -> None:
@@ -289,10 +289,10 @@ def test_a_config_that_this_operator_cannot_read_is_refused_even_if_its_pod_coul
     ],
     ids=[
         "its check passed",
-        "nobody knows when",
+        "at an unknown time",
         "its check failed",
         "an older spec was checked",
-        "its text is gone",
+        "its text is missing",
         "it is of another address",
         "an attempt runs with it",
         "an attempt runs with that of another address",

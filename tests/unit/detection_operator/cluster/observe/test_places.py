@@ -104,7 +104,7 @@ async def test_what_is_known_of_a_lost_namespace_is_not_pruned_and_not_planned_o
     scene.api.objects.clear()
     scene.api.refused[B] = FORBIDDEN
     await scene.resync.compare()
-    assert scene.cache.training_keys() == [IN_B], "what is gone elsewhere is pruned"
+    assert scene.cache.training_keys() == [IN_B], "deleted objects of other namespaces are pruned"
     assert scene.cache.job(Ref(A, f"job-{A}")) is None
     assert scene.cache.job(Ref(B, f"job-{B}")) is not None
     assert scene.cache.pod(f"pod-{B}") is not None

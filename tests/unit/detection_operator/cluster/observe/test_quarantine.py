@@ -77,7 +77,9 @@ def test_it_is_read_again_when_it_changes() -> None:
     cache = Cache()
     cache.apply(TRAININGS, stored_training(status=attempt_status()))
     cache.apply(JOBS, newer(odd_job()))
-    assert not cache.apply(JOBS, job()) or len(cache.quarantine) == 1, "an older state says nothing"
+    assert not cache.apply(JOBS, job()) or len(cache.quarantine) == 1, (
+        "an older state changes nothing"
+    )
     assert cache.apply(JOBS, newer(job(), 2)) == {TREES}
     assert len(cache.quarantine) == 0
 
@@ -95,12 +97,12 @@ HIDDEN = {
         job(status={"conditions": [{"type": "Failed", "status": "True"}]}),
         odd_pod(),
     ),
-    "a pod whose Job is gone": (None, odd_pod()),
+    "a pod without its Job": (None, odd_pod()),
 }
 
 
 @pytest.mark.parametrize(("job_body", "pod_body"), HIDDEN.values(), ids=HIDDEN.keys())
-@pytest.mark.parametrize("known", [True, False], ids=["by the watch", "when the API is asked"])
+@pytest.mark.parametrize("known", [True, False], ids=["by the watch", "when the API is read"])
 async def test_no_attempt_follows_one_that_cannot_be_seen(
     job_body: Object | None, pod_body: Object | None, *, known: bool
 ) -> None:

@@ -186,7 +186,7 @@ async def test_a_restart_forgets_delays_and_looks_at_all(queue: KeyQueue, time: 
     queue.restart([A, B])
     assert await taken(queue) == [A, B]
     time.pass_by(3600)
-    assert queue.depth() == 0, "what was scheduled is due no more"
+    assert queue.depth() == 0, "the scheduled key is no longer due"
     assert queue.retry(B) == 0.5, "failures are forgotten"
 
 

@@ -84,7 +84,7 @@ async def test_one_list_serves_all_that_wait(scene: Scene) -> None:
     scene.warnings.follow(BIRDS, [job("b")])
     scene.happen("a", "violates PodSecurity")
     scene.happen("b", "exceeded quota")
-    scene.happen("c", "nobody asks")
+    scene.happen("c", "nothing waits for it")
     await scene.warnings.read()
     assert len(scene.api.called("list", EVENTS)) == 1
     assert scene.warnings.of("a") == WarningEvent("FailedCreate", "violates PodSecurity")
@@ -207,7 +207,7 @@ async def test_it_reads_until_it_is_ended_whatever_the_api_answers(
     scene.api.failures["list", "events"] = UnavailableError("GET …", 503, "etcd is unwell")
     running = asyncio.create_task(scene.warnings.run())
     await asyncio.sleep(0)
-    assert scene.api.calls == [], "nobody waits"
+    assert scene.api.calls == [], "nothing waits"
     scene.warnings.follow(TREES, [job("a")])
     scene.happen("a", "exceeded quota")
     await until(lambda: len(scene.api.called("list", EVENTS)) >= 3)
