@@ -73,7 +73,7 @@ class AsyncKube:
     async def open(
         cls, kubeconfig: Path | None, *, token: str | None = None, connections: int = 100
     ) -> AsyncIterator[Self]:
-        """Connect as the kubeconfig (None: the current context) says, or as the `token`'s user."""
+        """Connect by the kubeconfig (None: the current context), or as the user of `token`."""
         configuration = Configuration()
         path = str(kubeconfig) if kubeconfig else None
         await config.load_kube_config(path, client_configuration=configuration)

@@ -82,7 +82,7 @@ def test_a_rolling_upgrade_restarts_nothing_and_loses_no_report(running: Running
     running.require_untouched()
     assert "reportsUnanswered" not in training.log.removeprefix(logged)
     assert holder(training.kube.get(LEASE)) in [pod["metadata"]["name"] for pod in now]
-    # Whoever plans now knows it well enough to stop it.
+    # The new leader knows the training well enough to stop it.
     training.patch(suspend=True)
     status = training.wait_for_phase("Suspended")
     assert status["latestCheckpoint"]["step"] == status["step"]

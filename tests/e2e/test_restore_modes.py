@@ -66,7 +66,7 @@ def is_alike(group: str, before: Arrays, after: Arrays) -> bool:
 
 
 def differs(group: str, before: Arrays, after: Arrays) -> bool:
-    """Tell whether all of the group's kernels are other ones."""
+    """Return whether all of the group's kernels are other ones."""
     kernels = [path for path in after if path.startswith(f"{group}/") and path.endswith("kernel")]
     assert kernels
     return not any(np.array_equal(before[path], after[path]) for path in kernels)

@@ -137,7 +137,7 @@ def pod_of(image: str, script: str, labels: dict[str, str]) -> Object:
 
 
 def has_ended(pod: Object | None) -> bool:
-    """Tell whether all of a pod's containers have ended."""
+    """Return whether all of a pod's containers have ended."""
     return pod is not None and pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 

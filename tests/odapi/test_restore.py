@@ -82,7 +82,7 @@ def target_of(num_classes: int, checkpoint: Path, out: Path) -> Target:
 
 
 def taken(mode: RestoreMode) -> dict[str, int]:
-    """Return what the table says of `mode`: part -> count of variables."""
+    """Return the row of `mode` in the table: part -> count of variables."""
     return {part: count if part in TABLE[mode] else 0 for part, count in VARIABLES.items()}
 
 

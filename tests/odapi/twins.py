@@ -151,7 +151,7 @@ LITE = Twin(
 
 
 def run_reference(*words: object) -> None:
-    """Let the OD API do what reference.py says of `words`."""
+    """Run reference.py with `words` in the OD API's environment."""
     # The requirements of its package conflict; those that it needs are in the lock.
     python = locked_python("odapi", ["odapi.lock"], alone=["odapi-package.lock"])
     command: Sequence[str] = [str(word) for word in (python, HERE / "reference.py", *words)]

@@ -100,14 +100,16 @@ def complete(operator: RunningOperator, scene: Scene, name: str) -> None:
     token = scene.token(pod)
     for sequence, step in enumerate(STEPS, start=1):
         body = report(step, sequence, **saved(step, name=name))
-        _heard(operator, scene, name, token, body)
+        _require_acknowledged(operator, scene, name, token, body)
     done = report(100, len(STEPS) + 1, **saved(100, name=name), **ended(0, "Completed"))
-    _heard(operator, scene, name, token, done)
+    _require_acknowledged(operator, scene, name, token, done)
     scene.end_pod(pod, 0, last_word(0, "Completed"))
     scene.wait(lambda status: status.get("phase") == "Complete", f"{name} is complete", name)
 
 
-def _heard(operator: RunningOperator, scene: Scene, name: str, token: str, body: Object) -> None:
+def _require_acknowledged(
+    operator: RunningOperator, scene: Scene, name: str, token: str, body: Object
+) -> None:
     """Report until it is acknowledged."""
     operator.wait_until(
         lambda: operator.report(scene.namespace, name, token, body)[0] == 200,

@@ -8,7 +8,7 @@ from tests.support.cluster.operator_fixtures import Scene, last_word
 from tests.support.cluster.running_operator import RunningOperator
 from tests.support.trainer.pipeline_configs import config_text
 
-NOT_SAID: Object = {"model": None, "dataset": None, "steps": None, "batchSize": None}
+UNSET: Object = {"model": None, "dataset": None, "steps": None, "batchSize": None}
 
 
 def trained_steps(scene: Scene) -> int:
@@ -22,7 +22,7 @@ def trained_steps(scene: Scene) -> int:
 
 def test_an_inline_one_is_trained(operator: RunningOperator, scene: Scene) -> None:
     del operator
-    scene.apply(**NOT_SAID, preflight="Never", pipelineConfig={"inline": config_text()})
+    scene.apply(**UNSET, preflight="Never", pipelineConfig={"inline": config_text()})
     assert trained_steps(scene) == 25000
 
 
@@ -31,7 +31,7 @@ def test_one_that_cannot_be_had_is_refused_without_a_pod(
 ) -> None:
     del operator
     text = config_text("centernet_hourglass")
-    scene.apply(**NOT_SAID, pipelineConfig={"inline": text})
+    scene.apply(**UNSET, pipelineConfig={"inline": text})
     found = scene.wait(lambda s: s.get("phase") == "Refused", "refused")
     assert "center_net is not supported" in (condition(found, "Ready") or {})["message"]
     assert scene.jobs() == []
@@ -42,7 +42,7 @@ def test_a_config_map_is_waited_for_and_its_text_at_the_start_is_kept(
 ) -> None:
     del operator
     reference = {"configMapKeyRef": {"name": "trees"}}
-    scene.apply(**NOT_SAID, preflight="Never", pipelineConfig=reference)
+    scene.apply(**UNSET, preflight="Never", pipelineConfig=reference)
     found = scene.wait(lambda s: s.get("phase") == "Refused", "refused")
     assert "there is no ConfigMap 'trees'" in (condition(found, "Ready") or {})["message"]
     maps = scene.collection("configmaps")
@@ -61,11 +61,11 @@ def test_one_at_a_uri_is_read_by_the_check_and_never_again(
     operator: RunningOperator, scene: Scene
 ) -> None:
     del operator
-    scene.apply(**NOT_SAID, pipelineConfig={"uri": "s3://models/pipeline.config"})
+    scene.apply(**UNSET, pipelineConfig={"uri": "s3://models/pipeline.config"})
     pod = wait_check(scene, 1)
     document = json.loads(pod["metadata"]["annotations"]["detectiontraining.dev/document"])
     assert document["spec"]["pipelineConfig"] == {"uri": "s3://models/pipeline.config"}
-    assert not document["spec"].keys() & NOT_SAID.keys()
+    assert not document["spec"].keys() & UNSET.keys()
     scene.end_pod(pod, 0, last_word(0, "Completed", pipelineConfig=pack(config_text())))
     assert trained_steps(scene) == 25000
     status = scene.training()["status"]
@@ -82,7 +82,7 @@ def test_one_at_a_uri_that_is_refused_is_read_again_once_the_spec_changes(
     operator: RunningOperator, scene: Scene
 ) -> None:
     del operator
-    scene.apply(**NOT_SAID, pipelineConfig={"uri": "s3://models/missing.config"})
+    scene.apply(**UNSET, pipelineConfig={"uri": "s3://models/missing.config"})
     missing = "s3://models/missing.config does not exist: check the address"
     scene.end_pod(wait_check(scene, 1), 56, last_word(56, "NotFound", missing))
     found = scene.wait(lambda s: s.get("phase") == "Refused", "refused")

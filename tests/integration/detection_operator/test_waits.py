@@ -38,14 +38,14 @@ def operator(scene: Scene, kubeconfig: Path | None) -> Iterator[RunningOperator]
         yield running
 
 
-def wait_ready_reason(scene: Scene, reason: str, name: str, says: str = "") -> Object:
+def wait_ready_reason(scene: Scene, reason: str, name: str, text: str = "") -> Object:
     """Wait until the condition Ready of a training has this reason and text."""
 
     def holds(status: Object) -> bool:
         ready = condition({"status": status}, "Ready") or {}
-        return ready.get("reason") == reason and says in ready.get("message", "")
+        return ready.get("reason") == reason and text in ready.get("message", "")
 
-    return scene.wait(holds, f"{reason} ({says})", name)
+    return scene.wait(holds, f"{reason} ({text})", name)
 
 
 def test_a_source_that_completes_by_a_report(operator: RunningOperator, scene: Scene) -> None:

@@ -1,7 +1,7 @@
 """The program itself on a real S3 server that fails in the middle of the run.
 
-Whatever happens: it ends by itself, with one sentence and the exit code of the contract; and the
-next one goes on from the last whole checkpoint, and ends as if nothing had been.
+In each case it ends by itself, with one message and the exit code of the contract. The next run
+resumes from the last complete checkpoint, with the results of an undisturbed run.
 """
 
 import json
@@ -86,7 +86,7 @@ def gone(bucket: Bucket) -> Choose:
 
 
 def run(bucket: Bucket, folder: str, storage: FaultyStorage) -> tuple[int, list[str]]:
-    """Run the program through the proxy; returns its exit code and what it says on stderr."""
+    """Run the program through the proxy; return its exit code and its stderr."""
     file = bucket.root / f"{folder}.json"
     file.write_text(json.dumps(training(**bucket.spec(folder))))
     words = [sys.executable, "-m", "tests.support.programs.impatient_trainer", "run", str(file)]
@@ -103,7 +103,7 @@ def run(bucket: Bucket, folder: str, storage: FaultyStorage) -> tuple[int, list[
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "says"),
+    ("fault", "code", "message"),
     [
         pytest.param(503, ExitCode.STORAGE_UNAVAILABLE, "also after retries", id="503"),
         pytest.param("cut", ExitCode.STORAGE_UNAVAILABLE, "also after retries", id="cut"),
@@ -113,7 +113,7 @@ def run(bucket: Bucket, folder: str, storage: FaultyStorage) -> tuple[int, list[
     ],
 )
 def test_an_outage_ends_the_run_in_one_sentence_and_costs_no_whole_checkpoint(
-    bucket: Bucket, undisturbed: dict[str, FileRecord], fault: Fault, code: ExitCode, says: str
+    bucket: Bucket, undisturbed: dict[str, FileRecord], fault: Fault, code: ExitCode, message: str
 ) -> None:
     folder = f"outage-{fault}"
     choose = gone(bucket) if fault == "gone" else from_then_on(fault)
@@ -125,7 +125,7 @@ def test_an_outage_ends_the_run_in_one_sentence_and_costs_no_whole_checkpoint(
     assert len(lines) == 1
     assert f"{code.reason}: " in lines[0]
     assert f"s3://runs/{folder}/step-0000000{LAST}" in lines[0]
-    assert says in lines[0]
+    assert message in lines[0]
     tries = sum(r.startswith("PUT") and LOST in r for r in storage.seen)
     assert 1 <= tries <= 3
     assert bucket.steps(folder) == [0, SAVED]

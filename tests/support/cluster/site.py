@@ -294,7 +294,7 @@ def newest_step(found: Object) -> int:
 
 
 def is_stuck(found: Object) -> bool:
-    """Tell whether the operator has seen the newest spec and waits for a person."""
+    """Return whether the operator has seen the newest spec and waits for a person."""
     seen = found["status"].get("observedGeneration") == found["metadata"]["generation"]
     return seen and phase(found) in STUCK
 

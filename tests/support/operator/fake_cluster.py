@@ -125,7 +125,7 @@ class FakeCluster(Client):
 
 
 def _has_fields(body: Object, fields: str) -> bool:
-    """Tell whether `body` fits a field selector `a.b=c,d!=e`; what it lacks fits either."""
+    """Return whether `body` fits a field selector `a.b=c,d!=e`; a missing field fits."""
     for field in filter(None, fields.split(",")):
         path, _, wanted = field.partition("=")
         found: object = body

@@ -248,7 +248,7 @@ def report(step: int, sequence: int = 6, **fields: Any) -> Report:
 
 @dataclass
 class Story:
-    """One training over time: the test says what the cluster does, the operator plans the rest."""
+    """One training over time: the test plays the cluster, the operator plans."""
 
     spec: Spec
     status: Status

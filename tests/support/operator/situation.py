@@ -29,7 +29,7 @@ class Situation:
     observed: Observed
     phase: Phase
     reason: Reason
-    says: str = ""
+    message: str = ""
     """A part of the message."""
     held_up: bool = False
     """Whether something that a person must end keeps it from its next step, as yet not long."""

@@ -117,7 +117,7 @@ def _refusal(fault: Fault) -> web.Response:
 
 
 async def _cut(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    """Tell half of the answer, nothing of one without a body, and end the connection."""
+    """Send half of the answer, nothing of one without a body, and end the connection."""
     response, data = (
         web.StreamResponse(status=answer.status, headers=answer.headers),
         await answer.read(),

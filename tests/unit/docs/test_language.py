@@ -33,14 +33,14 @@ AVOIDED_IN_PROSE = re.compile(
 )
 """For documentation, where `users who may` and `such a report` have a good use."""
 CLEAN_FOLDERS = (
-    "benchmarks", "chaos", "demo", "local_cluster", "operator", "sandbox", "supply_chain",
+    "benchmarks", "chaos", "demo", "local_cluster", "operator", "sandbox", "supply_chain", "tests",
 )  # fmt: skip
 """The folders whose docstrings, comments and names are plain."""
 AVOIDED_IN_CODE = re.compile(
     rf"{AVOIDED_IN_PROSE.pattern}|\b(?:tells?|told|says?|said|saying|heard)\b",
     re.IGNORECASE,
 )
-"""For docstrings and comments: a program reports, logs or answers, it does not tell or say."""
+"""For docstrings and comments: a program reports, logs or answers."""
 AVOIDED_IN_NAMES = frozenset({
     "said", "told", "tell", "tells", "says", "saying", "heard", "spoken", "awaited", "anew",
 })  # fmt: skip

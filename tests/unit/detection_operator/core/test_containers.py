@@ -96,11 +96,11 @@ ENDS: dict[str, tuple[Pod, Reason, str]] = {
 }
 
 
-@pytest.mark.parametrize(("pod", "reason", "says"), ENDS.values(), ids=ENDS.keys())
-def test_the_end_of_a_pod_quotes_its_status(pod: Pod, reason: Reason, says: str) -> None:
+@pytest.mark.parametrize(("pod", "reason", "text"), ENDS.values(), ids=ENDS.keys())
+def test_the_end_of_a_pod_quotes_its_status(pod: Pod, reason: Reason, text: str) -> None:
     ended = outcome_of_pod(pod, NOW)
     assert (ended.reason, ended.exit_code is None) == (reason, pod.termination is None)
-    assert says in ended.message
+    assert text in ended.message
 
 
 def test_an_init_container_that_fails_uses_a_retry_and_is_quoted() -> None:
@@ -172,13 +172,13 @@ WAITS: dict[str, tuple[Pod, Reason, str]] = {
 }
 
 
-@pytest.mark.parametrize(("pod", "reason", "says"), WAITS.values(), ids=WAITS.keys())
-def test_a_pod_that_waits_names_what_it_waits_for(pod: Pod, reason: Reason, says: str) -> None:
+@pytest.mark.parametrize(("pod", "reason", "text"), WAITS.values(), ids=WAITS.keys())
+def test_a_pod_that_waits_names_what_it_waits_for(pod: Pod, reason: Reason, text: str) -> None:
     given = observed(spec(), under_way(attempt()), job(pod))
     ready = plan(given, SETTINGS, NOW).status.condition(ConditionType.READY)
     assert ready is not None
     assert ready.reason == reason
-    assert says in ready.message
+    assert text in ready.message
 
 
 def test_the_image_of_an_init_container_ends_the_attempt_by_its_name() -> None:
@@ -200,9 +200,9 @@ LINGERING: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-@pytest.mark.parametrize(("names", "says"), LINGERING.values(), ids=LINGERING.keys())
+@pytest.mark.parametrize(("names", "text"), LINGERING.values(), ids=LINGERING.keys())
 def test_the_containers_that_outlive_the_trainer_are_named(
-    names: tuple[str, ...], says: str
+    names: tuple[str, ...], text: str
 ) -> None:
     others = tuple(Container(name, running=True) for name in names)
     done = training_attempt(outcome=outcome(0, "Completed", finished_at=ago(61)), last_step=100)
@@ -210,4 +210,4 @@ def test_the_containers_that_outlive_the_trainer_are_named(
     given = observed(spec(), under_way(done, step=100), job(pod, complete=False))
     [deletion] = plan(given, SETTINGS, NOW).actions
     assert isinstance(deletion, DeleteJob)
-    assert deletion.why.startswith(says)
+    assert deletion.why.startswith(text)

@@ -65,7 +65,7 @@ def test_standing(sentence: str) -> None:
     status = plan(situation.observed, SETTINGS, NOW).status
     condition = ready(status)
     assert (status.phase, condition.reason) == (situation.phase, situation.reason)
-    assert situation.says in condition.message
+    assert situation.message in condition.message
 
 
 @pytest.mark.parametrize("sentence", [*SITUATIONS, *CAUSES])

@@ -25,7 +25,7 @@ from tests.support.operator.observations import (
 )
 from tests.support.operator.situations import SITUATIONS
 
-TOLD_WHILE_ACTING = {Reason.NETWORK_POLICY_RESET}
+REPORTED_WHILE_ACTING = {Reason.NETWORK_POLICY_RESET}
 """By an Event of `cluster/act/apply.py`."""
 
 
@@ -70,7 +70,7 @@ def test_every_reason_is_reached() -> None:
         seen.update(reasons_in(decided.status))
         deletions = [action for action in decided.actions if isinstance(action, DeleteJob)]
         seen.update(deletion.reason for deletion in deletions if deletion.reason)
-    assert set(Reason) - seen == TOLD_WHILE_ACTING
+    assert set(Reason) - seen == REPORTED_WHILE_ACTING
 
 
 def test_a_training_under_way_has_its_reason() -> None:

@@ -23,7 +23,7 @@ HELD_UP = Condition(
     reason=Reason.UNSCHEDULABLE,
     message="No node fits the pod: no room.",
 )
-TOLD = Event("Warning", Reason.UNSCHEDULABLE, HELD_UP.message)
+EVENT = Event("Warning", Reason.UNSCHEDULABLE, HELD_UP.message)
 
 
 def changed(**changes: Any) -> Status:
@@ -41,7 +41,7 @@ def changed(**changes: Any) -> Status:
         (Plan(changed(step=1)), False),
         (Plan(changed(observed_generation=2)), False),
         (Plan(changed(current_attempt=attempt(number=2))), False),
-        (Plan(changed(phase="Queued", conditions=[HELD_UP]), events=(TOLD,)), True),
+        (Plan(changed(phase="Queued", conditions=[HELD_UP]), events=(EVENT,)), True),
         (Plan(changed(phase="Starting"), actions=(DeleteJob("a", "b", "c"),)), False),
     ],
     ids=[

@@ -120,11 +120,11 @@ def test_blame_is_the_first_failed_workers(
 ) -> None:
     chief = pods[0].termination
     assert chief is not None
-    spoken = (
+    final = (
         outcome(76, "PeerLost", finished_at=None) if chief.exit_code == 76 and reported else None
     )
     made = job(*pods, workers=2, failed=True)
-    status = under_way(training_attempt(outcome=spoken))
+    status = under_way(training_attempt(outcome=final))
     found = plan(observed(PAIR, status, made), ALLOWED, NOW).status
     (interruption,) = found.interruptions
     assert interruption.reason == reason

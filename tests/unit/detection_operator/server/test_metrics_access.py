@@ -1,4 +1,4 @@
-"""Who may read the metrics, by the word of the cluster."""
+"""The cluster decides which users may read the metrics."""
 
 from collections.abc import AsyncIterator
 from typing import Any

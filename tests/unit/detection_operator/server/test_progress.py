@@ -497,7 +497,7 @@ async def test_a_slow_sender_is_disconnected(scene: Scene, monkeypatch: pytest.M
         never.set()
 
 
-async def test_while_the_api_is_down_the_answer_says_when_to_retry(scene: Scene) -> None:
+async def test_while_the_api_is_down_the_answer_has_the_time_of_a_retry(scene: Scene) -> None:
     scene.api.failures["patch", "detectiontrainings"] = UnavailableError("PATCH", 503, "down")
     path = REPORT_PATH.format(namespace="vision", name="trees")
     headers = {"Authorization": f"Bearer {SIGNER.sign()}"}

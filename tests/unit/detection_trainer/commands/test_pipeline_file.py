@@ -44,7 +44,7 @@ def test_every_command_with_a_training_reads_it(
 
 
 @pytest.mark.parametrize(
-    ("source", "says"),
+    ("source", "message"),
     [
         ({"configMapKeyRef": {"name": "trees"}}, "use inline or uri"),
         (
@@ -54,9 +54,9 @@ def test_every_command_with_a_training_reads_it(
     ],
 )
 def test_a_document_alone_is_not_enough_for_one_elsewhere(
-    source: dict[str, Any], says: str
+    source: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(InvalidTrainingError, match=says):
+    with pytest.raises(InvalidTrainingError, match=message):
         parse_training(document(**source))
 
 

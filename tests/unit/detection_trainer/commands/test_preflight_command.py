@@ -139,7 +139,7 @@ def test_the_configuration_at_a_uri_is_reported_with_the_outcome(
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "says"),
+    ("content", "code", "text"),
     [
         (
             None,
@@ -169,12 +169,12 @@ def test_a_configuration_that_cannot_be_had_is_one_sentence(  # noqa: PLR0913 - 
     *,
     content: bytes | None,
     code: ExitCode,
-    says: str,
+    text: str,
 ) -> None:
     configured.unlink()
     if content is not None:
         configured.write_bytes(content)
     assert main(["preflight", str(file)]) == code
     [line] = capsys.readouterr().err.splitlines()
-    assert says in line
+    assert text in line
     assert configured.as_uri() in line or "pipelineConfig.uri" in line

@@ -25,7 +25,7 @@ class Operator(ThreadingHTTPServer):
 
     def __init__(self, tls: Bundle | None, folder: Path) -> None:
         self.connections, self.paths = 0, list[str]()
-        self.said_close = False
+        self.closes = False
         self.sockets: list[socket.socket] = []
         super().__init__(("127.0.0.1", 0), Handler)
         self.context: ssl.SSLContext | None = None
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.paths.append(self.path)
         self.send_response(200)
-        if self.server.said_close:
+        if self.server.closes:
             self.send_header("Connection", "close")
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -120,7 +120,7 @@ def test_a_connection_that_the_operator_closed_is_opened_again(serve: Serve) -> 
         connection.post(b"{}", HEADERS, 5)
         operator.hang_up()
         assert connection.post(b"{}", HEADERS, 5).status == 200
-        operator.said_close = True
+        operator.closes = True
         for _ in range(2):
             assert connection.post(b"{}", HEADERS, 5).status == 200
     assert operator.connections == 3

@@ -1,4 +1,4 @@
-"""A status is written once, and what waits for the training is looked at at once."""
+"""A status is written once, and trainings that wait for it are decided at once."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -244,10 +244,10 @@ async def test_a_pod_without_a_node_reports_the_events_of_its_claim(
     found = await gather(api, cache, warnings=warnings)
     waits = found.observed.jobs[0].pods[0].unschedulable
     assert waits is not None
-    said_of_claim = (
+    claim_message = (
         "PersistentVolumeClaim trees-checkpoints: FailedBinding: no storage class is set"
     )
-    assert waits.message == " ".join(filter(None, (scheduled, said_of_claim)))
+    assert waits.message == " ".join(filter(None, (scheduled, claim_message)))
 
 
 async def test_a_deleted_training_is_no_longer_followed(

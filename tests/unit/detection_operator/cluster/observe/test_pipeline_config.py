@@ -31,7 +31,7 @@ from tests.support.trainer.pipeline_configs import config_text
 
 TREES = Key("vision", "trees")
 NOW = datetime(2026, 11, 24, 10, 5, tzinfo=UTC)
-NOT_SAID: Object = {"model": None, "dataset": None, "steps": None, "batchSize": None}
+UNSET: Object = {"model": None, "dataset": None, "steps": None, "batchSize": None}
 SETTINGS = PolicySettings(default_image="trainer:1", report_url="https://operator")
 CHECKPOINT = {
     "step": 10,
@@ -51,12 +51,12 @@ ENDED = {
 
 def inline(text: str | None = None, **spec: Any) -> Object:
     source = {"inline": config_text() if text is None else text}
-    return stored_training(**{**NOT_SAID, "pipelineConfig": source, **spec})
+    return stored_training(**{**UNSET, "pipelineConfig": source, **spec})
 
 
 def referring(status: Object | None = None, **spec: Any) -> Object:
     source = {"configMapKeyRef": {"name": "trees", "key": "pipeline.config"}}
-    return stored_training(status=status, **{**NOT_SAID, "pipelineConfig": source, **spec})
+    return stored_training(status=status, **{**UNSET, "pipelineConfig": source, **spec})
 
 
 def put(api: FakeCluster, text: str, key: str = "pipeline.config") -> None:
@@ -207,7 +207,7 @@ async def test_so_does_an_attempt_under_way_and_one_that_failed_before_reads_aga
 
 
 def at_uri(status: Object | None = None, uri: str = URI, **spec: Any) -> Object:
-    return stored_training(status=status, **{**NOT_SAID, "pipelineConfig": {"uri": uri}, **spec})
+    return stored_training(status=status, **{**UNSET, "pipelineConfig": {"uri": uri}, **spec})
 
 
 def pinned(uri: str = URI, **status: Any) -> Object:
