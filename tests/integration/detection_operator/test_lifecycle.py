@@ -34,8 +34,10 @@ def assert_edited(scene: Scene, pod: Object) -> None:
 def test_a_deadline_ends_the_attempt_and_a_raised_one_resumes_it(
     operator: RunningOperator, scene: Scene
 ) -> None:
-    # Its container has run since the day in `run_pod`.
-    scene.start(operator, activeDeadlineSeconds=60)
+    scene.start(operator)
+    # Its container has run since the day in `run_pod`. Set earlier, the deadline could end the
+    # attempt before the checkpoint is reported.
+    scene.kube.patch(scene.path(), {"spec": {"activeDeadlineSeconds": 60}})
     failed = scene.wait(lambda s: s["phase"] == "Failed", "past its deadline")
     stalled = condition(failed, "Stalled")
     assert stalled["reason"] == "DeadlineExceeded"
