@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from detection_operator import logs
 from detection_operator.errors import ConfigurationError, OperatorError
 from detection_operator.settings import PREFIX, Settings
+from detection_trainer.contract.training import problem_words
 
 try:
     from detection_operator.program import run
@@ -34,7 +35,7 @@ def explain_settings(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         name = PREFIX + str(problem["loc"][0]).upper() if problem["loc"] else PREFIX + "*"
-        lines.append(f"  {name}: {problem['msg']}")
+        lines.append(f"  {name}: {problem_words(problem)}")
     return "\n".join(lines)
 
 

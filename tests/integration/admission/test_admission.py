@@ -26,7 +26,7 @@ ACCEPTED: dict[str, Object] = {
     ),
     "continue from another training": training(continueFrom={"trainingRef": {"name": "coco"}}),
     "a label map in place of classes": training(
-        dataset={"train": {"uri": "s3://d/*"}, "labelMap": {"uri": "s3://d/label_map.pbtxt"}}
+        dataset={"train": {"uri": "s3://data/*"}, "labelMap": {"uri": "s3://data/label_map.pbtxt"}}
     ),
     "a new claim": training(checkpoints={"storage": CLAIM}),
     "an existing claim": training(checkpoints={"storage": {"volumeClaim": {"claimName": "x"}}}),
@@ -67,6 +67,20 @@ ACCEPTED: dict[str, Object] = {
             "securityContext": {"fsGroup": 1000, "seLinuxOptions": {"level": "s0"}},
         },
     ),
+    "no sample images, without data to evaluate on": training(evaluation={"sampleImages": 0}),
+    "evaluations": training(
+        dataset={
+            "train": {"uri": "s3://data/*"},
+            "validation": {"uri": "gs://data/*", "additionalUris": ["az://more/*"]},
+            "classes": ["tree", "car"],
+            "numClasses": 2,
+        },
+        evaluation={"everySteps": 10, "sampleImages": 8},
+        checkpoints={"storage": CLAIM, "keepBest": 2},
+    ),
+    "a warm-up of a cosine that is longer than the run": training(
+        steps=6, optimizer={"schedule": {"warmupSteps": 10, "decaySteps": 100}}
+    ),
     "a pipeline.config in a ConfigMap": training(
         model=None,
         dataset=None,
@@ -105,7 +119,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "an export of an unknown format": (training(exports=["TFLite"]), "spec.exports[0]"),
     "an unknown field": (changed(BASE, "spec.stepps", 5), 'unknown field "spec.stepps"'),
     "two places for checkpoints": (
-        training(checkpoints={"storage": {"uri": "s3://a/b", **CLAIM}}),
+        training(checkpoints={"storage": {"uri": "s3://runs/b", **CLAIM}}),
         "exactly one of uri, volumeClaim must be set",
     ),
     "no place for checkpoints": (
@@ -118,20 +132,20 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "two sources to restore from": (
         training(
-            restore={"mode": "full", "from": {"uri": "s3://a/b", "trainingRef": {"name": "c"}}}
+            restore={"mode": "full", "from": {"uri": "s3://runs/b", "trainingRef": {"name": "c"}}}
         ),
         "exactly one of uri, trainingRef must be set",
     ),
     "two sources to continue from": (
-        training(continueFrom={"uri": "s3://a/b", "trainingRef": {"name": "c"}}),
+        training(continueFrom={"uri": "s3://runs/b", "trainingRef": {"name": "c"}}),
         "exactly one of uri, trainingRef must be set",
     ),
     "restore beside continueFrom": (
-        training(restore=FROM_TRAINING, continueFrom={"uri": "s3://a/b"}),
+        training(restore=FROM_TRAINING, continueFrom={"uri": "s3://runs/b"}),
         "restore and continueFrom exclude each other",
     ),
     "a label map beside classes": (
-        changed(BASE, "spec.dataset.labelMap", {"uri": "s3://d/label_map.pbtxt"}),
+        changed(BASE, "spec.dataset.labelMap", {"uri": "s3://data/label_map.pbtxt"}),
         "exactly one of labelMap, classes must be set",
     ),
     "neither label map nor classes": (
@@ -151,16 +165,18 @@ REFUSED: dict[str, tuple[Object, str]] = {
         "exactly one of configMapKeyRef, inline, uri must be set",
     ),
     "a pipeline.config at two places": (
-        training(model=None, pipelineConfig={"uri": "s3://a/b", "configMapKeyRef": {"name": "x"}}),
+        training(
+            model=None, pipelineConfig={"uri": "s3://runs/b", "configMapKeyRef": {"name": "x"}}
+        ),
         "exactly one of configMapKeyRef, inline, uri must be set",
     ),
     "a pipeline.config at a URI that no preflight may read": (
-        training(model=None, preflight="Never", pipelineConfig={"uri": "s3://a/b"}),
+        training(model=None, preflight="Never", pipelineConfig={"uri": "s3://runs/b"}),
         "pipelineConfig.uri is read by the preflight's pod: preflight cannot be Never",
     ),
     "a pipeline.config at an address without a scheme": (
         training(model=None, pipelineConfig={"uri": "/data/pipeline.config"}),
-        "should match '^(s3://|gs://|az://|file:///).+$'",
+        "expected s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH or file:///PATH",
     ),
     "batch size 0": (training(batchSize=0), "greater than or equal to 1"),
     "an unknown backbone": (
@@ -177,7 +193,47 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "a URI without a scheme": (
         changed(BASE, "spec.dataset.train.uri", "/data/x.tfrecord"),
-        "should match '^(s3://|gs://|az://|file:///).+$'",
+        "expected s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH or file:///PATH",
+    ),
+    "a bucket whose name is too short": (
+        changed(BASE, "spec.dataset.train.uri", "s3://a/b"),
+        "a bucket's name has 3 to 63 characters",
+    ),
+    "a bucket whose name is too short, to restore from": (
+        training(restore={"mode": "full", "from": {"uri": "s3://a/b"}}),
+        "a bucket's name has 3 to 63 characters",
+    ),
+    "a size with a space": (
+        training(checkpoints={"storage": {"volumeClaim": {"size": "4 GB"}}}),
+        "expected a number and a unit without a space between",
+    ),
+    "credentials for a file": (
+        training(credentials=[{"uriPrefix": "file:///x", "secretRef": {"name": "s"}}]),
+        "expected the beginning of URIs with s3://, gs:// or az://",
+    ),
+    "a number of classes that is another": (
+        changed(BASE, "spec.dataset.numClasses", 2),
+        "expected numClasses to be the number of classes, 1; received 2",
+    ),
+    "evaluations without data for them": (
+        training(evaluation={"everySteps": 10}),
+        "need data to evaluate on: set dataset.validation, or remove them",
+    ),
+    "images to draw without data for them": (
+        training(evaluation={"sampleImages": 8}),
+        "need data to evaluate on: set dataset.validation, or remove them",
+    ),
+    "best checkpoints without evaluations": (
+        training(checkpoints={"storage": CLAIM, "keepBest": 2}),
+        "checkpoints.keepBest compares evaluations",
+    ),
+    "a warm-up that is longer than the training": (
+        training(steps=6, optimizer={"schedule": {"warmupSteps": 100}}),
+        "expected optimizer.schedule.warmupSteps below steps, 6; received 100",
+    ),
+    "a crop whose minimum is above its maximum": (
+        training(augmentation=[{"randomCropImage": {"minArea": 0.9, "maxArea": 0.5}}]),
+        "expected each minimum of a crop at or below its maximum",
     ),
     "a keras source in mode full": (
         training(restore={"mode": "full", "from": {"uri": "keras://resnet50/imagenet"}}),
@@ -225,6 +281,14 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "an export that the OD API has no model for": (
         training(exports=["ODAPI"]),
         "exports: ODAPI needs a backbone that the OD API has",
+    ),
+    "boundaries that fall": (
+        training(optimizer={"schedule": {"type": "step", "boundaries": [20, 10]}}),
+        "boundaries must be in rising order",
+    ),
+    "factors of which the first is above the second": (
+        training(augmentation=[{"randomAdjustContrast": {"minDelta": 2, "maxDelta": 1}}]),
+        "minDelta must not be above maxDelta",
     ),
     "boundaries in a cosine": (
         training(optimizer={"schedule": {"boundaries": [10]}}),
@@ -331,7 +395,7 @@ FIXED: dict[str, tuple[str, Any]] = {
     "model": ("spec.model.imageSize", 96),
     "dataset": ("spec.dataset.classes", ["tree", "car"]),
     "restore added": ("spec.restore", FROM_TRAINING),
-    "continueFrom added": ("spec.continueFrom", {"uri": "s3://a/b"}),
+    "continueFrom added": ("spec.continueFrom", {"uri": "s3://runs/b"}),
     "batch size": ("spec.batchSize", 8),
     "seed": ("spec.seed", 7),
     "deterministic": ("spec.deterministic", True),

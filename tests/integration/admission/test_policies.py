@@ -99,7 +99,7 @@ def tenant(api: Kube, policies: None) -> Iterator[str]:
     for document, expected in (
         (tenants_training(image="x"), "spec.image"),
         (tenants_training(credentials=[credentials("x")]), "Secrets of a training"),
-        (at("spec.checkpoints.storage.uri", "s3://x/y"), "storage that this namespace"),
+        (at("spec.checkpoints.storage.uri", "s3://else/y"), "storage that this namespace"),
     ):
         wait_until_refused(api, name, document, expected)
     yield name

@@ -208,7 +208,7 @@ def test_the_largest_numbers_of_the_contract_can_be_written(
         "metrics": {"m" * 128: -1.7e308},
         "cycles": [{"start": most, "decaySteps": most}],
         "restored": {
-            "uri": "s3://a/" + "x" * 1000,
+            "uri": "s3://abc/" + "x" * 1000,
             "variables": {"restored": most, "fresh": most},
             "groups": {"g" * 64: {"restored": most, "fresh": most}},
         },

@@ -331,7 +331,9 @@ SOURCES: Situations = {
             source(
                 Phase.COMPLETE,
                 500,
-                made=spec(dataset={"train": {"uri": "s3://d/t"}, "labelMap": {"uri": "s3://d/m"}}),
+                made=spec(
+                    dataset={"train": {"uri": "s3://data/t"}, "labelMap": {"uri": "s3://data/m"}}
+                ),
                 classes=["car"],
             ),
             restoring("full"),
@@ -345,7 +347,9 @@ SOURCES: Situations = {
             source(
                 Phase.COMPLETE,
                 500,
-                made=spec(dataset={"train": {"uri": "s3://d/t"}, "labelMap": {"uri": "s3://d/m"}}),
+                made=spec(
+                    dataset={"train": {"uri": "s3://data/t"}, "labelMap": {"uri": "s3://data/m"}}
+                ),
             ),
             restoring("full", dataset=COLOURS),
         ),

@@ -144,9 +144,9 @@ def test_settings_that_are_missing_or_wrong_are_named(
     monkeypatch.setenv("DETECTION_OPERATOR_COLOUR", "green")
     assert command.main() == 2
     printed = capsys.readouterr().err
-    assert "DETECTION_OPERATOR_TRAINER_IMAGE: Field required" in printed
-    assert "DETECTION_OPERATOR_WORKERS: Input should be a valid integer" in printed
-    assert "DETECTION_OPERATOR_COLOUR: Extra inputs are not permitted" in printed
+    assert "DETECTION_OPERATOR_TRAINER_IMAGE: expected a value" in printed
+    assert "DETECTION_OPERATOR_WORKERS: expected a whole number" in printed
+    assert "DETECTION_OPERATOR_COLOUR: there is no field of this name" in printed
 
 
 @pytest.mark.parametrize("missing", ["kopf", "aiohttp", "prometheus_client"])

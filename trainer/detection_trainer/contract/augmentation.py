@@ -6,7 +6,13 @@ from pydantic import Field, model_validator
 
 from detection_trainer.contract.base import Contract
 from detection_trainer.contract.model import Fraction, PositiveFloat
-from detection_trainer.contract.rules import exactly_one_of, require_one
+from detection_trainer.contract.rules import (
+    cel,
+    exactly_one_of,
+    require_one,
+    require_order,
+    with_rules,
+)
 
 
 class RandomHorizontalFlip(Contract):
@@ -54,6 +60,14 @@ class CropWindow(Contract):
     Where a hundred windows do not fit the bounds, the image stays whole.
     """
 
+    model_config = with_rules(
+        cel(
+            "self.minAspectRatio <= self.maxAspectRatio && self.minArea <= self.maxArea",
+            "expected each minimum of a crop at or below its maximum: correct minAspectRatio, "
+            "maxAspectRatio, minArea or maxArea",
+        ),
+    )
+
     min_object_covered: Fraction = 1.0
     """The window holds so large a part of at least one box."""
     min_aspect_ratio: PositiveFloat = 0.75
@@ -99,22 +113,30 @@ class RandomAdjustBrightness(Contract):
     """Largest change, as a fraction of full brightness."""
 
 
-class RandomAdjustContrast(Contract):
+class Factors(Contract):
+    """A factor that is drawn between these two."""
+
+    model_config = with_rules(
+        cel("self.minDelta <= self.maxDelta", "minDelta must not be above maxDelta"),
+    )
+
+    min_delta: PositiveFloat = 0.8
+    """Smallest factor."""
+    max_delta: PositiveFloat = 1.25
+    """Largest factor."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        require_order("the factors", minDelta=self.min_delta, maxDelta=self.max_delta)
+        return self
+
+
+class RandomAdjustContrast(Factors):
     """`random_adjust_contrast`: contrast times a number between these two."""
 
-    min_delta: PositiveFloat = 0.8
-    """Smallest factor."""
-    max_delta: PositiveFloat = 1.25
-    """Largest factor."""
 
-
-class RandomAdjustSaturation(Contract):
+class RandomAdjustSaturation(Factors):
     """`random_adjust_saturation`: saturation times a number between these two."""
-
-    min_delta: PositiveFloat = 0.8
-    """Smallest factor."""
-    max_delta: PositiveFloat = 1.25
-    """Largest factor."""
 
 
 class RandomAdjustHue(Contract):

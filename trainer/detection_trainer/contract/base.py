@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 
 DIGEST_PREFIX = "sha256:"
 
@@ -59,15 +61,34 @@ def written_digest(digest: "hashlib._Hash") -> str:
     return f"{DIGEST_PREFIX}{digest.hexdigest()}"
 
 
-def _whole_scheme(schemes: tuple[str, ...]) -> Callable[[str], str]:
-    def check(uri: str) -> str:
-        if not uri.startswith(schemes):
-            expected = ", ".join(schemes)
-            msg = f"expected a URI that starts with one of {expected}; received {uri!r}"
-            raise ValueError(msg)
-        return uri
+CEL_KEY = "x-kubernetes-validations"
 
-    return check
+
+def cel(rule: str, message: str, **more: str) -> dict[str, str]:
+    """Return one rule of `x-kubernetes-validations`."""
+    return {"rule": rule, "message": message, **more}
+
+
+def text_rule(pattern: str, expected: str) -> tuple[FieldInfo, AfterValidator]:
+    """Return the annotations of a text that matches `pattern`, at admission and in Python.
+
+    The API server would print a `pattern` of the schema; of this rule it prints `expected`.
+
+    >>> [_, check] = text_rule("^a+$", "expected the letter a")
+    >>> check.func("a")
+    'a'
+    """
+    whole = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not whole.search(text):
+            msg = f"{expected}; received {text!r}"
+            raise ValueError(msg)
+        return text
+
+    rule = cel(f"self.matches({json.dumps(pattern)})", expected)
+    extra: dict[str, Any] = {CEL_KEY: [rule]}
+    return Field(json_schema_extra=extra), AfterValidator(check)
 
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
@@ -83,17 +104,23 @@ def _utc(time: datetime) -> datetime:
 
 
 STORAGE_SCHEMES = ("s3://", "gs://", "az://", "file:///")
-RESTORE_SCHEMES = (*STORAGE_SCHEMES, "keras://")
-
-StorageUri = Annotated[
-    str,
-    Field(min_length=6, max_length=1024, pattern=r"^(s3://|gs://|az://|file:///).+$"),
-    AfterValidator(_whole_scheme(STORAGE_SCHEMES)),
-]
+_BUCKET = "(s3|az)://[a-zA-Z0-9$][a-zA-Z0-9._-]{2,62}|gs://[a-zA-Z0-9][a-zA-Z0-9._-]{2,221}"
+_PLACES = f"({_BUCKET})(/|$)|file:///."
+_BUCKET_RULE = (
+    "a bucket's name has 3 to 63 characters (gs: 222): letters, digits, dots, hyphens and "
+    "underscores"
+)
+STORAGE_RULE = (
+    "expected s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH or file:///PATH, where "
+    f"{_BUCKET_RULE}"
+)
+RESTORE_RULE = (
+    "expected s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH, file:///PATH or "
+    f"keras://MODEL/WEIGHTS, where {_BUCKET_RULE}"
+)
+StorageUri = Annotated[str, Field(max_length=1024), *text_rule(f"^({_PLACES})", STORAGE_RULE)]
 RestoreUri = Annotated[
-    str,
-    Field(min_length=9, max_length=1024, pattern=r"^(s3://|gs://|az://|file:///|keras://).+$"),
-    AfterValidator(_whole_scheme(RESTORE_SCHEMES)),
+    str, Field(max_length=1024), *text_rule(f"^({_PLACES}|keras://.)", RESTORE_RULE)
 ]
 MAX_COUNT = 2**53 - 1
 """The largest integer that every reader of JSON takes as it is; Kubernetes refuses from 2**63."""

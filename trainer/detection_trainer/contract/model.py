@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from detection_trainer.contract.base import Contract
-from detection_trainer.contract.rules import cel, with_rules
+from detection_trainer.contract.rules import cel, require_order, with_rules
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0, le=1e9)]
@@ -101,6 +101,11 @@ class FeaturePyramid(Contract):
     use_depthwise: bool | None = None
     """Separable 3x3 convolutions (FPNLite); absent means false."""
 
+    @model_validator(mode="after")
+    def _levels_in_order(self) -> Self:
+        require_order("fpn", minLevel=self.min_level, maxLevel=self.max_level)
+        return self
+
 
 class BoxPredictor(Contract):
     """The heads: `weight_shared_convolutional_box_predictor` of box_predictor.proto."""
@@ -155,6 +160,15 @@ class Matcher(Contract):
     """IoU below which an anchor learns the background; between the two thresholds it learns
     nothing.
     """
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Self:
+        require_order(
+            "matcher",
+            unmatchedThreshold=self.unmatched_threshold,
+            matchedThreshold=self.matched_threshold,
+        )
+        return self
 
 
 class Loss(Contract):

@@ -24,6 +24,10 @@ class Schedule(Contract):
             "type step needs boundaries: the steps at which the rate is multiplied by factor",
         ),
         cel(
+            "!has(self.boundaries) || self.boundaries.isSorted()",
+            "boundaries must be in rising order: sort them",
+        ),
+        cel(
             "self.type != 'cosine' || !has(self.decaySteps) || "
             "self.warmupSteps + (has(self.holdSteps) ? self.holdSteps : 0) < self.decaySteps",
             "warmupSteps and holdSteps together must be below decaySteps",
@@ -85,7 +89,32 @@ class Schedule(Contract):
                 f"and {len(self.boundaries)} boundaries"
             )
             raise ValueError(msg)
+        self._require_boundaries()
+        self._require_time_to_decay()
         return self
+
+    def _require_boundaries(self) -> None:
+        if (self.type == "step") != bool(self.boundaries):
+            msg = (
+                "expected boundaries with type step, and with no other type; received type "
+                f"{self.type} and boundaries {self.boundaries}: correct one of them"
+            )
+            raise ValueError(msg)
+        if self.boundaries != sorted(self.boundaries):
+            msg = (
+                "expected boundaries in rising order, because rates and factor apply in this "
+                f"order; received {self.boundaries}: sort them"
+            )
+            raise ValueError(msg)
+
+    def _require_time_to_decay(self) -> None:
+        before = self.warmup_steps + (self.hold_steps or 0)
+        if self.type == "cosine" and self.decay_steps is not None and before >= self.decay_steps:
+            msg = (
+                "expected warmupSteps and holdSteps together below decaySteps, "
+                f"{self.decay_steps}; received {before}: lower them, or raise decaySteps"
+            )
+            raise ValueError(msg)
 
 
 class Optimizer(Contract):

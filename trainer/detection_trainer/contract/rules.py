@@ -4,14 +4,17 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from detection_trainer.contract.base import Contract, dump
+from detection_trainer.contract.base import CEL_KEY, Contract, cel, dump
 
-CEL_KEY = "x-kubernetes-validations"
-
-
-def cel(rule: str, message: str, **more: str) -> dict[str, str]:
-    """Return one rule of `x-kubernetes-validations`."""
-    return {"rule": rule, "message": message, **more}
+__all__ = [
+    "CEL_KEY",
+    "cel",
+    "exactly_one_of",
+    "require_one",
+    "require_order",
+    "rules_of",
+    "with_rules",
+]
 
 
 def with_rules(*rules: dict[str, str]) -> ConfigDict:
@@ -26,6 +29,12 @@ def exactly_one_of(*names: str) -> ConfigDict:
     return with_rules(cel(f"{count} == 1", f"exactly one of {', '.join(names)} must be set"))
 
 
+def rules_of(config: ConfigDict) -> list[dict[str, str]]:
+    """Return the rules that the schema of this model configuration carries."""
+    extra: Any = config["json_schema_extra"]
+    return list(extra[CEL_KEY])
+
+
 def require_one(model: Contract, what: str, *names: str) -> None:
     """Do in Python what `exactly_one_of` does at admission.
 
@@ -37,4 +46,19 @@ def require_one(model: Contract, what: str, *names: str) -> None:
         expected = ", ".join(names)
         received = ", ".join(said) or "none"
         msg = f"{what}: expected exactly one of {expected}; received {received}"
+        raise ValueError(msg)
+
+
+def require_order(what: str, **pair: float) -> None:
+    """Do in Python what a rule `low <= high` does at admission.
+
+    Raises:
+        ValueError: the first of the two values is above the second.
+    """
+    (low, first), (high, second) = pair.items()
+    if first > second:
+        msg = (
+            f"{what}: expected {low} at or below {high}; received {low} {first} and {high} "
+            f"{second}: lower {low} or raise {high}"
+        )
         raise ValueError(msg)

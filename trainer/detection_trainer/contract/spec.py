@@ -21,15 +21,18 @@ from detection_trainer.contract.base import (
     StorageUri,
     canonical_digest,
     dump,
+    text_rule,
 )
 from detection_trainer.contract.model import Fraction, Model
 from detection_trainer.contract.odapi import BACKBONES, reason_without_twin
 from detection_trainer.contract.optimizer import Optimizer
-from detection_trainer.contract.rules import cel, exactly_one_of, require_one, with_rules
+from detection_trainer.contract.rules import cel, exactly_one_of, require_one, rules_of, with_rules
 
 MAX_PIPELINE_CONFIG = 65536
 """Characters; those of the model zoo have 5,000. What a pod reads must also fit `packing`."""
 _NAMES_SHOWN = 10
+DEFAULT_SAMPLES = 4
+"""Of `evaluation.sampleImages`."""
 
 KUBERNETES_FIELDS = frozenset({
     "activeDeadlineSeconds", "image", "podTemplate", "preflight", "preflightResources", "resources",
@@ -71,7 +74,16 @@ class File(Contract):
 class Dataset(Contract):
     """TFRecords with the OD API's features, and the classes they hold."""
 
-    model_config = exactly_one_of("labelMap", "classes")
+    model_config = with_rules(
+        *rules_of(exactly_one_of("labelMap", "classes")),
+        cel(
+            "!has(self.classes) || !has(self.numClasses) || size(self.classes) == self.numClasses",
+            "numClasses must be the number of classes: correct it, or leave it out",
+            messageExpression="'expected numClasses to be the number of classes, ' + "
+            "string(size(self.classes)) + '; received ' + string(self.numClasses) + "
+            "': correct it, or leave it out'",
+        ),
+    )
 
     train: Place
     """The TFRecords to train on."""
@@ -93,10 +105,8 @@ class Dataset(Contract):
     @model_validator(mode="after")
     def _one_source_of_classes(self) -> Self:
         require_one(self, "dataset", "labelMap", "classes")
-        if self.classes is not None and len(set(self.classes)) != len(self.classes):
-            msg = f"dataset.classes must not repeat a name; received {self.classes}"
-            raise ValueError(msg)
         if self.classes is not None:
+            _require_distinct(self.classes)
             self.require_count(self.classes, "dataset.classes")
         return self
 
@@ -113,6 +123,21 @@ class Dataset(Contract):
             f"{place}: expected {self.num_classes} classes, the value of dataset.numClasses "
             f"(num_classes of a pipeline.config); received {len(classes)}: {shown}. Correct the "
             "number, or name the label map with all classes"
+        )
+        raise ValueError(msg)
+
+
+def _require_distinct(classes: Sequence[str]) -> None:
+    """Raise where a name is there twice: no rule of admission can afford to compare 1,000 names."""
+    places: dict[str, list[str]] = {}
+    for number, name in enumerate(classes, start=1):
+        places.setdefault(name, []).append(str(number))
+    repeated = [f"{n!r} as {' and '.join(ids)}" for n, ids in places.items() if len(ids) > 1]
+    if repeated:
+        shown = ", ".join(repeated[:_NAMES_SHOWN])
+        msg = (
+            f"dataset.classes: expected each name once, because its place is the class's id; "
+            f"received {shown}: remove or rename the repeated ones"
         )
         raise ValueError(msg)
 
@@ -194,7 +219,15 @@ class VolumeClaim(Contract):
     claim_name: Name | None = None
     """An existing PersistentVolumeClaim of the namespace."""
     size: (
-        Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$")]
+        Annotated[
+            str,
+            Field(max_length=32),
+            *text_rule(
+                r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$",
+                "expected a number and a unit without a space between: Ki, Mi, Gi, Ti, k, M, G, T, "
+                "or none for bytes, for example 20Gi",
+            ),
+        ]
         | None
     ) = None
     """The size of a new claim, for example `20Gi`."""
@@ -257,7 +290,15 @@ class SecretRef(Contract):
 class Credentials(Contract):
     """Which Secret serves which place; its keys are the usual names (AWS_ACCESS_KEY_ID, …)."""
 
-    uri_prefix: Annotated[str, Field(max_length=1024, pattern=r"^(s3|gs|az)://.*$")]
+    uri_prefix: Annotated[
+        str,
+        Field(max_length=1024),
+        *text_rule(
+            "^(s3|gs|az)://",
+            "expected the beginning of URIs with s3://, gs:// or az://, for example s3://runs/; "
+            "file:// needs no credentials",
+        ),
+    ]
     """The URIs that the Secret serves, by their beginning; the longest prefix wins, for example
     `s3://runs/`.
     """
@@ -283,7 +324,7 @@ class Evaluation(Contract):
 
     every_steps: Positive | None = None
     """Absent: at the end only."""
-    sample_images: Annotated[int, Field(ge=0, le=16)] = 4
+    sample_images: Annotated[int, Field(ge=0, le=16)] = DEFAULT_SAMPLES
     """So many images are drawn with what is found in them, among the TensorBoard events."""
 
 
@@ -361,6 +402,29 @@ RULES = (
         f"exports: ODAPI needs a backbone that the OD API has: {', '.join(BACKBONES)}",
     ),
     cel(
+        "has(self.pipelineConfig) || !has(self.dataset) || has(self.dataset.validation) || "
+        "!(has(self.evaluation.everySteps) || self.evaluation.sampleImages > "
+        f"{DEFAULT_SAMPLES})",
+        "evaluation.everySteps and evaluation.sampleImages need data to evaluate on: set "
+        "dataset.validation, or remove them",
+    ),
+    cel(
+        "has(self.pipelineConfig) || !has(self.dataset) || has(self.dataset.validation) || "
+        "self.checkpoints.keepBest <= 1",
+        "checkpoints.keepBest compares evaluations: set dataset.validation, or remove keepBest",
+    ),
+    cel(
+        "has(self.pipelineConfig) || !has(self.steps) || "
+        "self.optimizer.schedule.warmupSteps < self.steps || "
+        "(self.optimizer.schedule.type == 'cosine' && has(self.optimizer.schedule.decaySteps)) "
+        "|| self.optimizer.schedule.warmupSteps == 0",
+        "the warm-up must end before the training does: set optimizer.schedule.warmupSteps below "
+        "steps, or raise steps",
+        messageExpression="'the warm-up must end before the training does: expected "
+        "optimizer.schedule.warmupSteps below steps, ' + string(self.steps) + '; received ' + "
+        "string(self.optimizer.schedule.warmupSteps) + ': lower warmupSteps, or raise steps'",
+    ),
+    cel(
         "has(self.pipelineConfig) || !has(self.earlyStopping) || "
         "(has(self.dataset.validation) && has(self.evaluation.everySteps))",
         "earlyStopping compares evaluations during the run: set dataset.validation and "
@@ -432,11 +496,45 @@ class TrainingSpec(Contract):
         if self.early_stopping is not None and not evaluated:
             msg = "earlyStopping needs dataset.validation and evaluation.everySteps: set both"
             raise ValueError(msg)
+        self._require_validation()
+        self._require_short_warmup()
         reason = reason_without_twin(self.model) if "ODAPI" in self.exports else None
         if reason is not None:
             msg = f"exports: ODAPI: {reason}"
             raise ValueError(msg)
         return self
+
+    def _require_validation(self) -> None:
+        """Raise where a field needs evaluations, and there is nothing to evaluate on.
+
+        A value that is the default's says nothing: documents are stored with all defaults.
+        """
+        given = {
+            "evaluation.everySteps": self.evaluation.every_steps,
+            "evaluation.sampleImages": self.evaluation.sample_images,
+            "checkpoints.keepBest": self.checkpoints.keep_best,
+        }
+        free = {"evaluation.sampleImages": DEFAULT_SAMPLES, "checkpoints.keepBest": 1}
+        idle = {name: value for name, value in given.items() if (value or 0) > free.get(name, 0)}
+        if idle and self.dataset.validation is None:
+            shown = ", ".join(f"{name}: {value}" for name, value in idle.items())
+            msg = (
+                f"expected dataset.validation, the data to evaluate on; received {shown} without "
+                f"it: set dataset.validation, or remove {', '.join(idle)}"
+            )
+            raise ValueError(msg)
+
+    def _require_short_warmup(self) -> None:
+        """Raise where the rate never reaches `learningRate`; a cosine may outlast the run."""
+        schedule = self.optimizer.schedule
+        planned = schedule.type == "cosine" and schedule.decay_steps is not None
+        if 0 < self.steps <= schedule.warmup_steps and not planned:
+            msg = (
+                "the warm-up must end before the training does: expected "
+                f"optimizer.schedule.warmupSteps below steps, {self.steps}; received "
+                f"{schedule.warmup_steps}: lower warmupSteps, or raise steps"
+            )
+            raise ValueError(msg)
 
 
 START_FIELDS = frozenset({"restore", "continueFrom"})

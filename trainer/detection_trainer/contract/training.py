@@ -7,7 +7,7 @@ a YAML 1.1 `no` stays what kubectl makes of it.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -22,12 +22,39 @@ from detection_trainer.contract.spec import (
     TrainingSpec,
 )
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 API_VERSION = "detectiontraining.dev/v1alpha1"
 KIND = "DetectionTraining"
 MAX_EXPLAINED = 20
 """Problems of a document that a message lists."""
 MAX_SHOWN = 200
 """Characters of a value that a message shows."""
+
+_EXPECTED = {
+    "missing": "expected a value for this field",
+    "extra_forbidden": "there is no field of this name: correct or remove it",
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected at least {ge}",
+    "less_than": "expected less than {lt}",
+    "less_than_equal": "expected at most {le}",
+    "multiple_of": "expected a multiple of {multiple_of}",
+    "literal_error": "expected {expected}",
+    "enum": "expected {expected}",
+    "too_short": "expected at least {min_length} items",
+    "too_long": "expected at most {max_length} items",
+    "string_too_short": "expected at least {min_length} characters",
+    "string_too_long": "expected at most {max_length} characters",
+    "finite_number": "expected a finite number",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
+    "string_type": "expected text",
+    **dict.fromkeys(("list_type", "tuple_type"), "expected a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "expected an object"),
+}
+"""Kinds of pydantic's errors, in the words of this project."""
 
 ReadConfig = Callable[[str], str]
 """Returns the text of the pipeline.config at a URI."""
@@ -160,13 +187,25 @@ def _text_of(place: PipelineConfigSource, read_config: ReadConfig | None) -> str
 def explain(error: ValidationError) -> str:
     """Return what is wrong, field by field: what was expected and what was received."""
     problems = error.errors(include_url=False)
-    lines = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'spec'}: {problem['msg']} "
-        f"(received {_shown(problem['input'])})"
-        for problem in problems[:MAX_EXPLAINED]
-    ]
+    lines = [_problem(problem) for problem in problems[:MAX_EXPLAINED]]
     hidden = len(problems) - len(lines)
     return "; ".join(lines) + (f"; and {hidden} more" if hidden else "")
+
+
+def _problem(problem: "ErrorDetails") -> str:
+    place = ".".join(str(part) for part in problem["loc"]) or "spec"
+    said = problem_words(problem)
+    if problem["type"] == "value_error" and "received" in said:
+        return f"{place}: {said}"
+    return f"{place}: {said} (received {_shown(problem['input'])})"
+
+
+def problem_words(problem: "ErrorDetails") -> str:
+    """Return what one of pydantic's errors means, in words that need no knowledge of this code."""
+    words = _EXPECTED.get(problem["type"])
+    if words is None:
+        return problem["msg"].removeprefix("Value error, ")
+    return words.format_map(problem.get("ctx", {}))
 
 
 def _shown(value: Any) -> str:

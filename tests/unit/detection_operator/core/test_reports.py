@@ -175,7 +175,7 @@ def test_the_start_is_reported_once_it_is_known() -> None:
         60,
         classes=["tree", "car"],
         cycles=[Cycle(start=0, decay_steps=100)],
-        restored=Restored(mode="detection", uri="s3://m/coco", step=9, variables=counts),
+        restored=Restored(mode="detection", uri="s3://models/coco", step=9, variables=counts),
         skipped=[SkippedCheckpoint(step=55, problem="its digest differs")],
     )
     status = apply_report(under_way(), received, NOW)

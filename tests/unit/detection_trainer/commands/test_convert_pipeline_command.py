@@ -90,7 +90,7 @@ def test_several_paths_of_records_are_one_dataset(
     assert before is not None
     more = f'{before[0]} input_path: "/data/100%/b-?????.tfrecord"'
     (tmp_path / "pipeline.config").write_text(text.replace(before[0], more, 1))
-    found = parse_yaml(convert(capsys, tmp_path / "pipeline.config", "--checkpoints", "s3://a/b"))
+    found = parse_yaml(convert(capsys, tmp_path / "pipeline.config", "--checkpoints", "s3://runs/b"))
     assert found["spec"]["dataset"]["train"] == {
         "uri": before[1].replace("?????", "*"),
         "additionalUris": ["file:///data/100%25/b-*.tfrecord"],

@@ -72,7 +72,7 @@ BEYOND: dict[str, Schema] = {
     "a cycle's start": {"cycles": [{"start": 10**30, "decaySteps": 1}]},
     "a cycle's length": {"cycles": [{"start": 0, "decaySteps": 10**30}]},
     "a count of variables": {
-        "restored": {"uri": "s3://a/b", "variables": {"restored": 10**30, "fresh": 0}}
+        "restored": {"uri": "s3://runs/b", "variables": {"restored": 10**30, "fresh": 0}}
     },
     "a file's size": {
         "outcome": {
@@ -91,7 +91,7 @@ BEYOND: dict[str, Schema] = {
     "metrics": {"metrics": {f"m{n}": 1.0 for n in range(65)}},
     "a group's name": {
         "restored": {
-            "uri": "s3://a/b",
+            "uri": "s3://runs/b",
             "variables": {"restored": 0, "fresh": 0},
             "groups": {"g" * 65: {"restored": 0, "fresh": 0}},
         }

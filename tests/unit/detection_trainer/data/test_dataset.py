@@ -213,18 +213,18 @@ def test_patterns(tmp_path: Path, pattern: str) -> None:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Folder:
-    folder = Folder(ObjectStorage(MemoryStore(), "s3://b"), "s3://b")
+    folder = Folder(ObjectStorage(MemoryStore(), "s3://bucket"), "s3://bucket")
 
     def open_parent(uri: str, _: object) -> tuple[Folder, str]:
         parent, _, name = uri.rpartition("/")
-        return folder.child(parent.removeprefix("s3://b")), name
+        return folder.child(parent.removeprefix("s3://bucket")), name
 
     monkeypatch.setattr(source, "open_parent", open_parent)
     return folder
 
 
 def from_bucket(cache: Path) -> Dataset:
-    return open_dataset(Place(uri="s3://b/data/train-*"), CLASSES, cache)
+    return open_dataset(Place(uri="s3://bucket/data/train-*"), CLASSES, cache)
 
 
 def test_objects_are_copied_once(bucket: Folder, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_objects_are_copied_once(bucket: Folder, tmp_path: Path) -> None:
     bucket.write("data/deeper/train-2", content)
     first = from_bucket(tmp_path / "cache")
     assert len(first) == 1
-    assert first.files[0].uri == "s3://b/data/train-1"
+    assert first.files[0].uri == "s3://bucket/data/train-1"
     inode = first.files[0].path.stat().st_ino
     assert from_bucket(tmp_path / "cache").files[0].path.stat().st_ino == inode
 

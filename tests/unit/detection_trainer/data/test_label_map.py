@@ -195,7 +195,9 @@ def test_a_missing_map_is_named(tmp_path: Path) -> None:
 
 
 def counted(number: int, **classes: object) -> Dataset:
-    return Dataset.model_validate({"train": {"uri": "s3://b/a"}, "numClasses": number, **classes})
+    return Dataset.model_validate(
+        {"train": {"uri": "s3://bucket/a"}, "numClasses": number, **classes}
+    )
 
 
 def test_a_label_map_has_the_classes_that_are_expected(tmp_path: Path) -> None:

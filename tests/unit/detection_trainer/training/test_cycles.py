@@ -68,7 +68,7 @@ def schedules(draw: st.DrawFn) -> dict[str, Any]:
     found: dict[str, Any] = {"type": kind, "warmupSteps": draw(st.integers(0, 50))}
     found |= {} if decay is None else {"decaySteps": decay}
     if kind == "step":
-        found["boundaries"] = draw(st.lists(st.integers(1, 300), min_size=1, max_size=4))
+        found["boundaries"] = sorted(draw(st.lists(st.integers(1, 300), min_size=1, max_size=4)))
         found["factor"] = draw(st.floats(0.01, 1.0))
     # Above 0: a run that would train on at rate 0 is refused, as shown above.
     found["finalFraction"] = draw(st.floats(0.001, 1.0))

@@ -271,7 +271,7 @@ def test_a_training_is_read_with_its_labels() -> None:
 def test_an_invalid_spec_is_no_error_and_names_what_is_wrong() -> None:
     parsed = parse_training(stored_training(steps=-1, colour="green"))
     assert parsed.spec is None
-    assert "steps: Input should be greater than or equal to 1 (received -1)" in parsed.invalid
+    assert "steps: expected at least 1 (received -1)" in parsed.invalid
     assert "colour" in parsed.invalid
 
 
