@@ -5,7 +5,7 @@ is final.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ class ObjectStorage:
     """An obstore store."""
     root: str
     """The bucket's URI, for messages."""
+    require_identity: Callable[[], None] = lambda: None
+    """Raises where nothing says who asks; called before each request."""
 
     def read(self, key: str) -> bytes:
         """Return the whole object."""
@@ -167,6 +169,7 @@ class ObjectStorage:
     @contextmanager
     def _explained(self, key: str, doing: str) -> Iterator[None]:
         place = f"{self.root}/{key}" if key else self.root
+        self.require_identity()
         try:
             yield
         except exceptions.AlreadyExistsError as error:

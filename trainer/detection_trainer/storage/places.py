@@ -27,6 +27,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from detection_trainer.contract.prefixes import longest_prefix
 from detection_trainer.errors import AccessDeniedError, InvalidConfigError
 from detection_trainer.storage.folder import Folder
+from detection_trainer.storage.identity import identity_check
 from detection_trainer.storage.local import LocalFiles
 from detection_trainer.storage.objects import ObjectStorage, obstore_text
 
@@ -91,7 +92,9 @@ def _open(uri: str, named: str, credentials: Mapping[str, Path]) -> Folder:
             f"{prefix}* of its Secret or environment"
         )
         raise InvalidConfigError(msg) from error
-    return Folder(store=ObjectStorage(store, f"{scheme}://{bucket}"), uri=uri.rstrip("/"), key=key)
+    root = f"{scheme}://{bucket}"
+    check = identity_check(scheme, root, keys, directory)
+    return Folder(store=ObjectStorage(store, root, check), uri=uri.rstrip("/"), key=key)
 
 
 def open_parent(uri: str, credentials: Mapping[str, Path] | None = None) -> tuple[Folder, str]:
