@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from detection_trainer.contract.base import ClassName, Contract, Digest, canonical_digest, dump
-from detection_trainer.contract.documents import DocumentError, parse_json
+from detection_trainer.contract.documents import DocumentError, kind_of, parse_json
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.report import Restored, Step
 from detection_trainer.contract.schedule import Cycles
@@ -199,6 +199,6 @@ def _json_object(data: bytes, place: str) -> dict[str, Any]:
         msg = f"{place}: the manifest cannot be read: {error}: use another checkpoint"
         raise DamagedCheckpointError(msg) from error
     if not isinstance(document, dict):
-        msg = f"{place}: expected a JSON object; received {type(document).__name__}"
+        msg = f"{place}: expected a JSON object; received {kind_of(document)}"
         raise DamagedCheckpointError(msg)
     return document

@@ -14,6 +14,7 @@ MAX_DOCUMENT_BYTES = 1 << 20
 """Of a DetectionTraining: the API server keeps objects of at most 1.5 MB."""
 MAX_DEPTH = 64
 MAX_NUMBER_CHARACTERS = 128
+_NAMES_SHOWN, _NAME_SHOWN = 5, 40
 MAX_YAML_NODES = 20_000
 """Scalars, lists and maps, those of aliases counted each time; PyYAML reads 30,000 a second."""
 
@@ -61,6 +62,27 @@ def parse_yaml(text: str) -> Any:
         raise DocumentError(
             f"expected YAML or JSON; a value does not fit its tag: {error}"
         ) from error
+
+
+def kind_of(value: Any) -> str:
+    """Return what a value of JSON or YAML is, for a message.
+
+    >>> kind_of([1, 2]), kind_of({"kind": 1}), kind_of(None), kind_of("x")
+    ('a list of 2', 'an object with kind', 'nothing', "the text 'x'")
+    """
+    match value:
+        case None:
+            return "nothing"
+        case list():
+            return f"a list of {len(value)}"
+        case dict():
+            names = ", ".join(str(name)[:_NAME_SHOWN] for name in list(value)[:_NAMES_SHOWN])
+            more = ", …" if len(value) > _NAMES_SHOWN else ""
+            return f"an object with {names}{more}" if value else "an empty object"
+        case str():
+            return f"the text {value[:_NAME_SHOWN]!r}"
+        case _:
+            return f"the value {json.dumps(value, default=str)[:_NAME_SHOWN]}"
 
 
 _NUMBER_TAGS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})

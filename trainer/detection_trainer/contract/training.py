@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, ValidationError
 
 from detection_trainer.contract.base import Contract
-from detection_trainer.contract.documents import MAX_DOCUMENT_BYTES, DocumentError, parse_yaml
+from detection_trainer.contract.documents import (
+    MAX_DOCUMENT_BYTES,
+    DocumentError,
+    kind_of,
+    parse_yaml,
+)
 from detection_trainer.contract.pipeline_config.expansion import expand, source_of
 from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
@@ -29,6 +34,7 @@ API_VERSION = "detectiontraining.dev/v1alpha1"
 KIND = "DetectionTraining"
 MAX_EXPLAINED = 20
 """Problems of a document that a message lists."""
+_COCO_FIELDS = frozenset({"images", "annotations"})
 MAX_SHOWN = 200
 """Characters of a value that a message shows."""
 
@@ -119,10 +125,7 @@ def parse_training(
     Raises:
         InvalidTrainingError: it is another kind, or its spec is invalid.
     """
-    kind = document.get("kind") if isinstance(document, dict) else type(document).__name__
-    if kind != KIND or document.get("apiVersion") != API_VERSION:
-        msg = f"{source}: expected kind {KIND} of {API_VERSION}; received {kind!r}"
-        raise InvalidTrainingError(msg)
+    _require_kind(document, source)
     metadata, spec = (_map_at(document, field, source) for field in ("metadata", "spec"))
     set_aside = sorted(KUBERNETES_FIELDS & spec.keys())
     identity = {key: metadata[key] for key in ("namespace", "name") if metadata.get(key)}
@@ -141,6 +144,22 @@ def parse_training(
         raise InvalidTrainingError(f"{source}: {explain(error)}") from error
     except PipelineConfigError as error:
         raise InvalidTrainingError(f"{source}: pipelineConfig: {error}") from error
+
+
+def _require_kind(document: Any, source: str) -> None:
+    said = document if isinstance(document, dict) else {}
+    kind, version = said.get("kind"), said.get("apiVersion")
+    if (kind, version) == (KIND, API_VERSION):
+        return
+    received = kind_of(document)
+    if kind is not None:
+        of = "without apiVersion" if version is None else f"of {_shown(version)}"
+        received = f"kind {_shown(kind)} {of}"
+    advice = ""
+    if said.keys() >= _COCO_FIELDS:
+        advice = ". It seems to be COCO's instances JSON: use `detection-trainer convert coco`"
+    msg = f"{source}: expected kind {KIND} of {API_VERSION}; received {received}{advice}"
+    raise InvalidTrainingError(msg)
 
 
 def _map_at(document: dict[str, Any], field: str, source: str) -> dict[str, Any]:

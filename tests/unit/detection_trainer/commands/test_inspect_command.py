@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from detection_trainer.__main__ import main
+from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.data import dataset as module
 from sandbox.samples.datasets import Drawn, write_dataset
 
@@ -102,3 +103,28 @@ def test_without_classes_nothing_is_read(
     path = write_dataset(tmp_path / "a.tfrecord", [Drawn()])
     assert main(["inspect", str(path), *words]) == code
     assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "received"),
+    [
+        ("[1, 2]", "received a list of 2"),
+        ("", "received nothing"),
+        (
+            "kind: Job\napiVersion: batch/v1\n",
+            'received kind "Job" of "batch/v1"',
+        ),
+        (
+            '{"images": [], "annotations": [], "categories": []}',
+            "annotations, categories. It seems to be COCO's instances JSON: use `detection-trainer",
+        ),
+    ],
+    ids=["a list", "an empty file", "another kind", "COCO's instances"],
+)
+def test_a_file_of_another_kind_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, received: str
+) -> None:
+    file = tmp_path / "instances.json"
+    file.write_text(text)
+    assert main(["inspect", str(file)]) == ExitCode.INVALID_CONFIG
+    assert received in capsys.readouterr().err

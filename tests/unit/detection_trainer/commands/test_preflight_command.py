@@ -70,7 +70,7 @@ def test_an_invalid_document_is_distinguished_from_an_edited_one(
     assert code == ExitCode.CONFIG_CHANGED
     file.write_text("kind: Pod")
     assert main(["preflight", str(file)]) == ExitCode.INVALID_CONFIG
-    assert "received 'Pod'" in capsys.readouterr().err
+    assert 'received kind "Pod" without apiVersion' in capsys.readouterr().err
 
 
 def test_a_mounted_claim_is_named_by_option_and_a_cache_is_kept(

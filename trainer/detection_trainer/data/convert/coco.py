@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from detection_trainer.contract.documents import kind_of
 from detection_trainer.contract.training import explain
 from detection_trainer.data.convert.findings import Annotations, BoxUnits, ExifRule, Findings
 from detection_trainer.data.convert.image_files import ImageFolder
@@ -103,6 +104,12 @@ def _read(file: Path) -> _Instances:
     except (ValueError, OSError) as error:
         msg = f"{file}: expected COCO's instances JSON; reading it failed: {error}"
         raise DataInvalidError(msg) from error
+    if not isinstance(document, dict):
+        raise DataInvalidError(
+            f"{file}: expected a JSON object with images, annotations and categories; received "
+            f"{kind_of(document)}: check that this is COCO's instances JSON, not its results or "
+            "captions"
+        )
     try:
         return _Instances.model_validate(document)
     except ValidationError as error:

@@ -98,6 +98,25 @@ def test_a_file_is_refused_for(file: Path, fields: dict[str, Any], message: str)
     assert str(file) in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "received"),
+    [("[1, 2, 3]", "a list of 3"), ("null", "nothing"), ('"x"', "the text 'x'"), ("1", "value 1")],
+)
+def test_a_document_that_is_no_object_is_refused_in_words_of_json(file: Path, text: str, received: str) -> None:
+    file.write_text(text)
+    with pytest.raises(DataInvalidError) as refused:
+        read_coco(file)
+    message = str(refused.value)
+    assert "expected a JSON object with images, annotations and categories; received" in message
+    assert received in message
+
+
+def test_an_entry_that_is_no_object_is_refused_without_names_of_classes(file: Path) -> None:
+    with pytest.raises(DataInvalidError, match=r"annotations\.0: expected an object") as refused:
+        read_coco(write_coco(file, annotations=[[1, 2]]))
+    assert "_Object" not in str(refused.value)
+
+
 def test_invalid_json_is_distinguished_from_a_missing_file(file: Path) -> None:
     with pytest.raises(NotFoundError, match="does not exist"):
         read_coco(file)
