@@ -40,7 +40,7 @@ COMMANDS = {
     "preflight": Command(
         "commands.preflight",
         "check everything that can be checked without training",
-        ("trees.yaml",),
+        ("trees.yaml", "trees.yaml -o json"),
     ),
     "evaluate": Command(
         "commands.evaluate", "print the COCO metrics of a checkpoint", ("trees.yaml",)
@@ -131,7 +131,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="detection-trainer",
         description="Train object detectors; stop at any time and resume exactly.",
-        epilog="Exit codes: docs/reference/conditions.md.",
+        epilog="Exit codes: docs/trainer.md#exit-codes.",
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

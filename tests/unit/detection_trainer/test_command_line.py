@@ -329,3 +329,19 @@ def test_a_score_is_a_number_from_0_to_1(score: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         main(["predict", "trees.yaml", "a.jpg", f"--min-score={score}"])
     assert f"expected a number from 0 to 1; received '{score}'" in capsys.readouterr().err
+
+
+def test_help_of_predict_names_the_order_of_a_box(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "A box is [ymin, xmin, ymax, xmax] in pixels" in told
+
+
+def test_the_page_of_the_trainer_has_every_exit_code_and_key_of_predict() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "trainer.md").read_text()
+    codes = [code for code in ExitCode if f"| {int(code)} | `{code.reason}` |" not in page]
+    assert codes == []
+    keys = ("image", "step", "objects[].class_name", "objects[].score", "objects[].box")
+    assert [key for key in keys if f"| `{key}` |" not in page] == []
+    assert "ymin, xmin, ymax, xmax, in pixels" in page

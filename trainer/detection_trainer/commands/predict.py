@@ -25,9 +25,17 @@ from detection_trainer.storage import Folder, open_folder, open_parent
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 
+_JSON_HELP = """\
+detect objects in images and draw them
+
+Prints one JSON object per image: image (its URI), step (of the checkpoint) and
+objects, each with class_name, score (0 to 1) and box. A box is [ymin, xmin,
+ymax, xmax] in pixels, from the top left corner of the image as viewers show it."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the source of weights, the images, and where drawings go."""
+    parser.description = _JSON_HELP
     text = "a DetectionTraining file, a checkpoint, or a run's folder (its newest)"
     parser.add_argument("place", metavar="FILE|URI", help=text)
     images = "a file, a folder of images, or a pattern with * in its last segment; paths or URIs"

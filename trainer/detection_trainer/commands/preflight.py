@@ -11,6 +11,7 @@ from pathlib import Path
 
 from detection_trainer.commands.locations import add_credentials, add_variables, place_uri
 from detection_trainer.commands.pipeline_file import load_training
+from detection_trainer.commands.preflight_table import preflight_lines
 from detection_trainer.contract import runtime
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
@@ -46,11 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder for copies of remote datasets; default: no copies are kept",
     )
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "json"),
+        help="table: a verdict and a table; json: all that was found, or the refusal. Default: a "
+        "table on a terminal, otherwise JSON of what was found",
+    )
     add_credentials(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found as JSON; returns the exit code that the run would end with."""
+    """Print what was found; returns the exit code that the run would end with."""
     try:
         training = _read(arguments)
         config = _packed(training)
@@ -58,14 +66,24 @@ def run(arguments: argparse.Namespace) -> int:
     except Exception as error:  # noqa: BLE001 - whatever ends the check becomes its outcome
         outcome = outcome_of_error(error)
         _explain(outcome, error)
+        if arguments.output == "json":
+            sys.stdout.write(json.dumps(dump(outcome), indent=2, ensure_ascii=False) + "\n")
     else:
         passed = outcome_of(ExitCode.COMPLETED, result.message)
         found = {"dataset": result.train_files, "pipeline_config": config}
         outcome = passed.model_copy(update=found)
-        sys.stdout.write(json.dumps(dump(result), indent=2, ensure_ascii=False) + "\n")
+        _print(result, arguments.output)
     if arguments.termination_log:
         Path(arguments.termination_log).write_text(termination_message(outcome))
     return int(outcome.exit_code)
+
+
+def _print(result: PreflightResult, output: str | None) -> None:
+    """Print a table, or JSON; a pod's log has no terminal and keeps the JSON."""
+    if (output or ("table" if sys.stdout.isatty() else "json")) == "table":
+        sys.stdout.writelines(f"{line}\n" for line in preflight_lines(result))
+        return
+    sys.stdout.write(json.dumps(dump(result), indent=2, ensure_ascii=False) + "\n")
 
 
 def _read(arguments: argparse.Namespace) -> Training:

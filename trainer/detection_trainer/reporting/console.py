@@ -6,6 +6,7 @@ On a terminal a progress bar with what happens above it; elsewhere one JSON obje
 
 import json
 import math
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -76,7 +77,7 @@ class ProgressBar:
     def say(self, event: str, message: str, **_fields: Any) -> None:
         """Print the message above the bar."""
         # Text, not markup: a class may be called `[tree]`.
-        self._terminal.print(Text.assemble((event, "bold"), " ", message))
+        self._terminal.print(Text.assemble((words_of(event), "bold"), " ", message))
 
     def progress(self, report: Report) -> None:
         """Move the bar."""
@@ -89,6 +90,15 @@ class ProgressBar:
         """Leave the bar where it stands."""
         if self._task is not None:
             self._bar.stop()
+
+
+def words_of(event: str) -> str:
+    """Return an event's name as words.
+
+    >>> words_of("checkpointSkipped")
+    'checkpoint skipped'
+    """
+    return re.sub("[A-Z]", lambda letter: f" {letter[0].lower()}", event)
 
 
 def open_console(clock: Callable[[], datetime]) -> Console:

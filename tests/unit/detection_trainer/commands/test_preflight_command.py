@@ -1,5 +1,6 @@
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,42 @@ def test_a_configuration_that_cannot_be_had_is_one_sentence(  # noqa: PLR0913 - 
     [line] = capsys.readouterr().err.splitlines()
     assert text in line
     assert configured.as_uri() in line or "pipelineConfig.uri" in line
+
+
+def test_a_person_sees_a_verdict_and_a_table(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["preflight", str(file)]) == ExitCode.COMPLETED
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["The training can start: every check passed.", ""]
+    rows = {line[:19].strip(): line[19:] for line in lines[2:]}
+    assert rows["classes"] == "2: tree, shrub"
+    assert rows["training data"].endswith("train.tfrecord: 1 images, 1 boxes")
+    assert rows["validation data"] == "none"
+    assert rows["checkpoint folder"].endswith(
+        "can be written, no owner yet, checkpoints at steps: none"
+    )
+    assert rows["start"] == "step 0, with fresh weights"
+    assert "shrub" in rows["note"]
+
+
+def test_a_program_gets_json_on_a_terminal_too_and_a_refusal_likewise(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["preflight", str(file), "-o", "json"]) == ExitCode.COMPLETED
+    assert json.loads(capsys.readouterr().out)["classes"] == ["tree", "shrub"]
+    file.write_text("kind: Pod")
+    assert main(["preflight", str(file), "-o", "json"]) == ExitCode.INVALID_CONFIG
+    refusal = json.loads(capsys.readouterr().out)
+    assert (refusal["exitCode"], refusal["reason"]) == (50, "InvalidConfig")
+
+
+def test_a_pod_s_output_without_a_terminal_stays_json(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["preflight", str(file)]) == ExitCode.COMPLETED
+    assert json.loads(capsys.readouterr().out)["source"]["start"] == "Scratch"
+    assert main(["preflight", str(file), "-o", "table"]) == ExitCode.COMPLETED
+    assert capsys.readouterr().out.startswith("The training can start")

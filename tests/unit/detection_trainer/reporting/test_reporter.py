@@ -138,6 +138,7 @@ def test_on_a_terminal_there_is_a_bar(
     bar = open_console(lambda: NOW)
     assert isinstance(bar, ProgressBar)
     bar.say("started", "begins from [scratch] at step 0")
+    bar.say("checkpointSkipped", "step 3")
     report = Report(
         attempt=1,
         sequence=1,
@@ -152,6 +153,7 @@ def test_on_a_terminal_there_is_a_bar(
     bar.close()
     printed = capsys.readouterr().out
     assert "begins from [scratch] at step 0" in printed
+    assert "checkpoint skipped" in printed
     assert "step 5/10" in printed
     assert "loss 0.2500" in printed
     assert "mAP 0.500" in printed
