@@ -331,6 +331,26 @@ def test_a_score_is_a_number_from_0_to_1(score: str, capsys: pytest.CaptureFixtu
     assert f"expected a number from 0 to 1; received '{score}'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["predict", "t.yaml", "a.jpg", "--step=-1"], "a whole number from 0; received '-1'"),
+        (["evaluate", "t.yaml", "--step=1.5"], "a whole number from 0; received '1.5'"),
+        (["export", "t.yaml", "--to", "x", "--step=new"], "a whole number from 0; received 'new'"),
+        (["run", "t.yaml", "--report-period=0"], "expected seconds, above 0; received '0'"),
+        (["run", "t.yaml", "--report-period=nan"], "expected seconds, above 0; received 'nan'"),
+        (["run", "t.yaml", "--report-period=inf"], "expected seconds, above 0; received 'inf'"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_a_number_out_of_its_range_is_refused(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert expected in capsys.readouterr().err
+
+
 def test_help_of_predict_names_the_order_of_a_box(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["predict", "--help"])

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from detection_trainer.checkpoints.format import Checkpoint
 from detection_trainer.commands.locations import add_credentials, choose_checkpoint, place_uri
+from detection_trainer.commands.numbers import step
 from detection_trainer.commands.pipeline_file import load_training
 from detection_trainer.contract import runtime
 from detection_trainer.contract.exit_codes import ExitCode
@@ -28,7 +29,7 @@ from detection_trainer.run.process import prepare_process
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add FILE, which checkpoint of it, and where its folder lies."""
     parser.add_argument("file", type=Path, help="a DetectionTraining, as kubectl apply takes it")
-    parser.add_argument("--step", type=int, help="which checkpoint; default: the newest")
+    parser.add_argument("--step", type=step, help="which checkpoint; default: the newest")
     parser.add_argument(
         "--checkpoint-uri",
         default=environment_value(runtime.CHECKPOINT_URI),

@@ -7,6 +7,7 @@ import sys
 
 from detection_trainer.checkpoints.format import MANIFEST_FILE
 from detection_trainer.commands.locations import add_credentials, choose_checkpoint, open_place
+from detection_trainer.commands.numbers import step
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.spec import ExportFormat
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="saved-model: for serving; odapi: for restoring with the TensorFlow Object "
         "Detection API. Default: %(default)s",
     )
-    parser.add_argument("--step", type=int, help="which checkpoint of the run; default: the newest")
+    parser.add_argument(
+        "--step", type=step, help="which checkpoint of the run; default: the newest"
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="overwrite an export in the folder"
     )

@@ -3,7 +3,6 @@
 import argparse
 import io
 import json
-import math
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from detection_trainer.commands.locations import add_credentials, choose_checkpoint
+from detection_trainer.commands.numbers import score, step
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.data.depth import depth_problem
 from detection_trainer.data.examples import UNDECODABLE
@@ -40,21 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", metavar="FILE|URI", help=text)
     images = "a file, a folder of images, or a pattern with * in its last segment; paths or URIs"
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=images)
-    parser.add_argument("--step", type=int, help="which checkpoint of the run; default: the newest")
+    parser.add_argument(
+        "--step", type=step, help="which checkpoint of the run; default: the newest"
+    )
     parser.add_argument("--out", type=Path, help="folder for the drawings; default: none are drawn")
     text = "lowest score to show, 0 to 1; default: %(default)s"
-    parser.add_argument("--min-score", type=_score, default=0.3, metavar="SCORE", help=text)
+    parser.add_argument("--min-score", type=score, default=0.3, metavar="SCORE", help=text)
     add_credentials(parser)
-
-
-def _score(text: str) -> float:
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
-    if not 0.0 <= score <= 1.0:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1; received {text!r}")
-    return score
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from detection_trainer.commands.locations import add_credentials, add_variables, place_uri
+from detection_trainer.commands.numbers import seconds
 from detection_trainer.commands.pipeline_file import load_training
 from detection_trainer.commands.pipeline_run import BESIDE, PipelineRun, make_training
 from detection_trainer.contract import runtime
@@ -79,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache-dir", type=Path, help="folder for copies of remote datasets")
     parser.add_argument(
         "--report-period",
-        type=float,
+        type=seconds,
         default=5.0,
         metavar="SECONDS",
         help="seconds between progress lines (default 5)",
