@@ -1,7 +1,8 @@
-"""Whether anything says who asks an object storage: keys, a token's file, or the machine itself.
+"""Checks that there are credentials for an object storage: keys, a token's file, or a cloud role.
 
-Without keys and tokens obstore asks the cloud's metadata service, and outside a cloud it retries
-that for most of a minute, as it does any request. So the service is sought first, for seconds.
+Without keys and tokens obstore asks the metadata service of the cloud. Where there is none it
+retries for most of a minute, and its error names neither keys nor variables. So a connection to
+the service is tried first, for a few seconds. `places` builds the check for each folder.
 """
 
 import os
@@ -25,14 +26,14 @@ _GOOGLE_LOGIN = ".config/gcloud/application_default_credentials.json"
 
 @dataclass(frozen=True, slots=True)
 class _Cloud:
-    """Where obstore looks for an identity at one kind of storage."""
+    """Where obstore looks for credentials of one kind of storage."""
 
     names: Sequence[str]
-    """Variables, or keys of a Secret, of which each makes the metadata service unnecessary."""
+    """Variables, or keys of a Secret. With any of them obstore does not ask the service."""
     usual: str
-    """The names that a person would give."""
+    """The usual ones, for the message."""
     endpoints: Sequence[str]
-    """Variables that name another metadata service."""
+    """Variables with the address of another metadata service."""
 
 
 _CLOUDS: Mapping[str, _Cloud] = {
@@ -72,20 +73,22 @@ _CLOUDS: Mapping[str, _Cloud] = {
 def identity_check(
     scheme: str, root: str, keys: Mapping[str, str], directory: Path | None
 ) -> Callable[[], None]:
-    """Return a function that raises where nothing says who asks; it looks once until it passes.
+    """Return a function that raises AccessDeniedError where there are no credentials.
+
+    A check that passed is not repeated.
 
     Args:
         scheme: `s3`, `gs` or `az`.
         root: the bucket's URI, for the message.
         keys: those of the mounted Secret.
-        directory: where that Secret is mounted; None: there is none for this bucket.
+        directory: where that Secret is mounted; None: no Secret serves this bucket.
     """
     cloud = _CLOUDS[scheme]
-    said = {**os.environ, **keys}
-    if any(said.get(name) for name in cloud.names) or (scheme == "gs" and _has_google_login()):
+    given = {**os.environ, **keys}
+    if any(given.get(name) for name in cloud.names) or (scheme == "gs" and _has_google_login()):
         return lambda: None
-    given = next((value for value in map(said.get, cloud.endpoints) if value), _METADATA)
-    endpoint = given if "://" in given else f"http://{given}"
+    address = next((value for value in map(given.get, cloud.endpoints) if value), _METADATA)
+    endpoint = address if "://" in address else f"http://{address}"
 
     @cache
     def check() -> None:
@@ -108,7 +111,7 @@ def _has_google_login() -> bool:
 
 
 def _unreachable(endpoint: str) -> str | None:
-    """Return why no connection to `endpoint` is made; None once there is one."""
+    """Return why no connection to `endpoint` succeeds; None once one does."""
     parts = urlsplit(endpoint)
     problem = ""
     for attempt in range(_TRIES):

@@ -54,7 +54,7 @@ class ObjectStorage:
     root: str
     """The bucket's URI, for messages."""
     require_identity: Callable[[], None] = lambda: None
-    """Raises where nothing says who asks; called before each request."""
+    """Raises where there are no credentials; called before each request."""
 
     def read(self, key: str) -> bytes:
         """Return the whole object."""

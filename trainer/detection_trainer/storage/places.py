@@ -84,7 +84,7 @@ def _open(uri: str, named: str, credentials: Mapping[str, Path]) -> Folder:
             config=_store_config(keys),
             client_options=_client_options(keys),
             retry_config=_RETRIES,
-            **_identity(directory, keys),
+            **_rotated_key(directory, keys),
         )
     except (exceptions.BaseError, ValueError) as error:
         msg = (
@@ -159,7 +159,7 @@ def _read_keys(directory: Path | None, prefix: str) -> dict[str, str]:
     return keys
 
 
-def _identity(directory: Path | None, keys: Mapping[str, str]) -> dict[str, Any]:
+def _rotated_key(directory: Path | None, keys: Mapping[str, str]) -> dict[str, Any]:
     """Return the provider of a Secret's S3 key: as it is now, without the environment's token."""
     if _KEY_ID not in keys:
         return {}
