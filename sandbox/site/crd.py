@@ -4,9 +4,14 @@ from detection_operator.api.crd import build_crd
 from sandbox.site.kube import CRDS, Kube, Object
 
 
-def install_crd(kube: Kube) -> None:
-    """Create or update the CustomResourceDefinition, and wait until it is established."""
-    wanted = build_crd()
+def install_crd(kube: Kube, crd: Object | None = None) -> None:
+    """Create or update the CustomResourceDefinition, and wait until it is established.
+
+    Args:
+        kube: the cluster.
+        crd: another one than that of the models.
+    """
+    wanted = build_crd() if crd is None else crd
     path = f"{CRDS}/{wanted['metadata']['name']}"
     if found := kube.find(path):
         kube.request("PUT", path, {**found, "spec": wanted["spec"]})

@@ -31,6 +31,11 @@ class Options:
     metrics_port: int | None = None
     cluster: Cluster = field(default_factory=Cluster)
 
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether a person wrote the file: the operator checks its own, and names their digest."""
+        return self.config_digest is None
+
     def checkpoint_folder(self, spec: TrainingSpec) -> str:
         """Return the URI of the run's folder.
 

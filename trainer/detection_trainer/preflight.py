@@ -1,6 +1,6 @@
 """Checks everything of a training that needs no training: minutes earlier, without a GPU.
 
-It checks configuration, label map, checkpoint folder, source of the weights and dataset, in this
+It checks configuration, checkpoint folder, label map, source of the weights and dataset, in this
 order, with the functions that the run uses. So the run does not refuse what passes here. It leaves
 no file behind. `detection-trainer preflight` calls it, which the operator runs as a Job. Imports no
 TensorFlow.
@@ -36,6 +36,7 @@ from detection_trainer.training.start import (
     Resume,
     Scratch,
     choose_start,
+    require_startable,
 )
 from detection_trainer.weights.continuation import continued, require_continuable
 from detection_trainer.weights.odapi import continuation as odapi
@@ -123,9 +124,11 @@ def run_preflight(training: Training, options: Options, cache_dir: Path) -> Pref
         TrainerError: the first error that would end an attempt, with the run's own message.
     """
     spec = training.spec
-    classes = load_classes(spec.dataset, options.credentials)
     folder = open_folder(options.checkpoint_folder(spec), options.credentials)
     state = _look_at_folder(folder, training)
+    if options.is_by_hand and not state.manifests:
+        require_startable(spec)
+    classes = load_classes(spec.dataset, options.credentials)
     source = _check_source(state, spec, classes, options.credentials)
     _require_writable(folder)
     # Pin the files before they are read: the run then notices a change made in the meantime.

@@ -36,11 +36,11 @@ from detection_trainer.contract.rules import cel, with_rules
 from detection_trainer.contract.schedule import Cycles
 from detection_trainer.contract.spec import (
     MAX_PIPELINE_CONFIG,
-    RULES,
     ExportFormat,
     RestoreMode,
     TrainingSpec,
 )
+from detection_trainer.contract.spec_rules import RULES
 
 GROUP = "detectiontraining.dev"
 VERSION = "v1alpha1"

@@ -27,6 +27,7 @@ from detection_operator.core.policies.attempt_end import record_attempt
 from detection_operator.core.policies.completion import complete
 from detection_operator.core.policies.deadline import fail_over_deadline
 from detection_operator.core.policies.deletion import leave_deleted
+from detection_operator.core.policies.first_start import refuse_first_start
 from detection_operator.core.policies.folder_in_use import refuse_shared_folder
 from detection_operator.core.policies.learning_rate_zero import refuse_zero_rate
 from detection_operator.core.policies.permanent_failure import fail_permanently
@@ -44,6 +45,7 @@ GATES: tuple[Policy, ...] = (
     fail_permanently,
     fail_over_deadline,
     retry.give_up,
+    refuse_first_start,
     refuse_several_workers,
     refuse_zero_rate,
     refuse_shared_folder,

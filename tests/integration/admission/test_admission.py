@@ -197,11 +197,11 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "a bucket whose name is too short": (
         changed(BASE, "spec.dataset.train.uri", "s3://a/b"),
-        "a bucket's name has 3 to 63 characters",
+        "a bucket's name has 3 to 255 characters",
     ),
     "a bucket whose name is too short, to restore from": (
         training(restore={"mode": "full", "from": {"uri": "s3://a/b"}}),
-        "a bucket's name has 3 to 63 characters",
+        "a bucket's name has 3 to 255 characters",
     ),
     "a size with a space": (
         training(checkpoints={"storage": {"volumeClaim": {"size": "4 GB"}}}),
@@ -213,7 +213,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "a number of classes that is another": (
         changed(BASE, "spec.dataset.numClasses", 2),
-        "expected numClasses to be the number of classes, 1; received 2",
+        "numClasses must be the number of classes: correct it, or leave it out",
     ),
     "evaluations without data for them": (
         training(evaluation={"everySteps": 10}),
@@ -229,7 +229,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "a warm-up that is longer than the training": (
         training(steps=6, optimizer={"schedule": {"warmupSteps": 100}}),
-        "expected optimizer.schedule.warmupSteps below steps, 6; received 100",
+        "set optimizer.schedule.warmupSteps below steps, or raise steps",
     ),
     "a crop whose minimum is above its maximum": (
         training(augmentation=[{"randomCropImage": {"minArea": 0.9, "maxArea": 0.5}}]),
@@ -281,6 +281,30 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "an export that the OD API has no model for": (
         training(exports=["ODAPI"]),
         "exports: ODAPI needs a backbone that the OD API has",
+    ),
+    "a hold without a cosine": (
+        training(optimizer={"schedule": {"type": "constant", "holdSteps": 5}}),
+        "holdSteps is only valid with type cosine: remove it, or correct type",
+    ),
+    "a decay of a constant rate": (
+        training(optimizer={"schedule": {"type": "constant", "decaySteps": 50}}),
+        "decaySteps is only valid with type cosine or exponential",
+    ),
+    "a staircase of a cosine": (
+        training(optimizer={"schedule": {"staircase": False}}),
+        "staircase is only valid with type exponential",
+    ),
+    "a rate of a warm-up that there is not": (
+        training(optimizer={"schedule": {"warmupLearningRate": 0.001}}),
+        "warmup and warmupLearningRate need a warm-up",
+    ),
+    "the decay of another optimizer": (
+        training(optimizer={"name": "adam", "decay": 0.9}),
+        "decay is only valid with name rms_prop",
+    ),
+    "the epsilon of another optimizer": (
+        training(optimizer={"name": "momentum", "epsilon": 0.1}),
+        "epsilon is only valid with name adam or adamw or rms_prop",
     ),
     "boundaries that fall": (
         training(optimizer={"schedule": {"type": "step", "boundaries": [20, 10]}}),

@@ -14,7 +14,7 @@ import yaml
 
 from detection_operator.api.crd import build_crd
 from sandbox.samples.trainings import training
-from sandbox.site.kube import CRDS, ApiError
+from sandbox.site.kube import CRDS, ApiError, condition
 from tests.integration.detection_operator.test_replicas import LEADER, SLOWEST_S, process, replica
 from tests.support.cluster.operator_fixtures import Scene, environment, last_word, report, saved
 from tests.support.cluster.released import CHART, WHEEL
@@ -105,6 +105,53 @@ def test_running_trainings_run_on_under_the_new_operator_and_crd(
             assert scene.training("runs")["status"]["image"] == OLD_IMAGE
             scene.apply("new")
             assert scene.wait_attempt(1, "new")["spec"]["containers"][0]["image"] == NEW_IMAGE
+
+
+IDLE: Object = {"evaluation": {"everySteps": 10}}
+"""Evaluations without data for them: accepted by the release, and refused today."""
+INTERRUPTED: Object = {
+    "observedGeneration": 1,
+    "attemptCount": 1,
+    "currentAttempt": {
+        "number": 1,
+        "jobName": "runs-1",
+        "image": OLD_IMAGE,
+        "createdAt": "2026-11-24T10:00:00Z",
+        "outcome": {
+            "exitCode": 40,
+            "reason": "Saved",
+            "message": "saved at step 10",
+            "finishedAt": "2026-11-24T10:05:00Z",
+        },
+    },
+    "checkpointCount": 1,
+    "latestCheckpoint": saved(10, name="runs")["checkpoints"][0],
+}
+
+
+def test_a_started_training_is_served_whose_spec_would_be_refused_today(
+    released: Scene, kubeconfig: Path | None
+) -> None:
+    scene = released
+    for name in ("runs", "waits"):
+        scene.apply(name, **IDLE)
+    scene.kube.patch(f"{scene.path('runs')}/status", {"status": INTERRUPTED})
+    install(scene, build_crd())
+    with pytest.raises(ApiError, match=r"set dataset\.validation"):
+        scene.apply("new", **IDLE)
+    with RunningOperator(environment(scene.namespace, kubeconfig)) as operator:
+        pod = scene.wait_attempt(2, "runs")
+        scene.run_pod(pod)
+        sent = report(20, 1, attempt=2, **saved(20, 10, name="runs"))
+        status, _ = operator.report(scene.namespace, "runs", scene.token(pod), sent)
+        assert status == HTTPStatus.OK
+        scene.wait(lambda s: s["step"] == 20, "reports are accepted", "runs")
+        scene.kube.patch(scene.path("runs"), {"spec": {"suspend": True}})
+        scene.wait(lambda s: s["phase"] == "Suspended", "suspended", "runs")
+        scene.kube.patch(scene.path("runs"), {"spec": {"suspend": False}})
+        scene.wait_attempt(3, "runs")
+        refused = scene.wait(lambda s: s["phase"] == "Refused", "not started", "waits")
+        assert "expected dataset.validation" in condition(refused, "Stalled")["message"]
 
 
 def test_a_stored_training_reads_with_the_defaults_of_new_fields(released: Scene) -> None:

@@ -24,6 +24,7 @@ from tests.support.operator.observations import (
     spec,
     termination_message,
     training,
+    training_attempt,
     unread,
     waiting,
 )
@@ -435,6 +436,11 @@ SOURCES: Situations = {
     ),
 }
 
+_EVALUATED: dict[str, Any] = {"evaluation": {"everySteps": 10}}
+IDLE = spec(**_EVALUATED)
+"""Evaluations without data for them: no longer started, but such a training may have started."""
+_IDLE_MESSAGE = "The spec is invalid: spec: expected dataset.validation, the data to evaluate on"
+
 ZERO = {"learningRate": 0.1, "schedule": {"decaySteps": 50, "finalFraction": 0.0}}
 
 REFUSALS: Situations = {
@@ -443,6 +449,35 @@ REFUSALS: Situations = {
         Phase.REFUSED,
         Reason.INVALID_SPEC,
         "steps: must be above 0",
+    ),
+    "a stored spec that is no longer started refuses": Situation(
+        observed(IDLE), Phase.REFUSED, Reason.INVALID_SPEC, _IDLE_MESSAGE
+    ),
+    "a stored spec that is no longer started refuses, also once it was checked": Situation(
+        _checking(outcome(0, "Completed"), made=spec(preflight="Always", **_EVALUATED)),
+        Phase.REFUSED,
+        Reason.INVALID_SPEC,
+        _IDLE_MESSAGE,
+    ),
+    "a suspended training that is no longer started stays suspended": Situation(
+        observed(spec(suspend=True, **_EVALUATED)), Phase.SUSPENDED, Reason.SUSPENDED_BY_USER
+    ),
+    "a running training that would no longer be started runs": Situation(
+        running(job(pod()), made=IDLE), Phase.RUNNING, Reason.TRAINING
+    ),
+    "an attempt that was interrupted resumes, whatever would no longer be started": Situation(
+        settled(40, "Saved", IDLE), Phase.QUEUED, Reason.ATTEMPT_CREATED
+    ),
+    "an attempt without a checkpoint is retried, whatever would no longer be started": Situation(
+        observed(
+            IDLE,
+            Status(current_attempt=training_attempt(outcome=outcome(40, "Saved")), attempt_count=1),
+        ),
+        Phase.QUEUED,
+        Reason.ATTEMPT_CREATED,
+    ),
+    "a finished training that would no longer be started is complete": Situation(
+        settled(0, "Completed", IDLE, step=100), Phase.COMPLETE, Reason.TARGET_REACHED
     ),
     "steps beyond a schedule that ends at 0 refuse": Situation(
         observed(spec(optimizer=ZERO)), Phase.REFUSED, Reason.LEARNING_RATE_ZERO, "Restart"

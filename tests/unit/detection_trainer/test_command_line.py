@@ -354,8 +354,8 @@ def test_a_number_out_of_its_range_is_refused(
 def test_help_of_predict_names_the_order_of_a_box(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["predict", "--help"])
-    told = " ".join(capsys.readouterr().out.split())
-    assert "A box is [ymin, xmin, ymax, xmax] in pixels" in told
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "A box is [ymin, xmin, ymax, xmax] in pixels" in printed
 
 
 def test_the_page_of_the_trainer_has_every_exit_code_and_key_of_predict() -> None:

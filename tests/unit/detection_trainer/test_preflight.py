@@ -87,6 +87,27 @@ def commit_model(folder: Folder, of: Training, step: int, **fields: Any) -> Mani
     return checkpoint.manifest
 
 
+IDLE: dict[str, Any] = {"steps": 6, "optimizer": {"schedule": {"warmupSteps": 100}}}
+"""A warm-up that never ends: refused at a first start, but older runs may have it."""
+
+
+def test_a_warm_up_longer_than_the_run_is_refused(place: Path) -> None:
+    with pytest.raises(InvalidConfigError, match=r"warmupSteps below steps, 6; received 100"):
+        check(place, **IDLE)
+
+
+def test_a_run_that_has_checkpoints_may_have_a_longer_warm_up(place: Path) -> None:
+    started = training(place, **IDLE)
+    commit_model(open_folder((place / "run").as_uri()), started, 3)
+    assert run_preflight(started, Options(), place / "cache").source.start == "Resume"
+
+
+def test_what_the_operator_checks_is_not_checked_again(place: Path) -> None:
+    options = Options(config_digest="sha256:" + "0" * 64)
+    passed = run_preflight(training(place, **IDLE), options, place / "cache")
+    assert passed.source.start == "Scratch"
+
+
 def test_a_training_from_scratch_passes(place: Path) -> None:
     result = check(place)
     assert result.source.start == "Scratch"

@@ -14,6 +14,7 @@ from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.pipeline_config.mapping import PipelineConfig
 from detection_trainer.contract.training import API_VERSION, KIND, parse_training
 from detection_trainer.options import parse_credentials
+from detection_trainer.training.start import require_startable
 
 ORDER = ("model", "dataset", "restore", "steps", "batchSize", "optimizer", "augmentation")
 ABSENT: tuple[Any, ...] = (None, {}, [])
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     missing = list(_missing(config, spec))
     if not missing:
-        parse_training(document, arguments.source)
+        require_startable(parse_training(document, arguments.source).spec)
     text = yaml.safe_dump(document, sort_keys=False, width=100, allow_unicode=True)
     comments = "".join(f"# {line}\n" for line in _comments(arguments.source, config, missing))
     sys.stdout.write(comments + text)

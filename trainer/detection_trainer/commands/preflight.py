@@ -114,6 +114,7 @@ def _check(training: Training, arguments: argparse.Namespace) -> PreflightResult
     options = Options(
         checkpoint_uri=place_uri(uri) if uri else None,
         credentials=parse_credentials(arguments.credentials),
+        config_digest=arguments.config_digest,
         cache_dir=arguments.cache_dir,
     )
     with _cache(arguments.cache_dir) as cache_dir:

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from detection_trainer.contract.base import Contract
 from detection_trainer.contract.model import Fraction, PositiveFloat
 from detection_trainer.contract.rules import (
     cel,
     exactly_one_of,
+    is_new_start,
     require_one,
     require_order,
     with_rules,
@@ -126,8 +127,9 @@ class Factors(Contract):
     """Largest factor."""
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        require_order("the factors", minDelta=self.min_delta, maxDelta=self.max_delta)
+    def _in_order(self, info: ValidationInfo) -> Self:
+        if is_new_start(info):
+            require_order("the factors", minDelta=self.min_delta, maxDelta=self.max_delta)
         return self
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
@@ -64,24 +64,47 @@ def written_digest(digest: "hashlib._Hash") -> str:
 CEL_KEY = "x-kubernetes-validations"
 
 
-def cel(rule: str, message: str, **more: str) -> dict[str, str]:
+Rule = dict[str, Any]
+"""One rule of `x-kubernetes-validations`."""
+
+NEW_START = "newStart"
+"""The validation context of a spec that is about to be started for the first time."""
+
+
+def is_new_start(info: ValidationInfo) -> bool:
+    """Return whether the checks of a first start apply.
+
+    A stored training may have started before a check existed: it must still be served.
+    """
+    return info.context == NEW_START
+
+
+def cel(rule: str, message: str, **more: Any) -> Rule:
     """Return one rule of `x-kubernetes-validations`."""
     return {"rule": rule, "message": message, **more}
 
 
-def text_rule(pattern: str, expected: str) -> tuple[FieldInfo, AfterValidator]:
+def text_rule(
+    pattern: str, expected: str, stored: str | None = None
+) -> tuple[FieldInfo, AfterValidator]:
     """Return the annotations of a text that matches `pattern`, at admission and in Python.
 
     The API server would print a `pattern` of the schema; of this rule it prints `expected`.
 
-    >>> [_, check] = text_rule("^a+$", "expected the letter a")
-    >>> check.func("a")
-    'a'
-    """
-    whole = re.compile(pattern)
+    Args:
+        pattern: what the text must match.
+        expected: the rule in words.
+        stored: what the text of a training that has started must match, if that is less.
 
-    def check(text: str) -> str:
-        if not whole.search(text):
+    >>> from pydantic import TypeAdapter
+    >>> field = Annotated[str, *text_rule("^a+$", "expected the letter a")]
+    >>> TypeAdapter(field).validate_python("aa")
+    'aa'
+    """
+    new, old = re.compile(pattern), re.compile(stored or pattern)
+
+    def check(text: str, info: ValidationInfo) -> str:
+        if not (new if is_new_start(info) else old).search(text):
             msg = f"{expected}; received {text!r}"
             raise ValueError(msg)
         return text
@@ -104,10 +127,18 @@ def _utc(time: datetime) -> datetime:
 
 
 STORAGE_SCHEMES = ("s3://", "gs://", "az://", "file:///")
-_BUCKET = "(s3|az)://[a-zA-Z0-9$][a-zA-Z0-9._-]{2,62}|gs://[a-zA-Z0-9][a-zA-Z0-9._-]{2,221}"
+StorageUri = Annotated[
+    str, Field(min_length=6, max_length=1024, pattern=r"^(s3://|gs://|az://|file:///).+$")
+]
+"""Where something is stored, as reports and manifests have it."""
+RestoreUri = Annotated[
+    str, Field(min_length=6, max_length=1024, pattern=r"^(s3://|gs://|az://|file:///|keras://).+$")
+]
+"""Where weights came from, as reports and manifests have it."""
+_BUCKET = "(s3|gs)://[a-zA-Z0-9][a-zA-Z0-9._:-]{2,254}|az://[a-zA-Z0-9$][a-zA-Z0-9._-]{2,62}"
 _PLACES = f"({_BUCKET})(/|$)|file:///."
 _BUCKET_RULE = (
-    "a bucket's name has 3 to 63 characters (gs: 222): letters, digits, dots, hyphens and "
+    "a bucket's name has 3 to 255 characters (az: 63): letters, digits, dots, hyphens and "
     "underscores"
 )
 STORAGE_RULE = (
@@ -118,10 +149,22 @@ RESTORE_RULE = (
     "expected s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH, file:///PATH or "
     f"keras://MODEL/WEIGHTS, where {_BUCKET_RULE}"
 )
-StorageUri = Annotated[str, Field(max_length=1024), *text_rule(f"^({_PLACES})", STORAGE_RULE)]
-RestoreUri = Annotated[
-    str, Field(max_length=1024), *text_rule(f"^({_PLACES}|keras://.)", RESTORE_RULE)
+SpecStorageUri = Annotated[
+    str,
+    Field(max_length=1024),
+    *text_rule(f"^({_PLACES})", STORAGE_RULE, stored="^(s3://|gs://|az://|file:///)."),
 ]
+"""Where something is stored, as a person writes it into a spec."""
+SpecRestoreUri = Annotated[
+    str,
+    Field(max_length=1024),
+    *text_rule(
+        f"^({_PLACES}|keras://.)",
+        RESTORE_RULE,
+        stored="^(s3://|gs://|az://|file:///|keras://).",
+    ),
+]
+"""Where weights come from, as a person writes it into a spec."""
 MAX_COUNT = 2**53 - 1
 """The largest integer that every reader of JSON takes as it is; Kubernetes refuses from 2**63."""
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]

@@ -7,10 +7,10 @@ anchor_generator,box_predictor,losses,post_processing}.proto).
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from detection_trainer.contract.base import Contract
-from detection_trainer.contract.rules import cel, require_order, with_rules
+from detection_trainer.contract.rules import cel, is_new_start, require_order, with_rules
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0, le=1e9)]
@@ -102,8 +102,9 @@ class FeaturePyramid(Contract):
     """Separable 3x3 convolutions (FPNLite); absent means false."""
 
     @model_validator(mode="after")
-    def _levels_in_order(self) -> Self:
-        require_order("fpn", minLevel=self.min_level, maxLevel=self.max_level)
+    def _levels_in_order(self, info: ValidationInfo) -> Self:
+        if is_new_start(info):
+            require_order("fpn", minLevel=self.min_level, maxLevel=self.max_level)
         return self
 
 
@@ -162,12 +163,13 @@ class Matcher(Contract):
     """
 
     @model_validator(mode="after")
-    def _thresholds_in_order(self) -> Self:
-        require_order(
-            "matcher",
-            unmatchedThreshold=self.unmatched_threshold,
-            matchedThreshold=self.matched_threshold,
-        )
+    def _thresholds_in_order(self, info: ValidationInfo) -> Self:
+        if is_new_start(info):
+            require_order(
+                "matcher",
+                unmatchedThreshold=self.unmatched_threshold,
+                matchedThreshold=self.matched_threshold,
+            )
         return self
 
 

@@ -2,12 +2,25 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from detection_trainer.contract.base import Contract, Positive
 from detection_trainer.contract.model import Fraction, PositiveFloat
-from detection_trainer.contract.rules import cel, with_rules
+from detection_trainer.contract.rules import (
+    cel,
+    cel_for_new,
+    is_new_start,
+    only_with,
+    require_only_with,
+    with_rules,
+)
 
+_OF_SCHEDULES = {
+    "decaySteps": ("cosine", "exponential"),
+    "holdSteps": ("cosine",),
+    "staircase": ("exponential",),
+}
+_OF_OPTIMIZERS = {"decay": ("rms_prop",), "epsilon": ("adam", "adamw", "rms_prop")}
 LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
 
 
@@ -23,7 +36,7 @@ class Schedule(Contract):
             "self.type != 'step' || size(self.boundaries) > 0",
             "type step needs boundaries: the steps at which the rate is multiplied by factor",
         ),
-        cel(
+        cel_for_new(
             "!has(self.boundaries) || self.boundaries.isSorted()",
             "boundaries must be in rising order: sort them",
         ),
@@ -41,6 +54,11 @@ class Schedule(Contract):
             "!has(self.rates) || (self.type == 'step' && "
             "size(self.rates) == size(self.boundaries))",
             "rates are only valid with type step, one rate for each boundary",
+        ),
+        *only_with("type", _OF_SCHEDULES),
+        cel_for_new(
+            "self.warmupSteps > 0 || !(has(self.warmup) || has(self.warmupLearningRate))",
+            "warmup and warmupLearningRate need a warm-up: set warmupSteps, or remove them",
         ),
     )
 
@@ -76,7 +94,7 @@ class Schedule(Contract):
     """
 
     @model_validator(mode="after")
-    def _fits_its_type(self) -> Self:
+    def _fits_its_type(self, info: ValidationInfo) -> Self:
         if self.type == "exponential" and self.decay_steps is None:
             msg = (
                 "type exponential needs decaySteps: the number of steps after which the rate is "
@@ -89,8 +107,11 @@ class Schedule(Contract):
                 f"and {len(self.boundaries)} boundaries"
             )
             raise ValueError(msg)
-        self._require_boundaries()
-        self._require_time_to_decay()
+        if is_new_start(info):
+            require_only_with(self, "type", _OF_SCHEDULES)
+            self._require_boundaries()
+            self._require_time_to_decay()
+            self._require_warmup_steps()
         return self
 
     def _require_boundaries(self) -> None:
@@ -116,9 +137,21 @@ class Schedule(Contract):
             )
             raise ValueError(msg)
 
+    def _require_warmup_steps(self) -> None:
+        given = {"warmup": self.warmup, "warmupLearningRate": self.warmup_learning_rate}
+        shown = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+        if shown and not self.warmup_steps:
+            msg = (
+                f"expected warmupSteps above 0 with warmup and warmupLearningRate; received {shown}"
+                " without a warm-up: set warmupSteps, or remove them"
+            )
+            raise ValueError(msg)
+
 
 class Optimizer(Contract):
     """How weights move: optimizer.proto, with its `moving_average_decay`."""
+
+    model_config = with_rules(*only_with("name", _OF_OPTIMIZERS))
 
     name: Literal["momentum", "adam", "adamw", "rms_prop"] = "momentum"
     """The update rule: `momentum` (SGD with momentum), `adam`, `adamw` or `rms_prop`."""
@@ -140,3 +173,9 @@ class Optimizer(Contract):
     """Keep an exponential moving average of the weights, and evaluate, export and restore by it."""
     schedule: Schedule = Schedule()
     """The learning rate over the steps."""
+
+    @model_validator(mode="after")
+    def _has_effect(self, info: ValidationInfo) -> Self:
+        if is_new_start(info):
+            require_only_with(self, "name", _OF_OPTIMIZERS)
+        return self

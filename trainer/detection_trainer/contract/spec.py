@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from detection_trainer.contract.augmentation import Augmentation
 from detection_trainer.contract.base import (
@@ -17,22 +17,33 @@ from detection_trainer.contract.base import (
     Contract,
     Name,
     Positive,
-    RestoreUri,
-    StorageUri,
+    SpecRestoreUri,
+    SpecStorageUri,
     canonical_digest,
     dump,
     text_rule,
 )
 from detection_trainer.contract.model import Fraction, Model
-from detection_trainer.contract.odapi import BACKBONES, reason_without_twin
+from detection_trainer.contract.odapi import reason_without_twin
 from detection_trainer.contract.optimizer import Optimizer
-from detection_trainer.contract.rules import cel, exactly_one_of, require_one, rules_of, with_rules
+from detection_trainer.contract.rules import (
+    cel,
+    exactly_one_of,
+    is_new_start,
+    require_one,
+    rules_of,
+    with_rules,
+)
+from detection_trainer.contract.spec_rules import (
+    DEFAULT_SAMPLES,
+    RULES,
+    require_no_evaluation,
+    require_short_warmup,
+)
 
 MAX_PIPELINE_CONFIG = 65536
 """Characters; those of the model zoo have 5,000. What a pod reads must also fit `packing`."""
 _NAMES_SHOWN = 10
-DEFAULT_SAMPLES = 4
-"""Of `evaluation.sampleImages`."""
 
 KUBERNETES_FIELDS = frozenset({
     "activeDeadlineSeconds", "image", "podTemplate", "preflight", "preflightResources", "resources",
@@ -52,11 +63,13 @@ class RestoreMode(StrEnum):
 class Place(Contract):
     """Where data lies; the last path segment may hold `*` wildcards."""
 
-    uri: StorageUri
+    uri: SpecStorageUri
     """s3://, gs://, az:// or file:// (a mounted volume), for example
     `s3://data/trees/train-*.tfrecord`.
     """
-    additional_uris: Annotated[list[StorageUri], Field(min_length=1, max_length=64)] | None = None
+    additional_uris: Annotated[list[SpecStorageUri], Field(min_length=1, max_length=64)] | None = (
+        None
+    )
     """More files of the same set, in this order, each as in `uri`. A file that several patterns
     match counts once. Absent: none. For example `[s3://data/parks/train-*.tfrecord]`.
     """
@@ -65,7 +78,7 @@ class Place(Contract):
 class File(Contract):
     """A single file."""
 
-    uri: StorageUri
+    uri: SpecStorageUri
     """s3://, gs://, az:// or file:// (a mounted volume), for example
     `s3://data/trees/label_map.pbtxt`.
     """
@@ -79,9 +92,6 @@ class Dataset(Contract):
         cel(
             "!has(self.classes) || !has(self.numClasses) || size(self.classes) == self.numClasses",
             "numClasses must be the number of classes: correct it, or leave it out",
-            messageExpression="'expected numClasses to be the number of classes, ' + "
-            "string(size(self.classes)) + '; received ' + string(self.numClasses) + "
-            "': correct it, or leave it out'",
         ),
     )
 
@@ -158,7 +168,7 @@ class RestoreSource(Contract):
 
     model_config = exactly_one_of("uri", "trainingRef")
 
-    uri: RestoreUri | None = None
+    uri: SpecRestoreUri | None = None
     """A checkpoint of this product, of the OD API (`…/ckpt-N`) or of Keras, or pretrained weights:
     s3://, gs://, az://, file:// or keras://, for example `keras://resnet50/imagenet`.
     """
@@ -199,7 +209,7 @@ class ContinueSource(Contract):
 
     model_config = exactly_one_of("uri", "trainingRef")
 
-    uri: StorageUri | None = None
+    uri: SpecStorageUri | None = None
     """The checkpoint folder of another run, or an OD API model_dir, for example `s3://runs/trees`.
     """
     training_ref: TrainingRef | None = None
@@ -252,7 +262,7 @@ class Storage(Contract):
 
     model_config = exactly_one_of("uri", "volumeClaim")
 
-    uri: StorageUri | None = None
+    uri: SpecStorageUri | None = None
     """A folder of its own at s3://, gs:// or az://, or file:// on a mounted volume, for example
     `s3://runs/trees`.
     """
@@ -350,7 +360,7 @@ class PipelineConfigSource(Contract):
     """Read before the first attempt, and kept in the status once there is a checkpoint."""
     inline: Annotated[str, Field(min_length=1, max_length=MAX_PIPELINE_CONFIG)] | None = None
     """The text itself."""
-    uri: StorageUri | None = None
+    uri: SpecStorageUri | None = None
     """Read by the preflight's pod, and kept in the status once an attempt runs."""
 
     @model_validator(mode="after")
@@ -361,77 +371,6 @@ class PipelineConfigSource(Contract):
 
 Group = Literal["backbone", "feature_extractor"]
 ExportFormat = Literal["SavedModel", "ODAPI"]
-
-
-RULES = (
-    cel(
-        "has(self.model) != has(self.pipelineConfig)",
-        "exactly one of model, pipelineConfig must be set",
-    ),
-    cel(
-        "has(self.pipelineConfig) || (has(self.dataset) && has(self.steps))",
-        "dataset and steps must be set, unless a pipelineConfig gives them",
-    ),
-    cel(
-        "!(has(self.restore) && has(self.continueFrom))",
-        "restore and continueFrom exclude each other: restore starts at step 0, continueFrom "
-        "resumes at the source's step",
-    ),
-    cel(
-        "has(self.pipelineConfig) || self.batchSize % self.workers == 0",
-        "batchSize is the total of all workers: it must be divisible by workers",
-    ),
-    cel(
-        "self.workers == 1 || !has(self.checkpoints.storage.volumeClaim) || "
-        "self.checkpoints.storage.volumeClaim.accessModes.exists(m, m == 'ReadWriteMany')",
-        "several workers need storage that all of them can mount: a uri, or a volumeClaim with "
-        "accessModes ReadWriteMany",
-    ),
-    cel(
-        "has(self.pipelineConfig) || !has(self.optimizer.schedule.decaySteps) || "
-        "self.optimizer.schedule.type != 'cosine' || "
-        "self.optimizer.schedule.onExtend != 'Hold' || "
-        "self.optimizer.schedule.finalFraction > 0.0 || "
-        "self.steps <= self.optimizer.schedule.decaySteps",
-        "the learning rate would be 0 after decaySteps: set "
-        "optimizer.schedule.finalFraction above 0, onExtend: Restart, or decaySteps to steps",
-    ),
-    cel(
-        "has(self.pipelineConfig) || !('ODAPI' in self.exports) || self.model.backbone in "
-        f"[{', '.join(repr(str(name)) for name in BACKBONES)}]",
-        f"exports: ODAPI needs a backbone that the OD API has: {', '.join(BACKBONES)}",
-    ),
-    cel(
-        "has(self.pipelineConfig) || !has(self.dataset) || has(self.dataset.validation) || "
-        "!(has(self.evaluation.everySteps) || self.evaluation.sampleImages > "
-        f"{DEFAULT_SAMPLES})",
-        "evaluation.everySteps and evaluation.sampleImages need data to evaluate on: set "
-        "dataset.validation, or remove them",
-    ),
-    cel(
-        "has(self.pipelineConfig) || !has(self.dataset) || has(self.dataset.validation) || "
-        "self.checkpoints.keepBest <= 1",
-        "checkpoints.keepBest compares evaluations: set dataset.validation, or remove keepBest",
-    ),
-    cel(
-        "has(self.pipelineConfig) || !has(self.steps) || "
-        "self.optimizer.schedule.warmupSteps < self.steps || "
-        "(self.optimizer.schedule.type == 'cosine' && has(self.optimizer.schedule.decaySteps)) "
-        "|| self.optimizer.schedule.warmupSteps == 0",
-        "the warm-up must end before the training does: set optimizer.schedule.warmupSteps below "
-        "steps, or raise steps",
-        messageExpression="'the warm-up must end before the training does: expected "
-        "optimizer.schedule.warmupSteps below steps, ' + string(self.steps) + '; received ' + "
-        "string(self.optimizer.schedule.warmupSteps) + ': lower warmupSteps, or raise steps'",
-    ),
-    cel(
-        "has(self.pipelineConfig) || !has(self.earlyStopping) || "
-        "(has(self.dataset.validation) && has(self.evaluation.everySteps))",
-        "earlyStopping compares evaluations during the run: set dataset.validation and "
-        "evaluation.everySteps",
-    ),
-)
-"""What holds between the fields of a spec, as the API server checks it."""
 
 
 class TrainingSpec(Contract):
@@ -485,7 +424,7 @@ class TrainingSpec(Contract):
     """Pods that train one model together; gradients are reduced over all."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _fits_together(self, info: ValidationInfo) -> Self:
         if self.restore is not None and self.continue_from is not None:
             msg = "restore and continueFrom exclude each other: remove one"
             raise ValueError(msg)
@@ -496,45 +435,22 @@ class TrainingSpec(Contract):
         if self.early_stopping is not None and not evaluated:
             msg = "earlyStopping needs dataset.validation and evaluation.everySteps: set both"
             raise ValueError(msg)
-        self._require_validation()
-        self._require_short_warmup()
+        if is_new_start(info):
+            self._require_fields_with_effect()
         reason = reason_without_twin(self.model) if "ODAPI" in self.exports else None
         if reason is not None:
             msg = f"exports: ODAPI: {reason}"
             raise ValueError(msg)
         return self
 
-    def _require_validation(self) -> None:
-        """Raise where a field needs evaluations, and there is nothing to evaluate on.
-
-        A value that is the default's says nothing: documents are stored with all defaults.
-        """
-        given = {
-            "evaluation.everySteps": self.evaluation.every_steps,
-            "evaluation.sampleImages": self.evaluation.sample_images,
-            "checkpoints.keepBest": self.checkpoints.keep_best,
-        }
-        free = {"evaluation.sampleImages": DEFAULT_SAMPLES, "checkpoints.keepBest": 1}
-        idle = {name: value for name, value in given.items() if (value or 0) > free.get(name, 0)}
-        if idle and self.dataset.validation is None:
-            shown = ", ".join(f"{name}: {value}" for name, value in idle.items())
-            msg = (
-                f"expected dataset.validation, the data to evaluate on; received {shown} without "
-                f"it: set dataset.validation, or remove {', '.join(idle)}"
+    def _require_fields_with_effect(self) -> None:
+        if self.dataset.validation is None:
+            require_no_evaluation(
+                every_steps=self.evaluation.every_steps,
+                sample_images=self.evaluation.sample_images,
+                keep_best=self.checkpoints.keep_best,
             )
-            raise ValueError(msg)
-
-    def _require_short_warmup(self) -> None:
-        """Raise where the rate never reaches `learningRate`; a cosine may outlast the run."""
-        schedule = self.optimizer.schedule
-        planned = schedule.type == "cosine" and schedule.decay_steps is not None
-        if 0 < self.steps <= schedule.warmup_steps and not planned:
-            msg = (
-                "the warm-up must end before the training does: expected "
-                f"optimizer.schedule.warmupSteps below steps, {self.steps}; received "
-                f"{schedule.warmup_steps}: lower warmupSteps, or raise steps"
-            )
-            raise ValueError(msg)
+        require_short_warmup(self.optimizer.schedule, self.steps)
 
 
 START_FIELDS = frozenset({"restore", "continueFrom"})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from detection_trainer.contract.base import Contract
+from detection_trainer.contract.base import NEW_START, Contract, dump
 from detection_trainer.contract.documents import (
     MAX_DOCUMENT_BYTES,
     DocumentError,
@@ -201,6 +201,24 @@ def _text_of(place: PipelineConfigSource, read_config: ReadConfig | None) -> str
             f"uri: {place.uri} is not read by this command: use pipelineConfig.inline"
         )
     return read_config(place.uri)
+
+
+def start_problem(spec: TrainingSpec) -> str | None:
+    """Return why a training with this spec must not be started; None: it may.
+
+    These checks are newer than trainings that may be stored. One that has started is served as
+    before, so its spec is read without them.
+
+    >>> from sandbox.samples.trainings import training
+    >>> spec = TrainingSpec.model_validate(training(evaluation={"everySteps": 10})["spec"])
+    >>> start_problem(spec)[:60]
+    'spec: expected dataset.validation, the data to evaluate on; '
+    """
+    try:
+        type(spec).model_validate(dump(spec), context=NEW_START)
+    except ValidationError as error:
+        return explain(error)
+    return None
 
 
 def explain(error: ValidationError) -> str:

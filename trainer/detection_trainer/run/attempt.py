@@ -15,7 +15,7 @@ from detection_trainer.run.context import Attempt, Beginning
 from detection_trainer.run.outcome import outcome_of
 from detection_trainer.storage import open_folder
 from detection_trainer.training.cycles import choose_cycles
-from detection_trainer.training.start import Resume, choose_start
+from detection_trainer.training.start import Resume, choose_start, require_startable
 
 
 def run_attempt(attempt: Attempt) -> Outcome:
@@ -55,11 +55,14 @@ def begin(attempt: Attempt) -> Beginning:
         StorageUnsupportedError: the storage ignores conditional create.
         SupersededError: a later attempt has started.
         CheckpointMissingError: the run had a checkpoint and none is valid now.
+        InvalidConfigError: the run has no checkpoint yet, and its spec must not be started.
     """
     spec, options = attempt.spec, attempt.options
     folder = open_folder(options.checkpoint_folder(spec), options.credentials)
     store = CheckpointStore(folder, spec.checkpoints)
     identity, uid = attempt.training.identity, attempt.training.uid
+    if options.is_by_hand and not store.checkpoints:
+        require_startable(spec)
     take_ownership(
         folder,
         Owner.of(identity, config_digest(spec)),

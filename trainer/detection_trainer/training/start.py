@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from detection_trainer.checkpoints.candidate import Candidate
 from detection_trainer.contract.report import SkippedCheckpoint
 from detection_trainer.contract.spec import ContinueSource, RestoreMode, RestoreSource, TrainingSpec
+from detection_trainer.contract.training import start_problem
 from detection_trainer.errors import CheckpointMissingError, InvalidConfigError
 
 
@@ -81,6 +82,17 @@ def choose_start(
     if spec.restore is not None:
         return Restore(mode=spec.restore.mode, uri=_resolved(spec.restore.from_, "restore.from"))
     return Scratch()
+
+
+def require_startable(spec: TrainingSpec) -> None:
+    """Check what only a first start must satisfy: a run with checkpoints resumes in any case.
+
+    Raises:
+        InvalidConfigError: the spec must not be started.
+    """
+    problem = start_problem(spec)
+    if problem is not None:
+        raise InvalidConfigError(problem)
 
 
 def _none_is_valid(skipped: Sequence[SkippedCheckpoint]) -> str:

@@ -71,12 +71,12 @@ class Handle:
 class Scene:
     """A queue of reports with a clock of the test's own."""
 
-    def __init__(self, interval_s: float = 30.0, *, leads: bool = True) -> None:
+    def __init__(self, interval_s: float = 30.0, *, leads: bool = True, **spec: Any) -> None:
         self.api, self.cache, self.queue = FakeCluster(), Cache(), KeyQueue()
         self.now, self.timers, self.delays = 1000.0, list[Handle](), list[float]()
         self.counted: list[str] = []
         self.cache.apply(
-            TRAININGS, self.api.put(TRAININGS, stored_training(status=attempt_status()))
+            TRAININGS, self.api.put(TRAININGS, stored_training(status=attempt_status(), **spec))
         )
         self.statuses = StatusWriter(self.api, self.cache, self.queue)
         self.reports = ReportQueue(
@@ -129,6 +129,13 @@ async def test_the_first_report_is_written_at_once_and_the_training_decided() ->
     assert await scene.take(report(1, 1))
     assert scene.status["step"] == 1
     assert scene.queue.depth() == 1
+
+
+async def test_a_report_is_written_where_the_training_would_not_be_started_today() -> None:
+    scene = Scene(evaluation={"everySteps": 10})
+    assert await scene.take(report(1, 1, **saved(1)))
+    assert scene.status["step"] == 1
+    assert scene.status["phase"] == "Running"
 
 
 async def test_progress_waits_for_its_time_and_only_the_newest_is_written() -> None:

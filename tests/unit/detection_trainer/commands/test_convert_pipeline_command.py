@@ -67,6 +67,18 @@ def test_what_cannot_be_converted_is_reported(
     assert message in capsys.readouterr().err
 
 
+def test_what_would_not_be_started_is_not_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pipeline.config"
+    file.write_text(TREES.read_text())
+    words = ["convert", "pipeline-config", str(file), "--checkpoints", "s3://a/b"]
+    assert main(words) == ExitCode.INVALID_CONFIG
+    printed = capsys.readouterr()
+    assert "a bucket's name has 3 to 255 characters" in printed.err
+    assert printed.out == ""
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("batch_size", 0), ("batch_size", -4), ("num_steps", -1)]
 )
@@ -90,7 +102,9 @@ def test_several_paths_of_records_are_one_dataset(
     assert before is not None
     more = f'{before[0]} input_path: "/data/100%/b-?????.tfrecord"'
     (tmp_path / "pipeline.config").write_text(text.replace(before[0], more, 1))
-    found = parse_yaml(convert(capsys, tmp_path / "pipeline.config", "--checkpoints", "s3://runs/b"))
+    found = parse_yaml(
+        convert(capsys, tmp_path / "pipeline.config", "--checkpoints", "s3://runs/b")
+    )
     assert found["spec"]["dataset"]["train"] == {
         "uri": before[1].replace("?????", "*"),
         "additionalUris": ["file:///data/100%25/b-*.tfrecord"],

@@ -121,7 +121,7 @@ def test_without_classes_nothing_is_read(
     ],
     ids=["a list", "an empty file", "another kind", "COCO's instances"],
 )
-def test_a_file_of_another_kind_is_said(
+def test_a_file_of_another_kind_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, received: str
 ) -> None:
     file = tmp_path / "instances.json"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.report import Report
 from detection_trainer.data.label_map import format_label_map
 from detection_trainer.errors import (
@@ -257,6 +258,40 @@ def test_unsupported_options_are_refused_before_the_folder_is_created(place: Run
     with pytest.raises(InvalidConfigError, match="--checkpoint-uri"):
         place.run("claimed", checkpoints={"storage": {"volumeClaim": {"size": "1Gi"}}})
     assert not (place.root / "parallel").exists()
+
+
+IDLE: dict[str, Any] = {"evaluation": {"everySteps": 10}}
+"""Evaluations without data for them: refused at a first start, but older runs may have it."""
+
+
+@pytest.mark.usefixtures("no_tensorflow")
+def test_a_field_without_effect_is_refused_before_anything_is_claimed(place: RunPlace) -> None:
+    with pytest.raises(InvalidConfigError, match=r"received evaluation\.everySteps: 10 without it"):
+        place.run("idle", **IDLE)
+    assert not (place.root / "idle").exists()
+
+
+@pytest.mark.usefixtures("control", "no_tensorflow")
+def test_a_run_that_has_checkpoints_resumes_with_a_field_without_effect(place: RunPlace) -> None:
+    report = place.run("control", **IDLE)
+    assert report.outcome is not None
+    assert report.outcome.exit_code is ExitCode.COMPLETED
+
+
+def test_what_the_operator_starts_was_checked_by_the_operator(
+    place: RunPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detection_trainer.run.attempt.take_ownership", _reached)
+    with pytest.raises(_ReachedError):
+        place.run("started", options=Options(config_digest="sha256:" + "0" * 64), **IDLE)
+
+
+class _ReachedError(Exception):
+    """The attempt went as far as the test follows it."""
+
+
+def _reached(*_: object, **__: object) -> None:
+    raise _ReachedError
 
 
 @pytest.mark.usefixtures("control")

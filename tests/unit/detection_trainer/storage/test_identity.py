@@ -52,10 +52,10 @@ def open_port() -> Iterator[str]:
 def test_what_was_looked_for_is_named(closed_port: str, scheme: str, name: str) -> None:
     with pytest.raises(AccessDeniedError) as refused:
         identity_check(scheme, PLACES[scheme], {}, None)()
-    told = str(refused.value)
-    assert told.startswith(f"{PLACES[scheme]}: there are no credentials: no Secret serves this")
-    assert name in told
-    assert closed_port in told
+    message = str(refused.value)
+    assert message.startswith(f"{PLACES[scheme]}: there are no credentials: no Secret serves this")
+    assert name in message
+    assert closed_port in message
 
 
 def test_a_secret_without_keys_is_named(closed_port: str, tmp_path: Path) -> None:

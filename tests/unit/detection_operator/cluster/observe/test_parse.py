@@ -275,6 +275,30 @@ def test_an_invalid_spec_is_no_error_and_names_what_is_wrong() -> None:
     assert "colour" in parsed.invalid
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"evaluation": {"everySteps": 10}},
+        {"steps": 6, "optimizer": {"schedule": {"warmupSteps": 100}}},
+        {"checkpoints": {"storage": {"uri": "s3://a/b"}}},
+        {"augmentation": [{"randomAdjustContrast": {"minDelta": 2, "maxDelta": 1}}]},
+    ],
+    ids=["evaluations without data", "a long warm-up", "a short bucket", "crossed factors"],
+)
+def test_a_spec_that_would_not_be_started_today_is_read(spec: Object) -> None:
+    parsed = parse_training(stored_training(**spec))
+    assert parsed.invalid == ""
+    assert parsed.spec is not None
+
+
+def test_a_status_with_a_short_bucket_is_read() -> None:
+    found = parse_status(
+        {"restored": {"uri": "s3://a/b", "variables": {"restored": 1, "fresh": 0}}}
+    )
+    assert found.restored is not None
+    assert found.restored.uri == "s3://a/b"
+
+
 def test_a_status_of_a_newer_version_is_read_without_what_is_new() -> None:
     status = attempt_status()
     status["brandNew"] = {"a": 1}

@@ -102,7 +102,9 @@ def test_a_file_is_refused_for(file: Path, fields: dict[str, Any], message: str)
     ("text", "received"),
     [("[1, 2, 3]", "a list of 3"), ("null", "nothing"), ('"x"', "the text 'x'"), ("1", "value 1")],
 )
-def test_a_document_that_is_no_object_is_refused_in_words_of_json(file: Path, text: str, received: str) -> None:
+def test_a_document_that_is_no_object_is_refused_in_words_of_json(
+    file: Path, text: str, received: str
+) -> None:
     file.write_text(text)
     with pytest.raises(DataInvalidError) as refused:
         read_coco(file)
