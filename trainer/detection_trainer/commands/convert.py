@@ -5,21 +5,25 @@
 
 import argparse
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from detection_trainer.commands import convert_pipeline
 from detection_trainer.commands.dataset_arguments import add_records, read_records
+from detection_trainer.commands.dataset_yaml import dataset_yaml
 from detection_trainer.commands.locations import add_credentials, open_place
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.data.convert.coco import read_coco
 from detection_trainer.data.convert.coco_writer import write_coco
-from detection_trainer.data.convert.findings import Annotations
+from detection_trainer.data.convert.findings import Annotations, Findings
 from detection_trainer.data.convert.tiles import Tiling
 from detection_trainer.data.convert.voc import read_voc
 from detection_trainer.data.convert.voc_writer import write_voc
-from detection_trainer.data.convert.writer import Plan, convert
+from detection_trainer.data.convert.writer import ConversionSummary, Plan, convert
 from detection_trainer.data.label_map import parse_label_map
 from detection_trainer.errors import DataInvalidError, NotFoundError
 
@@ -51,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert, and print counts of what was written as JSON."""
+    """Convert, and print what a training needs as YAML; with --json, all counts."""
     if arguments.format == "pipeline-config":
         return convert_pipeline.run(arguments)
     if arguments.format in _WRITERS:
@@ -68,15 +72,38 @@ def run(arguments: argparse.Namespace) -> int:
         raise DataInvalidError(msg)
     folder = open_place(arguments.output, arguments.credentials)
     summary = convert(annotations.photographs, classes, plan, folder)
-    findings = annotations.findings
-    written = {
-        **dump(summary),
+    if arguments.json:
+        written = {**dump(summary), **_counts(annotations.findings)}
+        sys.stdout.write(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+    else:
+        sys.stderr.writelines(f"{line}\n" for line in _remarks(summary, annotations.findings))
+        sys.stdout.write(dataset_yaml(summary))
+    return ExitCode.COMPLETED
+
+
+def _counts(findings: Findings) -> dict[str, Any]:
+    return {
         "clippedBoxes": findings.clipped,
         "droppedBoxes": findings.problems,
         "leftOut": {kind: what for kind, what in findings.left_out.items() if what},
     }
-    sys.stdout.write(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
-    return ExitCode.COMPLETED
+
+
+def _remarks(summary: ConversionSummary, findings: Findings) -> Iterator[str]:
+    """Yield what a person should know of the conversion; nothing where all was converted."""
+    if findings.clipped:
+        yield f"boxes clipped at the edge of their image: {findings.clipped}"
+    if findings.problems:
+        yield f"invalid boxes, left out: {len(findings.problems)}"
+        yield from (f"  {problem}" for problem in findings.problems)
+    for kind, what in findings.left_out.items():
+        if what:
+            words = re.sub(r"(?=[A-Z])", " ", kind).lower()
+            shown = what if isinstance(what, int) else ", ".join(what)
+            yield f"not converted: {words}: {shown}"
+    sets = [found for found in (summary.train, summary.validation) if found is not None]
+    if crowds := sum(found.crowd_boxes for found in sets):
+        yield f"boxes of crowds, not learned as objects: {crowds}"
 
 
 _WRITERS = {"to-voc": write_voc, "to-coco": write_coco}
@@ -123,6 +150,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="overwrite a dataset in the folder"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print all counts as JSON; default: the `dataset` of a training as YAML",
     )
     add_credentials(parser)
 

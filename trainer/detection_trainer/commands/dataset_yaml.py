@@ -1,21 +1,32 @@
 """The YAML to paste into a DetectionTraining for a dataset that was just written."""
 
-import json
+import yaml
 
 from detection_trainer.data.convert.writer import ConversionSummary, SetSummary
 
+_NAMES_SHOWN = 5
+
 
 def dataset_yaml(summary: ConversionSummary) -> str:
-    """Return `spec.dataset` as YAML, with the counts as comments.
-
-    Names and addresses are quoted as in JSON, which is valid YAML.
-    """
+    """Return `dataset` as YAML, indented as under `spec:`, with the counts as comments."""
     sets = {"train": summary.train, "validation": summary.validation}
-    lines = [_line(name, found) for name, found in sets.items() if found is not None]
-    classes = json.dumps(summary.classes, ensure_ascii=False)
-    return "\n".join(["dataset:", *lines, f"  classes: {classes}"]) + "\n"
+    lines = [
+        _line(name, found.uri, _counts(found)) for name, found in sets.items() if found is not None
+    ]
+    lines.append(_line("labelMap", summary.label_map, _names(summary.classes)))
+    return "".join(f"  {line}\n" for line in ["dataset:", *lines])
 
 
-def _line(name: str, found: SetSummary) -> str:
-    uri = json.dumps(found.uri, ensure_ascii=False)
-    return f"  {name}: {{uri: {uri}}}  # {found.images} images, {found.boxes} boxes"
+def _line(name: str, uri: str, comment: str) -> str:
+    quoted = yaml.safe_dump(uri, default_style='"', allow_unicode=True, width=10**6).strip()
+    return f"  {name}: {{uri: {quoted}}}  # {comment}"
+
+
+def _counts(found: SetSummary) -> str:
+    return f"{found.images} images, {found.boxes} boxes"
+
+
+def _names(classes: list[str]) -> str:
+    """Return the first classes; a line break in a name would end the comment."""
+    shown = ", ".join(classes[:_NAMES_SHOWN]) + (", …" if len(classes) > _NAMES_SHOWN else "")
+    return "".join(letter if letter.isprintable() else "?" for letter in shown)

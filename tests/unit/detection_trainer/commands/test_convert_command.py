@@ -3,10 +3,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from detection_trainer.__main__ import main
+from detection_trainer.commands.pipeline_file import load_training
 from detection_trainer.contract.exit_codes import ExitCode
 from tests.support.trainer.annotations import draw_image, write_coco, write_voc
+
+EXAMPLES = Path(__file__).parents[4] / "examples"
 
 
 @pytest.fixture
@@ -19,7 +23,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def convert(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
-    assert main(["convert", *map(str, words)]) == ExitCode.COMPLETED
+    assert main(["convert", *map(str, words), "--json"]) == ExitCode.COMPLETED
     printed: dict[str, Any] = json.loads(capsys.readouterr().out)
     return printed
 
@@ -41,6 +45,46 @@ def test_coco_likewise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     file = write_coco(tmp_path / "instances.json")
     printed = convert(capsys, "coco", file, tmp_path / "out", "--images", tmp_path)
     assert printed["train"]["boxesPerClass"] == {"car": 0, "dog": 1}
+
+
+@pytest.mark.parametrize("name", ["out", "50% of: #1 'été'", 'a "b" \\c'])
+def test_what_is_printed_can_be_pasted_into_a_training(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    words = ["voc", source, tmp_path / name, "--tile", 20, "--holdout", 0.5]
+    assert main(["convert", *map(str, words)]) == ExitCode.COMPLETED
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    text = (EXAMPLES / "trees-local.yaml").read_text()
+    start, end = text.index("  dataset:"), text.index("  steps:")
+    pasted = tmp_path / "training.yaml"
+    pasted.write_text(text[:start] + printed.out + text[end:])
+    training = load_training(pasted, {})
+    dataset = training.spec.dataset
+    assert dataset is not None
+    assert dataset.label_map is not None
+    assert dataset.validation is not None
+    label_map = str(tmp_path / name / "label_map.pbtxt")
+    assert main(["inspect", dataset.train.uri, "--label-map", label_map]) == ExitCode.COMPLETED
+    assert "  # 2 images, 2 boxes\n" in printed.out
+    assert printed.out.endswith("  # tree\n")
+
+
+def test_standard_error_reports_what_is_not_converted(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_image(source / "c.png", 40, 20)
+    write_voc(source / "a.xml", [("tree", 2, 4, 2, 10)], filename="a.png")
+    write_voc(source / "b.xml", [("tree", 2, 4, 48, 10)], filename="b.png")
+    words = ["voc", source, tmp_path / "out", "--drop-bad-boxes"]
+    assert main(["convert", *map(str, words)]) == ExitCode.COMPLETED
+    printed = capsys.readouterr()
+    assert set(yaml.safe_load(printed.out)) == {"dataset"}
+    clipped, dropped, problem, left_out = printed.err.splitlines()
+    assert clipped == "boxes clipped at the edge of their image: 1"
+    assert dropped == "invalid boxes, left out: 1"
+    assert "a.xml" in problem
+    assert left_out == "not converted: images without annotation: 1"
 
 
 @pytest.mark.parametrize("option", ["--classes", "--label-map"])

@@ -68,7 +68,11 @@ def test_what_is_printed_is_yaml_that_a_training_takes() -> None:
         uri="file:///data/50% trees/train-*.tfrecord",
         images=3, images_without_boxes=0, boxes=9, boxes_per_class={"no": 9},
     )  # fmt: skip
-    summary = ConversionSummary(label_map="file:///l", classes=["no", "été"], train=made)
-    assert yaml.safe_load(dataset_yaml(summary)) == {
-        "dataset": {"train": {"uri": made.uri}, "classes": ["no", "été"]}
+    names = ["no", "été", "two\nlines", "a", "b", "c"]
+    summary = ConversionSummary(label_map="file:///l: #1", classes=names, train=made)
+    text = dataset_yaml(summary)
+    assert yaml.safe_load(f"spec:\n{text}") == {
+        "spec": {"dataset": {"train": {"uri": made.uri}, "labelMap": {"uri": "file:///l: #1"}}}
     }
+    assert "  # 3 images, 9 boxes\n" in text
+    assert text.endswith("  # no, été, two?lines, a, b, …\n")
