@@ -249,7 +249,7 @@ REASON_HELP: dict[Reason, str] = {
     Reason.DEADLINE_EXCEEDED: "The training was active for activeDeadlineSeconds: raise the value "
     "to resume from the newest checkpoint.",
     Reason.SUSPENDED: "spec.suspend stopped the attempt, and the trainer did not save in time: "
-    "raise the operator's terminationGraceSeconds.",
+    "raise the chart's trainer.terminationGracePeriodSeconds.",
     Reason.STEPS_LOWERED: "spec.steps was lowered below the step that the attempt had reached, so "
     "the attempt was stopped.",
     Reason.SAVED: "The trainer was asked to stop and saved; the next attempt resumes from that "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from detection_operator.api.conditions import Phase, Reason
+from detection_operator.api.conditions import REASON_HELP, Phase, Reason
 from detection_operator.core.phases import TABLE
 from detection_operator.server import training_gauges
 from detection_operator.server.metrics import PREFIX, Metrics
@@ -126,3 +126,20 @@ def test_the_chart_has_the_values_of_the_table() -> None:
             assert segment in found, f"values.yaml has no {path}"
             found = found[segment]
     assert {path.partition(".")[0] for path in documented} == set(values)
+
+
+CHART_VALUE = re.compile(
+    r"\b((?:trainer|reports|crds|rbac|networkPolicy|service)(?:\.[a-z]\w*)+)\b"
+)
+
+
+def test_help_names_values_that_the_chart_has() -> None:
+    values = yaml.safe_load((ROOT / "charts/detection-operator/values.yaml").read_text())
+    documented = {path for text in REASON_HELP.values() for path in CHART_VALUE.findall(text)}
+    assert "trainer.terminationGracePeriodSeconds" in documented
+    for path in documented:
+        found = values
+        for segment in path.split("."):
+            assert segment in found, f"values.yaml has no {path}"
+            found = found[segment]
+    assert not [text for text in REASON_HELP.values() if "operator's termination" in text]
