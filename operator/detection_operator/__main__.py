@@ -31,11 +31,15 @@ EXIT_ENDED = 1
 
 
 def explain_settings(error: ValidationError) -> str:
-    """Return which environment variables are wrong, and how."""
+    """Return which environment variables are wrong, what each has, and what was expected."""
     lines = []
     for problem in error.errors():
-        name = PREFIX + str(problem["loc"][0]).upper() if problem["loc"] else PREFIX + "*"
-        lines.append(f"  {name}: {problem_words(problem)}")
+        where, *within = problem["loc"] or ("*",)
+        path = f" {'.'.join(map(str, within))}:" if within else ""
+        message = problem_words(problem)
+        if problem["type"] != "missing" and "received" not in message:
+            message += f"; received {problem['input']!r}"
+        lines.append(f"  {PREFIX}{str(where).upper()}:{path} {message}")
     return "\n".join(lines)
 
 

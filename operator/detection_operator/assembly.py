@@ -43,6 +43,7 @@ def policy_settings(settings: Settings) -> PolicySettings:
         termination_grace_s=settings.termination_grace_s,
         image_pull_timeout_s=settings.image_pull_timeout_s,
         several_workers=settings.several_workers,
+        pod_defaults=settings.pod_defaults,
     )
 
 

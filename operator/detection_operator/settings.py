@@ -1,12 +1,15 @@
 """The operator's settings: environment variables, set by the chart from its values."""
 
+import json
 import os
 import secrets
 import socket
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from detection_operator.api.pod_defaults import PodDefaults
 
 PREFIX = "DETECTION_OPERATOR_"
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -16,6 +19,17 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 def own_identity() -> str:
     """Return a name that no other process has."""
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+
+def _from_json(value: Any) -> Any:
+    """Return the object that a variable has as JSON, an empty one for an empty variable."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value or "{}")
+    except ValueError as error:
+        msg = f"expected a JSON object; {error}"
+        raise ValueError(msg) from error
 
 
 class Settings(BaseModel):
@@ -55,6 +69,8 @@ class Settings(BaseModel):
     image_pull_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     several_workers: bool = False
     """Whether trainings may have several workers."""
+    pod_defaults: Annotated[PodDefaults, BeforeValidator(_from_json)] = PodDefaults()
+    """JSON: what trainers' pods have where the training's podTemplate does not decide."""
     resync_s: Annotated[float, Field(gt=0)] = 600.0
     status_interval_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between two writes of only progress to a status."""

@@ -43,6 +43,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- else if .Values.reports.tls.enabled -}}true{{- end -}}
 {{- end -}}
 
+{{- /* What trainers' pods have where the podTemplate of a training does not decide, as JSON. */ -}}
+{{- define "detection-operator.podDefaults" -}}
+{{- pick .Values.trainer "imagePullSecrets" "podLabels" "podAnnotations" "nodeSelector" "tolerations" "priorityClassName" "runtimeClassName" "env" | mustToJson -}}
+{{- end -}}
+
 {{- define "detection-operator.host" -}}
 {{- printf "%s.%s.svc" (include "detection-operator.fullname" .) .Release.Namespace -}}
 {{- end -}}

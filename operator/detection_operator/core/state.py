@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import model_validator
 
 from detection_operator.api.conditions import Reason
+from detection_operator.api.pod_defaults import PodDefaults
 from detection_operator.api.v1alpha1 import PipelineConfigStatus, Spec, Status
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.spec import Dataset, File, Place
@@ -241,3 +242,5 @@ class PolicySettings:
     """How long to wait for an image that cannot be pulled before the attempt is given up."""
     several_workers: bool = False
     """Whether trainings may have more than one worker."""
+    pod_defaults: PodDefaults = field(default_factory=PodDefaults)
+    """Of all trainers' pods; they apply to what is created next, and are no part of a spec."""
