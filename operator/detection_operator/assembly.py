@@ -12,6 +12,8 @@ from detection_operator.cluster.act.status import StatusWriter
 from detection_operator.cluster.api.client import Client, load_configuration
 from detection_operator.cluster.api.events import EventPoster
 from detection_operator.cluster.api.lease import Election
+from detection_operator.cluster.api.owner import OwnService
+from detection_operator.cluster.api.resources import Key
 from detection_operator.cluster.decider import Decider
 from detection_operator.cluster.observe.cache import Cache
 from detection_operator.cluster.observe.gather import Gatherer
@@ -93,8 +95,7 @@ async def build_base(settings: Settings, environment: Mapping[str, str]) -> Base
     client = Client(configuration, metrics)
     election = None
     if settings.lease_namespace:
-        place = settings.lease_namespace, settings.lease_name
-        election = Election(Client(configuration, metrics), *place, settings.identity)
+        election = _build_election(settings, Client(configuration, metrics))
     return Base(
         settings=settings,
         metrics=metrics,
@@ -107,6 +108,12 @@ async def build_base(settings: Settings, environment: Mapping[str, str]) -> Base
         election=election,
         certificate=serving_certificate(settings, client),
     )
+
+
+def _build_election(settings: Settings, client: Client) -> Election:
+    place = Key(settings.lease_namespace, settings.lease_name)
+    service = Key(settings.lease_namespace, settings.service) if settings.service else None
+    return Election(client, place, settings.identity, owner=OwnService(client, service))
 
 
 def build_planning(base: Base) -> Planning:

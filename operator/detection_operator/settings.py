@@ -78,6 +78,9 @@ class Settings(BaseModel):
     """The namespace of the Lease that decides which replica plans; none: this process always does.
     """
     lease_name: Annotated[str, Field(min_length=1)] = "detection-operator"
+    service: str = ""
+    """The operator's Service, in the same namespace: it owns the Lease and the Secret. None: they
+    have no owner."""
     identity: Annotated[str, Field(min_length=1)] = Field(default_factory=own_identity)
     """The holder's identity in the Lease. A pod's name: a restarted container has the Lease at
     once.

@@ -122,7 +122,7 @@ def test_it_asks_for_no_wildcard_and_no_secret_but_its_own(values: tuple[str, ..
     assert serving["metadata"]["namespace"] == "system"
     named, create = serving["rules"]
     assert named["resourceNames"] == ["release-detection-operator-serving"]
-    assert (named["verbs"], create["verbs"]) == (["get", "update"], ["create"])
+    assert (named["verbs"], create["verbs"]) == (["get", "update", "delete"], ["create"])
     container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     environment = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert [environment["DETECTION_OPERATOR_TLS_SECRET"]] == named["resourceNames"]
@@ -159,9 +159,16 @@ def test_a_namespaced_install_has_no_rights_beyond_its_namespaces() -> None:
     objects = render("watchNamespaces={a,b}", "rbac.aggregateToUserRoles=false")
     assert not [body for body in objects if body["kind"].startswith("ClusterRole")]
     roles = [body for body in objects if body["kind"] == "Role"]
-    places = {body["metadata"]["namespace"]: body["rules"] for body in roles}
-    assert set(places) == {"a", "b", "system"}
-    assert {rule["resources"][0] for rule in places["system"]} <= {"leases", "secrets"}
+    assert {body["metadata"]["namespace"] for body in roles} == {"a", "b", "system"}
+    own = [
+        rule
+        for body in roles
+        if body["metadata"]["namespace"] == "system"
+        for rule in body["rules"]
+    ]
+    assert {rule["resources"][0] for rule in own} == {"leases", "secrets", "services"}
+    [service] = [rule for rule in own if rule["resources"] == ["services"]]
+    assert (service["resourceNames"], service["verbs"]) == (["release-detection-operator"], ["get"])
     container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     environment = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert environment["DETECTION_OPERATOR_NAMESPACES"] == "a,b"
@@ -241,9 +248,12 @@ def test_replicas_agree_by_a_lease_of_the_release_and_may_touch_no_other() -> No
     assert fields == {"LEASE_NAMESPACE": "metadata.namespace", "IDENTITY": "metadata.name"}
     [role] = [body for body in objects if body["metadata"]["name"] == f"{name}-lease"][:1]
     assert role["metadata"]["namespace"] == "system"
-    named, create = role["rules"]
-    assert (named["resourceNames"], named["verbs"]) == ([name], ["get", "watch", "update"])
+    named, create, service = role["rules"]
+    verbs = ["get", "watch", "update", "delete"]
+    assert (named["resourceNames"], named["verbs"]) == ([name], verbs)
     assert create["verbs"] == ["create"]
+    owner = environment["DETECTION_OPERATOR_SERVICE"]["value"]
+    assert service["resourceNames"] == [owner] == [only(objects, "Service")["metadata"]["name"]]
 
 
 ADDRESSES: dict[str, tuple[tuple[str, ...], str, dict[str, int | str]]] = {

@@ -106,15 +106,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get]
 {{- end -}}
 
-{{- /* The rights in the release's namespace with which replicas elect the one that plans. */ -}}
+{{- /*
+The rights in the release's namespace with which replicas elect the one that plans. The Service is the
+owner of the Lease and of the serving Secret. `delete` is what the admission plugin
+OwnerReferencesPermissionEnforcement asks for before it lets an owner be set; the operator deletes neither.
+*/ -}}
 {{- define "detection-operator.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "detection-operator.fullname" . }}]
-  verbs: [get, watch, update]
+  verbs: [get, watch, update, delete]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
+- apiGroups: [""]
+  resources: [services]
+  resourceNames: [{{ include "detection-operator.fullname" . }}]
+  verbs: [get]
 {{- end -}}
 
 {{- /* The one Secret that the operator reads and writes, in the release's namespace. */ -}}
@@ -122,7 +130,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [{{ include "detection-operator.servingSecret" . }}]
-  verbs: [get, update]
+  verbs: [get, update, delete]
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]

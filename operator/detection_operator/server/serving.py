@@ -20,6 +20,7 @@ from cryptography import x509
 
 from detection_operator.api.times import utc_now
 from detection_operator.cluster.api.client import Client
+from detection_operator.cluster.api.owner import OwnService
 from detection_operator.cluster.api.resources import SECRETS, Key, Object
 from detection_operator.errors import (
     AlreadyExistsError,
@@ -57,15 +58,23 @@ class OwnSecret:
     """A certificate in a Secret of the operator's own namespace."""
 
     def __init__(
-        self, client: Client, place: Key, names: Sequence[str], now: Now = utc_now
+        self,
+        client: Client,
+        place: Key,
+        names: Sequence[str],
+        *,
+        owner: OwnService | None = None,
+        now: Now = utc_now,
     ) -> None:
-        """Keep the certificate in the Secret `place`, for `names`."""
+        """Keep the certificate in the Secret `place`, for `names`; its owner becomes `owner`."""
         self._client, self._place, self._names, self._now = client, place, names, now
+        self._owner = owner if owner is not None else OwnService(client, None)
 
     async def __call__(self) -> Files:
         """Return the content of the Secret, created or renewed if that is due.
 
-        Several replicas may renew at once: the first write wins, the others read again.
+        Several replicas may renew at once: the first write wins, the others read again. A Secret
+        without the owner is written again with it.
 
         Raises:
             ClusterError: the Secret could not be read or written.
@@ -75,8 +84,10 @@ class OwnSecret:
                 found = await self._find()
                 known = self._read(found)
                 wanted = renew(known, self._names, self._now())
-                if wanted is not known:
-                    await self._write(found, wanted)
+                body = found if found and wanted is known else self._body(found, wanted)
+                owned = await self._owner.own(body, is_new=found is None)
+                if owned != found:
+                    await self._write(found, owned)
             except (AlreadyExistsError, ConflictError):
                 continue
             return wanted.files()
@@ -104,16 +115,29 @@ class OwnSecret:
             )
             return None
 
-    async def _write(self, found: Object | None, bundle: Bundle) -> None:
+    def _body(self, found: Object | None, bundle: Bundle) -> Object:
         files = bundle.files()
         data = {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
         if found is not None:
-            body = found | {"data": data}
-            await self._client.replace(SECRETS, *self._place, body)
-        else:
-            metadata = {"name": self._place.name, "labels": {LABEL_MANAGED_BY: MANAGED_BY}}
-            body = {"metadata": metadata, "type": "kubernetes.io/tls", "data": data}
+            return found | {"data": data}
+        metadata = {"name": self._place.name, "labels": {LABEL_MANAGED_BY: MANAGED_BY}}
+        return {"metadata": metadata, "type": "kubernetes.io/tls", "data": data}
+
+    async def _write(self, found: Object | None, body: Object) -> None:
+        """Store the Secret.
+
+        Raises:
+            ConflictError: it was changed or deleted since it was read.
+        """
+        if found is None:
             await self._client.create(SECRETS, self._place.namespace, body)
+        else:
+            try:
+                await self._client.replace(SECRETS, *self._place, body)
+            except NotFoundError as error:
+                # The garbage collector deletes the Secret of a release that was uninstalled before.
+                what = f"updating Secret {self._place}"
+                raise ConflictError(what, 409, "it was deleted since it was read") from error
         logger.info("wrote the serving certificate to Secret %s", self._place)
 
 
@@ -215,7 +239,9 @@ def serving_certificate(settings: Settings, client: Client) -> ServingCertificat
     if not settings.tls_namespace:
         return ServingCertificate(OwnProcess(names))
     place = Key(settings.tls_namespace, settings.tls_secret)
-    return ServingCertificate(OwnSecret(client, place, names))
+    service = Key(settings.tls_namespace, settings.service) if settings.service else None
+    owner = OwnService(client, service)
+    return ServingCertificate(OwnSecret(client, place, names, owner=owner))
 
 
 @contextlib.contextmanager

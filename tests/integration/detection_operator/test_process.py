@@ -69,7 +69,13 @@ def test_it_does_all_it_must_with_the_rights_that_the_chart_gives(
     rules = chart_rules()
     assert "*" not in json.dumps(rules)
     restricted = restricted_kubeconfig(scene, rules, kubeconfig, tmp_path)
-    more = {"REPORT_URL": "https://localhost", "TLS_NAMESPACE": scene.namespace}
+    service = {"metadata": {"name": "detection-operator"}, "spec": {"ports": [{"port": 443}]}}
+    made = scene.kube.create(scene.collection("services"), service)
+    more = {
+        "REPORT_URL": "https://localhost",
+        "TLS_NAMESPACE": scene.namespace,
+        "SERVICE": "detection-operator",
+    }
     ours = environment(scene.namespace, restricted, LEASE_NAMESPACE=scene.namespace, **more)
     with RunningOperator(ours) as operator:
         claim = {"volumeClaim": {"size": "1Gi", "storageClassName": "none"}}
@@ -89,6 +95,11 @@ def test_it_does_all_it_must_with_the_rights_that_the_chart_gives(
         ]
         assert refused == []
         assert operator.metric("detection_operator_leader") == 1
+        leases = f"/apis/coordination.k8s.io/v1/namespaces/{scene.namespace}/leases"
+        for path in (leases, scene.collection("secrets")):
+            [own] = scene.kube.items(path)
+            [owner] = own["metadata"]["ownerReferences"]
+            assert owner["uid"] == made["metadata"]["uid"]
 
 
 def chart_rules() -> list[Object]:

@@ -48,7 +48,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "a number as a label's value": (
         pod_defaults({"podLabels": {"a": 1}}),
-        ("podLabels.a:", "string", "received 1"),
+        ("podLabels.a:", "expected text", "received 1"),
     ),
     "a label of the operator": (
         pod_defaults({"podLabels": {"detectiontraining.dev/role": "x"}}),
@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "a Secret without a name": (
         pod_defaults({"imagePullSecrets": [{}]}),
-        ("imagePullSecrets.0.name:", "required"),
+        ("imagePullSecrets.0.name:", "expected a value"),
     ),
     "a class's name": (pod_defaults({"priorityClassName": "A"}), ("priorityClassName:", "'A'")),
     "a toleration's effect": (
@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "another setting": (
         {"DETECTION_OPERATOR_WORKERS": "300"},
-        ("DETECTION_OPERATOR_WORKERS: ", "less than or equal to 256", "received '300'"),
+        ("DETECTION_OPERATOR_WORKERS: ", "expected at most 256", "received '300'"),
     ),
 }
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from detection_operator.api.times import utc_now
 from detection_operator.cluster.api.client import Client
-from detection_operator.cluster.api.resources import LEASES, Object
+from detection_operator.cluster.api.owner import OwnService
+from detection_operator.cluster.api.resources import LEASES, Key, Object
 from detection_operator.errors import (
     AlreadyExistsError,
     ClusterError,
@@ -108,14 +109,18 @@ class Election:
     def __init__(
         self,
         client: Client,
-        namespace: str,
-        name: str,
+        place: Key,
         identity: str,
         *,
+        owner: OwnService | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Compete as `identity`; no other caller may use `client` and so delay a renewal."""
-        self._client, self._namespace, self._name = client, namespace, name
+        """Compete as `identity` for the Lease at `place`, whose owner becomes `owner`.
+
+        No other caller may use `client` and so delay a renewal.
+        """
+        self._client, (self._namespace, self._name) = client, place
+        self._owner = owner if owner is not None else OwnService(client, None)
         self._identity, self._clock = identity, clock
         self._seen: Seen | None = None
         self._is_current = False
@@ -206,6 +211,7 @@ class Election:
         started, was_current, self._is_current = self._clock(), self._is_current, False
         try:
             async with asyncio.timeout(within_s):
+                await self._owner.prepare()
                 if not was_current:
                     await self._look()
                 if decide(self._seen, self._identity, self._clock()) is Move.WAIT:
@@ -238,10 +244,10 @@ class Election:
                 "metadata": {"name": self._name},
                 "spec": spec,
             }
-            return await self._client.create(LEASES, self._namespace, body)
-        return await self._client.replace(
-            LEASES, self._namespace, self._name, {**self._seen.body, "spec": spec}
-        )
+            owned = await self._owner.own(body, is_new=True)
+            return await self._client.create(LEASES, self._namespace, owned)
+        owned = await self._owner.own({**self._seen.body, "spec": spec})
+        return await self._client.replace(LEASES, self._namespace, self._name, owned)
 
     async def _release(self) -> None:
         """Release the lease if it is held: another replica need not wait until it expires."""

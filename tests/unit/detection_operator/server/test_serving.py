@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from detection_operator.cluster.api.resources import SECRETS, Key, Object, Resource
+from detection_operator.cluster.api.owner import OwnService
+from detection_operator.cluster.api.resources import SECRETS, SERVICES, Key, Object, Resource
 from detection_operator.errors import ConfigurationError, ForbiddenError
 from detection_operator.server.certificates import AUTHORITY_LIFE, renew
 from detection_operator.server.serving import (
@@ -26,6 +27,7 @@ from tests.support.operator.fake_cluster import FakeCluster
 
 NAMES = ("detection-operator.system.svc", "localhost")
 PLACE = Key("system", "serving")
+SERVICE = Key("system", "detection-operator")
 BEGIN = datetime.now(UTC)
 
 
@@ -35,7 +37,8 @@ class Scene:
         self.source = self.replica()
 
     def replica(self) -> OwnSecret:
-        return OwnSecret(self.api, PLACE, NAMES, lambda: self.now)
+        owner = OwnService(self.api, SERVICE)
+        return OwnSecret(self.api, PLACE, NAMES, owner=owner, now=lambda: self.now)
 
     @property
     def stored(self) -> dict[str, str]:
@@ -95,6 +98,50 @@ async def test_an_emptied_secret_is_filled_again() -> None:
     assert found is not None
     found["data"] = {"tls.crt": "bm8="}
     assert await scene.source() == scene.stored
+
+
+def owners(scene: Scene) -> list[str]:
+    found = scene.api.find(SECRETS, PLACE.name, PLACE.namespace)
+    assert found is not None
+    return [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
+
+
+def put_service(scene: Scene, uid: str) -> None:
+    name, namespace = SERVICE.name, SERVICE.namespace
+    scene.api.put(SERVICES, {"metadata": {"name": name, "namespace": namespace, "uid": uid}})
+
+
+async def test_the_secret_belongs_to_the_operators_service() -> None:
+    scene = Scene()
+    put_service(scene, "service-1")
+    await scene.source()
+    assert owners(scene) == ["service-1"]
+
+
+async def test_a_secret_without_an_owner_gets_one_and_keeps_its_certificate() -> None:
+    scene = Scene()
+    before = await OwnSecret(scene.api, PLACE, NAMES, now=lambda: BEGIN)()
+    assert owners(scene) == []
+    put_service(scene, "service-1")
+    assert await scene.source() == before == scene.stored
+    assert owners(scene) == ["service-1"]
+    await scene.source()
+    assert scene.api.called("update", SECRETS) == [PLACE.name], "it is written once"
+
+
+async def test_a_secret_that_is_collected_while_it_is_adopted_is_created_again() -> None:
+    scene = Scene()
+    await OwnSecret(scene.api, PLACE, NAMES, now=lambda: BEGIN)()
+    put_service(scene, "service-2")
+
+    def collect() -> None:
+        if scene.api.called("get", SERVICES):
+            scene.api.objects.pop(("secrets", PLACE.namespace, PLACE.name), None)
+            scene.api.while_getting = lambda: None
+
+    scene.api.while_getting = collect
+    assert await scene.source() == scene.stored
+    assert owners(scene) == ["service-2"]
 
 
 async def test_what_cannot_be_read_is_no_reason_to_make_another() -> None:

@@ -21,13 +21,15 @@ from detection_operator.cluster.api.lease import (
     next_spec,
     observe,
 )
-from detection_operator.cluster.api.resources import LEASES, Object, Resource
+from detection_operator.cluster.api.owner import OwnService
+from detection_operator.cluster.api.resources import LEASES, SERVICES, Key, Object, Resource
 from detection_operator.errors import ClusterError, ForbiddenError, UnavailableError
 from tests.support.operator.fake_cluster import FakeCluster
 from tests.support.operator.virtual_time import run_in_virtual_time
 
 NOW = datetime(2026, 11, 26, 10, tzinfo=UTC)
 PROMPTLY_S = 1.0
+SERVICE = Key("system", "operator")
 
 
 def lease(holder: str = "b", **spec: Any) -> Object:
@@ -145,7 +147,8 @@ class Replica:
 
     def __post_init__(self) -> None:
         clock = asyncio.get_running_loop().time
-        self.election = Election(self.line, "system", "operator", self.name, clock=clock)
+        owner = OwnService(self.line, SERVICE)
+        self.election = Election(self.line, SERVICE, self.name, owner=owner, clock=clock)
 
     def start(self) -> None:
         self.task = asyncio.create_task(self.election.run(self.work))
@@ -346,6 +349,81 @@ async def test_a_lease_that_a_person_deletes_is_created_again() -> None:
         assert at.one.works != at.two.works
         assert at.holder == ("one" if at.one.works else "two")
         assert at.one.election.obstacle == at.two.election.obstacle == ""
+
+
+def put_service(server: FakeCluster, uid: str) -> None:
+    metadata = {"name": SERVICE.name, "namespace": SERVICE.namespace, "uid": uid}
+    server.put(SERVICES, {"metadata": metadata})
+
+
+def owner_uids(server: FakeCluster) -> list[str]:
+    found = server.find(LEASES, "operator", SERVICE.namespace)
+    assert found is not None
+    return [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
+
+
+@in_virtual_time
+async def test_the_lease_belongs_to_the_operators_service() -> None:
+    async with stage() as at:
+        assert owner_uids(at.server) == [], "there is no Service yet"
+        put_service(at.server, "service-1")
+        at.remove_lease()
+        await asyncio.sleep(3 * LEASE_S)
+        assert owner_uids(at.server) == ["service-1"]
+        put_service(at.server, "service-2")
+        at.remove_lease()
+        await asyncio.sleep(3 * LEASE_S)
+        assert owner_uids(at.server) == ["service-2"]
+        at.one.line.objects.pop(("services", *SERVICE))
+        at.remove_lease()
+        await asyncio.sleep(3 * LEASE_S)
+        assert owner_uids(at.server), "the cluster deletes a Lease whose owner is gone"
+
+
+@in_virtual_time
+async def test_a_standby_creates_no_lease_without_an_owner_during_an_uninstall() -> None:
+    server = FakeCluster()
+    put_service(server, "service-1")
+    leader, standby = (Replica(Line(server), name) for name in ("one", "two"))
+    leader.start()
+    await until(lambda: leader.works, PROMPTLY_S)
+    standby.start()
+    await asyncio.sleep(RETRY_S)
+    leader.line.hangs = True
+    del server.objects["services", SERVICE.namespace, SERVICE.name]
+    del server.objects["leases", SERVICE.namespace, "operator"]
+    await until(lambda: standby.works, 2 * LEASE_S)
+    assert owner_uids(server) == ["service-1"]
+    for replica in (leader, standby):
+        replica.line.hangs = False
+        await replica.stop()
+
+
+@in_virtual_time
+async def test_a_lease_without_an_owner_gets_one_when_it_is_taken() -> None:
+    server = FakeCluster()
+    found = lease("")
+    found["metadata"]["namespace"] = SERVICE.namespace
+    server.put(LEASES, found)
+    put_service(server, "service-1")
+    replica = Replica(Line(server), "one")
+    replica.start()
+    await until(lambda: replica.works, PROMPTLY_S)
+    assert owner_uids(server) == ["service-1"]
+    await replica.stop()
+    assert owner_uids(server) == ["service-1"]
+
+
+@in_virtual_time
+async def test_a_replica_that_may_not_read_its_service_leads_without_an_owner() -> None:
+    server = FakeCluster()
+    replica = Replica(Line(server), "one")
+    replica.line.failures["get", "services"] = ForbiddenError("GET", 403, "no")
+    replica.start()
+    await until(lambda: replica.works, PROMPTLY_S)
+    assert owner_uids(server) == []
+    assert replica.election.obstacle == ""
+    await replica.stop()
 
 
 @in_virtual_time
