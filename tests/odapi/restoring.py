@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from detection_trainer.contract.model import Model
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.errors import RestoreRefusedError
 from detection_trainer.models import Detector
 from detection_trainer.weights.odapi.checkpoint import ODAPIWeights, find_bundle

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from detection_trainer.__main__ import main
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.exports.odapi_config import PLACE
 from detection_trainer.models import build_detector
 from detection_trainer.weights.sources import open_weights

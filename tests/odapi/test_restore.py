@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.models import Detector, build_detector
 from tests.odapi.restoring import (
     PARTS,

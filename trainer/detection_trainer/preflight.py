@@ -18,10 +18,12 @@ from detection_trainer.checkpoints.manifest import Manifest
 from detection_trainer.checkpoints.ownership import Owner, require_no_other_owner
 from detection_trainer.checkpoints.resume_check import have_records_changed, require_same_classes
 from detection_trainer.contract.base import Contract, Digest
+from detection_trainer.contract.dataset import Place
 from detection_trainer.contract.report import DatasetPin, VariableCounts
 from detection_trainer.contract.restore_check import compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
-from detection_trainer.contract.spec import Place, RestoreMode, TrainingSpec, config_digest
+from detection_trainer.contract.sources import RestoreMode
+from detection_trainer.contract.spec import TrainingSpec, config_digest
 from detection_trainer.contract.training import Training
 from detection_trainer.data.dataset import VERIFIED_BYTES, DatasetSummary, open_dataset
 from detection_trainer.data.label_map import load_classes

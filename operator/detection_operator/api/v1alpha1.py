@@ -34,12 +34,8 @@ from detection_trainer.contract.report import (
 )
 from detection_trainer.contract.rules import cel, with_rules
 from detection_trainer.contract.schedule import Cycles
-from detection_trainer.contract.spec import (
-    MAX_PIPELINE_CONFIG,
-    ExportFormat,
-    RestoreMode,
-    TrainingSpec,
-)
+from detection_trainer.contract.sources import RestoreMode
+from detection_trainer.contract.spec import MAX_PIPELINE_CONFIG, ExportFormat, TrainingSpec
 from detection_trainer.contract.spec_rules import RULES
 
 GROUP = "detectiontraining.dev"

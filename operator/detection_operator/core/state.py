@@ -13,8 +13,8 @@ from pydantic import model_validator
 from detection_operator.api.conditions import Reason
 from detection_operator.api.pod_defaults import PodDefaults
 from detection_operator.api.v1alpha1 import PipelineConfigStatus, Spec, Status
+from detection_trainer.contract.dataset import Dataset, File, Place
 from detection_trainer.contract.model import Model
-from detection_trainer.contract.spec import Dataset, File, Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import yaml
 
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.data.samples import write_sample
 from detection_trainer.storage import open_folder, open_parent
 from detection_trainer.weights.restore import restore

@@ -19,8 +19,8 @@ from detection_trainer.checkpoints.format import (
     write_checkpoint,
 )
 from detection_trainer.checkpoints.ownership import Owner, raise_fence, take_ownership
+from detection_trainer.contract.dataset import Place
 from detection_trainer.contract.exit_codes import ExitCode
-from detection_trainer.contract.spec import Place
 from detection_trainer.data.source import fetch_files, find_files
 from detection_trainer.errors import (
     AccessDeniedError,

@@ -16,8 +16,8 @@ from detection_trainer.checkpoints.format import (
 )
 from detection_trainer.checkpoints.manifest import Manifest
 from detection_trainer.checkpoints.ownership import Owner, raise_fence, read_owner, take_ownership
+from detection_trainer.contract.dataset import Place
 from detection_trainer.contract.exit_codes import ExitCode
-from detection_trainer.contract.spec import Place
 from detection_trainer.data.dataset import open_dataset, read_dataset
 from detection_trainer.data.records import write_record
 from detection_trainer.data.wire import encode_example

@@ -11,7 +11,7 @@ from detection_operator.core.phases import TABLE
 from detection_operator.server import training_gauges
 from detection_operator.server.metrics import PREFIX, Metrics
 from detection_trainer.contract.restore_check import restored_groups
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.reporting import metrics_port as trainer_metrics
 
 ROOT = Path(__file__).parents[3]

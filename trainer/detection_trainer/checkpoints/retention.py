@@ -6,7 +6,7 @@ The newest is never deleted, whatever the policy.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detection_trainer.contract.spec import Checkpoints
+from detection_trainer.contract.saving import Checkpoints
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from detection_trainer.checkpoints.format import (
 from detection_trainer.checkpoints.manifest import FileRecord, Manifest, VariableRecord
 from detection_trainer.checkpoints.ownership import Fence
 from detection_trainer.checkpoints.retention import Scored, best_first, choose_deletions
-from detection_trainer.contract.spec import Checkpoints
+from detection_trainer.contract.saving import Checkpoints
 from detection_trainer.errors import (
     DamagedCheckpointError,
     NonFiniteLossError,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from detection_trainer.commands.locations import add_credentials, place_uri
-from detection_trainer.contract.spec import Place
+from detection_trainer.contract.dataset import Place
 from detection_trainer.data.cache import default_cache_dir
 from detection_trainer.data.dataset import Dataset, read_dataset
 from detection_trainer.data.label_map import read_label_map

@@ -19,8 +19,9 @@ from detection_trainer.commands.locations import add_credentials, choose_checkpo
 from detection_trainer.commands.numbers import step
 from detection_trainer.commands.pipeline_file import load_training
 from detection_trainer.contract import runtime
+from detection_trainer.contract.dataset import Place
 from detection_trainer.contract.exit_codes import ExitCode
-from detection_trainer.contract.spec import Place, TrainingSpec
+from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import InvalidConfigError
 from detection_trainer.options import Options, environment_value, parse_credentials
 from detection_trainer.run.process import prepare_process

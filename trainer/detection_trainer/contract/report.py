@@ -26,7 +26,8 @@ from detection_trainer.contract.base import (
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.packing import MAX_PACKED
 from detection_trainer.contract.schedule import Cycles
-from detection_trainer.contract.spec import ExportFormat, RestoreMode
+from detection_trainer.contract.sources import RestoreMode
+from detection_trainer.contract.spec import ExportFormat
 
 MAX_CHECKPOINTS = 20
 MAX_EXPORTS = 20

@@ -11,7 +11,7 @@ from typing import assert_never
 from detection_trainer.contract.backbone_shapes import RANDOM_STATE, Shape, backbone_shapes
 from detection_trainer.contract.listing import first_few
 from detection_trainer.contract.model import Model
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 
 _NAMES_SHOWN = 10
 _DIFFERENCES_SHOWN = 3

@@ -21,11 +21,7 @@ from detection_trainer.contract.documents import (
 from detection_trainer.contract.pipeline_config.expansion import expand, source_of
 from detection_trainer.contract.pipeline_config.mapping import read_pipeline_config
 from detection_trainer.contract.pipeline_config.reading import PipelineConfigError
-from detection_trainer.contract.spec import (
-    KUBERNETES_FIELDS,
-    PipelineConfigSource,
-    TrainingSpec,
-)
+from detection_trainer.contract.spec import KUBERNETES_FIELDS, PipelineConfigSource, TrainingSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

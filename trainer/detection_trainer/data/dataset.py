@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from detection_trainer.contract.base import Contract, written_digest
-from detection_trainer.contract.spec import Place
+from detection_trainer.contract.dataset import Place
 from detection_trainer.data.examples import (
     AnnotatedImage,
     InvalidExampleError,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detection_trainer.contract.base import MAX_CLASS_NAME
+from detection_trainer.contract.dataset import Dataset
 from detection_trainer.contract.protobuf_text import Field, Message, TextFormatError, parse, quoted
-from detection_trainer.contract.spec import Dataset
 from detection_trainer.errors import DataInvalidError, TooLargeError
 from detection_trainer.storage import Folder, open_parent
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from detection_trainer.contract.base import canonical_digest
+from detection_trainer.contract.dataset import Place
 from detection_trainer.contract.report import DatasetPin
-from detection_trainer.contract.spec import Place
 from detection_trainer.data.cache import SUFFIX, Reservation, reserve_copies
 from detection_trainer.errors import (
     DatasetChangedError,

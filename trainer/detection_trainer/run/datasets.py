@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from detection_trainer.checkpoints.manifest import Manifest
 from detection_trainer.checkpoints.resume_check import require_same_classes
-from detection_trainer.contract.spec import Place
+from detection_trainer.contract.dataset import Place
 from detection_trainer.data.cache import default_cache_dir
 from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.data.label_map import load_classes

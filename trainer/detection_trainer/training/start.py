@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from detection_trainer.checkpoints.candidate import Candidate
 from detection_trainer.contract.report import SkippedCheckpoint
-from detection_trainer.contract.spec import ContinueSource, RestoreMode, RestoreSource, TrainingSpec
+from detection_trainer.contract.sources import ContinueSource, RestoreMode, RestoreSource
+from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.contract.training import start_problem
 from detection_trainer.errors import CheckpointMissingError, InvalidConfigError
 

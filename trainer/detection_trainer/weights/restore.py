@@ -15,7 +15,7 @@ import numpy.typing as npt
 from detection_trainer.contract.base import written_digest
 from detection_trainer.contract.report import Restored, VariableCounts
 from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.errors import RestoreRefusedError, TrainerError
 from detection_trainer.models.detector import Detector
 from detection_trainer.weights.sources import Weights

@@ -11,7 +11,7 @@ from detection_operator.api.v1alpha1 import CheckpointStatus, Spec, Status
 from detection_operator.core.actions import RestoreFrom
 from detection_operator.core.case import Case, Standing, checkpoint_claim, newest_step
 from detection_operator.core.policies import source_fits
-from detection_trainer.contract.spec import TrainingRef
+from detection_trainer.contract.sources import TrainingRef
 
 SOURCE_GRACE_S = 30.0
 """One manifest may contain both trainings: the source is created a moment later, not missing."""

@@ -17,7 +17,7 @@ from detection_trainer.contract.continue_check import (
 )
 from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 
 UNKNOWN_CLASSES = 1
 """The classes of both sides if one side does not know its classes: heads are not compared then."""

@@ -15,7 +15,7 @@ from detection_trainer.checkpoints.manifest import (
     seal,
 )
 from detection_trainer.contract.report import Restored, VariableCounts
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.errors import DamagedCheckpointError
 from tests.support.trainer.runs import description, snapshot
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detection_trainer.checkpoints.retention import Scored, best_first, choose_deletions
-from detection_trainer.contract.spec import Checkpoints
+from detection_trainer.contract.saving import Checkpoints
 
 
 def policy(**fields: Any) -> Checkpoints:

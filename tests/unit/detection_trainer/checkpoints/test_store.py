@@ -8,7 +8,7 @@ from detection_trainer.checkpoints.candidate import Candidate
 from detection_trainer.checkpoints.format import Snapshot
 from detection_trainer.checkpoints.ownership import Fence, raise_fence
 from detection_trainer.checkpoints.store import CheckpointStore
-from detection_trainer.contract.spec import Checkpoints
+from detection_trainer.contract.saving import Checkpoints
 from detection_trainer.errors import (
     NonFiniteLossError,
     StorageUnavailableError,

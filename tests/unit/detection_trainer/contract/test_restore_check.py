@@ -5,7 +5,7 @@ import pytest
 from detection_trainer.contract.model import Model
 from detection_trainer.contract.restore_check import RestorePlan, compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from tests.support.trainer.detectors import small_model
 
 CLASSIFICATION, DETECTION, FULL = RestoreMode

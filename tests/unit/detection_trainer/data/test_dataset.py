@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
-from detection_trainer.contract.spec import Place
+from detection_trainer.contract.dataset import Place
 from detection_trainer.data import dataset as module
 from detection_trainer.data import source
 from detection_trainer.data.dataset import Dataset, open_dataset

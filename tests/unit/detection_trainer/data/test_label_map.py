@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from detection_trainer.contract.spec import Dataset
+from detection_trainer.contract.dataset import Dataset
 from detection_trainer.data.label_map import (
     class_gaps,
     class_ids,

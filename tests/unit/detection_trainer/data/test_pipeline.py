@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from detection_trainer.contract.spec import Place, TrainingSpec
+from detection_trainer.contract.dataset import Place
+from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.data import pipeline
 from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.data.pipeline import (

@@ -11,7 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detection_trainer.contract.spec import Place
+from detection_trainer.contract.dataset import Place
 from detection_trainer.data.dataset import Dataset, open_dataset
 from detection_trainer.evaluation.coco_metrics import GroundTruth, ImageDetections, coco_metrics
 from detection_trainer.evaluation.evaluator import ground_truth

@@ -5,7 +5,8 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from detection_trainer.checkpoints.candidate import Candidate
-from detection_trainer.contract.spec import RestoreMode, TrainingSpec
+from detection_trainer.contract.sources import RestoreMode
+from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import CheckpointMissingError, InvalidConfigError
 from detection_trainer.training.start import (
     Continue,

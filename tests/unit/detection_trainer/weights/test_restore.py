@@ -8,7 +8,7 @@ import pytest
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.model import Backbone, Model
 from detection_trainer.contract.restore_check import RestorePlan
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.errors import (
     RestoreRefusedError,
     StorageUnavailableError,

@@ -10,7 +10,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from detection_trainer.__main__ import main
-from detection_trainer.contract.spec import Place
+from detection_trainer.contract.dataset import Place
 from detection_trainer.data.dataset import Dataset, read_dataset
 from sandbox.samples.datasets import CLASSES, Drawn, write_dataset
 

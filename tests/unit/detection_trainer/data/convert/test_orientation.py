@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from detection_trainer.__main__ import main
-from detection_trainer.contract.spec import Place
+from detection_trainer.contract.dataset import Place
 from detection_trainer.data.convert.coco import read_coco
 from detection_trainer.data.convert.findings import Annotations
 from detection_trainer.data.convert.tiles import Tiling

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from detection_trainer.contract.spec import Place
+from detection_trainer.contract.dataset import Place
 from detection_trainer.data.convert.tiles import Tiling
 from detection_trainer.data.convert.voc import read_voc
 from detection_trainer.data.convert.writer import ConversionSummary, Plan, convert

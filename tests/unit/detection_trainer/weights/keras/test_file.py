@@ -20,7 +20,7 @@ from detection_trainer.contract.backbone_shapes import RANDOM_STATE, backbone_sh
 from detection_trainer.contract.model import Backbone, Model
 from detection_trainer.contract.restore_check import compare_for_restore
 from detection_trainer.contract.shapes import variable_shapes
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.errors import DamagedCheckpointError, NotFoundError, RestoreRefusedError
 from detection_trainer.models import Detector
 from detection_trainer.models.backbones import BACKBONES, Application

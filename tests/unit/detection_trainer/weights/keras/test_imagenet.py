@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.errors import StorageUnavailableError
 from detection_trainer.weights.keras.imagenet import KerasWeights
 from detection_trainer.weights.restore import restore

@@ -8,7 +8,8 @@ import pytest
 
 from detection_trainer.contract.base import dump
 from detection_trainer.contract.restore_check import restored_groups
-from detection_trainer.contract.spec import RestoreMode, TrainingSpec
+from detection_trainer.contract.sources import RestoreMode
+from detection_trainer.contract.spec import TrainingSpec
 from detection_trainer.errors import (
     DamagedCheckpointError,
     NotFoundError,

@@ -14,7 +14,7 @@ from obstore.store import MemoryStore
 
 from detection_trainer.contract.backbone_shapes import backbone_shapes
 from detection_trainer.contract.model import Backbone
-from detection_trainer.contract.spec import RestoreMode
+from detection_trainer.contract.sources import RestoreMode
 from detection_trainer.errors import DamagedCheckpointError, RestoreRefusedError, TrainerError
 from detection_trainer.models import Detector
 from detection_trainer.storage import Folder, open_folder
