@@ -1,8 +1,9 @@
 """Generates the CustomResourceDefinition from the models: `python -m detection_operator.api.crd`.
 
-Pydantic's JSON schema becomes a structural schema (apiextensions/v1): references are resolved, null
-alternatives are dropped, and each object has its own defaults. `make generate` writes it to crds/
-and into the chart; `make verify` fails if they differ.
+Pydantic's JSON schema becomes a structural schema (apiextensions/v1): references are resolved and
+null alternatives are dropped. The API server stores an object as its author wrote it: readers apply
+the defaults, which the descriptions state. `make generate` writes the schema to crds/ and into the
+chart; `make verify` fails if they differ.
 """
 
 import json
@@ -13,16 +14,20 @@ from typing import Any
 import yaml
 
 from detection_operator.api import v1alpha1
-from detection_operator.api.transitions import ROOT_RULES
+from detection_operator.api.absent import Schema, reading_defaults
+from detection_operator.api.transitions import root_rules
 from detection_operator.api.v1alpha1 import Spec, Status
 from detection_trainer.contract.rules import CEL_KEY
-
-Schema = dict[str, Any]
 
 DROPPED = frozenset({"title", "propertyNames", "$defs", "description"})
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 
+STATUS_KEYS = frozenset(
+    {"type", "enum", "description", "properties", "items", "additionalProperties", "required"}
+    | {PRESERVE, INT_OR_STRING}
+)
+"""What the schema of the status keeps of the models: what `kubectl explain` shows."""
 GIVEN_BY_PIPELINE_CONFIG = frozenset({"model", "dataset", "steps"})
 COLUMNS = (
     ("Phase", "string", ".status.phase", "What happens now"),
@@ -75,15 +80,7 @@ def _column(name: str, kind: str, path: str, description: str) -> dict[str, str]
 
 
 def _root_schema() -> Schema:
-    status = structural(Status.model_json_schema(by_alias=True), keep_defaults=False)
-    # With these defaults kstatus never reports a resource as Current that the operator has not
-    # seen.
-    status["properties"]["observedGeneration"]["default"] = -1
-    status["default"] = {"observedGeneration": -1}
-    status["properties"]["conditions"] |= {
-        "x-kubernetes-list-type": "map",
-        "x-kubernetes-list-map-keys": ["type"],
-    }
+    spec = spec_schema()
     return {
         "description": "Trains an object detector; see the project's documentation.",
         "type": "object",
@@ -92,26 +89,69 @@ def _root_schema() -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": _spec_schema(),
-            "status": status,
+            "spec": _without_defaults(spec),
+            "status": _status_schema(),
         },
-        CEL_KEY: ROOT_RULES,
+        CEL_KEY: root_rules(spec),
     }
 
 
-def _spec_schema() -> Schema:
+def spec_schema() -> Schema:
     """Return the schema of the spec; CEL rules require what a pipelineConfig may set instead."""
     spec = structural(Spec.model_json_schema(by_alias=True))
     spec["required"] = [name for name in spec["required"] if name not in GIVEN_BY_PIPELINE_CONFIG]
     return spec
 
 
-def structural(schema: Schema, *, keep_defaults: bool = True) -> Schema:
-    """Return the structural schema for a JSON schema of pydantic."""
-    return _convert(schema, schema.get("$defs", {}), keep_defaults)
+def _without_defaults(schema: Schema) -> Schema:
+    """Return the schema without defaults; its rules read them for absent fields.
+
+    The items of lists keep theirs, because rules compare whole lists: an item that is stored with
+    its defaults and the same item as its author wrote it must be equal.
+    """
+    result = {key: value for key, value in schema.items() if key != "default"}
+    if CEL_KEY in schema:
+        result[CEL_KEY] = [
+            {**rule, "rule": reading_defaults(rule["rule"], schema)} for rule in schema[CEL_KEY]
+        ]
+    if "properties" in schema:
+        inner = schema["properties"].items()
+        result["properties"] = {name: _without_defaults(value) for name, value in inner}
+    return result
 
 
-def _convert(schema: Schema, definitions: dict[str, Schema], keep_defaults: bool) -> Schema:  # noqa: FBT001 - passed down
+def _status_schema() -> Schema:
+    """Return the schema of the status: types only, because only the operator writes it.
+
+    Each object below the status is atomic, which keeps the managed fields small.
+    """
+    status = _types_only(structural(Status.model_json_schema(by_alias=True)))
+    del status["x-kubernetes-map-type"]
+    # With these defaults kstatus never reports a resource as Current that the operator has not
+    # seen.
+    status["properties"]["observedGeneration"]["default"] = -1
+    status["default"] = {"observedGeneration": -1}
+    return status
+
+
+def _types_only(schema: Schema) -> Schema:
+    result = {key: value for key, value in schema.items() if key in STATUS_KEYS}
+    if "properties" in schema:
+        result["x-kubernetes-map-type"] = "atomic"
+        inner = schema["properties"].items()
+        result["properties"] = {name: _types_only(value) for name, value in inner}
+    for key in ("items", "additionalProperties"):
+        if key in schema:
+            result[key] = _types_only(schema[key])
+    return result
+
+
+def structural(schema: Schema) -> Schema:
+    """Return a pydantic JSON schema as a structural one, with the defaults."""
+    return _convert(schema, schema.get("$defs", {}))
+
+
+def _convert(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     source = _resolved(schema, definitions)
     result = {key: value for key, value in source.items() if key not in DROPPED}
     if text := source.get("description"):
@@ -122,12 +162,12 @@ def _convert(schema: Schema, definitions: dict[str, Schema], keep_defaults: bool
         result |= {"minimum": result["exclusiveMinimum"], "exclusiveMinimum": True}
     if "exclusiveMaximum" in result:
         result |= {"maximum": result["exclusiveMaximum"], "exclusiveMaximum": True}
-    if not keep_defaults or result.get("default", 0) is None:
+    if result.get("default", 0) is None:
         result.pop("default", None)
     if "items" in result:
-        result["items"] = _convert(result["items"], definitions, keep_defaults)
+        result["items"] = _convert(result["items"], definitions)
     if result.get("type") == "object":
-        _convert_object(result, definitions, keep_defaults)
+        _convert_object(result, definitions)
     return result
 
 
@@ -139,22 +179,19 @@ def _default_of(source: Schema) -> str:
     return f" Default: {json.dumps(default)}."
 
 
-def _convert_object(result: Schema, definitions: dict[str, Schema], keep_defaults: bool) -> None:  # noqa: FBT001 - passed down
+def _convert_object(result: Schema, definitions: dict[str, Schema]) -> None:
     if "properties" in result:
         properties = result["properties"].items()
-        result["properties"] = {
-            name: _convert(value, definitions, keep_defaults) for name, value in properties
-        }
+        result["properties"] = {name: _convert(value, definitions) for name, value in properties}
         result.pop("additionalProperties", None)
         if "default" in result:
-            # The whole default, because the API server checks the rules against it.
             result["default"] = _without_null(result["default"])
     elif result.get("additionalProperties") is True:
         result.pop("additionalProperties")
         result[PRESERVE] = True
     else:
         values = result["additionalProperties"]
-        result["additionalProperties"] = _convert(values, definitions, keep_defaults)
+        result["additionalProperties"] = _convert(values, definitions)
 
 
 def _without_null(value: Any) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detection_operator.api.conditions import CONDITION_HELP, PHASE_HELP, REASON_HELP
-from detection_operator.api.crd import build_crd
+from detection_operator.api.crd import build_crd, spec_schema
 from detection_trainer.contract.exit_codes import ExitCode
 from detection_trainer.contract.rules import CEL_KEY
 
@@ -85,14 +85,16 @@ def api_page() -> str:
     version = build_crd()["spec"]["versions"][0]
     root = version["schema"]["openAPIV3Schema"]
     lines = [MADE, "# DetectionTraining, detectiontraining.dev/v1alpha1", ""]
-    for part in ("spec", "status"):
+    # The CRD has no defaults of the spec; the models do.
+    schemas = {"spec": spec_schema(), "status": root["properties"]["status"]}
+    for part, schema in schemas.items():
         lines += [
             f"## {part}",
             "",
             "| field | type | bounds | default | |",
             "|---|---|---|---|---|",
         ]
-        found = fields(root["properties"][part], part)
+        found = fields(schema, part)
         lines += [field_row(path, field, must=must) for path, field, must in found]
         lines.append("")
     lines += ["## What admission refuses", "", "| at | message |", "|---|---|"]

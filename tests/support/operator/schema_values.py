@@ -48,7 +48,8 @@ def _text(schema: Schema) -> st.SearchStrategy[str]:
     if "pattern" in schema:
         cut = schema["maxLength"]
         return st.from_regex(schema["pattern"], fullmatch=True).map(lambda text: str(text)[:cut])
-    return st.text(min_size=schema.get("minLength", 0), max_size=min(schema["maxLength"], 12))
+    longest = min(schema.get("maxLength", 12), 12)
+    return st.text(min_size=schema.get("minLength", 0), max_size=longest)
 
 
 def _number(schema: Schema) -> st.SearchStrategy[float]:

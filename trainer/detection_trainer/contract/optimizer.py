@@ -33,7 +33,7 @@ class Schedule(Contract):
             "boundaries are only valid with type step",
         ),
         cel(
-            "self.type != 'step' || size(self.boundaries) > 0",
+            "self.type != 'step' || (has(self.boundaries) && size(self.boundaries) > 0)",
             "type step needs boundaries: the steps at which the rate is multiplied by factor",
         ),
         cel_for_new(
@@ -51,7 +51,7 @@ class Schedule(Contract):
             "multiplied by factor",
         ),
         cel(
-            "!has(self.rates) || (self.type == 'step' && "
+            "!has(self.rates) || (self.type == 'step' && has(self.boundaries) && "
             "size(self.rates) == size(self.boundaries))",
             "rates are only valid with type step, one rate for each boundary",
         ),

@@ -27,7 +27,8 @@ RULES = (
     ),
     cel(
         "self.workers == 1 || !has(self.checkpoints.storage.volumeClaim) || "
-        "self.checkpoints.storage.volumeClaim.accessModes.exists(m, m == 'ReadWriteMany')",
+        "(has(self.checkpoints.storage.volumeClaim.accessModes) && "
+        "self.checkpoints.storage.volumeClaim.accessModes.exists(m, m == 'ReadWriteMany'))",
         "several workers need storage that all of them can mount: a uri, or a volumeClaim with "
         "accessModes ReadWriteMany",
     ),
@@ -41,7 +42,8 @@ RULES = (
         "optimizer.schedule.finalFraction above 0, onExtend: Restart, or decaySteps to steps",
     ),
     cel(
-        "has(self.pipelineConfig) || !('ODAPI' in self.exports) || self.model.backbone in "
+        "has(self.pipelineConfig) || !has(self.exports) || !('ODAPI' in self.exports) || "
+        "self.model.backbone in "
         f"[{', '.join(repr(str(name)) for name in BACKBONES)}]",
         f"exports: ODAPI needs a backbone that the OD API has: {', '.join(BACKBONES)}",
     ),
