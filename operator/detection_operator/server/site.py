@@ -19,6 +19,7 @@ from typing import cast
 
 from aiohttp import web
 
+from detection_operator.server.leftovers import Leftovers
 from detection_operator.server.rate import RateLimit
 from detection_operator.server.seats import Seats
 from detection_trainer.contract.report import MAX_REPORT_BYTES
@@ -33,6 +34,8 @@ ACCEPT_PAUSE_S = 0.1
 """The pause after an accept that failed because there are no file descriptors."""
 MAX_LINE_BYTES, MAX_FIELD_BYTES, MAX_FIELDS = 2048, 8192, 24
 READ_BUFFER_BYTES = 32 * 1024
+HANDSHAKE_BYTES = 256 * 1024
+"""Of asyncio's buffer for TLS: a protocol whose handshake failed refers to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class Connection:
     transport: asyncio.Transport | None = None
     is_taken: bool = False
     """asyncio owns the socket, and closes it."""
+    received_bytes: int = 0
+
+    def left_bytes(self) -> int:
+        """Return how much it may leave in memory until the cyclic garbage collector runs."""
+        return HANDSHAKE_BYTES if self.transport is None else self.received_bytes
 
     def abort(self) -> None:
         """Close it at once, in any state."""
@@ -74,19 +82,40 @@ class Connection:
 
 
 class _Noticed(asyncio.Protocol):
-    """aiohttp's protocol, with a callback at its end."""
+    """aiohttp's protocol, with a callback at its end, which counts what it receives."""
 
-    def __init__(self, inner: asyncio.Protocol, lost: asyncio.Event) -> None:
-        self._inner, self._lost = inner, lost
+    def __init__(self, inner: asyncio.Protocol, lost: asyncio.Event, taken: Connection) -> None:
+        self._inner, self._lost, self._taken = inner, lost, taken
+        self._is_bad = False
         self.connection_made = inner.connection_made  # type: ignore[method-assign]
-        self.data_received = inner.data_received  # type: ignore[method-assign]
         self.eof_received = inner.eof_received  # type: ignore[method-assign]
         self.pause_writing = inner.pause_writing  # type: ignore[method-assign]
         self.resume_writing = inner.resume_writing  # type: ignore[method-assign]
 
+    def data_received(self, data: bytes) -> None:
+        self._taken.received_bytes += len(data)
+        if self._is_bad:
+            # The answer to the bad head closes the connection.
+            return
+        self._inner.data_received(data)
+        self._is_bad = _release_errors(self._inner)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost.set()
         self._inner.connection_lost(exc)
+
+
+def _release_errors(handler: asyncio.Protocol) -> bool:
+    """Return whether a head was bad, and let go of the data that its error refers to.
+
+    aiohttp queues the error, whose traceback refers to the frame with the error, the handler and
+    the data: a bad head of 1 MB would take 1 MB until the cyclic collector comes.
+    """
+    queued = getattr(handler, "_messages", ())
+    errors = [error for message, _ in queued if (error := getattr(message, "exc", None))]
+    for error in errors:
+        error.__traceback__ = None
+    return bool(errors)
 
 
 @dataclass(slots=True)
@@ -99,6 +128,7 @@ class Site:
     tls: ssl.SSLContext | None
     seats: Seats[Connection]
     arrivals: RateLimit
+    leftovers: Leftovers = field(default_factory=Leftovers)
     refused: int = 0
     """Connections that were refused for lack of room."""
     _accepting: asyncio.Task[None] | None = field(default=None, init=False)
@@ -162,7 +192,7 @@ class Site:
                     return
                 connection.is_taken = True
                 transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-                    lambda: _Noticed(cast("asyncio.Protocol", server()), lost),
+                    lambda: _Noticed(cast("asyncio.Protocol", server()), lost, connection),
                     connection.socket,
                     ssl=self.tls,
                     ssl_handshake_timeout=self.limits.handshake_s if self.tls else None,
@@ -172,6 +202,7 @@ class Site:
                 await lost.wait()
         finally:
             self.seats.release(connection.peer, connection)
+            self.leftovers.add(connection.left_bytes())
 
 
 async def open_site(

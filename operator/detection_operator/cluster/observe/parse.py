@@ -234,7 +234,7 @@ def parse_job(body: Object) -> Job:
     metadata, status = body["metadata"], body.get("status") or {}
     listed = status.get("conditions") or []
     conditions = {text_of(c["type"]): c for c in listed if c["status"] == "True"}
-    failure = conditions.get("Failed") or {}
+    failure = conditions.get("Failed") or (_UNRECORDED if _is_exhausted(body, conditions) else {})
     ended = failure or conditions.get("Complete") or {}
     return Job(
         name=metadata["name"],
@@ -243,13 +243,33 @@ def parse_job(body: Object) -> Job:
         workers=whole_number(body.get("spec", {}).get("parallelism") or 1),
         attempt=parse_attempt(metadata.get("labels") or {}),
         complete="Complete" in conditions,
-        failed="Failed" in conditions,
+        failed=bool(failure),
         failure_reason=text_of(failure.get("reason")),
         failure_message=text_of(failure.get("message")),
         suspended=bool(body.get("spec", {}).get("suspend")),
         deleting="deletionTimestamp" in metadata,
         finished_at=parse_time(ended.get("lastTransitionTime")),
     )
+
+
+_UNRECORDED: Object = {
+    "reason": "BackoffLimitExceeded",
+    "message": "A pod of the Job failed; the Job controller has not recorded the Job's end.",
+}
+_ENDING = frozenset({"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
+
+
+def _is_exhausted(body: Object, conditions: Object) -> bool:
+    """Return whether a pod of the Job has failed, none is left, and no end is being recorded.
+
+    Such a Job makes no other pod, since it has no retries (backoffLimit 0), and the Job controller
+    is about to mark it as failed. A controller whose watches broke meanwhile never does.
+    """
+    status, spec = body.get("status") or {}, body.get("spec") or {}
+    uncounted = status.get("uncountedTerminatedPods") or {}
+    left = status.get("active") or status.get("terminating") or any(uncounted.values())
+    may_continue = spec.get("backoffLimit") != 0 or spec.get("suspend") or left
+    return bool(status.get("failed")) and not may_continue and not _ENDING & conditions.keys()
 
 
 def parse_attempt(labels: Object) -> int | None:

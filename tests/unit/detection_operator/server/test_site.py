@@ -1,7 +1,9 @@
 """A port that floods and slow senders cannot exhaust; on real sockets of the loopback interface."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import gc
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from detection_operator.server import leftovers
 from detection_operator.server.site import Limits, Site, open_site
 
 HEAD = b"GET /ok HTTP/1.1\r\nHost: operator\r\n"
@@ -163,6 +166,62 @@ async def test_a_large_head_is_refused_before_it_is_all_there(opened: Open, text
     except ConnectionError:
         pass
     await until(lambda: len(site.seats) == 0)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def handlers() -> list[object]:
+    """Return aiohttp's side of all connections that are in memory."""
+    return [thing for thing in gc.get_objects() if type(thing) is web.RequestHandler]
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_a_bad_head_leaves_nothing_for_the_garbage_collector(opened: Open) -> None:
+    site, before = await opened(), len(handlers())
+    fields = b"".join(b"X-%d: %s\r\n" % (number, b"x" * 7500) for number in range(128))
+    for _ in range(5):
+        reader, writer = await connect(site)
+        writer.write(HEAD + fields)
+        assert await ends(reader)
+    await until(lambda: len(site.seats) == 0)
+    del reader, writer
+    assert len(handlers()) - before <= 1
+
+
+async def test_what_closed_connections_leave_behind_is_collected_by_their_bytes(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, collections = await opened(), list[int]()
+    monkeypatch.setattr(leftovers, "LIMIT_BYTES", 3 * 200_000)
+    site.leftovers = leftovers.Leftovers(lambda: collections.append(len(site.seats)))
+    for _ in range(3):
+        _, writer = await connect(site)
+        writer.write(b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n")
+        writer.write(b"x" * 200_000)
+        await writer.drain()
+        writer.close()
+        await until(lambda: len(site.seats) == 0)
+    assert len(collections) == 1
+
+
+async def test_handshakes_that_fail_are_collected_too(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, collections = await opened(), list[int]()
+    monkeypatch.setattr(leftovers, "LIMIT_BYTES", 3 * 256 * 1024)
+    site.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    site.leftovers = leftovers.Leftovers(lambda: collections.append(len(site.seats)))
+    for _ in range(3):
+        _, writer = await connect(site)
+        writer.close()
+        await until(lambda: len(site.seats) == 0)
+    assert len(collections) == 1
 
 
 async def test_an_unread_body_is_not_kept(opened: Open) -> None:

@@ -245,6 +245,36 @@ def test_a_job_is_read(status: Object, expected: Object) -> None:
     assert parsed.attempt == 1
 
 
+FORGOTTEN: Object = {"failed": 1, "ready": 0, "terminating": 0, "uncountedTerminatedPods": {}}
+"""What a Job controller left behind whose watches broke: the pod is gone, no condition came."""
+NOT_FORGOTTEN: dict[str, tuple[Object, Object]] = {
+    "its end is being recorded": (condition("FailureTarget", reason="PodFailurePolicy"), {}),
+    "a pod is active": ({"active": 1}, {}),
+    "a pod is terminating": ({"terminating": 1}, {}),
+    "a pod is not counted yet": ({"uncountedTerminatedPods": {"failed": ["uid"]}}, {}),
+    "no pod has failed": ({"failed": 0}, {}),
+    "its queue holds it back": ({}, {"suspend": True}),
+    "it has retries": ({}, {"backoffLimit": 1}),
+}
+
+
+def test_a_job_whose_end_the_job_controller_never_records_has_failed() -> None:
+    body = job(status=FORGOTTEN)
+    body["spec"]["backoffLimit"] = 0
+    parsed = parse_job(body)
+    assert parsed.failed
+    assert parsed.failure_reason == "BackoffLimitExceeded"
+    assert "has not recorded" in parsed.failure_message
+    assert parsed.finished_at is None
+
+
+@pytest.mark.parametrize(("status", "spec"), NOT_FORGOTTEN.values(), ids=NOT_FORGOTTEN)
+def test_a_job_with_a_failed_pod_has_not_failed_where(status: Object, spec: Object) -> None:
+    body = job(status=FORGOTTEN | status)
+    body["spec"] |= {"backoffLimit": 0} | spec
+    assert not parse_job(body).failed
+
+
 def test_a_preflight_job_is_of_no_attempt() -> None:
     assert parse_job(job(attempt=None)).attempt is None
 
