@@ -119,9 +119,17 @@ audit: venv ## look up known vulnerabilities of the locked packages (needs the v
 bench-operator: venv ## the operator at 10,000 trainings, into docs/benchmarks.md (BENCH=--trainings=500 for less)
 	$(BIN)/python -m benchmarks.operator $(or $(BENCH),--record)
 
+.PHONY: bench-hostile
+bench-hostile: venv ## a training alone and beside a hostile tenant's attacks, into docs/benchmarks.md (BENCH=--pairs=5 for more)
+	$(BIN)/python -m benchmarks.hostile --record $(BENCH)
+
 .PHONY: chaos-operator
 chaos-operator: venv ## a storm of faults over 200 trainings, judged by the audit log (CHAOS="--seed 7" to repeat one)
 	$(BIN)/python -m chaos.operator $(CHAOS)
+
+.PHONY: chaos-objects
+chaos-objects: venv ## 1,000 random objects applied and edited while 20 trainings run (`make test` has 150)
+	HOSTILE_OBJECTS=$(or $(OBJECTS),1000) $(BIN)/python -m pytest -o log_cli=true -o log_cli_level=INFO tests/integration/detection_operator/test_hostile_objects.py
 
 .PHONY: cluster-up
 cluster-up: ## start the local cluster and load this checkout's images

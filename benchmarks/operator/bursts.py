@@ -6,10 +6,11 @@ accepts them: the training, its Job, its status.
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from benchmarks.operator.documents import training
+from benchmarks.operator.documents import Object, training
 from benchmarks.operator.sightings import sightings
 from detection_operator.cluster.observe.parse import parse_training, render_status
 from detection_operator.core.actions import StartAttempt
@@ -38,14 +39,16 @@ class Burst:
         return self.count / self.seconds
 
 
-async def operated(here: Surroundings, names: list[str]) -> Burst:
+async def operated(
+    here: Surroundings, names: list[str], document: Callable[[str], Object] = training
+) -> Burst:
     """Apply all at once, and wait until the operator has created every Job."""
     path = TRAININGS.format(namespace=OPERATED)
     async with sightings(here.client, JOBS.format(namespace=OPERATED)) as jobs:
         started = time.monotonic()
 
         async def apply(name: str) -> None:
-            await here.client.create(path, json.dumps(training(name)).encode())
+            await here.client.create(path, json.dumps(document(name)).encode())
 
         await in_parallel(apply, names)
         ended = await jobs.wait(names)

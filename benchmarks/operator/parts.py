@@ -8,9 +8,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from benchmarks.operator import bursts, failover, restarts, writes
+from benchmarks.operator import bursts, failover, memory, restarts, writes
 from benchmarks.operator.bursts import Burst
 from benchmarks.operator.figures import Row, milliseconds, percentile
+from benchmarks.operator.memory import Taken
 from benchmarks.operator.reporting import Reporting, reporting
 from benchmarks.operator.steady import Stream, steady
 from benchmarks.rounds import Figure
@@ -33,6 +34,11 @@ class Scale:
     def small(self) -> int:
         """The number of trainings in a burst of a round."""
         return max(self.trainings // 5, 1)
+
+    @property
+    def large(self) -> int:
+        """How many trainings with large specs run; three times as many are suspended."""
+        return max(self.trainings // 20, 1)
 
 
 class Stage(Protocol):
@@ -187,12 +193,38 @@ async def failovers(stage: Stage, scale: Scale) -> list[Row]:
     ]
 
 
+async def large(stage: Stage, scale: Scale) -> list[Row]:
+    """Measure the memory that trainings with large specs take."""
+    more = 3 * scale.large
+    async with stage.open() as here:
+        with here.operator:
+            logger.info("%d large trainings", scale.large)
+            taken = await memory.running(here, _names("run", scale.large))
+            rows = _logged(_memory_rows("run", taken))
+            logger.info("%d more that are suspended", more)
+            taken = await memory.suspended(here, _names("wait", more), scale.large)
+            rows += _logged(_memory_rows("run or are suspended", taken))
+            logger.info("cold start")
+            taken = await memory.after_restart(here, taken.trainings)
+            rows += _logged(_memory_rows("are found by a new process", taken))
+    return rows
+
+
+def _memory_rows(what: str, taken: Taken) -> list[Row]:
+    name = f"{taken.trainings:,} trainings of {taken.size / 1e3:.0f} KB {what}"
+    return [
+        Row(f"{name}: resident memory", f"{taken.resident_mb:.0f} MB"),
+        Row(f"{name}: most", f"{taken.peak_mb:.0f} MB", f"{taken.formula_mb:.0f} MB"),
+    ]
+
+
 Part = Callable[[Stage, Scale], Coroutine[Any, Any, list[Row]]]
 PARTS: dict[str, Part] = {
     "bursts": small_bursts,
     "standing": standing,
     "lives": lives,
     "failover": failovers,
+    "large": large,
 }
 
 

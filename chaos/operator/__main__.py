@@ -156,15 +156,24 @@ async def _show(here: Surroundings, names: list[str]) -> None:
 async def run(cluster_name: str, folder: Path, plan: Plan) -> list[Violation]:
     """Return the violations of one storm that the audit log proves."""
     cluster = fresh_cluster(cluster_name, audited=True)
-    async with surroundings(cluster, folder, plan.trainings, SETTINGS) as here:
-        await storm_over(here, folder, plan)
+    try:
+        async with surroundings(cluster, folder, plan.trainings, SETTINGS) as here:
+            await storm_over(here, folder, plan)
+    except TimeoutError:
+        keep_audit_log(cluster)
+        raise
     found = violations(cluster)
     if found:
-        kept = Path(tempfile.mkdtemp(prefix="chaos-operator-")) / "audit.log"
-        shutil.copy(cluster.audit_log, kept)
-        print_line(f"the audit log is kept: {kept}")
+        keep_audit_log(cluster)
     lifecycle.down(cluster_name)
     return found
+
+
+def keep_audit_log(cluster: Cluster) -> None:
+    """Copy the audit log to where it outlives the cluster, and print its place."""
+    kept = Path(tempfile.mkdtemp(prefix="chaos-operator-")) / "audit.log"
+    shutil.copy(cluster.audit_log, kept)
+    print_line(f"the audit log is kept: {kept}")
 
 
 def violations(cluster: Cluster, since: str = "") -> list[Violation]:

@@ -124,6 +124,17 @@ class OperatorProcess:
         lines = dict(line.split(":", 1) for line in self._proc("status").splitlines())
         return int(lines["VmRSS"].split()[0]) * 1024 / 1e6
 
+    def peak_memory_mb(self) -> float:
+        """Return the most memory that it has had resident, in MB."""
+        lines = dict(line.split(":", 1) for line in self._proc("status").splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
+
+    def descriptors(self) -> int:
+        """Return how many file descriptors it has open."""
+        if self.process is None:
+            return 0
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def metric(self, line: str) -> float:
         """Return the sum of the metric's lines that begin with `line`; scrape nothing else."""
         asked = {"name[]": line.partition("{")[0]}

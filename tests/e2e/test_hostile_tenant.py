@@ -14,20 +14,24 @@ import pytest
 
 from detection_operator import names
 from detection_trainer.contract.runtime import REPORT_AUDIENCE, REPORT_PATH
-from sandbox.samples.trainings import training
+from sandbox.attacks.hostile_pod import Hostile
+from sandbox.attacks.tenant import (
+    SERVICE_ACCOUNT,
+    TEMPLATES,
+    Tenant,
+    enroll,
+    hostile_training,
+    token_of,
+)
 from sandbox.site.installation import NAMESPACE, RELEASE
-from sandbox.site.kube import NAMESPACES, TRAININGS, ApiError, Kube, Object, condition
+from sandbox.site.kube import NAMESPACES, TRAININGS, ApiError, Object, condition
 from sandbox.site.tools import Tools, run
-from tests.support.cluster.hostile_pod import Hostile
 from tests.support.cluster.site import LiveTraining, Site, Workspace
 
-SERVICE_ACCOUNT = "mallory"
 STEPS = 2000
 """Of the victim: enough to train during all attacks."""
 FORGED_STEP = 77_777
 COUNTED, READ = "detection_operator_api_requests_total{", 'verb="get"'
-DEEP = 250
-"""Levels: within what the API server stores, beyond what a naive reader of JSON survives."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Mallory:
     """A user with the `edit` role in one namespace, and nothing elsewhere."""
 
     workspace: Workspace
-    kube: Kube
+    tenant: Tenant
 
     @property
     def namespace(self) -> str:
@@ -45,19 +49,7 @@ class Mallory:
         return self.workspace.document(name, **spec)
 
     def create(self, document: Object | bytes) -> Object | None:
-        """Create a training as this user, without validation; return None if it is refused."""
-        path = TRAININGS.format(namespace=self.namespace)
-        try:
-            return self.kube.request("POST", path, document)
-        except ApiError:
-            return None
-
-
-def token_of(kube: Kube, namespace: str) -> str:
-    path = f"{NAMESPACES}/{namespace}/serviceaccounts/{SERVICE_ACCOUNT}/token"
-    found = kube.request("POST", path, {"spec": {"expirationSeconds": 3600}})
-    token: str = found["status"]["token"]
-    return token
+        return self.tenant.create(document)
 
 
 @pytest.fixture(scope="module")
@@ -72,26 +64,11 @@ def victim(shared_workspace: Workspace) -> LiveTraining:
 def mallory(site: Site, victim: LiveTraining) -> Iterator[Mallory]:
     """Give a namespace to the attacker, once the victim trains."""
     del victim
-    with site.workspace() as workspace:
-        path = f"{NAMESPACES}/{workspace.namespace}"
-        site.kube.create(f"{path}/serviceaccounts", {"metadata": {"name": SERVICE_ACCOUNT}})
-        bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{workspace.namespace}"
-        site.kube.create(
-            f"{bindings}/rolebindings",
-            {
-                "metadata": {"name": SERVICE_ACCOUNT},
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit",
-                },
-                "subjects": [{
-                    "kind": "ServiceAccount", "name": SERVICE_ACCOUNT,
-                    "namespace": workspace.namespace,
-                }],
-            },
-        )  # fmt: skip
-        token = token_of(site.kube, workspace.namespace)
-        with Kube.connect(site.tools.kubeconfig, token=token) as kube:
-            yield Mallory(workspace, kube)
+    with (
+        site.workspace() as workspace,
+        enroll(site.tools, site.kube, workspace.namespace) as tenant,
+    ):
+        yield Mallory(workspace, tenant)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +77,7 @@ def hostile(mallory: Mallory, victim: LiveTraining) -> Hostile:
     uid = victim.kube.get(victim.path)["metadata"]["uid"]
     labels = {names.LABEL_TRAINING: "victim", names.LABEL_TRAINING_UID: uid}
     labels |= {names.LABEL_ATTEMPT: "1", names.LABEL_ROLE: names.ROLE_TRAINER}
-    pod = Hostile(mallory.workspace, mallory.kube, REPORT_AUDIENCE)
+    pod = Hostile(mallory.tenant, REPORT_AUDIENCE)
     return pod.start(labels)
 
 
@@ -124,29 +101,10 @@ def restarts(site: Site) -> dict[str, int]:
     }
 
 
-def nested(levels: int) -> str:
-    return '{"x":' * levels + "{}" + "}" * levels
-
-
-HOSTILE_TEMPLATES = {
-    "a volume whose name is an object": '{"volumes": [{"name": {"a": "b"}}]}',
-    "a volume that is a list": '{"volumes": [[]]}',
-    "an affinity 250 levels deep": f'{{"affinity": {nested(DEEP)}}}',
-    "a security context 1,200 levels deep": f'{{"securityContext": {nested(1200)}}}',
-    "a variable without a name": '{"env": [{"value": {"a": 1}}]}',
-    "a toleration that is a text": '{"tolerations": ["x"]}',
-}
-"""As JSON, since Python's own encoder gives up on some of them."""
-
-
 @pytest.mark.usefixtures("undisturbed")
-@pytest.mark.parametrize("what", HOSTILE_TEMPLATES)
+@pytest.mark.parametrize("what", TEMPLATES)
 def test_an_object_of_any_shape_disturbs_no_other_training(mallory: Mallory, what: str) -> None:
-    name = f"odd-{sorted(HOSTILE_TEMPLATES).index(what)}"
-    storage = {"storage": {"uri": "file:///mnt/runs"}}
-    document = training(name, podTemplate="here", checkpoints=storage, suspend=True)
-    text = json.dumps(document).replace('"here"', HOSTILE_TEMPLATES[what])
-    mallory.create(text.encode())
+    mallory.create(hostile_training(f"odd-{sorted(TEMPLATES).index(what)}", what))
 
 
 @pytest.mark.usefixtures("undisturbed")
@@ -154,7 +112,7 @@ def test_a_user_with_edit_cannot_write_a_status(mallory: Mallory) -> None:
     mallory.create(mallory.document("status", suspend=True))
     path = f"{TRAININGS.format(namespace=mallory.namespace)}/status/status"
     with pytest.raises(ApiError) as refused:
-        mallory.kube.patch(path, {"status": {"startTime": "0000-01-01T00:00:00Z"}})
+        mallory.tenant.kube.patch(path, {"status": {"startTime": "0000-01-01T00:00:00Z"}})
     assert refused.value.status == 403
 
 
@@ -216,7 +174,7 @@ def test_a_flood_of_connections_disturbs_no_other_training(hostile: Hostile, flo
 
 @pytest.mark.skipif(not Tools.is_local(), reason="another cluster may enforce no NetworkPolicy")
 def test_a_pod_that_is_no_trainer_reaches_no_port(mallory: Mallory) -> None:
-    bystander = Hostile(mallory.workspace, mallory.kube, REPORT_AUDIENCE).start({"app": "web"})
+    bystander = Hostile(mallory.tenant, REPORT_AUDIENCE).start({"app": "web"})
     assert bystander.post(path_to(mallory.namespace, "any"), report(1)).status == 0
     assert bystander.get_metrics().status == 0
 

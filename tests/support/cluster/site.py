@@ -2,7 +2,6 @@
 
 import copy
 import json
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from sandbox.site.kube import (
     condition,
     phase,
 )
+from sandbox.site.namespaces import restricted_namespace
 from sandbox.site.object_store import ObjectStore
 from sandbox.site.tools import Tools, run
 from tests.support.trainer.shapes import CLASSES
@@ -65,17 +65,9 @@ class Site:
     @contextmanager
     def workspace(self) -> Iterator["Workspace"]:
         """Make a namespace under the restricted Pod Security level, with the S3 server's Secret."""
-        name = f"e2e-{secrets.token_hex(4)}"
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        self.kube.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
-        self.kube.wait(
-            f"{NAMESPACES}/{name}/serviceaccounts/default",
-            lambda found: found is not None,
-            what="the namespace's service account",
-        )
-        self.kube.create(f"{NAMESPACES}/{name}/secrets", s3_secret())
-        yield Workspace(self, name)
-        self.kube.delete(f"{NAMESPACES}/{name}")
+        with restricted_namespace(self.kube, "e2e") as name:
+            self.kube.create(f"{NAMESPACES}/{name}/secrets", s3_secret())
+            yield Workspace(self, name)
 
 
 def s3_secret(name: str = object_store.SECRET, **changes: str) -> Object:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from detection_operator import names
+from sandbox.attacks.tenant import Tenant
 from sandbox.site.installation import NAMESPACE, RELEASE
-from sandbox.site.kube import Kube, Object
+from sandbox.site.kube import JOBS, PODS, Object
 from sandbox.site.tools import run
-from tests.support.cluster.site import Workspace
 
-SCRIPT = Path(__file__).parents[1] / "programs/hostile_script.py"
-TOKEN_MOUNT = "/var/run/secrets/hostile"
+SCRIPT = Path(__file__).with_name("hostile_script.py")
+TOKEN_MOUNT = "/var/run/secrets/hostile"  # noqa: S105 - a folder
 REPORTS_PORT, METRICS_PORT = 443, 8080
 POD_TIMEOUT_S = 60
 RESTRICTED: Object = {
@@ -36,15 +36,14 @@ class Answer:
 class Hostile:
     """A pod in an attacker's namespace, made by the attacker."""
 
-    workspace: Workspace
-    attacker: Kube
+    tenant: Tenant
     audience: str
     name: str = field(default_factory=lambda: f"hostile-{secrets.token_hex(3)}")
 
     @property
     def namespace(self) -> str:
         """Where it runs."""
-        return self.workspace.namespace
+        return self.tenant.namespace
 
     def start(self, labels: dict[str, str]) -> Self:
         """Create the pod with `labels` and a token for `audience`; wait until it runs."""
@@ -53,7 +52,7 @@ class Hostile:
         pod["spec"]["volumes"] = [{"name": "token", "projected": {"sources": [token]}}]
         mount = {"name": "token", "mountPath": TOKEN_MOUNT}
         pod["spec"]["containers"][0]["volumeMounts"] = [mount]
-        self.attacker.create(self.workspace.path("pods"), pod)
+        self.tenant.kube.create(PODS.format(namespace=self.namespace), pod)
         self._wait(self.name, "Running")
         return self
 
@@ -74,17 +73,22 @@ class Hostile:
             "metadata": {"name": job_name, "labels": labels},
             "spec": {"backoffLimit": 0, "template": template},
         }
-        self.attacker.create(self.workspace.path("jobs", api="apis/batch/v1"), job)
+        jobs = JOBS.format(namespace=self.namespace)
+        self.tenant.kube.create(jobs, job)
         selector = f"labelSelector=batch.kubernetes.io/job-name={job_name}"
-        made = self.workspace.kube.wait(
-            self.workspace.path("jobs", job_name, api="apis/batch/v1"),
+        self.tenant.kube.wait(
+            f"{jobs}/{job_name}",
             lambda found: bool(found and (found.get("status") or {}).get("succeeded")),
             what="the forged Job ends",
             timeout_s=POD_TIMEOUT_S,
         )
-        assert made["status"]["succeeded"] == 1
-        [pod] = self.workspace.kube.items(f"{self.workspace.path('pods')}?{selector}")
+        [pod] = self.tenant.kube.items(f"{PODS.format(namespace=self.namespace)}?{selector}")
         return pod
+
+    def delete(self) -> None:
+        """Delete the pod, at once."""
+        path = f"{PODS.format(namespace=self.namespace)}/{self.name}"
+        self.tenant.kube.delete(path, grace_s=0)
 
     def post(self, path: str, report: Object) -> Answer:
         """Post one report."""
@@ -93,8 +97,8 @@ class Hostile:
 
     def post_many(self, path: str, report: Object, *, count: int) -> list[Answer]:
         """Post a report `count` times over."""
-        printed = self._run("post", path=path, report=report, count=count)
-        return [Answer(**answer) for answer in printed["answers"]]
+        answer = self._run("post", path=path, report=report, count=count)
+        return [Answer(**one) for one in answer["answers"]]
 
     def flood(self, kind: str, *, connections: int, seconds: float) -> Object:
         """Open connections of one kind and hold them for `seconds`."""
@@ -114,13 +118,13 @@ class Hostile:
         }
         command = ["exec", "--namespace", self.namespace, self.name, "--"]
         command += ["python3", "-c", SCRIPT.read_text(), json.dumps(given)]
-        printed: Object = json.loads(run([*self.workspace.site.tools.kubectl, *command]))
-        return printed
+        answer: Object = json.loads(run([*self.tenant.tools.kubectl, *command]))
+        return answer
 
     def _pod(self, name: str, labels: dict[str, str], command: list[str]) -> Object:
         container = {
             "name": names.CONTAINER,
-            "image": self.workspace.site.tools.images["trainer"],
+            "image": self.tenant.tools.images["trainer"],
             "imagePullPolicy": "IfNotPresent",
             "command": command,
             "securityContext": {
@@ -138,8 +142,8 @@ class Hostile:
         }
 
     def _wait(self, name: str, phase: str) -> Object:
-        return self.workspace.kube.wait(
-            self.workspace.path("pods", name),
+        return self.tenant.kube.wait(
+            f"{PODS.format(namespace=self.namespace)}/{name}",
             lambda found: bool(found and (found.get("status") or {}).get("phase") == phase),
             what=f"the hostile pod is {phase}",
             timeout_s=POD_TIMEOUT_S,

@@ -1,0 +1,1 @@
+"""How long a training takes while a user of another namespace attacks the operator."""

@@ -1,0 +1,1 @@
+"""Attacks on the operator, for tests and benchmarks; each is bounded in number and time."""
