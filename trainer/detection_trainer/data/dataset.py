@@ -344,13 +344,18 @@ def _require_content(summary: DatasetSummary, place: str, purpose: str) -> None:
         if purpose == "validation":
             msg += ", or leave out dataset.validation to train without evaluation"
         raise DataInvalidError(msg)
-    if purpose == "train" and not summary.boxes:
+    if purpose == "train":
+        _require_boxes(summary, place)
+
+
+def _require_boxes(summary: DatasetSummary, place: str) -> None:
+    if not summary.boxes:
         msg = (
             f"dataset.train {place}: {summary.images} images, but not one box: a detector needs "
             "boxes to learn from"
         )
         raise DataInvalidError(msg)
-    if purpose == "train" and summary.boxes == summary.crowd_boxes:
+    if summary.boxes == summary.crowd_boxes:
         msg = (
             f"dataset.train {place}: all {summary.boxes} boxes are crowds (is_crowd or group_of), "
             "which are not learned as objects: a detector needs boxes of single objects"

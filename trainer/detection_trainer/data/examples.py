@@ -307,23 +307,18 @@ def _read_labels(
 
 def _require_class(number: int, label: int, text: str | None, classes: Sequence[str]) -> None:
     """Compare a box's label, and its text if it has one, with the label map."""
+    box = f"box {number} has the label {label}"
+    advice = "name the label map that the dataset was made with"
     if not 1 <= label <= len(classes):
-        msg = (
-            f"box {number} has the label {label}, outside the label map, whose ids are 1 to "
-            f"{len(classes)}: name the label map that the dataset was made with"
-        )
+        msg = f"{box}, outside the label map, whose ids are 1 to {len(classes)}: {advice}"
         raise InvalidExampleError(msg)
     if label in class_gaps(classes):
-        msg = (
-            f"box {number} has the label {label}, for which the label map has no item: name the "
-            "label map that the dataset was made with, or add the item"
-        )
+        msg = f"{box}, for which the label map has no item: {advice}, or add the item"
         raise InvalidExampleError(msg)
     if text is not None and text not in class_texts(classes, label):
         msg = (
-            f"box {number} has the label {label}, which is {text[:_SHOWN]!r} here and "
-            f"{classes[label - 1]!r} in the label map: name the label map that the dataset "
-            "was made with"
+            f"{box}, which is {text[:_SHOWN]!r} here and {classes[label - 1]!r} in the label map: "
+            f"{advice}"
         )
         raise InvalidExampleError(msg)
 
