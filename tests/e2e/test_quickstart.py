@@ -97,12 +97,13 @@ def test_the_commands_of_the_quickstart_work_as_printed(shell: Shell) -> None:
     prepare(shell.folder)
     shell.shorten(
         steps_300=STEPS,
+        warmupSteps_30=5,
         everySteps_50=10,
         everySteps_150=40,
         keepEverySteps_150=40,
         steps_460=LONGER,
     )
-    shell.shorten(steps_40=2, everySteps_20=2)
+    shell.shorten(steps_40=2, warmupSteps_5=1, everySteps_20=2)
     given = [line for line in commands(PAGE) if not line.startswith(SKIPPED)]
     ending = given.index("kubectl delete dt trees")
     printed = outputs(shell.run([*given[:ending], *readme(), *given[ending:]], TIMEOUT_S))

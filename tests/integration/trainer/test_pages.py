@@ -33,7 +33,9 @@ def test_readme_trains_without_kubernetes(shell: Shell, tmp_path: Path) -> None:
     (shell.folder / "photo.jpg").write_bytes(photograph.read_bytes())
     shell.replaced = {SHARED: f"{tmp_path}/own/"}
     shell.replace(SHARED, f"{tmp_path}/own/")
-    shell.shorten(steps_300=4, everySteps_50=2, everySteps_150=4, keepEverySteps_150=2)
+    shell.shorten(
+        steps_300=4, warmupSteps_30=1, everySteps_50=2, everySteps_150=4, keepEverySteps_150=2
+    )
     given = commands("README.md", after=LOCAL, before="## Documentation")
     assert [command.split()[0] for command in given] == ["pip", *["detection-trainer"] * 5]
     printed = outputs(shell.run(given, TIMEOUT_S))

@@ -337,9 +337,9 @@ def test_a_score_is_a_number_from_0_to_1(score: str, capsys: pytest.CaptureFixtu
         (["predict", "t.yaml", "a.jpg", "--step=-1"], "a whole number from 0; received '-1'"),
         (["evaluate", "t.yaml", "--step=1.5"], "a whole number from 0; received '1.5'"),
         (["export", "t.yaml", "--to", "x", "--step=new"], "a whole number from 0; received 'new'"),
-        (["run", "t.yaml", "--report-period=0"], "expected seconds, above 0; received '0'"),
-        (["run", "t.yaml", "--report-period=nan"], "expected seconds, above 0; received 'nan'"),
-        (["run", "t.yaml", "--report-period=inf"], "expected seconds, above 0; received 'inf'"),
+        (["run", "t.yaml", "--report-period=-1"], "expected seconds, 0 or more; received '-1'"),
+        (["run", "t.yaml", "--report-period=nan"], "expected seconds, 0 or more; received 'nan'"),
+        (["run", "t.yaml", "--report-period=inf"], "expected seconds, 0 or more; received 'inf'"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )

@@ -17,14 +17,14 @@ def score(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """Return the positive, finite number of seconds that `text` is.
+    """Return the finite number of seconds, 0 or more, that `text` is.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
     number = _number(text)
-    if not 0.0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds, above 0; received {text!r}")
+    if not 0.0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more; received {text!r}")
     return number
 
 

@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=5.0,
         metavar="SECONDS",
-        help="seconds between progress lines (default 5)",
+        help="seconds between progress lines; 0: a line for each step (default 5)",
     )
     add_credentials(parser)
 
