@@ -35,6 +35,8 @@ _SLASHES_OF_SCHEME = 2
 _CA_BUNDLE = "AWS_CA_BUNDLE"
 _KEY_ID, _SECRET_KEY = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 _TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - a name
+_AZURE_KEYS = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_MASTER_KEY")
+_AZURE_SAS = ("AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 _GOOGLE_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _STORES: Mapping[str, tuple[Callable[..., Any], str]] = {
@@ -160,24 +162,45 @@ def _read_keys(directory: Path | None, prefix: str) -> dict[str, str]:
 
 
 def _rotated_key(directory: Path | None, keys: Mapping[str, str]) -> dict[str, Any]:
-    """Return the provider of a Secret's S3 key: as it is now, without the environment's token."""
-    if _KEY_ID not in keys:
+    """Return the provider of a Secret's key of S3 or Azure: as the files are now.
+
+    A Google service account's key is no credential itself, so it is read at the start only.
+    """
+    credential = next((c for c in (_s3_key, _azure_key) if c(keys)), None)
+    if credential is None:
         return {}
-    known = dict(keys)
+    prefix = _STORES["s3" if credential is _s3_key else "az"][1]
+    last = credential(keys)
 
     def provide() -> dict[str, Any]:
+        nonlocal last
         # While the kubelet replaces the files, or once the Secret is gone, the last key is used.
         with suppress(AccessDeniedError):
-            known.update({_TOKEN: ""} | _read_keys(directory, _STORES["s3"][1]))
-        return {
-            "access_key_id": known[_KEY_ID],
-            "secret_access_key": known.get(_SECRET_KEY, ""),
-            "token": known.get(_TOKEN) or None,
-            # So soon that it is asked again for the next request.
-            "expires_at": datetime.now(UTC) + _KEY_LIFETIME,
-        }
+            last = credential(_read_keys(directory, prefix)) or last
+        # So soon that it is asked again for the next request.
+        return {**last, "expires_at": datetime.now(UTC) + _KEY_LIFETIME}
 
     return {"credential_provider": provide}
+
+
+def _s3_key(keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return the key of S3, without the environment's token; empty if there is none."""
+    if _KEY_ID not in keys:
+        return {}
+    return {
+        "access_key_id": keys[_KEY_ID],
+        "secret_access_key": keys.get(_SECRET_KEY, ""),
+        "token": keys.get(_TOKEN) or None,
+    }
+
+
+def _azure_key(keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return the account's key or a shared access signature; empty if there is neither."""
+    if key := next(filter(None, map(keys.get, _AZURE_KEYS)), None):
+        return {"access_key": key}
+    if sas := next(filter(None, map(keys.get, _AZURE_SAS)), None):
+        return {"sas_token": sas.removeprefix("?")}
+    return {}
 
 
 def _store_config(keys: Mapping[str, str]) -> dict[str, str]:

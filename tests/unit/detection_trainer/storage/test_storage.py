@@ -373,9 +373,47 @@ def test_a_rotated_key_is_used_for_the_next_requests(headers: list[Any], tmp_pat
     assert "Credential=new/" in headers[-1]["Authorization"], "the last key that was there"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "seen"),
+    [
+        pytest.param(
+            {"AZURE_STORAGE_ACCOUNT_KEY": "b2xk"},
+            {"AZURE_STORAGE_ACCOUNT_KEY": "bmV3"},
+            "SharedKey me:",
+            id="an account's key",
+        ),
+        pytest.param(
+            {"AZURE_STORAGE_SAS_TOKEN": "sv=1&sig=old"},
+            {"AZURE_STORAGE_SAS_TOKEN": "?sv=1&sig=new"},
+            None,
+            id="a shared access signature",
+        ),
+    ],
+)
+def test_a_rotated_key_of_azure_is_used_for_the_next_requests(
+    headers: list[Any], tmp_path: Path, old: dict[str, str], new: dict[str, str], seen: str | None
+) -> None:
+    endpoint = f"http://127.0.0.1:{headers.pop()}"
+    account = {"AZURE_STORAGE_ACCOUNT_NAME": "me", "AZURE_STORAGE_ENDPOINT": endpoint}
+    mount(tmp_path / "keys", **account, **old)
+    folder = open_folder("az://box", {"az://box": tmp_path / "keys"})
+    folder.read("a")
+    assert (headers[-1]["Authorization"] or "").startswith(seen or "")
+    assert isinstance(folder.store, ObjectStorage)
+    provide = folder.store.store.credential_provider
+    before = provide()
+    mount(tmp_path / "keys", **account, **new)
+    after = provide()
+    [name] = before.keys() - {"expires_at"}
+    assert (before[name], after[name]) == (
+        next(iter(old.values())),
+        next(iter(new.values())).removeprefix("?"),
+    )
+
+
 def mount(directory: Path, **keys: str) -> None:
     """Write a Secret as the kubelet does: a new folder, then one link that is replaced."""
-    version = directory / f"..{keys['AWS_ACCESS_KEY_ID']}"
+    version = directory / f"..{len(list(directory.glob('..*')))}"
     version.mkdir(parents=True)
     for name, value in keys.items():
         (version / name).write_text(value)
