@@ -108,8 +108,9 @@ def test_nothing_of_the_operator_is_left_after_uninstall(
             found and "ownerReferences" not in found["metadata"] for found in before.values()
         )
     with RunningOperator(settings(namespace, kubeconfig, SERVICE=FULL_NAME)) as operator:
+        for kind, path in OWN.items():
+            kube.wait(path.format(namespace), has_owner, what=f"the {kind} has an owner")
         after = own_objects(kube, namespace)
-        assert all(found["metadata"]["ownerReferences"] for found in after.values())
         assert after["secret"]["data"] == before["secret"]["data"], "the certificate stays"
         # An upgrade changes neither of them.
         assert "rror" not in install(
@@ -124,6 +125,10 @@ def test_nothing_of_the_operator_is_left_after_uninstall(
     for path in OWN.values():
         kube.wait(path.format(namespace), lambda found: found is None, what="nothing is left")
     operator.wait_until(lambda: not leftovers(namespace), "nothing is left")
+
+
+def has_owner(found: Object | None) -> bool:
+    return "ownerReferences" in (found or {"metadata": {}})["metadata"]
 
 
 def operator_has_lease(kube: Kube, namespace: str) -> bool:

@@ -33,6 +33,7 @@ AVOIDED_IN_PROSE = re.compile(
 )
 """For documentation, where `users who may` and `such a report` have a good use."""
 CLEAN_FOLDERS = (
+    "trainer",
     "benchmarks", "chaos", "demo", "local_cluster", "operator", "sandbox", "supply_chain", "tests",
 )  # fmt: skip
 """The folders whose docstrings, comments and names are plain."""

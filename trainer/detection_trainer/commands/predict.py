@@ -1,4 +1,4 @@
-"""`detection-trainer predict FILE|URI IMAGE…`: find objects in images, draw them, tell them."""
+"""`detection-trainer predict FILE|URI IMAGE…`: find objects in images, draw them and print them."""
 
 import argparse
 import io
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     for folder, name in places:
         image = _read_image(folder, name)
         findings = find_objects(detector, image, classes, arguments.min_score)
-        _tell(folder.uri_of(name), checkpoint.step, findings)
+        _print(folder.uri_of(name), checkpoint.step, findings)
         if arguments.out is not None:
             arguments.out.mkdir(parents=True, exist_ok=True)
             target = arguments.out / _free_name(PurePosixPath(name).stem, drawn)
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitCode.COMPLETED
 
 
-def _tell(uri: str, step: int, findings: list[Finding]) -> None:
+def _print(uri: str, step: int, findings: list[Finding]) -> None:
     line = {"image": uri, "step": step, "objects": [asdict(finding) for finding in findings]}
     sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
 

@@ -34,7 +34,7 @@ from detection_trainer.run.outcome import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add FILE, and what the operator tells by environment variables."""
+    """Add FILE, and the values that the operator passes in environment variables."""
     parser.add_argument("file", type=Path, help="a DetectionTraining, as kubectl apply takes it")
     options = {
         "--checkpoint-uri": (runtime.CHECKPOINT_URI, "checkpoint folder, for a volumeClaim"),
@@ -92,7 +92,7 @@ def _read(arguments: argparse.Namespace) -> Training:
 
 
 def _packed(training: Training) -> str | None:
-    """Return what was read at `pipelineConfig.uri` as the operator is told it.
+    """Return what was read at `pipelineConfig.uri` as it is reported to the operator.
 
     Raises:
         InvalidConfigError: it does not fit.
@@ -122,9 +122,9 @@ def _check(training: Training, arguments: argparse.Namespace) -> PreflightResult
 
 
 @contextmanager
-def _cache(said: Path | None) -> Iterator[Path]:
-    if said is not None:
-        yield said
+def _cache(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given
         return
     with tempfile.TemporaryDirectory(prefix="detection-trainer-") as folder:
         yield Path(folder)

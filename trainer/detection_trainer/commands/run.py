@@ -172,9 +172,9 @@ def _connect_and_run(
     """Read options and document, connect what listens to the run, and run the attempt."""
     options = parse_options(arguments)
     if options.report_url is not None and options.cluster.is_chief:
-        tell = partial(_tell_connection, reporter.console)
+        log = partial(_log_connection, reporter.console)
         endpoint = Endpoint(options.report_url, options.report_token_file, options.report_ca_file)
-        reporter.connect(ReportClient(endpoint, tell))
+        reporter.connect(ReportClient(endpoint, log))
     if options.metrics_port is not None:
         _serve_metrics(options.metrics_port, reporter)
     training = _read(arguments, options)
@@ -207,10 +207,12 @@ def _read(arguments: argparse.Namespace, options: Options) -> Training:
         )
         return make_training(run, options.credentials)
     alone = ("model_dir", "steps", "on_extend")
-    said = [f"--{name.replace('_', '-')}" for name in alone if getattr(arguments, name) is not None]
-    if said:
+    given = [
+        f"--{name.replace('_', '-')}" for name in alone if getattr(arguments, name) is not None
+    ]
+    if given:
         raise InvalidConfigError(
-            f"{', '.join(said)} is only valid with --pipeline-config: set the value in the spec "
+            f"{', '.join(given)} is only valid with --pipeline-config: set the value in the spec "
             f"of {arguments.file} instead"
         )
     require_unchanged(arguments.file, options.config_digest)
@@ -235,7 +237,7 @@ def _number(text: str | None, option: str) -> int | None:
     return int(text)
 
 
-def _tell_connection(console: Console, problem: str | None) -> None:
+def _log_connection(console: Console, problem: str | None) -> None:
     if problem is None:
         console.say("reportsAnswered", "the operator accepts reports again")
     else:

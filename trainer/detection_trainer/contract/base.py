@@ -30,7 +30,7 @@ class Contract(BaseModel):
 
 
 def dump(model: BaseModel) -> dict[str, Any]:
-    """Return `model` as JSON-ready data, leaving out what was not said."""
+    """Return `model` as JSON-ready data, without the fields that were not set."""
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 

@@ -91,12 +91,12 @@ def require_one(model: Contract, what: str, *names: str) -> None:
     """Do in Python what `exactly_one_of` does at admission.
 
     Raises:
-        ValueError: none of `names` is said, or several.
+        ValueError: none of `names` is set, or several are.
     """
-    said = sorted(set(names) & dump(model).keys())
-    if len(said) != 1:
+    given = sorted(set(names) & dump(model).keys())
+    if len(given) != 1:
         expected = ", ".join(names)
-        received = ", ".join(said) or "none"
+        received = ", ".join(given) or "none"
         msg = f"{what}: expected exactly one of {expected}; received {received}"
         raise ValueError(msg)
 

@@ -44,7 +44,7 @@ KUBERNETES_FIELDS = frozenset({
     "activeDeadlineSeconds", "image", "podTemplate", "preflight", "preflightResources", "resources",
     "retryPolicy", "suspend", "ttlSecondsAfterFinished",
 })  # fmt: skip
-"""Spec fields that say how pods run; `detection-trainer run` leaves them aside, by name."""
+"""Spec fields that configure pods; `detection-trainer run` ignores them and names them."""
 
 
 class EarlyStopping(Contract):
@@ -183,7 +183,7 @@ class TrainingSpec(Contract):
 
 
 START_FIELDS = frozenset({"restore", "continueFrom"})
-"""Spec fields that say how the run begins; its first checkpoint records what came of them."""
+"""Spec fields that decide how the run begins; its first checkpoint records the result."""
 FREE_FIELDS = frozenset({
     "steps", "checkpoints", "credentials", "earlyStopping", "evaluation", "exports", "workers",
 })  # fmt: skip
@@ -193,7 +193,7 @@ FREE_FIELDS = frozenset({
 def mathematics(spec: TrainingSpec) -> dict[str, Any]:
     """Return what decides the run's numbers; it must not change once a checkpoint exists.
 
-    `optimizer.schedule.onExtend` is left out: it says what raised steps mean.
+    `optimizer.schedule.onExtend` is left out: it decides what raised steps mean.
     """
     apart = FREE_FIELDS | START_FIELDS
     fields = {key: value for key, value in dump(spec).items() if key not in apart}

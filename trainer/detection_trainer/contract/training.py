@@ -83,7 +83,7 @@ class Training(Contract):
     set_aside: list[str] = []
     """Spec fields that only Kubernetes reads."""
     notes: tuple[str, ...] = ()
-    """What its `pipelineConfig` says and is passed over, or done in another way."""
+    """The statements of its `pipelineConfig` that are ignored, or done in another way."""
     config_text: str | None = None
     """The text that was read at `pipelineConfig.uri`."""
 
@@ -107,7 +107,7 @@ def read_training(path: Path, read_config: ReadConfig | None = None) -> Training
 
 
 def _read_text(path: Path) -> str:
-    """Return the text at `path`, of one that is too large only enough to say so."""
+    """Return the text at `path`; of a text that is too large, only enough to report that."""
     with path.open("rb") as file:
         data = file.read(MAX_DOCUMENT_BYTES + 1)
     return data.decode(errors="strict" if len(data) <= MAX_DOCUMENT_BYTES else "replace")
@@ -126,8 +126,8 @@ def parse_training(
     set_aside = sorted(KUBERNETES_FIELDS & spec.keys())
     identity = {key: metadata[key] for key in ("namespace", "name") if metadata.get(key)}
     try:
-        said = {k: v for k, v in spec.items() if k not in set_aside}
-        whole, notes, text = _whole(said, read_config)
+        given = {k: v for k, v in spec.items() if k not in set_aside}
+        whole, notes, text = _whole(given, read_config)
         return Training(
             identity=Identity.model_validate(identity),
             uid=metadata.get("uid") or "",
@@ -143,8 +143,8 @@ def parse_training(
 
 
 def _require_kind(document: Any, source: str) -> None:
-    said = document if isinstance(document, dict) else {}
-    kind, version = said.get("kind"), said.get("apiVersion")
+    fields = document if isinstance(document, dict) else {}
+    kind, version = fields.get("kind"), fields.get("apiVersion")
     if (kind, version) == (KIND, API_VERSION):
         return
     received = kind_of(document)
@@ -152,7 +152,7 @@ def _require_kind(document: Any, source: str) -> None:
         of = "without apiVersion" if version is None else f"of {_shown(version)}"
         received = f"kind {_shown(kind)} {of}"
     advice = ""
-    if said.keys() >= _COCO_FIELDS:
+    if fields.keys() >= _COCO_FIELDS:
         advice = ". It seems to be COCO's instances JSON: use `detection-trainer convert coco`"
     msg = f"{source}: expected kind {KIND} of {API_VERSION}; received {received}{advice}"
     raise InvalidTrainingError(msg)
@@ -169,7 +169,7 @@ def _map_at(document: dict[str, Any], field: str, source: str) -> dict[str, Any]
 def _whole(
     spec: dict[str, Any], read_config: ReadConfig | None
 ) -> tuple[dict[str, Any], tuple[str, ...], str | None]:
-    """Return the spec with what its pipelineConfig says, what is passed over, and what was read."""
+    """Return the spec with the values of its pipelineConfig, what is ignored, and what was read."""
     place = source_of(spec)
     if place is None:
         return spec, (), None
@@ -227,10 +227,10 @@ def explain(error: ValidationError) -> str:
 
 def _problem(problem: "ErrorDetails") -> str:
     place = ".".join(str(part) for part in problem["loc"]) or "spec"
-    said = problem_words(problem)
-    if problem["type"] == "value_error" and "received" in said:
-        return f"{place}: {said}"
-    return f"{place}: {said} (received {_shown(problem['input'])})"
+    message = problem_words(problem)
+    if problem["type"] == "value_error" and "received" in message:
+        return f"{place}: {message}"
+    return f"{place}: {message} (received {_shown(problem['input'])})"
 
 
 def problem_words(problem: "ErrorDetails") -> str:

@@ -21,10 +21,10 @@ from detection_trainer.contract.report import Report
 
 
 class Console(Protocol):
-    """Tells of a run; may be called from any thread."""
+    """Logs the events of a run; may be called from any thread."""
 
     def say(self, event: str, message: str, **fields: Any) -> None:
-        """Tell what happened: `event` for programs, `message` for people."""
+        """Log an event: `event` is for programs, `message` for people."""
 
     def progress(self, report: Report) -> None:
         """Show how far the run is."""
@@ -52,8 +52,8 @@ class JsonLines:
 
     def progress(self, report: Report) -> None:
         """Write the loop's figures as one line."""
-        said = report.progress.model_dump(mode="json", by_alias=True, exclude_none=True)
-        self.say("progress", "", step=report.step, targetSteps=report.target_steps, **said)
+        fields = report.progress.model_dump(mode="json", by_alias=True, exclude_none=True)
+        self.say("progress", "", step=report.step, targetSteps=report.target_steps, **fields)
 
     def close(self) -> None:
         """Nothing is left to write."""

@@ -39,7 +39,7 @@ _REFUSED_WORDS = (
     "169.254.169.254", "metadata.google.internal",
 )  # fmt: skip
 _BAD_CERTIFICATE = "InvalidCertificate"
-"""What the TLS library says; obstore tells it in its dump alone."""
+"""The message of the TLS library, which only the dump of obstore contains."""
 _XML = re.compile(r"<\?xml.*", re.DOTALL)
 _XML_FACTS = re.compile(r"<(?:Code|Message)>([^<]*)<")
 _MESSAGE_LIMIT = 600
@@ -185,10 +185,10 @@ class ObjectStorage:
 
 
 def explain_object_error(error: Exception, place: str, doing: str) -> TrainerError:
-    """Return the trainer's error for what obstore says about `place`."""
-    said = obstore_text(error)
-    what = f"{doing} {place} failed: {said}"
-    lower = said.lower()
+    """Return the trainer's error for an error of obstore about `place`."""
+    text = obstore_text(error)
+    what = f"{doing} {place} failed: {text}"
+    lower = text.lower()
     if isinstance(error, exceptions.InvalidPathError | exceptions.NotSupportedError | ValueError):
         return InvalidConfigError(f"{what}: check the address")
     if _BAD_CERTIFICATE in str(error):

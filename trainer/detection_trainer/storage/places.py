@@ -7,10 +7,10 @@
     az://container/path          keys AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY,
                                  AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_ID, …
 
-A key is a file in the directory of the longest URI prefix that fits; what no file says is taken
+A key is a file in the directory of the longest URI prefix that fits; what no file contains is taken
 from the environment variables of the same names. A session token belongs to its key: that of the
 environment is not taken with a Secret's AWS_ACCESS_KEY_ID. The files of a mounted Secret change
-when it is rotated: a key of S3 is read again for every request.
+when it is rotated: a key of S3 or Azure is read again for every request.
 """
 
 import os
@@ -103,7 +103,7 @@ def open_parent(uri: str, credentials: Mapping[str, Path] | None = None) -> tupl
     """Open the folder that holds what is at `uri`; return it with the name in there.
 
     The credentials are those of `uri` itself: a prefix may name a single file, or a folder of
-    which nobody has said yet whether it is one.
+    which it is not yet known whether it is one.
     """
     parent, _, name = uri.rpartition("/")
     if uri.count("/") <= _SLASHES_OF_SCHEME or not name:
@@ -208,7 +208,7 @@ def _store_config(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def _client_options(keys: Mapping[str, str]) -> dict[str, Any]:
-    """Return timeouts, plain HTTP where the endpoint says so, and a private root certificate."""
+    """Return timeouts, plain HTTP if the endpoint requires it, and a private root certificate."""
     options: dict[str, Any] = dict(_TIMEOUTS)
     endpoint = next((e for e in map(keys.get, _ENDPOINTS) if e), None)
     endpoint = endpoint or next((e for e in map(os.environ.get, _ENDPOINTS) if e), "")

@@ -1,6 +1,6 @@
 """Reads COCO's instances JSON: boxes as x, y, width, height in pixels.
 
-(cocodataset.org/#format-data) Category ids may have gaps; the label map numbers their names anew
+(cocodataset.org/#format-data) Category ids may have gaps; the label map numbers their names again
 from 1, in the order of the ids. Roboflow's root category, which no box has, is left out.
 """
 
@@ -123,7 +123,7 @@ def _category_names(
     """Return names by id, ascending.
 
     Raises:
-        DataInvalidError: ids repeat, or names do and `classes` does not say what is wanted.
+        DataInvalidError: ids repeat, or names do and `classes` does not select among them.
     """
     _require_ids([category.id for category in instances.categories], "category", file)
     roots = _roots(instances, classes or ())
@@ -199,8 +199,8 @@ class _Reading:
         """Return the image with its objects, compared with the file that it names."""
         source = f"{self.file}: image {image.id}"
         path = self._path(image, source)
-        said = (image.height, image.width)
-        height, width, upright = self.findings.fit(path, said, source, has_boxes=bool(objects))
+        stated = (image.height, image.width)
+        height, width, upright = self.findings.fit(path, stated, source, has_boxes=bool(objects))
         x, y, w, h = np.asarray([o.bbox for o in objects], np.float64).reshape(-1, 4).T
         photograph = Photograph(
             path=path,
