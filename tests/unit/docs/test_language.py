@@ -33,8 +33,8 @@ AVOIDED_IN_PROSE = re.compile(
 )
 """For documentation, where `users who may` and `such a report` have a good use."""
 CLEAN_FOLDERS = (
-    "trainer",
     "benchmarks", "chaos", "demo", "local_cluster", "operator", "sandbox", "supply_chain", "tests",
+    "trainer",
 )  # fmt: skip
 """The folders whose docstrings, comments and names are plain."""
 AVOIDED_IN_CODE = re.compile(
@@ -45,6 +45,8 @@ AVOIDED_IN_CODE = re.compile(
 AVOIDED_IN_NAMES = frozenset({
     "said", "told", "tell", "tells", "says", "saying", "heard", "spoken", "awaited", "anew",
 })  # fmt: skip
+FILE_METHODS = {("trainer/detection_trainer/weights/archive.py", "tell")}
+"""A file-like object has a method of this name."""
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md")
 PAGES = sorted(
     path.relative_to(ROOT)
@@ -144,12 +146,13 @@ def test_the_docstrings_and_comments_of_a_folder_are_plain(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", CLEAN_FOLDERS)
 def test_the_names_in_a_folder_are_plain(folder: str) -> None:
-    assert [
-        f"{source.relative_to(ROOT)}: {name}"
+    found = {
+        (str(source.relative_to(ROOT)), name)
         for source in sources_of(folder)
-        for name in sorted(names_in(ast.parse(source.read_text())))
+        for name in names_in(ast.parse(source.read_text()))
         if AVOIDED_IN_NAMES.intersection(name.lower().split("_"))
-    ] == []
+    }
+    assert found - FILE_METHODS == set()
 
 
 def sources_of(folder: str) -> list[Path]:
