@@ -103,14 +103,10 @@ def test_nothing_of_the_operator_is_left_after_uninstall(
 ) -> None:
     assert "rror" not in install(RELEASE, namespace, **{"crds.install": "false"})
     with RunningOperator(settings(namespace, kubeconfig)):
-        before = own_objects(kube, namespace)
-        assert all(
-            found and "ownerReferences" not in found["metadata"] for found in before.values()
-        )
+        before = wait_for_own_objects(kube, namespace, lambda found: found is not None)
+        assert all("ownerReferences" not in found["metadata"] for found in before.values())
     with RunningOperator(settings(namespace, kubeconfig, SERVICE=FULL_NAME)) as operator:
-        for kind, path in OWN.items():
-            kube.wait(path.format(namespace), has_owner, what=f"the {kind} has an owner")
-        after = own_objects(kube, namespace)
+        after = wait_for_own_objects(kube, namespace, has_owner)
         assert after["secret"]["data"] == before["secret"]["data"], "the certificate stays"
         # An upgrade changes neither of them.
         assert "rror" not in install(
@@ -125,6 +121,15 @@ def test_nothing_of_the_operator_is_left_after_uninstall(
     for path in OWN.values():
         kube.wait(path.format(namespace), lambda found: found is None, what="nothing is left")
     operator.wait_until(lambda: not leftovers(namespace), "nothing is left")
+
+
+def wait_for_own_objects(
+    kube: Kube, namespace: str, until: Callable[[Object | None], bool]
+) -> dict[str, Object]:
+    """Wait for what the operator creates for itself: it is ready before it has all of it."""
+    for kind, path in OWN.items():
+        kube.wait(path.format(namespace), until, what=f"the {kind} of the operator")
+    return own_objects(kube, namespace)
 
 
 def has_owner(found: Object | None) -> bool:
