@@ -35,7 +35,7 @@ def test_a_training_that_ended_unseen_is_complete_at_once(workspace: Workspace) 
     training.wait_for_checkpoint(SAVED_STEP)
     with operator_away(workspace.kube):
         workspace.kube.wait(
-            training.pod_path, has_succeeded, what="the trainer ends", timeout_s=120
+            training.pod_path, has_succeeded, what="the trainer ends", timeout_s=240
         )
         assert training.status["phase"] == "Running"
         assert "reportsUnanswered" in training.log
