@@ -76,7 +76,8 @@ class Field:
         if self.default is not None and not self.is_list:
             msg = f"{'.'.join(self.names)} has a default: has() is not needed"
             raise TypeError(msg)
-        if self.given >= len(self.names) - self.is_list:
+        # The optional form is for what is around the field: has() asks for the field itself.
+        if self.given >= len(self.names) - 1:
             return f"has({'.'.join((of, *self.names))})"
         return f"{self.optional(of)}.hasValue()"
 
@@ -111,31 +112,29 @@ def reading_defaults(rule: str, schema: Schema) -> str:
     return _READ.sub(read, _CHECK.sub(check, rule))
 
 
-def same(parent: Schema, above: str, name: str) -> str:
-    """Return the condition under which a field has not changed; absent equals its default.
+def same(parent: Schema, *names: str) -> str:
+    """Return the condition under which a field of the spec is as before; absent equals its default.
 
     Args:
-        parent: the schema of the object that has it.
-        above: the path to that object, `.spec.?optimizer`.
-        name: the field's.
+        parent: the schema of the object that has the field.
+        names: the path from the spec to the field.
     """
-    schema = parent["properties"][name]
+    schema = parent["properties"][names[-1]]
     if schema["type"] in ("array", "object"):
-        return _same_if_present(f"{above}.{name}".replace("?", ""))
+        return _same_if_present(names)
+    path = "".join(f".?{name}" for name in names)
     if "enum" not in schema:
         default = f".orValue({json.dumps(schema['default'])})" if "default" in schema else ""
-        return f"self{above}.?{name}{default} == oldSelf{above}.?{name}{default}"
+        return f"self.spec{path}{default} == oldSelf.spec{path}{default}"
     # The API server knows no bound for the cost of comparing two texts that `orValue` returns.
-    now, before = (
-        f"{of}{above}.?{name}.orValue({json.dumps(schema.get('default', ''))})"
-        for of in ("self", "oldSelf")
-    )
+    default = json.dumps(schema.get("default", ""))
+    now, before = (f"{of}.spec{path}.orValue({default})" for of in ("self", "oldSelf"))
     values = [json.dumps(value) for value in schema["enum"]]
     return " && ".join(f"({now} == {value}) == ({before} == {value})" for value in values)
 
 
-def _same_if_present(path: str) -> str:
-    names = path.split(".")[2:]
-    steps = [".".join(["spec", *names[: depth + 1]]) for depth in range(len(names))]
-    now, before = (" && ".join(f"has({of}.{step})" for step in steps) for of in ("self", "oldSelf"))
-    return f"({now}) == ({before}) && (!({now}) || self{path} == oldSelf{path})"
+def _same_if_present(names: tuple[str, ...]) -> str:
+    paths = [".".join(("spec", *names[:depth])) for depth in range(1, len(names) + 1)]
+    now, before = (" && ".join(f"has({of}.{path})" for path in paths) for of in ("self", "oldSelf"))
+    whole = paths[-1]
+    return f"({now}) == ({before}) && (!({now}) || self.{whole} == oldSelf.{whole})"

@@ -74,14 +74,12 @@ def _unchanged(spec: Schema) -> dict[str, str]:
     """Return the rule that refuses a change of what the checkpoints were trained with."""
     optimizer = spec["properties"]["optimizer"]
     schedule = optimizer["properties"]["schedule"]
-    conditions = {name: [same(spec, ".spec", name)] for name in FIXED}
+    conditions = {name: [same(spec, name)] for name in FIXED}
     conditions["optimizer"] = [
-        same(optimizer, ".spec.?optimizer", name)
-        for name in optimizer["properties"]
-        if name != "schedule"
+        same(optimizer, "optimizer", name) for name in optimizer["properties"] if name != "schedule"
     ]
     conditions["optimizer.schedule"] = [
-        same(schedule, ".spec.?optimizer.?schedule", name)
+        same(schedule, "optimizer", "schedule", name)
         for name in schedule["properties"]
         if name != MAY_CHANGE
     ]

@@ -81,30 +81,25 @@ def test_two_defaults_of_one_field_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parent", "above", "name", "expected"),
+    ("parent", "names", "expected"),
     [
         pytest.param(
             SPEC,
-            ".spec",
-            "seed",
+            ("seed",),
             "self.spec.?seed.orValue(0) == oldSelf.spec.?seed.orValue(0)",
             id="a default",
         ),
-        pytest.param(
-            SPEC, ".spec", "steps", "self.spec.?steps == oldSelf.spec.?steps", id="no default"
-        ),
+        pytest.param(SPEC, ("steps",), "self.spec.?steps == oldSelf.spec.?steps", id="no default"),
         pytest.param(
             SCHEDULE,
-            ".spec.?schedule",
-            "warmup",
+            ("schedule", "warmup"),
             '(self.spec.?schedule.?warmup.orValue("") == "Linear") == '
             '(oldSelf.spec.?schedule.?warmup.orValue("") == "Linear")',
             id="one of some texts",
         ),
         pytest.param(
             SCHEDULE,
-            ".spec.?schedule",
-            "boundaries",
+            ("schedule", "boundaries"),
             "(has(self.spec.schedule) && has(self.spec.schedule.boundaries)) == "
             "(has(oldSelf.spec.schedule) && has(oldSelf.spec.schedule.boundaries)) && "
             "(!(has(self.spec.schedule) && has(self.spec.schedule.boundaries)) || "
@@ -113,5 +108,5 @@ def test_two_defaults_of_one_field_are_refused() -> None:
         ),
     ],
 )
-def test_a_field_is_compared(parent: Schema, above: str, name: str, expected: str) -> None:
-    assert same(parent, above, name) == expected
+def test_a_field_is_compared(parent: Schema, names: tuple[str, ...], expected: str) -> None:
+    assert same(parent, *names) == expected
