@@ -76,6 +76,7 @@ UNDECODABLE = (
 )
 """What Pillow raises for files that are no image, or a damaged one."""
 _FEW = 8
+_LABEL_MAP_ADVICE = "name the label map that the dataset was made with"
 _SHOWN = 80
 """How many characters of a name a message shows."""
 _ABSENT = Feature()
@@ -307,20 +308,20 @@ def _read_labels(
 
 def _require_class(number: int, label: int, text: str | None, classes: Sequence[str]) -> None:
     """Compare a box's label, and its text if it has one, with the label map."""
-    box = f"box {number} has the label {label}"
-    advice = "name the label map that the dataset was made with"
     if not 1 <= label <= len(classes):
-        msg = f"{box}, outside the label map, whose ids are 1 to {len(classes)}: {advice}"
-        raise InvalidExampleError(msg)
+        problem = f"outside the label map, whose ids are 1 to {len(classes)}: {_LABEL_MAP_ADVICE}"
+        raise _wrong_label(number, label, problem)
     if label in class_gaps(classes):
-        msg = f"{box}, for which the label map has no item: {advice}, or add the item"
-        raise InvalidExampleError(msg)
+        problem = f"for which the label map has no item: {_LABEL_MAP_ADVICE}, or add the item"
+        raise _wrong_label(number, label, problem)
     if text is not None and text not in class_texts(classes, label):
-        msg = (
-            f"{box}, which is {text[:_SHOWN]!r} here and {classes[label - 1]!r} in the label map: "
-            f"{advice}"
-        )
-        raise InvalidExampleError(msg)
+        known = classes[label - 1]
+        problem = f"which is {text[:_SHOWN]!r} here and {known!r} in the label map: "
+        raise _wrong_label(number, label, problem + _LABEL_MAP_ADVICE)
+
+
+def _wrong_label(number: int, label: int, problem: str) -> InvalidExampleError:
+    return InvalidExampleError(f"box {number} has the label {label}, {problem}")
 
 
 def _label_of(text: str, classes: Sequence[str], ids: Mapping[str, int]) -> int:

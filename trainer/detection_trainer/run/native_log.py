@@ -1,8 +1,8 @@
 """Keeps the log of TensorFlow's libraries out of a terminal; their errors stay visible.
 
 TF_CPP_MIN_LOG_LEVEL does not reach what the libraries log while they are loaded. So what they write
-to file descriptor 2 goes through a child process, which runs this file. A child also prints the
-last words of a process that crashes. Python's own `sys.stderr` stays with the terminal.
+to file descriptor 2 goes through a child process, which runs this file. The child also prints the
+last output of a process that crashes. Python's `sys.stderr` still writes to the terminal.
 """
 
 import atexit
@@ -48,7 +48,7 @@ def hide_native_log() -> None:
     if child.stdin is not None:
         os.dup2(child.stdin.fileno(), _STDERR)
         child.stdin.close()
-    # Of Python's own words none may wait behind the child's.
+    # Python writes past the child, so that its output does not wait for the libraries'.
     sys.stderr = os.fdopen(terminal, "w", buffering=1, encoding=sys.stderr.encoding)
     atexit.register(_end, child, terminal)
 

@@ -86,7 +86,7 @@ def _open(uri: str, named: str, credentials: Mapping[str, Path]) -> Folder:
             config=_store_config(keys),
             client_options=_client_options(keys),
             retry_config=_RETRIES,
-            **_rotated_key(directory, keys),
+            **_rotated_key(scheme, directory, keys),
         )
     except (exceptions.BaseError, ValueError) as error:
         msg = (
@@ -161,22 +161,21 @@ def _read_keys(directory: Path | None, prefix: str) -> dict[str, str]:
     return keys
 
 
-def _rotated_key(directory: Path | None, keys: Mapping[str, str]) -> dict[str, Any]:
+def _rotated_key(scheme: str, directory: Path | None, keys: Mapping[str, str]) -> dict[str, Any]:
     """Return the provider of a Secret's key of S3 or Azure: as the files are now.
 
     A Google service account's key is no credential itself, so it is read at the start only.
     """
-    credential = next((c for c in (_s3_key, _azure_key) if c(keys)), None)
-    if credential is None:
+    read = {"s3": _s3_key, "az": _azure_key}.get(scheme)
+    if read is None or not (last := read(keys)):
         return {}
-    prefix = _STORES["s3" if credential is _s3_key else "az"][1]
-    last = credential(keys)
+    prefix = _STORES[scheme][1]
 
     def provide() -> dict[str, Any]:
         nonlocal last
         # While the kubelet replaces the files, or once the Secret is gone, the last key is used.
         with suppress(AccessDeniedError):
-            last = credential(_read_keys(directory, prefix)) or last
+            last = read(_read_keys(directory, prefix)) or last
         # So soon that it is asked again for the next request.
         return {**last, "expires_at": datetime.now(UTC) + _KEY_LIFETIME}
 
