@@ -3,8 +3,9 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
-from sandbox.site.kube import NAMESPACES, Kube
+from sandbox.site.kube import NAMESPACES, ApiError, Kube
 
 
 @contextmanager
@@ -19,4 +20,9 @@ def restricted_namespace(kube: Kube, prefix: str) -> Iterator[str]:
         what="the namespace's service account",
     )
     yield name
-    kube.delete(f"{NAMESPACES}/{name}")
+    try:
+        kube.delete(f"{NAMESPACES}/{name}")
+    except ApiError as error:
+        # Its user may have deleted it already.
+        if error.status != HTTPStatus.CONFLICT:
+            raise

@@ -1,18 +1,17 @@
 """Fixtures that need a cluster: the API server, a namespace, the CRD."""
 
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 from sandbox.site.crd import install_crd
-from sandbox.site.kube import NAMESPACES, ApiError, Kube
+from sandbox.site.kube import Kube
+from sandbox.site.namespaces import restricted_namespace
 
 CLUSTER_NAME = "test"
 
@@ -73,17 +72,5 @@ def kube(api: Kube, crd: None) -> Kube:
 @pytest.fixture
 def namespace(api: Kube) -> Iterator[str]:
     """Make a namespace under the restricted Pod Security level; take it away afterwards."""
-    name = f"t-{secrets.token_hex(4)}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    api.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
-    api.wait(
-        f"{NAMESPACES}/{name}/serviceaccounts/default",
-        lambda found: found is not None,
-        what="the namespace's service account",
-    )
-    yield name
-    try:
-        api.delete(f"{NAMESPACES}/{name}")
-    except ApiError as error:
-        if error.status != HTTPStatus.CONFLICT:
-            raise
+    with restricted_namespace(api, "t") as name:
+        yield name
